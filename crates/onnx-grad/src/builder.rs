@@ -1,0 +1,405 @@
+//! Emits nodes as expressions.
+//!
+//! ```
+//! use onnx_grad::{Builder, ElemType};
+//!
+//! let mut g = Builder::new();
+//! let (activation, gradient) = (g.input("activation"), g.input("gradient"));
+//! let weight = g.reduce_mean(&gradient, &[2, 3], true);
+//! let weighted = g.mul(&activation, &weight);
+//! let heat = g.reduce_sum(&weighted, &[1], false);
+//! let heat = g.relu(&heat);
+//! ```
+
+use std::{
+    collections::{HashMap, HashSet},
+    fmt,
+    sync::Arc,
+};
+
+use prost::Message;
+
+use crate::{
+    attr,
+    model::Model,
+    proto::{AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto, ValueInfoProto},
+    types::ElemType,
+};
+
+/// The oldest opset whose forms of the operators are emitted: axes and pads are inputs everywhere from here on.
+pub const EMITTED_OPSET: i64 = 18;
+
+/// A value of the graph under construction, by name.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Val(Arc<str>);
+
+impl Val {
+    /// The value of that name.
+    pub fn new(name: &str) -> Self {
+        Self(name.into())
+    }
+
+    /// An optional input that is left out.
+    pub fn absent() -> Self {
+        Self::new("")
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Val {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Emits standard `ai.onnx` nodes (opset 18 and later forms).
+///
+/// Asking twice for the same operator with the same inputs and attributes gives the same value: a transposed weight or a mask
+/// that several rules want is computed once. Names are unique and depend on the order of calls alone.
+#[derive(Debug, Default)]
+pub struct Builder {
+    nodes: Vec<NodeProto>,
+    initializers: Vec<TensorProto>,
+    inputs: Vec<String>,
+    taken: HashSet<String>,
+    counts: HashMap<String, usize>,
+    known: HashMap<Vec<u8>, Vec<Val>>,
+    scope: String,
+}
+
+impl Builder {
+    /// An empty graph.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A builder whose names differ from all of `taken`.
+    pub fn avoiding(taken: HashSet<String>) -> Self {
+        Self { taken, ..Self::default() }
+    }
+
+    /// Sets what the names of the nodes emitted from now on begin with.
+    pub fn set_scope(&mut self, scope: impl Into<String>) {
+        self.scope = scope.into();
+    }
+
+    /// Declares an input.
+    pub fn input(&mut self, name: &str) -> Val {
+        self.taken.insert(name.to_owned());
+        self.inputs.push(name.to_owned());
+        Val::new(name)
+    }
+
+    /// The nodes so far, in topological order.
+    pub fn nodes(&self) -> &[NodeProto] {
+        &self.nodes
+    }
+
+    /// The nodes and constants.
+    pub fn into_parts(self) -> (Vec<NodeProto>, Vec<TensorProto>) {
+        (self.nodes, self.initializers)
+    }
+
+    /// A model of what was built, at opset [`EMITTED_OPSET`]; `types` describes the inputs and outputs, in that order.
+    ///
+    /// # Errors
+    /// An input or output that nothing makes.
+    pub fn into_model(self, inputs: Vec<ValueInfoProto>, outputs: Vec<ValueInfoProto>) -> crate::Result<Model> {
+        let graph = GraphProto {
+            name: "program".into(),
+            node: self.nodes,
+            initializer: self.initializers,
+            input: inputs,
+            output: outputs,
+            ..Default::default()
+        };
+        Model::from_proto(ModelProto {
+            ir_version: 8,
+            producer_name: "onnx-grad".into(),
+            opset_import: vec![OperatorSetIdProto { domain: String::new(), version: EMITTED_OPSET }],
+            graph: Some(graph),
+            ..Default::default()
+        })
+    }
+
+    /// A name that nothing else has, beginning with the scope.
+    pub fn fresh(&mut self, stem: &str) -> String {
+        let plain = if self.scope.is_empty() { stem.to_owned() } else { format!("{}/{stem}", self.scope) };
+        let count = self.counts.entry(plain.clone()).or_default();
+        loop {
+            let name = if *count == 0 { plain.clone() } else { format!("{plain}_{count}") };
+            *count += 1;
+            if self.taken.insert(name.clone()) {
+                return name;
+            }
+        }
+    }
+
+    // ---- nodes in general ----
+
+    /// Any operator with one output.
+    pub fn op(&mut self, op: &str, inputs: &[&Val], attributes: Vec<AttributeProto>) -> Val {
+        self.ops(op, inputs, attributes, 1).swap_remove(0)
+    }
+
+    /// Any operator with `outputs` outputs.
+    pub fn ops(&mut self, op: &str, inputs: &[&Val], attributes: Vec<AttributeProto>, outputs: usize) -> Vec<Val> {
+        let mut node = NodeProto {
+            op_type: op.to_owned(),
+            input: inputs.iter().map(|value| value.name().to_owned()).collect(),
+            attribute: attributes,
+            ..Default::default()
+        };
+        // Trailing inputs that are left out need not be written.
+        while node.input.last().is_some_and(String::is_empty) {
+            node.input.pop();
+        }
+        let mut key = node.encode_to_vec();
+        key.push(outputs as u8);
+        if let Some(values) = self.known.get(&key) {
+            return values.clone();
+        }
+        let name = self.fresh(op);
+        node.output = match outputs {
+            1 => vec![name.clone()],
+            _ => (0..outputs).map(|at| self.fresh(&format!("{op}.{at}"))).collect(),
+        };
+        node.name = name;
+        let values: Vec<Val> = node.output.iter().map(|name| Val::new(name)).collect();
+        self.known.insert(key, values.clone());
+        self.nodes.push(node);
+        values
+    }
+
+    /// A node made elsewhere; its names must come from [`Builder::fresh`].
+    pub fn push(&mut self, node: NodeProto) {
+        self.nodes.push(node);
+    }
+
+    // ---- constants ----
+
+    /// A constant tensor; its name is made up.
+    pub fn constant(&mut self, mut tensor: TensorProto) -> Val {
+        tensor.name.clear();
+        let mut key = vec![0xff];
+        tensor.encode(&mut key).unwrap_or_default();
+        if let Some(values) = self.known.get(&key) {
+            return values[0].clone();
+        }
+        let scope = std::mem::take(&mut self.scope);
+        tensor.name = self.fresh("grad/constant");
+        self.scope = scope;
+        let value = Val::new(&tensor.name);
+        self.initializers.push(tensor);
+        self.known.insert(key, vec![value.clone()]);
+        value
+    }
+
+    /// A one-dimensional constant of 64-bit integers.
+    pub fn ints(&mut self, values: &[i64]) -> Val {
+        self.constant(TensorProto::ints("", &[values.len() as i64], values))
+    }
+
+    /// An integer scalar.
+    pub fn int(&mut self, value: i64) -> Val {
+        self.constant(TensorProto::ints("", &[], &[value]))
+    }
+
+    /// A float scalar of the given type.
+    pub fn scalar(&mut self, elem: ElemType, value: f64) -> Val {
+        self.constant(TensorProto::floats("", elem, &[], &[value]))
+    }
+
+    /// A float constant of the given type and shape.
+    pub fn floats(&mut self, elem: ElemType, dims: &[i64], values: &[f64]) -> Val {
+        self.constant(TensorProto::floats("", elem, dims, values))
+    }
+
+    // ---- elementwise ----
+
+    /// a + b
+    pub fn add(&mut self, a: &Val, b: &Val) -> Val {
+        self.op("Add", &[a, b], vec![])
+    }
+
+    /// a − b
+    pub fn sub(&mut self, a: &Val, b: &Val) -> Val {
+        self.op("Sub", &[a, b], vec![])
+    }
+
+    /// a · b
+    pub fn mul(&mut self, a: &Val, b: &Val) -> Val {
+        self.op("Mul", &[a, b], vec![])
+    }
+
+    /// a / b
+    pub fn div(&mut self, a: &Val, b: &Val) -> Val {
+        self.op("Div", &[a, b], vec![])
+    }
+
+    /// aᵇ
+    pub fn pow(&mut self, a: &Val, b: &Val) -> Val {
+        self.op("Pow", &[a, b], vec![])
+    }
+
+    /// −a
+    pub fn neg(&mut self, a: &Val) -> Val {
+        self.op("Neg", &[a], vec![])
+    }
+
+    /// Any operator of one input and no attributes: `Exp`, `Log`, `Sqrt`, `Tanh`, `Sign`, …
+    pub fn unary(&mut self, op: &str, a: &Val) -> Val {
+        self.op(op, &[a], vec![])
+    }
+
+    /// max(a, 0)
+    pub fn relu(&mut self, a: &Val) -> Val {
+        self.op("Relu", &[a], vec![])
+    }
+
+    /// Any operator of two inputs and no attributes: `Less`, `Equal`, `And`, `Max`, …
+    pub fn binary(&mut self, op: &str, a: &Val, b: &Val) -> Val {
+        self.op(op, &[a, b], vec![])
+    }
+
+    /// `condition ? a : b`, elementwise
+    pub fn where_(&mut self, condition: &Val, a: &Val, b: &Val) -> Val {
+        self.op("Where", &[condition, a, b], vec![])
+    }
+
+    /// To another element type.
+    pub fn cast(&mut self, a: &Val, to: ElemType) -> Val {
+        self.op("Cast", &[a], vec![attr::int("to", i64::from(to.code()))])
+    }
+
+    /// a times a number.
+    pub fn scale(&mut self, a: &Val, elem: ElemType, factor: f64) -> Val {
+        if factor == 1.0 {
+            return a.clone();
+        }
+        let factor = self.scalar(elem, factor);
+        self.mul(a, &factor)
+    }
+
+    /// The sum of all, as a balanced tree of `Add`.
+    pub fn sum(&mut self, terms: &[Val]) -> Option<Val> {
+        match terms {
+            [] => None,
+            [one] => Some(one.clone()),
+            many => {
+                let (left, right) = many.split_at(many.len() / 2);
+                let (left, right) = (self.sum(left)?, self.sum(right)?);
+                Some(self.add(&left, &right))
+            }
+        }
+    }
+
+    // ---- reductions and products ----
+
+    /// Any of ONNX's `Reduce…` operators over the given axes. No axes: the value itself, unreduced.
+    pub fn reduce(&mut self, op: &str, a: &Val, axes: &[i64], keepdims: bool) -> Val {
+        if axes.is_empty() {
+            return a.clone();
+        }
+        let axes = self.ints(axes);
+        self.op(op, &[a, &axes], vec![attr::int("keepdims", i64::from(keepdims))])
+    }
+
+    /// Sum over the given axes; none: the value itself.
+    pub fn reduce_sum(&mut self, a: &Val, axes: &[i64], keepdims: bool) -> Val {
+        self.reduce("ReduceSum", a, axes, keepdims)
+    }
+
+    /// Mean over the given axes; none: the value itself.
+    pub fn reduce_mean(&mut self, a: &Val, axes: &[i64], keepdims: bool) -> Val {
+        self.reduce("ReduceMean", a, axes, keepdims)
+    }
+
+    /// Matrix product over the last two axes, the others broadcast.
+    pub fn matmul(&mut self, a: &Val, b: &Val) -> Val {
+        self.op("MatMul", &[a, b], vec![])
+    }
+
+    // ---- shape ----
+
+    /// The shape, as a one-dimensional tensor of 64-bit integers.
+    pub fn shape(&mut self, a: &Val) -> Val {
+        self.op("Shape", &[a], vec![])
+    }
+
+    /// To a constant shape; one entry may be −1.
+    pub fn reshape(&mut self, a: &Val, dims: &[i64]) -> Val {
+        let shape = self.ints(dims);
+        self.reshape_to(a, &shape)
+    }
+
+    /// To a computed shape.
+    pub fn reshape_to(&mut self, a: &Val, shape: &Val) -> Val {
+        self.op("Reshape", &[a, shape], vec![])
+    }
+
+    /// Axes in another order: axis i of the result is axis `perm[i]` of the value.
+    pub fn transpose(&mut self, a: &Val, perm: &[i64]) -> Val {
+        if perm.iter().enumerate().all(|(at, &from)| at as i64 == from) {
+            return a.clone();
+        }
+        self.op("Transpose", &[a], vec![attr::ints("perm", perm)])
+    }
+
+    /// Without the given axes of size 1.
+    pub fn squeeze(&mut self, a: &Val, axes: &[i64]) -> Val {
+        if axes.is_empty() {
+            return a.clone();
+        }
+        let axes = self.ints(axes);
+        self.op("Squeeze", &[a, &axes], vec![])
+    }
+
+    /// With new axes of size 1 at the given places of the result.
+    pub fn unsqueeze(&mut self, a: &Val, axes: &[i64]) -> Val {
+        if axes.is_empty() {
+            return a.clone();
+        }
+        let axes = self.ints(axes);
+        self.op("Unsqueeze", &[a, &axes], vec![])
+    }
+
+    /// Broadcast to a computed shape (both ways, as ONNX's `Expand` does).
+    pub fn expand_to(&mut self, a: &Val, shape: &Val) -> Val {
+        self.op("Expand", &[a, shape], vec![])
+    }
+
+    /// Joined along an axis.
+    pub fn concat(&mut self, parts: &[&Val], axis: i64) -> Val {
+        match parts {
+            [one] => (*one).clone(),
+            many => self.op("Concat", many, vec![attr::int("axis", axis)]),
+        }
+    }
+
+    /// A part: `starts..ends` by `steps` along `axes`.
+    pub fn slice(&mut self, a: &Val, starts: &[i64], ends: &[i64], axes: &[i64], steps: &[i64]) -> Val {
+        let (starts, ends, axes) = (self.ints(starts), self.ints(ends), self.ints(axes));
+        let steps = if steps.iter().all(|&step| step == 1) { Val::absent() } else { self.ints(steps) };
+        self.op("Slice", &[a, &starts, &ends, &axes, &steps], vec![])
+    }
+
+    /// With zeros around it: `pads` holds the begins of every axis, then the ends. Negative ones crop.
+    pub fn pad_zeros(&mut self, a: &Val, pads: &[i64]) -> Val {
+        if pads.iter().all(|&pad| pad == 0) {
+            return a.clone();
+        }
+        let pads = self.ints(pads);
+        self.op("Pad", &[a, &pads], vec![])
+    }
+
+    /// A tensor of one float value, of a computed shape.
+    pub fn full(&mut self, shape: &Val, elem: ElemType, value: f64) -> Val {
+        let value = TensorProto::floats("value", elem, &[1], &[value]);
+        self.op("ConstantOfShape", &[shape], vec![attr::tensor("value", value)])
+    }
+}

@@ -1,0 +1,275 @@
+//! Reading and writing model files.
+
+use std::{
+    collections::HashMap,
+    fs::File,
+    path::{Component, Path},
+};
+
+use bytes::Bytes;
+use prost::Message;
+
+use crate::{
+    error::{Error, Result},
+    graph,
+    proto::{DataLocation, GraphProto, IR_VERSION, ModelProto, OperatorSetIdProto, TensorProto},
+};
+
+/// The newest version of the `ai.onnx` operators that this crate knows.
+pub const NEWEST_OPSET: i64 = 28;
+
+/// The oldest version of the `ai.onnx` operators that is read.
+pub const OLDEST_OPSET: i64 = 7;
+
+/// A model: functions inlined, nodes in topological order, every tensor's bytes at hand.
+///
+/// Tensor bytes are borrowed from the mapped file; cloning a model copies no weights.
+#[derive(Clone, Debug)]
+pub struct Model {
+    proto: ModelProto,
+    /// The version of `ai.onnx` that the file was written for, where the model was upgraded since.
+    written_for: Option<i64>,
+}
+
+impl Model {
+    /// Reads a model file; external data is mapped from the files it names, which must lie in the model's folder or below.
+    ///
+    /// # Errors
+    /// No such file, not ONNX, truncated, too new, malformed, external data missing.
+    pub fn read(path: &Path) -> Result<Self> {
+        let bytes = map(path).map_err(|source| io("read", path, source))?;
+        let proto = decode(bytes)?;
+        let folder = path.parent().unwrap_or(Path::new(""));
+        Self::prepare(proto, Some(folder))
+    }
+
+    /// Reads a model from memory; a model with external data needs [`Model::read`].
+    ///
+    /// # Errors
+    /// As [`Model::read`].
+    pub fn from_bytes(bytes: impl Into<Bytes>) -> Result<Self> {
+        Self::prepare(decode(bytes.into())?, None)
+    }
+
+    /// Takes a model made in memory.
+    ///
+    /// # Errors
+    /// As [`Model::read`].
+    pub fn from_proto(proto: ModelProto) -> Result<Self> {
+        Self::prepare(proto, None)
+    }
+
+    fn prepare(mut proto: ModelProto, folder: Option<&Path>) -> Result<Self> {
+        if proto.ir_version > IR_VERSION {
+            return Err(Error::TooNew { what: "IR version", found: proto.ir_version, known: IR_VERSION });
+        }
+        if proto.graph.is_none() {
+            return Err(Error::NotOnnx("it holds no graph".into()));
+        }
+        // Before IR version 3 a file without imports meant opset 1; nothing that old is supported.
+        let opset = opset_of(&proto.opset_import, "").unwrap_or(1);
+        if opset > NEWEST_OPSET {
+            return Err(Error::TooNew { what: "opset", found: opset, known: NEWEST_OPSET });
+        }
+        graph::inline_functions(&mut proto)?;
+        let graph = proto.graph.get_or_insert_default();
+        let mut external = External { folder, files: HashMap::new() };
+        for_each_tensor(graph, &mut |tensor| {
+            external.load(tensor)?;
+            tensor.check()
+        })?;
+        drop_initialized_inputs(graph);
+        graph::sort(graph)?;
+        Ok(Self { proto, written_for: None })
+    }
+
+    /// The whole message.
+    pub fn proto(&self) -> &ModelProto {
+        &self.proto
+    }
+
+    /// The graph.
+    pub fn graph(&self) -> &GraphProto {
+        static EMPTY: std::sync::LazyLock<GraphProto> = std::sync::LazyLock::new(GraphProto::default);
+        self.proto.graph.as_ref().unwrap_or(&EMPTY)
+    }
+
+    /// The graph, to be edited. Whoever adds nodes keeps them in topological order.
+    pub fn graph_mut(&mut self) -> &mut GraphProto {
+        self.proto.graph.get_or_insert_default()
+    }
+
+    /// The version of a domain's operators that the model uses; `""` is `ai.onnx`.
+    pub fn opset(&self, domain: &str) -> Option<i64> {
+        opset_of(&self.proto.opset_import, domain)
+    }
+
+    /// The version of a domain's operators that the model's file was written for: what its user knows, whatever
+    /// [`crate::upgrade`] made of it.
+    pub fn original_opset(&self, domain: &str) -> Option<i64> {
+        if same_domain(domain, "") { self.written_for.or(self.opset("")) } else { self.opset(domain) }
+    }
+
+    /// The model with another graph: same opsets and metadata.
+    pub fn with_graph(&self, graph: GraphProto) -> Self {
+        let header = ModelProto { graph: None, functions: Vec::new(), training_info: Vec::new(), ..self.header() };
+        Self { proto: ModelProto { graph: Some(graph), ..header }, written_for: self.written_for }
+    }
+
+    fn header(&self) -> ModelProto {
+        ModelProto {
+            ir_version: self.proto.ir_version,
+            producer_name: self.proto.producer_name.clone(),
+            producer_version: self.proto.producer_version.clone(),
+            domain: self.proto.domain.clone(),
+            model_version: self.proto.model_version,
+            doc_string: self.proto.doc_string.clone(),
+            opset_import: self.proto.opset_import.clone(),
+            metadata_props: self.proto.metadata_props.clone(),
+            ..Default::default()
+        }
+    }
+
+    /// States a domain's version, and an IR version that allows it.
+    pub(crate) fn set_opset(&mut self, domain: &str, version: i64) {
+        if same_domain(domain, "") {
+            self.written_for = self.written_for.or(self.opset(""));
+        }
+        let is_domain = |import: &&mut OperatorSetIdProto| same_domain(&import.domain, domain);
+        match self.proto.opset_import.iter_mut().find(is_domain) {
+            Some(import) => import.version = version,
+            None => self.proto.opset_import.push(OperatorSetIdProto { domain: domain.to_owned(), version }),
+        }
+        // IR version 8 is the first that goes with opset 15 and up.
+        self.proto.ir_version = self.proto.ir_version.max(8);
+    }
+
+    /// The model as the bytes of an `.onnx` file, all tensors inside.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        self.proto.encode_to_vec()
+    }
+
+    /// Writes an `.onnx` file, all tensors inside.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn write(&self, path: &Path) -> Result<()> {
+        std::fs::write(path, self.to_bytes()).map_err(|source| io("write", path, source))
+    }
+}
+
+fn opset_of(imports: &[OperatorSetIdProto], domain: &str) -> Option<i64> {
+    imports.iter().find(|import| same_domain(&import.domain, domain)).map(|import| import.version)
+}
+
+/// Whether two domains are the same; `ai.onnx` may be written as nothing.
+pub(crate) fn same_domain(a: &str, b: &str) -> bool {
+    let plain = |domain: &str| domain.is_empty() || domain == "ai.onnx";
+    a == b || plain(a) && plain(b)
+}
+
+fn io(action: &'static str, path: &Path, source: std::io::Error) -> Error {
+    Error::Io { action, path: path.display().to_string(), source }
+}
+
+fn map(path: &Path) -> std::io::Result<Bytes> {
+    let file = File::open(path)?;
+    let kind = file.metadata()?;
+    if kind.is_dir() {
+        return Err(std::io::ErrorKind::IsADirectory.into());
+    }
+    if !kind.is_file() {
+        // A pipe cannot be mapped; it is read as it comes.
+        return std::fs::read(path).map(Bytes::from);
+    }
+    if kind.len() == 0 {
+        return Ok(Bytes::new());
+    }
+    // SAFETY: the file is only read. Somebody truncating it meanwhile raises SIGBUS, as for every mapped file; copying
+    // gigabytes of weights on every start to avoid that would be the worse bargain.
+    let map = unsafe { memmap2::Mmap::map(&file)? };
+    Ok(Bytes::from_owner(map))
+}
+
+fn decode(bytes: Bytes) -> Result<ModelProto> {
+    if bytes.is_empty() {
+        return Err(Error::NotOnnx("it is empty".into()));
+    }
+    let head = bytes.slice(..bytes.len().min(64));
+    ModelProto::decode(bytes).map_err(|error| {
+        // Field 1 (the IR version) comes first in files of every exporter: such a file is ONNX, but broken.
+        let text = error.to_string();
+        if head.first() == Some(&0x08) && (text.contains("underflow") || text.contains("truncated")) {
+            Error::Truncated(text)
+        } else {
+            Error::NotOnnx(text)
+        }
+    })
+}
+
+/// Old files list their initializers among the inputs too: those are constants here, not inputs.
+fn drop_initialized_inputs(graph: &mut GraphProto) {
+    let constants: std::collections::HashSet<&str> =
+        graph.initializer.iter().map(|tensor| tensor.name.as_str()).collect();
+    graph.input.retain(|input| !constants.contains(input.name.as_str()));
+}
+
+fn for_each_tensor(graph: &mut GraphProto, visit: &mut dyn FnMut(&mut TensorProto) -> Result<()>) -> Result<()> {
+    for tensor in &mut graph.initializer {
+        visit(tensor)?;
+    }
+    for attribute in graph.node.iter_mut().flat_map(|node| &mut node.attribute) {
+        for tensor in attribute.t.iter_mut().map(|tensor| &mut **tensor).chain(&mut attribute.tensors) {
+            visit(tensor)?;
+        }
+        for inner in attribute.g.iter_mut().map(|inner| &mut **inner).chain(&mut attribute.graphs) {
+            for_each_tensor(inner, visit)?;
+        }
+    }
+    Ok(())
+}
+
+/// The files beside a model that hold tensor bytes, each mapped once.
+struct External<'a> {
+    folder: Option<&'a Path>,
+    files: HashMap<String, Bytes>,
+}
+
+impl External<'_> {
+    fn load(&mut self, tensor: &mut TensorProto) -> Result<()> {
+        if !tensor.is_external() {
+            return Ok(());
+        }
+        let entry = |key: &str| tensor.external_data.iter().find(|entry| entry.key == key).map(|entry| &*entry.value);
+        let location = entry("location").unwrap_or_default().to_owned();
+        let fail = |reason: String| Error::ExternalData { tensor: tensor.name.clone(), path: location.clone(), reason };
+        let number = |key: &str| match entry(key) {
+            None => Ok(None),
+            Some(text) => text.parse::<usize>().map(Some).map_err(|_| fail(format!("its {key} `{text}` is no number"))),
+        };
+        let (offset, length) = (number("offset")?.unwrap_or(0), number("length")?);
+        let Some(folder) = self.folder else {
+            return Err(fail("a model read from memory has no folder to look in".into()));
+        };
+        if !Path::new(&location).components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir)) {
+            return Err(fail("it must lie in the model's own folder".into()));
+        }
+        let file = match self.files.get(&location) {
+            Some(file) => file.clone(),
+            None => {
+                let file = map(&folder.join(&location)).map_err(|error| fail(error.to_string()))?;
+                self.files.entry(location.clone()).or_insert(file).clone()
+            }
+        };
+        let expected = tensor.elem_type().size().and_then(|size| tensor.len().ok()?.checked_mul(size));
+        let length = length.or(expected).unwrap_or(file.len().saturating_sub(offset));
+        let end = offset.checked_add(length).filter(|&end| end <= file.len());
+        let Some(end) = end else {
+            return Err(fail(format!("it has {} bytes, {length} from offset {offset} are needed", file.len())));
+        };
+        tensor.raw_data = Some(file.slice(offset..end));
+        tensor.external_data.clear();
+        tensor.data_location = DataLocation::Default as i32;
+        Ok(())
+    }
+}

@@ -1,0 +1,82 @@
+//! Which rule differentiates which operator.
+
+use std::{collections::HashMap, sync::LazyLock};
+
+use crate::{model::same_domain, rules, vjp::Vjp};
+
+/// A vector–Jacobian product: from the cotangents of a node's outputs to those of its inputs, as standard nodes.
+pub type Rule = fn(&mut Vjp<'_>) -> Result<Vec<Grad>, Unsupported>;
+
+/// The cotangent of one input, as a rule returns it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Grad {
+    /// Nobody asked for it ([`Vjp::needs`] is false).
+    NotNeeded,
+    /// The output doesn't depend on this input, or is flat in it almost everywhere.
+    Zero,
+    /// The emitted value, of the input's own shape and type.
+    Of(crate::Val),
+}
+
+/// Why a rule cannot differentiate this node: said, never guessed around.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unsupported(pub String);
+
+impl<T: Into<String>> From<T> for Unsupported {
+    fn from(reason: T) -> Self {
+        Self(reason.into())
+    }
+}
+
+/// What is known of an operator's gradient.
+#[derive(Clone, Copy)]
+pub enum Kind {
+    /// Differentiated by this rule.
+    Rule(Rule),
+    /// Carries no gradient: its outputs are integers, booleans, or constant almost everywhere.
+    Stop,
+}
+
+/// One operator of the table.
+#[derive(Clone, Copy)]
+pub struct Entry {
+    /// Its domain; empty for `ai.onnx`.
+    pub domain: &'static str,
+    /// Its name.
+    pub op: &'static str,
+    /// The first opset of the domain that the rule holds for. (Older models are upgraded to opset 18 first, so a rule sees
+    /// the forms of that opset and later ones only.)
+    pub since: i64,
+    /// The last one, if a later version changed the meaning.
+    pub until: i64,
+    /// How it is differentiated.
+    pub kind: Kind,
+}
+
+/// A row for an `ai.onnx` operator differentiated by a rule.
+pub const fn rule(op: &'static str, rule: Rule) -> Entry {
+    Entry { domain: "", op, since: 1, until: i64::MAX, kind: Kind::Rule(rule) }
+}
+
+/// A row for an `ai.onnx` operator that carries no gradient.
+pub const fn stop(op: &'static str) -> Entry {
+    Entry { domain: "", op, since: 1, until: i64::MAX, kind: Kind::Stop }
+}
+
+/// Every operator with a rule, in the order of the family files.
+pub fn entries() -> impl Iterator<Item = &'static Entry> {
+    rules::FAMILIES.iter().flat_map(|family| family.iter())
+}
+
+/// The row for an operator of a domain at an opset.
+pub fn lookup(domain: &str, op: &str, opset: i64) -> Option<&'static Entry> {
+    static TABLE: LazyLock<HashMap<&'static str, Vec<&'static Entry>>> = LazyLock::new(|| {
+        let mut table: HashMap<&str, Vec<&Entry>> = HashMap::new();
+        for entry in entries() {
+            table.entry(entry.op).or_default().push(entry);
+        }
+        table
+    });
+    let fits = |entry: &&&Entry| same_domain(entry.domain, domain) && (entry.since..=entry.until).contains(&opset);
+    TABLE.get(op)?.iter().find(fits).copied()
+}

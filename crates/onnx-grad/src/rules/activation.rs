@@ -1,0 +1,227 @@
+//! Activation functions.
+
+use crate::{
+    builder::Val,
+    registry::{Entry, Grad, Unsupported, rule},
+    types::ElemType,
+    vjp::Vjp,
+};
+
+type Result<T = Vec<Grad>> = std::result::Result<T, Unsupported>;
+
+pub(crate) const RULES: &[Entry] = &[
+    rule("Celu", celu),
+    rule("Clip", clip),
+    rule("Elu", elu),
+    rule("HardSigmoid", hard_sigmoid),
+    rule("HardSwish", hard_swish),
+    rule("LeakyRelu", leaky_relu),
+    rule("Mish", mish),
+    rule("PRelu", prelu),
+    rule("Relu", relu),
+    rule("Selu", selu),
+    rule("Sigmoid", sigmoid),
+    rule("Softplus", softplus),
+    rule("Softsign", softsign),
+    rule("Tanh", tanh),
+];
+
+/// 1 where `a OP b`, else 0, in the values' own type. Multiplying by it is cheaper than `Where`.
+fn mask(v: &mut Vjp<'_>, op: &str, a: &Val, b: &Val, elem: ElemType) -> Val {
+    let truth = v.g.binary(op, a, b);
+    v.g.cast(&truth, elem)
+}
+
+fn times(v: &mut Vjp<'_>, slope: &Val) -> Result {
+    let gy = v.gy()?;
+    let gradient = v.g.mul(&gy, slope);
+    v.first(gradient)
+}
+
+/// 1 where the output is positive: the sign of an output that is never negative.
+fn relu(v: &mut Vjp<'_>) -> Result {
+    let slope = v.g.unary("Sign", &v.y(0));
+    times(v, &slope)
+}
+
+/// `below` where x < 0 (or = 0), 1 above.
+fn leaky_relu(v: &mut Vjp<'_>) -> Result {
+    let (elem, alpha) = (v.elem()?, v.node().attr_float("alpha").unwrap_or(0.01));
+    let (zero, one, alpha) = (v.g.scalar(elem, 0.0), v.g.scalar(elem, 1.0), v.g.scalar(elem, alpha));
+    let above = v.g.binary("Greater", &v.x(0), &zero);
+    let slope = v.g.where_(&above, &one, &alpha);
+    times(v, &slope)
+}
+
+/// x > 0: ∂x = gy; else ∂x = gy · slope, ∂slope = gy · x
+fn prelu(v: &mut Vjp<'_>) -> Result {
+    let (gy, x, slope, elem) = (v.gy()?, v.x(0), v.x(1), v.elem()?);
+    let (zero, one) = (v.g.scalar(elem, 0.0), v.g.scalar(elem, 1.0));
+    let above = v.g.binary("Greater", &x, &zero);
+    v.each(|v, i| match i {
+        0 => {
+            let factor = v.g.where_(&above, &one, &slope);
+            Ok(v.g.mul(&gy, &factor))
+        }
+        _ => {
+            let below = v.g.where_(&above, &zero, &x);
+            let product = v.g.mul(&gy, &below);
+            v.unbroadcast(&product, 1)
+        }
+    })
+}
+
+/// 1 between the bounds and on them. The bounds themselves get the cotangent where they cut.
+fn clip(v: &mut Vjp<'_>) -> Result {
+    let (gy, x, elem) = (v.gy()?, v.x(0), v.elem()?);
+    let (has_low, has_high) = (v.has(1), v.has(2));
+    let (low, high) = (v.x(1), v.x(2));
+    v.each(|v, i| {
+        let mut slope: Option<Val> = None;
+        let mut and = |v: &mut Vjp<'_>, factor: Val| {
+            slope = Some(match slope.take() {
+                None => factor,
+                Some(before) => v.g.mul(&before, &factor),
+            });
+        };
+        match i {
+            0 => {
+                if has_low {
+                    let inside = mask(v, "GreaterOrEqual", &x, &low, elem);
+                    and(v, inside);
+                }
+                if has_high {
+                    let inside = mask(v, "LessOrEqual", &x, &high, elem);
+                    and(v, inside);
+                }
+            }
+            1 => {
+                let cut = mask(v, "Less", &x, &low, elem);
+                and(v, cut);
+                if has_high {
+                    // Where the bounds cross, the upper one wins.
+                    let ordered = mask(v, "Less", &low, &high, elem);
+                    and(v, ordered);
+                }
+            }
+            _ => {
+                let limited = if has_low { v.g.binary("Max", &x, &low) } else { x.clone() };
+                let cut = mask(v, "Greater", &limited, &high, elem);
+                and(v, cut);
+            }
+        }
+        let gradient = match slope {
+            Some(slope) => v.g.mul(&gy, &slope),
+            None => gy.clone(),
+        };
+        if i == 0 { Ok(gradient) } else { v.unbroadcast(&gradient, i) }
+    })
+}
+
+/// `above` for x > 0, else `below(v)`.
+fn two_sided(v: &mut Vjp<'_>, elem: ElemType, above: f64, below: &Val) -> Result {
+    let (zero, above) = (v.g.scalar(elem, 0.0), v.g.scalar(elem, above));
+    let positive = v.g.binary("Greater", &v.x(0), &zero);
+    let slope = v.g.where_(&positive, &above, below);
+    times(v, &slope)
+}
+
+/// y = α (eˣ − 1) below zero: the slope is y + α
+fn elu(v: &mut Vjp<'_>) -> Result {
+    let (elem, alpha) = (v.elem()?, v.node().attr_float("alpha").unwrap_or(1.0));
+    let alpha = v.g.scalar(elem, alpha);
+    let below = v.g.add(&v.y(0), &alpha);
+    two_sided(v, elem, 1.0, &below)
+}
+
+/// y = γ α (eˣ − 1) below zero, γ x above
+fn selu(v: &mut Vjp<'_>) -> Result {
+    let elem = v.elem()?;
+    let alpha = v.node().attr_float("alpha").unwrap_or(1.673_263_2);
+    let gamma = v.node().attr_float("gamma").unwrap_or(1.050_701);
+    let offset = v.g.scalar(elem, gamma * alpha);
+    let below = v.g.add(&v.y(0), &offset);
+    two_sided(v, elem, gamma, &below)
+}
+
+/// y = α (exp(x/α) − 1) below zero: the slope is y/α + 1
+fn celu(v: &mut Vjp<'_>) -> Result {
+    let (elem, alpha) = (v.elem()?, v.node().attr_float("alpha").unwrap_or(1.0));
+    let scaled = v.g.scale(&v.y(0), elem, 1.0 / alpha);
+    let one = v.g.scalar(elem, 1.0);
+    let below = v.g.add(&scaled, &one);
+    two_sided(v, elem, 1.0, &below)
+}
+
+/// y (1 − y)
+fn sigmoid(v: &mut Vjp<'_>) -> Result {
+    let elem = v.elem()?;
+    let one = v.g.scalar(elem, 1.0);
+    let rest = v.g.sub(&one, &v.y(0));
+    let slope = v.g.mul(&v.y(0), &rest);
+    times(v, &slope)
+}
+
+/// 1 − y²
+fn tanh(v: &mut Vjp<'_>) -> Result {
+    let elem = v.elem()?;
+    let one = v.g.scalar(elem, 1.0);
+    let square = v.g.mul(&v.y(0), &v.y(0));
+    let slope = v.g.sub(&one, &square);
+    times(v, &slope)
+}
+
+/// α where 0 < αx + β < 1
+fn hard_sigmoid(v: &mut Vjp<'_>) -> Result {
+    let elem = v.elem()?;
+    let alpha = v.node().attr_float("alpha").unwrap_or(0.2);
+    let (zero, one) = (v.g.scalar(elem, 0.0), v.g.scalar(elem, 1.0));
+    let (above, below) = (mask(v, "Greater", &v.y(0), &zero, elem), mask(v, "Less", &v.y(0), &one, elem));
+    let inside = v.g.mul(&above, &below);
+    let slope = v.g.scale(&inside, elem, alpha);
+    times(v, &slope)
+}
+
+/// y = x · max(0, min(1, x/6 + ½)): 0 up to −3, 1 from 3, x/3 + ½ between
+fn hard_swish(v: &mut Vjp<'_>) -> Result {
+    let (elem, x) = (v.elem()?, v.x(0));
+    let (low, high) = (v.g.scalar(elem, -3.0), v.g.scalar(elem, 3.0));
+    let third = v.g.scale(&x, elem, 1.0 / 3.0);
+    let half = v.g.scalar(elem, 0.5);
+    let middle = v.g.add(&third, &half);
+    let (zero, one) = (v.g.scalar(elem, 0.0), v.g.scalar(elem, 1.0));
+    let from_high = v.g.binary("GreaterOrEqual", &x, &high);
+    let to_low = v.g.binary("LessOrEqual", &x, &low);
+    let upper = v.g.where_(&from_high, &one, &middle);
+    let slope = v.g.where_(&to_low, &zero, &upper);
+    times(v, &slope)
+}
+
+/// σ(x)
+fn softplus(v: &mut Vjp<'_>) -> Result {
+    let slope = v.g.unary("Sigmoid", &v.x(0));
+    times(v, &slope)
+}
+
+/// 1 / (1 + |x|)²
+fn softsign(v: &mut Vjp<'_>) -> Result {
+    let (gy, elem) = (v.gy()?, v.elem()?);
+    let (size, one) = (v.g.unary("Abs", &v.x(0)), v.g.scalar(elem, 1.0));
+    let sum = v.g.add(&one, &size);
+    let square = v.g.mul(&sum, &sum);
+    let gradient = v.g.div(&gy, &square);
+    v.first(gradient)
+}
+
+/// y = x · t, t = tanh(softplus x): t + x σ(x) (1 − t²)
+fn mish(v: &mut Vjp<'_>) -> Result {
+    let (elem, x) = (v.elem()?, v.x(0));
+    let (soft, sigma, one) = (v.g.unary("Softplus", &x), v.g.unary("Sigmoid", &x), v.g.scalar(elem, 1.0));
+    let t = v.g.unary("Tanh", &soft);
+    let square = v.g.mul(&t, &t);
+    let rest = v.g.sub(&one, &square);
+    let inner = v.g.mul(&sigma, &rest);
+    let scaled = v.g.mul(&x, &inner);
+    let slope = v.g.add(&t, &scaled);
+    times(v, &slope)
+}

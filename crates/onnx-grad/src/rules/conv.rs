@@ -1,0 +1,153 @@
+//! Convolutions.
+
+use crate::{
+    attr,
+    builder::Val,
+    registry::{Entry, Grad, Unsupported, rule},
+    rules::window::{AutoPad, Window},
+    vjp::Vjp,
+};
+
+type Result<T = Vec<Grad>> = std::result::Result<T, Unsupported>;
+
+pub(crate) const RULES: &[Entry] = &[rule("Conv", conv), rule("ConvTranspose", conv_transpose)];
+
+fn group(v: &Vjp<'_>) -> i64 {
+    v.node().attr_int("group").unwrap_or(1)
+}
+
+/// Sum over the batch and every spatial axis.
+fn bias(v: &mut Vjp<'_>, gy: &Val, rank: usize) -> Val {
+    let axes: Vec<i64> = std::iter::once(0).chain(2..rank as i64).collect();
+    v.g.reduce_sum(gy, &axes, false)
+}
+
+/// The input's gradient is the transposed convolution of the cotangent with the same weight.
+fn conv(v: &mut Vjp<'_>) -> Result {
+    let (gy, x, w, rank) = (v.gy()?, v.x(0), v.x(1), v.rank(0)?);
+    let window = Window::of_conv(v, 1)?;
+    let group = group(v);
+    v.each(|v, i| match i {
+        0 => {
+            // Rows that the last window skips come back as output padding. At stride 1 there are none.
+            let skipped: Vec<i64> = if window.strides.iter().all(|&stride| stride == 1) {
+                vec![0; window.axes()]
+            } else {
+                let sizes = v.fixed(0, 2..rank)?;
+                (0..window.axes()).map(|axis| window.skipped(axis, sizes[axis] as i64)).collect()
+            };
+            let mut attributes = window.attributes();
+            attributes.push(attr::int("group", group));
+            if skipped.iter().any(|&rows| rows != 0) {
+                attributes.push(attr::ints("output_padding", &skipped));
+            }
+            Ok(v.g.op("ConvTranspose", &[&gy, &w], attributes))
+        }
+        1 => {
+            let y = v.y(0);
+            weight(v, &window, group, Side { value: &x, like: &x }, Side { value: &gy, like: &y })
+        }
+        _ => Ok(bias(v, &gy, rank)),
+    })
+}
+
+/// The input's gradient is the convolution of the cotangent with the same weight.
+fn conv_transpose(v: &mut Vjp<'_>) -> Result {
+    let (gy, x, w, rank) = (v.gy()?, v.x(0), v.x(1), v.rank(0)?);
+    let group = group(v);
+    let window = transposed_window(v)?;
+    v.each(|v, i| match i {
+        0 => {
+            let mut attributes = window.attributes();
+            attributes.push(attr::int("group", group));
+            Ok(v.g.op("Conv", &[&gy, &w], attributes))
+        }
+        1 => {
+            let y = v.y(0);
+            weight(v, &window, group, Side { value: &gy, like: &y }, Side { value: &x, like: &x })
+        }
+        _ => Ok(bias(v, &gy, rank)),
+    })
+}
+
+/// The window of the convolution whose transpose the node is: its pads are what is cut off the full result.
+fn transposed_window(v: &mut Vjp<'_>) -> Result<Window> {
+    let mut window = Window::of_conv(v, 1)?;
+    let computed = v.node().attr("output_shape").is_some() || window.auto_pad.is_same();
+    let rank = v.rank(0)?;
+    let y = v.y(0);
+    let out: Option<Vec<i64>> = v.dims_of(&y)?.iter().skip(2).map(|dim| dim.fixed().map(|size| size as i64)).collect();
+    let sizes = v.fixed(0, 2..rank);
+    let (Some(out), Ok(sizes)) = (out, sizes) else {
+        if computed {
+            return Err("its padding follows from a size that is not fixed".into());
+        }
+        let padded = v.node().attr_ints("output_padding").is_some_and(|extra| extra.iter().any(|&rows| rows != 0));
+        return if padded { Err("its spatial size is not fixed".into()) } else { Ok(window) };
+    };
+    for axis in 0..window.axes() {
+        let stride = window.strides[axis];
+        let full = stride * (sizes[axis] as i64 - 1) + window.reach(axis);
+        if computed {
+            let padding = v.node().attr_ints("output_padding").and_then(|extra| extra.get(axis)).copied().unwrap_or(0);
+            let total = (full + padding - out[axis]).max(0);
+            let smaller = total / 2;
+            let begin = if window.auto_pad == AutoPad::SameUpper { smaller } else { total - smaller };
+            window.begins[axis] = begin;
+        }
+        // Whatever the node states, the end is what makes the convolution of its output as large as its input.
+        window.ends[axis] = full - out[axis] - window.begins[axis];
+        if window.ends[axis] < 0 {
+            // Output padding: rows beyond the last window, which no input reached. Up to a stride's worth the convolution
+            // skips them by itself.
+            if -window.ends[axis] >= stride {
+                return Err("its output padding is not less than its stride".into());
+            }
+            window.ends[axis] = 0;
+        }
+    }
+    Ok(window)
+}
+
+/// One side of a convolution: a value, and the value of the model whose shape it has.
+struct Side<'a> {
+    value: &'a Val,
+    like: &'a Val,
+}
+
+/// The weight's gradient: ∂w[m, c, k] = Σₙₒ x[n, c, o·stride + k·dilation − pad] · gy[n, m, o].
+///
+/// That is a convolution again, of x with gy as its weight: batch and channels change places, stride and dilation too. Groups
+/// become groups of the batch.
+fn weight(v: &mut Vjp<'_>, window: &Window, group: i64, input: Side<'_>, output: Side<'_>) -> Result<Val> {
+    let sizes = |v: &Vjp<'_>, value: &Val| -> Result<Vec<i64>> {
+        let dims = v.dims_of(value)?;
+        let fixed = dims.iter().skip(1).map(|dim| dim.fixed().map(|size| size as i64));
+        fixed.collect::<Option<Vec<_>>>().ok_or_else(|| format!("`{value}` has no fixed size beyond the batch").into())
+    };
+    let (x_sizes, gy_sizes) = (sizes(v, input.like)?, sizes(v, output.like)?);
+    let axes = window.axes() as i64;
+    let spatial = |from: &[i64]| from[1..].to_vec();
+    let regroup = |v: &mut Vjp<'_>, value: &Val, sizes: &[i64], perm: [i64; 3], merged: [i64; 2]| {
+        let grouped: Vec<i64> = [-1, group, sizes[0] / group].into_iter().chain(spatial(sizes)).collect();
+        let perm: Vec<i64> = perm.into_iter().chain(3..3 + axes).collect();
+        let merged: Vec<i64> = merged.into_iter().chain(spatial(sizes)).collect();
+        let parted = v.g.reshape(value, &grouped);
+        let turned = v.g.transpose(&parted, &perm);
+        v.g.reshape(&turned, &merged)
+    };
+    // [C/g, g·N, …] and [M, N, …]
+    let (per_group, channels) = (x_sizes[0] / group, gy_sizes[0]);
+    let images = regroup(v, input.value, &x_sizes, [2, 1, 0], [per_group, -1]);
+    let kernels = regroup(v, output.value, &gy_sizes, [1, 2, 0], [channels, -1]);
+    let swapped = Window { strides: window.dilations.clone(), dilations: window.strides.clone(), ..window.clone() };
+    let mut attributes = swapped.attributes();
+    attributes.retain(|attribute| attribute.name != "kernel_shape");
+    attributes.push(attr::int("group", group));
+    let full = v.g.op("Conv", &[&images, &kernels], attributes);
+    // Rows that the last window skipped make it larger than the kernel.
+    let axes: Vec<i64> = (2..2 + axes).collect();
+    let cut = v.g.slice(&full, &vec![0; axes.len()], &window.kernel, &axes, &vec![1; axes.len()]);
+    let perm: Vec<i64> = [1, 0].into_iter().chain(axes).collect();
+    Ok(v.g.transpose(&cut, &perm))
+}

@@ -1,0 +1,313 @@
+//! Arithmetic with broadcasting, and functions of one number.
+
+use crate::{
+    builder::Val,
+    registry::{Entry, Grad, Unsupported, rule},
+    types::ElemType,
+    vjp::Vjp,
+};
+
+type Result<T = Vec<Grad>> = std::result::Result<T, Unsupported>;
+
+pub(crate) const RULES: &[Entry] = &[
+    rule("Abs", abs),
+    rule("Acos", acos),
+    rule("Acosh", acosh),
+    rule("Add", add),
+    rule("Asin", asin),
+    rule("Asinh", asinh),
+    rule("Atan", atan),
+    rule("Atanh", atanh),
+    rule("Cos", cos),
+    rule("Cosh", cosh),
+    rule("Div", div),
+    rule("Erf", erf),
+    rule("Exp", exp),
+    rule("Log", log),
+    rule("Max", extremum),
+    rule("Mean", mean),
+    rule("Min", extremum),
+    rule("Mul", mul),
+    rule("Neg", neg),
+    rule("Pow", pow),
+    rule("Reciprocal", reciprocal),
+    rule("Sin", sin),
+    rule("Sinh", sinh),
+    rule("Sqrt", sqrt),
+    rule("Sub", sub),
+    rule("Sum", add),
+    rule("Tan", tan),
+    rule("Where", where_),
+];
+
+fn add(v: &mut Vjp<'_>) -> Result {
+    let gy = v.gy()?;
+    v.each(|v, i| v.unbroadcast(&gy, i))
+}
+
+fn mean(v: &mut Vjp<'_>) -> Result {
+    let (gy, elem, count) = (v.gy()?, v.elem()?, v.inputs());
+    let share = v.g.scale(&gy, elem, 1.0 / count as f64);
+    v.each(|v, i| v.unbroadcast(&share, i))
+}
+
+fn sub(v: &mut Vjp<'_>) -> Result {
+    let gy = v.gy()?;
+    v.each(|v, i| {
+        let summed = v.unbroadcast(&gy, i)?;
+        Ok(if i == 0 { summed } else { v.g.neg(&summed) })
+    })
+}
+
+fn mul(v: &mut Vjp<'_>) -> Result {
+    let gy = v.gy()?;
+    v.each(|v, i| {
+        let other = v.x(1 - i);
+        let product = v.g.mul(&gy, &other);
+        v.unbroadcast(&product, i)
+    })
+}
+
+/// y = a / b: ∂a = gy / b, ∂b = −gy · y / b
+fn div(v: &mut Vjp<'_>) -> Result {
+    let (gy, b, y) = (v.gy()?, v.x(1), v.y(0));
+    let quotient = v.g.div(&gy, &b);
+    v.each(|v, i| match i {
+        0 => v.unbroadcast(&quotient, 0),
+        _ => {
+            let product = v.g.mul(&quotient, &y);
+            let summed = v.unbroadcast(&product, 1)?;
+            Ok(v.g.neg(&summed))
+        }
+    })
+}
+
+/// y = aᵇ: ∂a = gy · b · aᵇ⁻¹, ∂b = gy · y · ln a, both zero where PyTorch has them zero (b = 0; a = 0 with b ≥ 0)
+fn pow(v: &mut Vjp<'_>) -> Result {
+    let (gy, a, b, y, elem) = (v.gy()?, v.x(0), v.x(1), v.y(0), v.elem()?);
+    // The exponent may be an integer, or a float of another width.
+    let exponent = if v.elem_of(&b)? == elem { b.clone() } else { v.g.cast(&b, elem) };
+    let constant = v.constant(1).and_then(|tensor| tensor.to_floats().ok()).filter(|values| values.len() == 1);
+    v.each(|v, i| match (i, constant.as_deref()) {
+        (0, Some(&[power])) => {
+            let slope = power_slope(v, &a, elem, power);
+            let product = v.g.mul(&gy, &slope);
+            v.unbroadcast(&product, 0)
+        }
+        (0, _) => {
+            let (zero, one) = (v.g.scalar(elem, 0.0), v.g.scalar(elem, 1.0));
+            let less = v.g.sub(&exponent, &one);
+            let power = v.g.pow(&a, &less);
+            let slope = v.g.mul(&exponent, &power);
+            let flat = v.g.binary("Equal", &exponent, &zero);
+            let slope = v.g.where_(&flat, &zero, &slope);
+            let product = v.g.mul(&gy, &slope);
+            v.unbroadcast(&product, 0)
+        }
+        _ => {
+            let zero = v.g.scalar(elem, 0.0);
+            let log = v.g.unary("Log", &a);
+            let slope = v.g.mul(&y, &log);
+            let (at_zero, rising) = (v.g.binary("Equal", &a, &zero), v.g.binary("GreaterOrEqual", &exponent, &zero));
+            let flat = v.g.binary("And", &at_zero, &rising);
+            let slope = v.g.where_(&flat, &zero, &slope);
+            let product = v.g.mul(&gy, &slope);
+            v.unbroadcast(&product, 1)
+        }
+    })
+}
+
+/// p · aᵖ⁻¹, without `Pow` for the powers that networks use.
+fn power_slope(v: &mut Vjp<'_>, a: &Val, elem: ElemType, power: f64) -> Val {
+    if power == 0.0 {
+        return v.g.scalar(elem, 0.0);
+    }
+    if power == 1.0 {
+        return v.g.scalar(elem, 1.0);
+    }
+    if power == 2.0 {
+        return v.g.scale(a, elem, 2.0);
+    }
+    if power == 3.0 {
+        let square = v.g.mul(a, a);
+        return v.g.scale(&square, elem, 3.0);
+    }
+    let less = v.g.scalar(elem, power - 1.0);
+    let raised = v.g.pow(a, &less);
+    v.g.scale(&raised, elem, power)
+}
+
+/// `Max` and `Min`: the cotangent goes to the input that won, shared evenly where two are equal.
+///
+/// More than two inputs are nested pairs from the left, max(max(a, b), c), so a three-way tie gives ¼, ¼ and ½.
+fn extremum(v: &mut Vjp<'_>) -> Result {
+    let (gy, elem, op) = (v.gy()?, v.elem()?, v.node().op_type.clone());
+    let count = v.inputs();
+    let mut partial = vec![v.x(0)];
+    for i in 1..count {
+        let next = v.g.binary(&op, &partial[i - 1].clone(), &v.x(i));
+        partial.push(next);
+    }
+    // share[i]: how much of the cotangent arrives at the partial result of inputs 0..=i.
+    let mut cotangent = gy;
+    let mut at_input = vec![None; count];
+    for i in (1..count).rev() {
+        let (left, right) = (partial[i - 1].clone(), v.x(i));
+        let beats = if op == "Max" { "Greater" } else { "Less" };
+        let half = v.g.scalar(elem, 0.5);
+        let (tie, wins) = (v.g.binary("Equal", &left, &right), v.g.binary(beats, &right, &left));
+        let wins = v.g.cast(&wins, elem);
+        let share = v.g.where_(&tie, &half, &wins);
+        let one = v.g.scalar(elem, 1.0);
+        let rest = v.g.sub(&one, &share);
+        at_input[i] = Some(v.g.mul(&cotangent, &share));
+        cotangent = v.g.mul(&cotangent, &rest);
+    }
+    at_input[0] = Some(cotangent);
+    v.each(|v, i| {
+        let gradient = at_input[i].clone().ok_or("no such input")?;
+        v.unbroadcast(&gradient, i)
+    })
+}
+
+fn where_(v: &mut Vjp<'_>) -> Result {
+    let (gy, condition, elem) = (v.gy()?, v.x(0), v.elem()?);
+    v.each(|v, i| {
+        let zero = v.g.scalar(elem, 0.0);
+        let chosen = if i == 1 { v.g.where_(&condition, &gy, &zero) } else { v.g.where_(&condition, &zero, &gy) };
+        v.unbroadcast(&chosen, i)
+    })
+}
+
+fn neg(v: &mut Vjp<'_>) -> Result {
+    let gy = v.gy()?;
+    let gradient = v.g.neg(&gy);
+    v.first(gradient)
+}
+
+/// gy · slope, for a function of one number.
+fn chain(v: &mut Vjp<'_>, slope: impl FnOnce(&mut Vjp<'_>, ElemType) -> Val) -> Result {
+    let (gy, elem) = (v.gy()?, v.elem()?);
+    let slope = slope(v, elem);
+    let gradient = v.g.mul(&gy, &slope);
+    v.first(gradient)
+}
+
+/// gy / divisor, for a function of one number.
+fn chain_div(v: &mut Vjp<'_>, divisor: impl FnOnce(&mut Vjp<'_>, ElemType) -> Val) -> Result {
+    let (gy, elem) = (v.gy()?, v.elem()?);
+    let divisor = divisor(v, elem);
+    let gradient = v.g.div(&gy, &divisor);
+    v.first(gradient)
+}
+
+fn abs(v: &mut Vjp<'_>) -> Result {
+    chain(v, |v, _| v.g.unary("Sign", &v.x(0)))
+}
+
+fn exp(v: &mut Vjp<'_>) -> Result {
+    chain(v, |v, _| v.y(0))
+}
+
+fn log(v: &mut Vjp<'_>) -> Result {
+    chain_div(v, |v, _| v.x(0))
+}
+
+/// 1 / (2 y)
+fn sqrt(v: &mut Vjp<'_>) -> Result {
+    chain_div(v, |v, elem| v.g.scale(&v.y(0), elem, 2.0))
+}
+
+/// −y²
+fn reciprocal(v: &mut Vjp<'_>) -> Result {
+    chain(v, |v, _| {
+        let square = v.g.mul(&v.y(0), &v.y(0));
+        v.g.neg(&square)
+    })
+}
+
+/// 2/√π · exp(−x²)
+fn erf(v: &mut Vjp<'_>) -> Result {
+    chain(v, |v, elem| {
+        let square = v.g.mul(&v.x(0), &v.x(0));
+        let negative = v.g.neg(&square);
+        let bell = v.g.unary("Exp", &negative);
+        v.g.scale(&bell, elem, std::f64::consts::FRAC_2_SQRT_PI)
+    })
+}
+
+fn sin(v: &mut Vjp<'_>) -> Result {
+    chain(v, |v, _| v.g.unary("Cos", &v.x(0)))
+}
+
+fn cos(v: &mut Vjp<'_>) -> Result {
+    chain(v, |v, _| {
+        let sine = v.g.unary("Sin", &v.x(0));
+        v.g.neg(&sine)
+    })
+}
+
+/// 1 + y²
+fn tan(v: &mut Vjp<'_>) -> Result {
+    chain(v, |v, elem| {
+        let square = v.g.mul(&v.y(0), &v.y(0));
+        let one = v.g.scalar(elem, 1.0);
+        v.g.add(&one, &square)
+    })
+}
+
+fn sinh(v: &mut Vjp<'_>) -> Result {
+    chain(v, |v, _| v.g.unary("Cosh", &v.x(0)))
+}
+
+fn cosh(v: &mut Vjp<'_>) -> Result {
+    chain(v, |v, _| v.g.unary("Sinh", &v.x(0)))
+}
+
+/// √(a·x² + b), the divisor of the inverse functions.
+fn root(v: &mut Vjp<'_>, elem: ElemType, a: f64, b: f64) -> Val {
+    let square = v.g.mul(&v.x(0), &v.x(0));
+    let scaled = v.g.scale(&square, elem, a);
+    let offset = v.g.scalar(elem, b);
+    let inside = v.g.add(&scaled, &offset);
+    v.g.unary("Sqrt", &inside)
+}
+
+/// 1 / √(1 − x²)
+fn asin(v: &mut Vjp<'_>) -> Result {
+    chain_div(v, |v, elem| root(v, elem, -1.0, 1.0))
+}
+
+/// −1 / √(1 − x²)
+fn acos(v: &mut Vjp<'_>) -> Result {
+    chain_div(v, |v, elem| {
+        let root = root(v, elem, -1.0, 1.0);
+        v.g.neg(&root)
+    })
+}
+
+/// 1 / √(1 + x²)
+fn asinh(v: &mut Vjp<'_>) -> Result {
+    chain_div(v, |v, elem| root(v, elem, 1.0, 1.0))
+}
+
+/// 1 / √(x² − 1)
+fn acosh(v: &mut Vjp<'_>) -> Result {
+    chain_div(v, |v, elem| root(v, elem, 1.0, -1.0))
+}
+
+/// 1 / (1 + x²)
+fn atan(v: &mut Vjp<'_>) -> Result {
+    chain_div(v, |v, elem| {
+        let (square, one) = (v.g.mul(&v.x(0), &v.x(0)), v.g.scalar(elem, 1.0));
+        v.g.add(&one, &square)
+    })
+}
+
+/// 1 / (1 − x²)
+fn atanh(v: &mut Vjp<'_>) -> Result {
+    chain_div(v, |v, elem| {
+        let (square, one) = (v.g.mul(&v.x(0), &v.x(0)), v.g.scalar(elem, 1.0));
+        v.g.sub(&one, &square)
+    })
+}

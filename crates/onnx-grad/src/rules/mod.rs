@@ -1,0 +1,45 @@
+//! The gradient rules, one file per family of operators.
+//!
+//! # Ties
+//!
+//! Where a maximum or minimum is reached more than once the gradient is not unique. These rules do what PyTorch's autograd does:
+//!
+//! - `Max`, `Min` of two inputs (`torch.maximum`): half to each where they are equal; of more, as nested pairs from the left.
+//! - `ReduceMax`, `ReduceMin` (`torch.amax`): shared evenly among all that reach it.
+//! - `MaxPool`: all to the first in memory order.
+//! - `Relu` and its relatives at their kink: the derivative of the flat side (0 at 0 for `Relu`, `Clip` passes at its bounds).
+//! - `Abs` and `Sign` at 0: zero.
+//!
+//! # Adding a rule
+//!
+//! One function of type [`crate::registry::Rule`] in a family file, one row in that file's table, one row of test cases.
+
+use crate::registry::Entry;
+
+mod activation;
+mod conv;
+mod elementwise;
+mod indexing;
+mod matmul;
+mod norm;
+mod pool;
+mod reduce;
+mod shape;
+mod softmax;
+mod stop;
+mod window;
+
+/// The table of every family.
+pub(crate) const FAMILIES: &[&[Entry]] = &[
+    activation::RULES,
+    conv::RULES,
+    elementwise::RULES,
+    indexing::RULES,
+    matmul::RULES,
+    norm::RULES,
+    pool::RULES,
+    reduce::RULES,
+    shape::RULES,
+    softmax::RULES,
+    stop::RULES,
+];

@@ -1,0 +1,111 @@
+//! Normalisation layers.
+
+use crate::{
+    attr,
+    builder::Val,
+    registry::{Entry, Grad, Unsupported, rule},
+    vjp::Vjp,
+};
+
+type Result<T = Vec<Grad>> = std::result::Result<T, Unsupported>;
+
+pub(crate) const RULES: &[Entry] = &[rule("BatchNormalization", batch_normalization), rule("LRN", lrn)];
+
+/// y = s (x − m) / √(v + ε) + b with the recorded statistics m and v: a line in x, as steep as s / √(v + ε).
+fn batch_normalization(v: &mut Vjp<'_>) -> Result {
+    if v.node().attr_int("training_mode").unwrap_or(0) != 0 {
+        return Err("it is in training mode: export the model for inference".into());
+    }
+    let (gy, x, elem, rank) = (v.gy()?, v.x(0), v.elem()?, v.rank(0)?);
+    let (scale, mean, variance) = (v.x(1), v.x(3), v.x(4));
+    let epsilon = v.node().attr_float("epsilon").unwrap_or(1e-5);
+    let others: Vec<i64> = std::iter::once(0).chain(2..rank as i64).collect();
+    // One entry a channel, against [N, C, …].
+    let spread: Vec<i64> = std::iter::once(-1).chain((2..rank).map(|_| 1)).collect();
+    let channels = |v: &mut Vjp<'_>, value: &Val| if rank > 2 { v.g.reshape(value, &spread) } else { value.clone() };
+    // The statistics may be of another float type than the data.
+    let like_x = |v: &mut Vjp<'_>, value: &Val| -> Result<Val> {
+        Ok(if v.elem_of(value)? == elem { value.clone() } else { v.g.cast(value, elem) })
+    };
+    let (scale, mean, variance) = (like_x(v, &scale)?, like_x(v, &mean)?, like_x(v, &variance)?);
+    let epsilon = v.g.scalar(elem, epsilon);
+    let shifted = v.g.add(&variance, &epsilon);
+    let deviation = v.g.unary("Sqrt", &shifted);
+    v.each(|v, i| {
+        let back = |v: &mut Vjp<'_>, value: Val| -> Result<Val> {
+            let own = v.elem_of(&v.x(i))?;
+            Ok(if own == elem { value } else { v.g.cast(&value, own) })
+        };
+        let centred = |v: &mut Vjp<'_>| {
+            let mean = channels(v, &mean);
+            let centred = v.g.sub(&x, &mean);
+            let product = v.g.mul(&gy, &centred);
+            v.g.reduce_sum(&product, &others, false)
+        };
+        let slope = v.g.div(&scale, &deviation);
+        match i {
+            0 => {
+                let slope = channels(v, &slope);
+                Ok(v.g.mul(&gy, &slope))
+            }
+            1 => {
+                let sum = centred(v);
+                let gradient = v.g.div(&sum, &deviation);
+                back(v, gradient)
+            }
+            2 => {
+                let gradient = v.g.reduce_sum(&gy, &others, false);
+                back(v, gradient)
+            }
+            3 => {
+                let sum = v.g.reduce_sum(&gy, &others, false);
+                let product = v.g.mul(&sum, &slope);
+                let gradient = v.g.neg(&product);
+                back(v, gradient)
+            }
+            _ => {
+                let sum = centred(v);
+                let product = v.g.mul(&sum, &slope);
+                let twice = v.g.scale(&shifted, elem, -2.0);
+                let gradient = v.g.div(&product, &twice);
+                back(v, gradient)
+            }
+        }
+    })
+}
+
+/// y = x · d⁻ᵝ, d = k + α/n Σ x² over n neighbouring channels:
+/// ∂x = gy · d⁻ᵝ − 2αβ/n · x · Σ (gy · x · d⁻ᵝ⁻¹), the sum over the channels whose neighbour x is.
+fn lrn(v: &mut Vjp<'_>) -> Result {
+    let (gy, x, elem) = (v.gy()?, v.x(0), v.elem()?);
+    let number = |name: &str, default: f64| v.node().attr_float(name).unwrap_or(default);
+    let (alpha, beta, bias) = (number("alpha", 1e-4), number("beta", 0.75), number("bias", 1.0));
+    let size = v.node().attr_int("size").filter(|&size| size > 0).ok_or("it states no size")?;
+    let channels = v.fixed(0, [1])?[0] as i64;
+    let (before, after) = ((size - 1) / 2, size / 2);
+    // The mean over n channels, zeros beyond the ends, as a pool along the channels laid out as rows.
+    let neighbours = |v: &mut Vjp<'_>, value: &Val, before: i64, after: i64| -> Result<Val> {
+        let rows = v.g.reshape(value, &[0, 1, channels, -1]);
+        let attributes = vec![
+            attr::int("count_include_pad", 1),
+            attr::ints("kernel_shape", &[size, 1]),
+            attr::ints("pads", &[before, 0, after, 0]),
+        ];
+        let means = v.g.op("AveragePool", &[&rows], attributes);
+        v.reshape_like(&means, &x)
+    };
+    let square = v.g.mul(&x, &x);
+    let mean = neighbours(v, &square, before, after)?;
+    let (scaled, offset) = (v.g.scale(&mean, elem, alpha), v.g.scalar(elem, bias));
+    let divisor = v.g.add(&scaled, &offset);
+    let power = v.g.scalar(elem, -beta);
+    let factor = v.g.pow(&divisor, &power);
+    let direct = v.g.mul(&gy, &factor);
+    let weighted = v.g.mul(&direct, &x);
+    let weighted = v.g.div(&weighted, &divisor);
+    let gathered = neighbours(v, &weighted, after, before)?;
+    let product = v.g.mul(&x, &gathered);
+    let indirect = v.g.scale(&product, elem, 2.0 * alpha * beta);
+    let gradient = v.g.sub(&direct, &indirect);
+    v.first(gradient)
+}

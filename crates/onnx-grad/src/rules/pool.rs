@@ -1,0 +1,283 @@
+//! Pooling over windows and over whole feature maps, in one to three dimensions.
+
+use crate::{
+    attr,
+    builder::Val,
+    registry::{Entry, Grad, Unsupported, rule},
+    rules::indexing::scatter_add,
+    types::{Dim, ElemType},
+    vjp::Vjp,
+};
+
+type Result<T = Vec<Grad>> = std::result::Result<T, Unsupported>;
+
+pub(crate) const RULES: &[Entry] = &[
+    rule("AveragePool", average_pool),
+    rule("GlobalAveragePool", global_average_pool),
+    rule("GlobalLpPool", global_lp_pool),
+    rule("GlobalMaxPool", global_max_pool),
+    rule("LpPool", lp_pool),
+    rule("MaxPool", max_pool),
+];
+
+/// The windows along one spatial axis: output `o` covers the inputs `o · stride − begin + j · dilation`, `j < kernel`.
+struct Window {
+    size: i64,
+    out: i64,
+    kernel: i64,
+    stride: i64,
+    dilation: i64,
+    begin: i64,
+    end: i64,
+}
+
+impl Window {
+    /// How many elements output `o` averages over: those in the input, and with `pads` those in the stated padding too. What
+    /// a last window of `ceil_mode` covers beyond that never counts.
+    fn count(&self, o: i64, pads: bool) -> i64 {
+        let (low, high) = if pads { (-self.begin, self.size + self.end) } else { (0, self.size) };
+        let at = |j: i64| o * self.stride - self.begin + j * self.dilation;
+        (0..self.kernel).filter(|&j| (low..high).contains(&at(j))).count() as i64
+    }
+}
+
+/// The windows of every spatial axis, `auto_pad` resolved.
+fn windows(v: &Vjp<'_>) -> Result<Vec<Window>> {
+    let (rank, node) = (v.rank(0)?, v.node());
+    let sizes = v.fixed(0, 2..rank)?;
+    let outs: Option<Vec<usize>> = v.out_dims(0)?.get(2..).unwrap_or_default().iter().map(|dim| dim.fixed()).collect();
+    let outs = outs.filter(|outs| outs.len() == sizes.len()).ok_or("the size of its output is not known")?;
+    let kernel = node.attr_ints("kernel_shape").ok_or("it has no kernel_shape")?;
+    let list = |name: &str, default: i64| node.attr_ints(name).map_or(vec![default; sizes.len()], <[i64]>::to_vec);
+    let (strides, dilations) = (list("strides", 1), list("dilations", 1));
+    let auto_pad = node.attr_str("auto_pad").unwrap_or("NOTSET");
+    let pads = match auto_pad {
+        "NOTSET" | "" => node.attr_ints("pads").map_or(vec![0; 2 * sizes.len()], <[i64]>::to_vec),
+        _ => vec![0; 2 * sizes.len()],
+    };
+    if [&strides, &dilations].iter().any(|list| list.len() != sizes.len())
+        || kernel.len() != sizes.len()
+        || pads.len() != 2 * sizes.len()
+    {
+        return Err("its attributes don't fit the rank of its input".into());
+    }
+    let sane = |list: &[i64]| list.iter().all(|value| (1..1 << 24).contains(value));
+    if !sane(kernel) || !sane(&strides) || !sane(&dilations) || pads.iter().any(|pad| pad.abs() >= 1 << 24) {
+        return Err("its attributes are out of range".into());
+    }
+    let window = |i: usize| {
+        let (size, out) = (sizes[i] as i64, outs[i] as i64);
+        let reach = dilations[i] * (kernel[i] - 1) + 1;
+        let missing = ((size + strides[i] - 1) / strides[i] - 1) * strides[i] + reach - size;
+        if missing < -1 && auto_pad.starts_with("SAME") {
+            return Err("its stride is too long for its `auto_pad`: runtimes disagree on what that means".into());
+        }
+        let missing = missing.max(0);
+        let (begin, end) = match auto_pad {
+            "SAME_UPPER" => (missing / 2, missing - missing / 2),
+            "SAME_LOWER" => (missing - missing / 2, missing / 2),
+            _ => (pads[i], pads[i + sizes.len()]),
+        };
+        Ok(Window { size, out, kernel: kernel[i], stride: strides[i], dilation: dilations[i], begin, end })
+    };
+    (0..sizes.len()).map(window).collect()
+}
+
+/// Sums what windows share: element i of the result is the sum of the cotangents of all windows that cover i.
+fn spread(v: &mut Vjp<'_>, gradient: &Val, windows: &[Window], elem: ElemType) -> Result<Val> {
+    let channels = v.fixed(0, [1])?[0] as i64;
+    let sizes = windows.iter().map(|window| window.size);
+    let dims: Vec<i64> = [-1, channels].into_iter().chain(sizes).collect();
+    if windows.iter().all(|window| window.kernel == window.stride && window.dilation == 1) {
+        return Ok(repeat(v, gradient, windows, channels));
+    }
+    // A transposed convolution with ones, each channel by itself.
+    let outs = windows.iter().map(|window| window.out);
+    let flat: Vec<i64> = [-1, 1].into_iter().chain(outs).collect();
+    let single = v.g.reshape(gradient, &flat);
+    let kernel: Vec<i64> = windows.iter().map(|window| window.kernel).collect();
+    let shape: Vec<i64> = [1, 1].into_iter().chain(kernel.iter().copied()).collect();
+    let ones = v.g.floats(elem, &shape, &vec![1.0; kernel.iter().product::<i64>() as usize]);
+    // What of the full result lies behind the input's end is cropped; where windows don't reach the end, zeros follow.
+    let behind = |w: &Window| (w.out - 1) * w.stride + (w.kernel - 1) * w.dilation + 1 - w.begin - w.size;
+    let begins = windows.iter().map(|window| window.begin);
+    let pads: Vec<i64> = begins.chain(windows.iter().map(|window| behind(window).max(0))).collect();
+    let list = |field: fn(&Window) -> i64| windows.iter().map(field).collect::<Vec<i64>>();
+    let attributes = vec![
+        attr::ints("dilations", &list(|window| window.dilation)),
+        attr::ints("kernel_shape", &kernel),
+        attr::ints("pads", &pads),
+        attr::ints("strides", &list(|window| window.stride)),
+    ];
+    let sum = v.g.op("ConvTranspose", &[&single, &ones], attributes);
+    let mut rest = vec![0; windows.len() + 4];
+    rest.extend(windows.iter().map(|window| (-behind(window)).max(0)));
+    let whole = v.g.pad_zeros(&sum, &rest);
+    Ok(v.g.reshape(&whole, &dims))
+}
+
+/// [`spread`] for windows side by side: every cotangent is repeated over its window.
+fn repeat(v: &mut Vjp<'_>, gradient: &Val, windows: &[Window], channels: i64) -> Val {
+    let new_axes: Vec<i64> = (0..windows.len() as i64).map(|i| 2 * i + 3).collect();
+    let split = v.g.unsqueeze(gradient, &new_axes);
+    let shape: Vec<i64> = [1, 1].into_iter().chain(windows.iter().flat_map(|w| [w.out, w.kernel])).collect();
+    let shape = v.g.ints(&shape);
+    let repeated = v.g.expand_to(&split, &shape);
+    let joined: Vec<i64> = [-1, channels].into_iter().chain(windows.iter().map(|w| w.out * w.kernel)).collect();
+    let joined = v.g.reshape(&repeated, &joined);
+    let mut pads = vec![0; 2 * windows.len() + 4];
+    for (i, window) in windows.iter().enumerate() {
+        pads[i + 2] = -window.begin;
+        pads[i + 4 + windows.len()] = window.size + window.begin - window.out * window.kernel;
+    }
+    v.g.pad_zeros(&joined, &pads)
+}
+
+/// y = Σ x / n over each window: gx = Σ gy / n over the windows that cover x
+fn average_pool(v: &mut Vjp<'_>) -> Result {
+    let (gy, elem, windows) = (v.gy()?, v.elem()?, windows(v)?);
+    let pads = v.node().attr_int("count_include_pad").unwrap_or(0) != 0;
+    let mut shares = vec![1.0];
+    for window in &windows {
+        let counts = (0..window.out).map(|o| window.count(o, pads).max(1) as f64);
+        let counts: Vec<f64> = counts.collect();
+        shares = shares.iter().flat_map(|share| counts.iter().map(move |count| share / count)).collect();
+    }
+    let share = if shares.windows(2).all(|pair| pair[0] == pair[1]) {
+        v.g.scale(&gy, elem, shares.first().copied().unwrap_or(1.0))
+    } else {
+        let shape: Vec<i64> = [1, 1].into_iter().chain(windows.iter().map(|window| window.out)).collect();
+        let shares = v.g.floats(elem, &shape, &shares);
+        v.g.mul(&gy, &shares)
+    };
+    let gradient = spread(v, &share, &windows, elem)?;
+    v.first(gradient)
+}
+
+/// y = x[i], i the first place of each window's maximum, which the operator's second output tells: gx[i] += gy
+fn max_pool(v: &mut Vjp<'_>) -> Result {
+    let (gy, elem, rank) = (v.gy()?, v.elem()?, v.rank(0)?);
+    let sizes: Vec<i64> = v.fixed(0, 1..rank)?.into_iter().map(|size| size as i64).collect();
+    let [channels, spatial @ ..] = sizes.as_slice() else { return Err("its input has no channels".into()) };
+    let area: i64 = spatial.iter().product();
+    // Places count through the whole batch; what is left modulo the area is the place in the feature map.
+    let places = v.y_kept(1, ElemType::Int64);
+    let area_value = v.g.int(area);
+    let places = v.g.binary("Mod", &places, &area_value);
+    let places = v.g.reshape(&places, &[0, 0, -1]);
+    let updates = v.g.reshape(&gy, &[0, 0, -1]);
+    let (places, zeros) = match v.dims(0)?[0] {
+        Dim::Fixed(batch) => {
+            let shape = v.g.ints(&[batch as i64, *channels, area]);
+            (places, v.g.full(&shape, elem, 0.0))
+        }
+        // Several seeds may come for one image: the batch is the cotangent's.
+        Dim::Free => {
+            let shape = v.g.shape(&updates);
+            let places = v.g.expand_to(&places, &shape);
+            let lead = v.g.op("Shape", &[&updates], vec![attr::int("start", 0), attr::int("end", 2)]);
+            let area = v.g.ints(&[area]);
+            let shape = v.g.concat(&[&lead, &area], 0);
+            (places, v.g.full(&shape, elem, 0.0))
+        }
+    };
+    let flat = scatter_add(v, &zeros, &places, &updates, 2, elem);
+    let column_major = v.node().attr_int("storage_order").unwrap_or(0) != 0;
+    let mut order: Vec<i64> = spatial.to_vec();
+    if column_major {
+        order.reverse();
+    }
+    let dims: Vec<i64> = [-1, *channels].into_iter().chain(order).collect();
+    let mut gradient = v.g.reshape(&flat, &dims);
+    if column_major {
+        let perm: Vec<i64> = [0, 1].into_iter().chain((2..rank as i64).rev()).collect();
+        gradient = v.g.transpose(&gradient, &perm);
+    }
+    v.first(gradient)
+}
+
+/// gy · y¹⁻ᵖ, 0 where y is: what every element of a window multiplies by sign(x) · |x|ᵖ⁻¹
+fn lp_share(v: &mut Vjp<'_>, gy: &Val, elem: ElemType, p: f64) -> Val {
+    if p == 1.0 {
+        return gy.clone();
+    }
+    let (y, zero) = (v.y(0), v.g.scalar(elem, 0.0));
+    let power = if p == 2.0 {
+        y.clone()
+    } else {
+        let exponent = v.g.scalar(elem, p - 1.0);
+        v.g.pow(&y, &exponent)
+    };
+    let (flat, share) = (v.g.binary("Equal", &y, &zero), v.g.div(gy, &power));
+    v.g.where_(&flat, &zero, &share)
+}
+
+/// sign(x) · |x|ᵖ⁻¹
+fn lp_slope(v: &mut Vjp<'_>, elem: ElemType, p: f64) -> Val {
+    let x = v.x(0);
+    if p == 2.0 {
+        return x;
+    }
+    let sign = v.g.unary("Sign", &x);
+    if p == 1.0 {
+        return sign;
+    }
+    let (size, exponent) = (v.g.unary("Abs", &x), v.g.scalar(elem, p - 1.0));
+    let power = v.g.pow(&size, &exponent);
+    v.g.mul(&sign, &power)
+}
+
+/// y = (Σ |x|ᵖ)^(1/p): gx = sign(x) · |x|ᵖ⁻¹ · Σ gy · y¹⁻ᵖ
+fn lp_pool(v: &mut Vjp<'_>) -> Result {
+    let (gy, elem, windows, p) = (v.gy()?, v.elem()?, windows(v)?, exponent(v));
+    let share = lp_share(v, &gy, elem, p);
+    let (sum, slope) = (spread(v, &share, &windows, elem)?, lp_slope(v, elem, p));
+    let gradient = v.g.mul(&sum, &slope);
+    v.first(gradient)
+}
+
+/// [`lp_pool`] with one window over everything.
+fn global_lp_pool(v: &mut Vjp<'_>) -> Result {
+    let (gy, elem, p) = (v.gy()?, v.elem()?, exponent(v));
+    let (share, slope) = (lp_share(v, &gy, elem, p), lp_slope(v, elem, p));
+    let gradient = v.g.mul(&share, &slope);
+    v.first(gradient)
+}
+
+fn exponent(v: &Vjp<'_>) -> f64 {
+    v.node().attr_int("p").unwrap_or(2) as f64
+}
+
+/// gx = gy / n everywhere
+fn global_average_pool(v: &mut Vjp<'_>) -> Result {
+    let (gy, elem, x, rank) = (v.gy()?, v.elem()?, v.x(0), v.rank(0)?);
+    let share = match v.fixed(0, 2..rank) {
+        Ok(sizes) => v.g.scale(&gy, elem, 1.0 / sizes.iter().product::<usize>() as f64),
+        Err(_) => {
+            let sizes = v.g.op("Shape", &[&x], vec![attr::int("start", 2)]);
+            let count = v.g.reduce("ReduceProd", &sizes, &[0], false);
+            v.hoist(&count);
+            let count = v.g.cast(&count, elem);
+            v.g.div(&gy, &count)
+        }
+    };
+    let gradient = v.expand_like(&share, &x)?;
+    v.first(gradient)
+}
+
+/// gy at the first place of the maximum, zero elsewhere
+fn global_max_pool(v: &mut Vjp<'_>) -> Result {
+    let (gy, elem, x) = (v.gy()?, v.elem()?, v.x(0));
+    let flat = v.g.reshape(&x, &[0, 0, -1]);
+    let first = v.g.op("ArgMax", &[&flat], vec![attr::int("axis", 2)]);
+    let (zero, one) = (v.g.int(0), v.g.int(1));
+    let size = v.g.op("Shape", &[&flat], vec![attr::int("start", 2)]);
+    let scalar = v.g.ints(&[]);
+    let size = v.g.reshape_to(&size, &scalar);
+    let places = v.g.op("Range", &[&zero, &size, &one], vec![]);
+    let mask = v.g.binary("Equal", &places, &first);
+    let mask = v.g.cast(&mask, elem);
+    let mask = v.reshape_like(&mask, &x)?;
+    let gradient = v.g.mul(&gy, &mask);
+    v.first(gradient)
+}

@@ -1,0 +1,107 @@
+//! Operators that move elements without changing them.
+
+use crate::{
+    attr,
+    registry::{Entry, Grad, Unsupported, rule},
+    vjp::{Vjp, place},
+};
+
+type Result<T = Vec<Grad>> = std::result::Result<T, Unsupported>;
+
+pub(crate) const RULES: &[Entry] = &[
+    rule("Cast", cast),
+    rule("CastLike", cast),
+    rule("Concat", concat),
+    rule("Dropout", dropout),
+    rule("Expand", expand),
+    rule("Flatten", reshape),
+    rule("Identity", identity),
+    rule("Reshape", reshape),
+    rule("Split", split),
+    rule("Squeeze", reshape),
+    rule("Transpose", transpose),
+    rule("Unsqueeze", reshape),
+];
+
+fn identity(v: &mut Vjp<'_>) -> Result {
+    let gy = v.gy()?;
+    v.first(gy)
+}
+
+/// At inference a `Dropout` hands its input through; in training mode it is random.
+fn dropout(v: &mut Vjp<'_>) -> Result {
+    let training = v.has(2) && v.constant(2).and_then(|t| t.to_ints().ok()).is_none_or(|mode| mode != [0]);
+    if training {
+        return Err("it may be in training mode, where it is random".into());
+    }
+    identity(v)
+}
+
+fn cast(v: &mut Vjp<'_>) -> Result {
+    let (gy, x) = (v.gy()?, v.x(0));
+    let (from, to) = (v.elem_of(&x)?, v.elem()?);
+    let gradient = if from == to { gy } else { v.g.cast(&gy, from) };
+    v.first(gradient)
+}
+
+/// Back to the shape of the input.
+fn reshape(v: &mut Vjp<'_>) -> Result {
+    let (gy, x) = (v.gy()?, v.x(0));
+    let gradient = v.reshape_like(&gy, &x)?;
+    v.first(gradient)
+}
+
+fn transpose(v: &mut Vjp<'_>) -> Result {
+    let (gy, rank) = (v.gy()?, v.rank(0)?);
+    let perm = match v.node().attr_ints("perm") {
+        Some(perm) => perm.to_vec(),
+        None => (0..rank as i64).rev().collect(),
+    };
+    let mut inverse = vec![0; rank];
+    for (to, &from) in perm.iter().enumerate() {
+        inverse[place(from, rank)?] = to as i64;
+    }
+    let gradient = v.g.transpose(&gy, &inverse);
+    v.first(gradient)
+}
+
+/// Summed over the axes that were spread out.
+fn expand(v: &mut Vjp<'_>) -> Result {
+    let gy = v.gy()?;
+    let gradient = v.unbroadcast(&gy, 0)?;
+    v.first(gradient)
+}
+
+/// Each input gets its own part of the cotangent.
+fn concat(v: &mut Vjp<'_>) -> Result {
+    let (gy, rank) = (v.gy()?, v.out_dims(0)?.len());
+    let axis = place(v.node().attr_int("axis").unwrap_or(0), rank)?;
+    let sizes: Option<Vec<i64>> =
+        (0..v.inputs()).map(|i| v.dims(i).ok()?.get(axis)?.fixed().map(|size| size as i64)).collect();
+    if let Some(sizes) = sizes {
+        let starts: Vec<i64> = sizes.iter().scan(0, |at, size| Some(std::mem::replace(at, *at + size))).collect();
+        return v.each(|v, i| Ok(v.g.slice(&gy, &[starts[i]], &[starts[i] + sizes[i]], &[axis as i64], &[1])));
+    }
+    // Parts of free size: where each begins is the sum of the sizes before it, as the model runs.
+    let mut starts = vec![v.g.ints(&[0])];
+    for i in 0..v.inputs() {
+        let x = v.x(i);
+        let size = v.g.op("Shape", &[&x], vec![attr::int("start", axis as i64), attr::int("end", axis as i64 + 1)]);
+        let end = v.g.add(&starts[i].clone(), &size);
+        v.hoist(&end);
+        starts.push(end);
+    }
+    let axes = v.g.ints(&[axis as i64]);
+    v.each(|v, i| Ok(v.g.op("Slice", &[&gy, &starts[i], &starts[i + 1], &axes], vec![])))
+}
+
+/// The cotangents of the parts side by side; zeros for parts that nobody used.
+fn split(v: &mut Vjp<'_>) -> Result {
+    let rank = v.rank(0)?;
+    let axis = place(v.node().attr_int("axis").unwrap_or(0), rank)? as i64;
+    let count = v.node().output.len();
+    let parts = (0..count).map(|i| v.gy_at(i)).collect::<Result<Vec<_>>>()?;
+    let parts: Vec<_> = parts.iter().collect();
+    let gradient = v.g.concat(&parts, axis);
+    v.first(gradient)
+}

@@ -1,0 +1,34 @@
+//! Softmax and its logarithm.
+
+use crate::{
+    registry::{Entry, Grad, Unsupported, rule},
+    vjp::Vjp,
+};
+
+type Result<T = Vec<Grad>> = std::result::Result<T, Unsupported>;
+
+pub(crate) const RULES: &[Entry] = &[rule("LogSoftmax", log_softmax), rule("Softmax", softmax)];
+
+fn axis(v: &Vjp<'_>) -> i64 {
+    v.node().attr_int("axis").unwrap_or(-1)
+}
+
+/// y · (gy − Σ gy·y)
+fn softmax(v: &mut Vjp<'_>) -> Result {
+    let (gy, y, axis) = (v.gy()?, v.y(0), axis(v));
+    let product = v.g.mul(&gy, &y);
+    let sum = v.g.reduce_sum(&product, &[axis], true);
+    let centred = v.g.sub(&gy, &sum);
+    let gradient = v.g.mul(&centred, &y);
+    v.first(gradient)
+}
+
+/// gy − eʸ · Σ gy
+fn log_softmax(v: &mut Vjp<'_>) -> Result {
+    let (gy, y, axis) = (v.gy()?, v.y(0), axis(v));
+    let sum = v.g.reduce_sum(&gy, &[axis], true);
+    let probability = v.g.unary("Exp", &y);
+    let product = v.g.mul(&probability, &sum);
+    let gradient = v.g.sub(&gy, &product);
+    v.first(gradient)
+}

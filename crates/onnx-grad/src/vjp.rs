@@ -1,0 +1,341 @@
+//! What a gradient rule sees of the node it differentiates, and the helpers that rules share.
+
+use std::collections::HashMap;
+
+use crate::{
+    builder::{Builder, Val},
+    graph::Index,
+    proto::NodeProto,
+    registry::{Grad, Unsupported},
+    types::{Dim, ElemType, Types},
+};
+
+/// One node under differentiation: its inputs, outputs, attributes and types, the cotangents of its outputs, and the builder
+/// that takes the nodes of its gradient.
+pub struct Vjp<'a> {
+    /// Takes the emitted nodes.
+    pub g: &'a mut Builder,
+    pub(crate) node: &'a NodeProto,
+    pub(crate) index: &'a Index<'a>,
+    pub(crate) types: &'a Types,
+    pub(crate) cotangents: &'a [Option<Val>],
+    pub(crate) needs: &'a [bool],
+    pub(crate) kept: &'a mut Kept,
+}
+
+/// What rules asked of the forward pass.
+#[derive(Debug, Default)]
+pub(crate) struct Kept {
+    /// Emitted values to be computed in the forward pass and saved.
+    pub(crate) hoisted: Vec<String>,
+    /// Optional outputs that the node must produce: (first output of the node, output number, name).
+    pub(crate) outputs: Vec<(String, usize, String)>,
+    /// Element types of both.
+    pub(crate) types: HashMap<String, ElemType>,
+}
+
+impl Vjp<'_> {
+    // ---- the node ----
+
+    /// The node itself, for its attributes.
+    pub fn node(&self) -> &NodeProto {
+        self.node
+    }
+
+    /// Number of inputs, absent ones in the middle included.
+    pub fn inputs(&self) -> usize {
+        self.node.input.len()
+    }
+
+    /// Whether input `i` is there.
+    pub fn has(&self, i: usize) -> bool {
+        self.node.input.get(i).is_some_and(|name| !name.is_empty())
+    }
+
+    /// Whether somebody wants the gradient of input `i`.
+    pub fn needs(&self, i: usize) -> bool {
+        self.needs.get(i).copied().unwrap_or(false)
+    }
+
+    /// Input `i` (the empty value where it is absent).
+    pub fn x(&self, i: usize) -> Val {
+        self.node.input.get(i).map_or_else(Val::absent, |name| Val::new(name))
+    }
+
+    /// Output `i`.
+    pub fn y(&self, i: usize) -> Val {
+        self.node.output.get(i).map_or_else(Val::absent, |name| Val::new(name))
+    }
+
+    /// Output `i`, of the given element type, as a value that the forward pass must make even if the model left that optional
+    /// output out.
+    pub fn y_kept(&mut self, i: usize, elem: ElemType) -> Val {
+        let y = self.y(i);
+        if !y.name().is_empty() {
+            self.kept.types.insert(y.name().to_owned(), elem);
+            return y;
+        }
+        let first = self.node.output.first().cloned().unwrap_or_default();
+        if let Some((_, _, name)) = self.kept.outputs.iter().find(|(node, at, _)| *node == first && *at == i) {
+            return Val::new(name);
+        }
+        let name = self.g.fresh(&format!("{}.output_{i}", self.node.op_type));
+        self.kept.types.insert(name.clone(), elem);
+        self.kept.outputs.push((first, i, name.clone()));
+        Val::new(&name)
+    }
+
+    /// Has the forward pass compute this emitted value (64-bit integers: a shape, a count), which must not depend on a
+    /// cotangent, and save it.
+    pub fn hoist(&mut self, value: &Val) {
+        self.kept.types.insert(value.name().to_owned(), ElemType::Int64);
+        self.kept.hoisted.push(value.name().to_owned());
+    }
+
+    // ---- cotangents ----
+
+    /// The cotangent of output `i`, if any reached it.
+    pub fn cotangent(&self, i: usize) -> Option<Val> {
+        self.cotangents.get(i).cloned().flatten()
+    }
+
+    /// The cotangent of output `i`; zeros where none reached it.
+    pub fn gy_at(&mut self, i: usize) -> Result<Val, Unsupported> {
+        match self.cotangent(i) {
+            Some(value) => Ok(value),
+            None => {
+                let shape = self.shape_value(&self.y(i))?;
+                let elem = self.elem_of(&self.y(i))?;
+                Ok(self.g.full(&shape, elem, 0.0))
+            }
+        }
+    }
+
+    /// The cotangent of the first output.
+    pub fn gy(&mut self) -> Result<Val, Unsupported> {
+        self.gy_at(0)
+    }
+
+    // ---- results ----
+
+    /// Calls `f` for every input whose gradient is needed.
+    ///
+    /// # Errors
+    /// The first that `f` gives.
+    pub fn each(
+        &mut self,
+        mut f: impl FnMut(&mut Self, usize) -> Result<Val, Unsupported>,
+    ) -> Result<Vec<Grad>, Unsupported> {
+        (0..self.inputs()).map(|i| if self.needs(i) { f(self, i).map(Grad::Of) } else { Ok(Grad::NotNeeded) }).collect()
+    }
+
+    /// The result of a rule that differentiates the first input only. (Asking for another is then caught as a defect.)
+    pub fn first(&self, gradient: Val) -> Result<Vec<Grad>, Unsupported> {
+        let mut all = vec![Grad::NotNeeded; self.inputs()];
+        if let Some(slot) = all.first_mut() {
+            *slot = Grad::Of(gradient);
+        }
+        Ok(all)
+    }
+
+    // ---- types ----
+
+    /// Element type of a value of the model.
+    ///
+    /// # Errors
+    /// It isn't known.
+    pub fn elem_of(&self, value: &Val) -> Result<ElemType, Unsupported> {
+        let ty = self.types.get(value.name());
+        ty.map(|ty| ty.elem).ok_or_else(|| format!("the element type of `{value}` is not known").into())
+    }
+
+    /// Element type of the first output.
+    ///
+    /// # Errors
+    /// It isn't known.
+    pub fn elem(&self) -> Result<ElemType, Unsupported> {
+        self.elem_of(&self.y(0))
+    }
+
+    /// Axes of a value of the model.
+    ///
+    /// # Errors
+    /// Its rank isn't known.
+    pub fn dims_of(&self, value: &Val) -> Result<Vec<Dim>, Unsupported> {
+        let shape = self.types.get(value.name()).and_then(|ty| ty.shape.clone());
+        shape.ok_or_else(|| {
+            format!("the rank of `{value}` is not known: give types, by value_info or by running the model once").into()
+        })
+    }
+
+    /// Axes of input `i`.
+    ///
+    /// # Errors
+    /// Its rank isn't known.
+    pub fn dims(&self, i: usize) -> Result<Vec<Dim>, Unsupported> {
+        self.dims_of(&self.x(i))
+    }
+
+    /// Axes of output `i`.
+    ///
+    /// # Errors
+    /// Its rank isn't known.
+    pub fn out_dims(&self, i: usize) -> Result<Vec<Dim>, Unsupported> {
+        self.dims_of(&self.y(i))
+    }
+
+    /// Number of axes of input `i`.
+    ///
+    /// # Errors
+    /// It isn't known.
+    pub fn rank(&self, i: usize) -> Result<usize, Unsupported> {
+        self.dims(i).map(|dims| dims.len())
+    }
+
+    /// Sizes of the given axes of input `i`.
+    ///
+    /// # Errors
+    /// One of them is not fixed.
+    pub fn fixed(&self, i: usize, axes: impl IntoIterator<Item = usize>) -> Result<Vec<usize>, Unsupported> {
+        let dims = self.dims(i)?;
+        let size = |axis: usize| dims.get(axis).and_then(|dim| dim.fixed());
+        let name = self.x(i);
+        axes.into_iter()
+            .map(|axis| size(axis).ok_or_else(|| format!("axis {axis} of `{name}` has no fixed size").into()))
+            .collect()
+    }
+
+    /// The integers in input `i`, where they are the same in every run.
+    ///
+    /// # Errors
+    /// They are computed from something that changes.
+    pub fn ints(&self, i: usize) -> Result<Vec<i64>, Unsupported> {
+        let name = self.x(i);
+        if let Some(ints) = self.types.ints(name.name()) {
+            return Ok(ints.to_vec());
+        }
+        let tensor = self.index.constant(name.name());
+        let ints = tensor.and_then(|tensor| tensor.to_ints().ok());
+        ints.ok_or_else(|| format!("the contents of `{name}` are computed while the model runs").into())
+    }
+
+    /// The constant behind input `i`, if it is one.
+    pub fn constant(&self, i: usize) -> Option<&crate::proto::TensorProto> {
+        self.index.constant(self.node.input.get(i)?)
+    }
+
+    /// Axes that an attribute or (later opsets) input `i` names, none named: all; as places from 0, in order.
+    ///
+    /// # Errors
+    /// They are computed while the model runs, or out of range.
+    pub fn axes(&self, attribute: &str, i: usize, rank: usize) -> Result<Vec<usize>, Unsupported> {
+        let named = match self.node.attr_ints(attribute) {
+            Some(axes) => axes.to_vec(),
+            None if self.has(i) => self.ints(i)?,
+            None => Vec::new(),
+        };
+        if named.is_empty() {
+            return Ok((0..rank).collect());
+        }
+        let mut axes = named.into_iter().map(|axis| place(axis, rank)).collect::<Result<Vec<_>, _>>()?;
+        axes.sort_unstable();
+        axes.dedup();
+        Ok(axes)
+    }
+
+    // ---- shapes of gradients ----
+
+    /// The shape of a value of the model as a one-dimensional tensor: a constant where it is fixed, else computed in the
+    /// forward pass.
+    ///
+    /// # Errors
+    /// None today; kept for callers' `?`.
+    pub fn shape_value(&mut self, value: &Val) -> Result<Val, Unsupported> {
+        let fixed: Option<Vec<i64>> =
+            self.dims_of(value).ok().and_then(|dims| dims.iter().map(|dim| dim.fixed().map(|n| n as i64)).collect());
+        match fixed {
+            Some(dims) => Ok(self.g.ints(&dims)),
+            None => {
+                let shape = self.g.shape(value);
+                self.hoist(&shape);
+                Ok(shape)
+            }
+        }
+    }
+
+    /// A gradient in the shape of a value of the model that has as many elements.
+    ///
+    /// With at most one free axis (the batch) the target shape is a constant, so it also holds when several seeds for one
+    /// image run as a batch.
+    ///
+    /// # Errors
+    /// None today; kept for callers' `?`.
+    pub fn reshape_like(&mut self, gradient: &Val, value: &Val) -> Result<Val, Unsupported> {
+        if let Ok(dims) = self.dims_of(value) {
+            let free = dims.iter().filter(|dim| dim.fixed().is_none()).count();
+            let empty = dims.contains(&Dim::Fixed(0));
+            if free <= 1 && !empty {
+                let dims: Vec<i64> = dims.iter().map(|dim| dim.fixed().map_or(-1, |n| n as i64)).collect();
+                return Ok(self.g.reshape(gradient, &dims));
+            }
+        }
+        let shape = self.g.shape(value);
+        self.hoist(&shape);
+        Ok(self.g.op("Reshape", &[gradient, &shape], vec![crate::attr::int("allowzero", 1)]))
+    }
+
+    /// A gradient spread out to the shape of a value of the model, by ONNX's broadcasting.
+    ///
+    /// # Errors
+    /// None today; kept for callers' `?`.
+    pub fn expand_like(&mut self, gradient: &Val, value: &Val) -> Result<Val, Unsupported> {
+        // A free axis is left as the gradient has it: the batch.
+        if let Ok(dims) = self.dims_of(value)
+            && dims.iter().filter(|dim| dim.fixed().is_none()).count() <= 1
+            && dims.first().is_none_or(|_| dims.iter().skip(1).all(|dim| dim.fixed().is_some()))
+        {
+            let target: Vec<i64> = dims.iter().map(|dim| dim.fixed().map_or(1, |n| n as i64)).collect();
+            if dims.first().is_none_or(|dim| dim.fixed().is_some()) {
+                let shape = self.g.ints(&target);
+                return Ok(self.g.expand_to(gradient, &shape));
+            }
+        }
+        let shape = self.shape_value(value)?;
+        Ok(self.g.expand_to(gradient, &shape))
+    }
+
+    /// A gradient of shape `from` summed back to the shape of input `i`, which was broadcast to `from` in the forward pass.
+    ///
+    /// # Errors
+    /// The rank of the input isn't known.
+    pub fn unbroadcast_from(&mut self, gradient: &Val, from: &[Dim], i: usize) -> Result<Val, Unsupported> {
+        let to = self.dims(i)?;
+        let Some(lead) = from.len().checked_sub(to.len()) else {
+            return Err(format!("`{}` has more axes than the result", self.x(i)).into());
+        };
+        let stretched = |axis: usize| to[axis] == Dim::Fixed(1) && from[lead + axis] != Dim::Fixed(1);
+        let kept: Vec<i64> = (0..to.len()).filter(|&axis| stretched(axis)).map(|axis| (lead + axis) as i64).collect();
+        let summed = self.g.reduce_sum(gradient, &kept, true);
+        let leading: Vec<i64> = (0..lead as i64).collect();
+        Ok(self.g.reduce_sum(&summed, &leading, false))
+    }
+
+    /// A gradient of the first output's shape summed back to the shape of input `i`.
+    ///
+    /// # Errors
+    /// A rank isn't known.
+    pub fn unbroadcast(&mut self, gradient: &Val, i: usize) -> Result<Val, Unsupported> {
+        let from = self.out_dims(0)?;
+        self.unbroadcast_from(gradient, &from, i)
+    }
+}
+
+/// An axis counted from either end as a place from 0.
+///
+/// # Errors
+/// Out of range.
+pub fn place(axis: i64, rank: usize) -> Result<usize, Unsupported> {
+    let from_start = if axis < 0 { axis + rank as i64 } else { axis };
+    let place = usize::try_from(from_start).ok().filter(|&place| place < rank);
+    place.ok_or_else(|| format!("axis {axis} is out of range for rank {rank}").into())
+}
