@@ -1,0 +1,16 @@
+//! From a photo and an ONNX model to a heatmap and a picture.
+
+pub mod error;
+pub mod explain;
+pub mod image;
+pub mod layer;
+pub mod method;
+pub mod model;
+pub mod nearest;
+pub mod overlay;
+pub mod probe;
+pub mod runtime;
+pub mod target;
+pub mod text;
+
+pub use error::{Error, Result};

@@ -1,0 +1,127 @@
+//! Loads ONNX Runtime into the process: once, for good.
+
+use std::collections::HashMap;
+use std::ffi::CStr;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use ort::environment::Environment;
+use ort::logging::LogLevel;
+
+use super::discover::{Library, Origin, Search};
+use super::log;
+use super::provider::{AutoChoice, Provider};
+use super::vars::Vars;
+use super::version::Version;
+use crate::error::{Error, Result};
+
+/// The runtime of this process, once there is one.
+static LOADED: Mutex<Option<&'static Runtime>> = Mutex::new(None);
+
+/// The ONNX Runtime of this process. It is never unloaded.
+#[derive(Debug)]
+pub struct Runtime {
+    pub(super) environment: Environment,
+    library: Library,
+    providers: Vec<String>,
+    /// Which providers were tried, and what came of it: to try one takes a while.
+    pub(super) tried: Mutex<HashMap<Provider, Result<(), String>>>,
+    pub(super) auto: Mutex<Option<AutoChoice>>,
+}
+
+impl Runtime {
+    /// Loads a library that [`Search::find`] has found. A process has one ONNX Runtime: where one is loaded already,
+    /// that one is given.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be loaded, or does not start.
+    pub fn load(library: &Library) -> Result<&'static Runtime> {
+        let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(runtime) = *loaded {
+            return Ok(runtime);
+        }
+        let failed = |reason: String| Error::RuntimeStart { path: library.path.clone(), reason };
+        let printed = log::level(&Vars::of_process());
+        let environment = ort::init_from(&library.path)
+            .map_err(|error| failed(error.to_string()))?
+            .with_name("camscope")
+            .with_telemetry(false)
+            .with_logger(log::logger(printed))
+            .build()
+            .map_err(|error| failed(error.to_string()))?;
+        // It starts at the level where everything is logged, and every message costs time.
+        environment.set_log_level(printed.unwrap_or(LogLevel::Error).min(LogLevel::Error));
+        let providers = available_providers().map_err(failed)?;
+        let (tried, auto) = Default::default();
+        let runtime = Box::leak(Box::new(Runtime { environment, library: library.clone(), providers, tried, auto }));
+        *loaded = Some(runtime);
+        Ok(runtime)
+    }
+
+    /// The runtime that is loaded, else the first usable one of [`Search::find`], loaded.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Search::find`] and [`Runtime::load`].
+    pub fn get_or_load() -> Result<&'static Runtime> {
+        match Self::get() {
+            Some(runtime) => Ok(runtime),
+            None => Self::load(&Search::of_process().find()?),
+        }
+    }
+
+    /// The runtime that is loaded.
+    pub fn get() -> Option<&'static Runtime> {
+        *LOADED.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The library's file.
+    pub fn path(&self) -> &Path {
+        &self.library.path
+    }
+
+    /// Where the library was found.
+    pub fn origin(&self) -> Origin {
+        self.library.origin
+    }
+
+    /// The library's version.
+    pub fn version(&self) -> Version {
+        self.library.version
+    }
+
+    /// The execution providers that the library was built with, by ONNX Runtime's names for them, in its order. That one
+    /// was built in does not say that it works on this machine: see [`Runtime::try_provider`].
+    pub fn built_with(&self) -> &[String] {
+        &self.providers
+    }
+
+    /// The folder of the library, where its providers' libraries lie.
+    pub(super) fn folder(&self) -> PathBuf {
+        let real = std::fs::canonicalize(self.path()).unwrap_or_else(|_| self.path().to_path_buf());
+        real.parent().map(Path::to_path_buf).unwrap_or_default()
+    }
+}
+
+/// What `GetAvailableProviders` gives.
+fn available_providers() -> Result<Vec<String>, String> {
+    let api = ort::api();
+    let mut names = std::ptr::null_mut();
+    let mut count = 0;
+    // SAFETY: the function writes both; on success `names` holds `count` C strings until they are released below.
+    let status = unsafe { ort::Error::result_from_status((api.GetAvailableProviders)(&mut names, &mut count)) };
+    status.map_err(|error| error.to_string())?;
+    if names.is_null() {
+        return Ok(Vec::new());
+    }
+    let read = |i: usize| {
+        // SAFETY: `i` is below `count`, see above.
+        let name = unsafe { CStr::from_ptr((*names.add(i)).cast()) };
+        name.to_string_lossy().into_owned()
+    };
+    let providers = (0..usize::try_from(count).unwrap_or(0)).map(read).collect();
+    // SAFETY: both come from `GetAvailableProviders`, and nothing refers to them any more. It can fail for nothing.
+    let _ = unsafe { ort::Error::result_from_status((api.ReleaseAvailableProviders)(names, count)) };
+    Ok(providers)
+}

@@ -1,0 +1,60 @@
+//! ONNX Runtime: finding the library, checking it, loading it, fetching it, and running models with it.
+//!
+//! ```no_run
+//! use camscope_core::runtime::{Runtime, SessionOptions, Value};
+//!
+//! # fn main() -> camscope_core::Result<()> {
+//! let runtime = Runtime::get_or_load()?; // Search::find, then Runtime::load
+//! let session = runtime.session_from_file("model.onnx".as_ref(), &SessionOptions::default())?;
+//! let input = Value::from_f32(ndarray::ArrayD::zeros(ndarray::IxDyn(&[1, 3, 224, 224])))?;
+//! let outputs = session.run(&[(&session.inputs()[0].name, &input)])?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The way of a library: [`discover`] finds files, [`inspect`] judges each, [`load`] loads the first good one;
+//! [`mod@install`] puts one where [`discover`] looks.
+
+pub mod dirs;
+pub mod discover;
+pub mod inspect;
+pub mod install;
+pub mod load;
+pub mod prober;
+pub mod provider;
+pub mod session;
+pub mod value;
+pub mod vars;
+
+mod cancel;
+mod config;
+mod elem;
+mod fetch;
+mod gpu_libraries;
+mod header;
+mod known;
+mod log;
+mod pins;
+mod placement;
+mod places;
+mod probe_model;
+mod unpack;
+mod version;
+
+#[cfg(test)]
+mod tests;
+
+pub use cancel::Canceller;
+pub use discover::{Candidate, Library, Origin, Search, Verdict};
+pub use elem::ElemType;
+pub use inspect::Unusable;
+pub use install::{Progress, ensure, install};
+pub use known::Known;
+pub use load::Runtime;
+pub use placement::Placement;
+pub use prober::Prober;
+pub use provider::{AutoChoice, Provider, ProviderChoice};
+pub use session::{Optimisation, Outputs, Session, SessionOptions, ValueInfo};
+pub use value::Value;
+pub use vars::Vars;
+pub use version::Version;

@@ -1,0 +1,151 @@
+//! Loads a library somewhere where it can do no harm, and gives up on it after a while.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::inspect::{Unusable, probe_here};
+use super::version::Version;
+
+/// The hidden subcommand of `camscope` that has it load a library and print [`child_answer`].
+pub const PROBE_COMMAND: &str = "__probe-runtime";
+
+/// How long a library may take to load. The largest, with CUDA, takes a second from a slow disk.
+pub const LIMIT: Duration = Duration::from_secs(10);
+
+/// What stands before the answer in a child's output: a library may print something of its own.
+const MARK: &str = "camscope-runtime: ";
+
+/// Who loads a library that is not known yet.
+#[derive(Clone, Debug)]
+pub enum Prober {
+    /// A thread of this process: for programs other than camscope. A library that crashes ends the program.
+    Thread {
+        /// How long it may take.
+        limit: Duration,
+    },
+    /// A child process: this program, run with [`PROBE_COMMAND`] and the library's path.
+    Child {
+        /// The program.
+        program: PathBuf,
+        /// How long it may take.
+        limit: Duration,
+    },
+}
+
+impl Prober {
+    /// A child process where this program is camscope, else a thread.
+    pub fn detect() -> Self {
+        match std::env::current_exe() {
+            Ok(program) if program.file_stem().is_some_and(|stem| stem == "camscope") && program.is_file() => {
+                Prober::Child { program, limit: LIMIT }
+            }
+            _ => Prober::Thread { limit: LIMIT },
+        }
+    }
+
+    /// Has the library loaded and asked for its version.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot be used.
+    pub fn probe(&self, path: &Path) -> Result<Version, Unusable> {
+        match self {
+            Prober::Thread { limit } => probe_in_thread(path, *limit),
+            Prober::Child { program, limit } => {
+                let mut command = Command::new(program);
+                command.arg(PROBE_COMMAND).arg(path);
+                probe_in_child(command, *limit)
+            }
+        }
+    }
+}
+
+/// What a child process prints about the library that it was given.
+pub fn child_answer(path: &Path) -> String {
+    let answer = probe_here(path);
+    format!("\n{MARK}{}\n", serde_json::to_string(&answer).unwrap_or_default())
+}
+
+fn probe_in_thread(path: &Path, limit: Duration) -> Result<Version, Unusable> {
+    let (sender, receiver) = mpsc::channel();
+    let path = path.to_path_buf();
+    // A thread that hangs is left behind: there is no way to end it, and it holds nothing of ours.
+    thread::spawn(move || sender.send(probe_here(&path)));
+    receiver.recv_timeout(limit).unwrap_or(Err(Unusable::Hang(limit)))
+}
+
+fn probe_in_child(mut command: Command, limit: Duration) -> Result<Version, Unusable> {
+    let failed = |error: std::io::Error| Unusable::Load(format!("cannot start a process to try it in: {error}"));
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut child = command.spawn().map_err(failed)?;
+    let (sender, receiver) = mpsc::channel();
+    if let Some(mut stdout) = child.stdout.take() {
+        thread::spawn(move || {
+            let mut text = Vec::new();
+            let _ = stdout.by_ref().take(1 << 20).read_to_end(&mut text);
+            sender.send(String::from_utf8_lossy(&text).into_owned())
+        });
+    }
+    let deadline = Instant::now() + limit;
+    let status = wait_until(&mut child, deadline).map_err(failed)?.ok_or(Unusable::Hang(limit))?;
+    // What the library left running may hold the pipe open: don't wait for its end for ever.
+    let text = receiver.recv_timeout(Duration::from_secs(1)).unwrap_or_default();
+    match text.lines().rev().find_map(|line| line.strip_prefix(MARK)).map(serde_json::from_str) {
+        Some(Ok(answer)) => answer,
+        _ => Err(Unusable::Crash(status.to_string())),
+    }
+}
+
+/// Waits for the child's end; at the deadline ends it and gives `None`.
+fn wait_until(child: &mut Child, deadline: Instant) -> std::io::Result<Option<std::process::ExitStatus>> {
+    let mut pause = Duration::from_millis(1);
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(Some(status));
+        }
+        if Instant::now() >= deadline {
+            child.kill()?;
+            child.wait()?;
+            return Ok(None);
+        }
+        thread::sleep(pause);
+        pause = (pause * 2).min(Duration::from_millis(20));
+    }
+}
+
+#[cfg(test)]
+#[cfg(unix)]
+mod tests {
+    use super::*;
+
+    fn shell(script: &str) -> Command {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]);
+        command
+    }
+
+    #[test]
+    fn the_answer_is_found_among_what_a_library_prints() {
+        let script = format!("echo noise; printf 'more\\n{MARK}{{\"Ok\":\"1.32.0\"}}\\n'");
+        let version = probe_in_child(shell(&script), LIMIT).unwrap();
+        assert_eq!(version.to_string(), "1.32.0");
+    }
+
+    #[test]
+    fn a_library_that_hangs_is_given_up() {
+        let limit = Duration::from_millis(200);
+        let begun = Instant::now();
+        assert_eq!(probe_in_child(shell("sleep 30"), limit), Err(Unusable::Hang(limit)));
+        assert!(begun.elapsed() < Duration::from_secs(5));
+    }
+
+    #[test]
+    fn a_library_that_crashes_is_told_from_one_that_answers() {
+        let error = probe_in_child(shell("kill -SEGV $$"), LIMIT).unwrap_err();
+        assert!(error.to_string().starts_with("loading it ends the process (signal: 11"), "{error}");
+    }
+}

@@ -1,0 +1,323 @@
+//! Sessions: a model, ready to run on an execution provider.
+
+use std::borrow::Cow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use ort::session::builder::{AutoDevicePolicy, GraphOptimizationLevel, SessionBuilder};
+use ort::session::{RunOptions, SessionInputValue};
+use ort::value::{Outlet, ValueType};
+
+use super::cancel::Canceller;
+use super::elem::ElemType;
+use super::load::Runtime;
+use super::log;
+use super::placement::{self, Placement};
+use super::provider::{Provider, ProviderChoice};
+use super::value::Value;
+use crate::error::{Error, Result};
+
+/// How far ONNX Runtime may rewrite a model before it runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Optimisation {
+    /// Everything that it knows: nodes are fused, layouts changed.
+    #[default]
+    All,
+    /// What leaves every value bit for bit the same: constants folded, dead nodes removed.
+    Basic,
+    /// Nothing.
+    Off,
+}
+
+/// How a session is to be made. The default: the best provider, as many threads as ONNX Runtime sees fit.
+#[derive(Clone, Debug, Default)]
+pub struct SessionOptions {
+    /// The execution provider.
+    pub provider: ProviderChoice,
+    /// Threads within an operator.
+    pub threads: Option<usize>,
+    /// Rewriting of the model.
+    pub optimisation: Optimisation,
+    /// Write a profile into a file whose name begins like this; see [`Session::end_profile`].
+    pub profile: Option<PathBuf>,
+    /// The folder that external data is read from, for a model that is given as bytes: the model file's.
+    pub external_data: Option<PathBuf>,
+}
+
+/// An input or output of a model.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ValueInfo {
+    /// Its name.
+    pub name: String,
+    /// Its element type; [`ElemType::Other`] for what is no tensor.
+    pub elem: ElemType,
+    /// Its extents; `None` where the model leaves one open. Empty for a scalar, for what is no tensor, and where even the
+    /// rank is open.
+    pub shape: Vec<Option<usize>>,
+}
+
+/// A model, ready to run. Runs of one session happen one after the other; threads may share it.
+#[derive(Debug)]
+pub struct Session {
+    // ONNX Runtime allows concurrent runs, but not every provider stands them.
+    inner: Mutex<ort::session::Session>,
+    inputs: Vec<ValueInfo>,
+    outputs: Vec<ValueInfo>,
+    provider: Provider,
+    placement: Option<Placement>,
+    fallback: Option<String>,
+}
+
+/// What a run gave, in the order of the model's outputs.
+#[derive(Clone, Debug, Default)]
+pub struct Outputs(Vec<(String, Value)>);
+
+enum Model<'a> {
+    Bytes(&'a [u8]),
+    File(&'a Path),
+}
+
+impl Runtime {
+    /// A session for a model given as the bytes of its file.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Provider`] where the provider was named and cannot be used; else ONNX Runtime's.
+    pub fn session(&self, model: &[u8], options: &SessionOptions) -> Result<Session> {
+        self.new_session(&Model::Bytes(model), options)
+    }
+
+    /// A session for a model in a file; external data is read from beside it.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Runtime::session`].
+    pub fn session_from_file(&self, path: &Path, options: &SessionOptions) -> Result<Session> {
+        self.new_session(&Model::File(path), options)
+    }
+
+    fn new_session(&self, model: &Model<'_>, options: &SessionOptions) -> Result<Session> {
+        let provider = match options.provider {
+            ProviderChoice::Auto => self.auto_provider().provider,
+            ProviderChoice::Named(provider) => {
+                self.try_provider(provider)?;
+                provider
+            }
+        };
+        match self.session_on(provider, model, options) {
+            // A provider that works may still refuse a model. Who leaves the choice to us wants the model to run.
+            Err(error) if options.provider == ProviderChoice::Auto && provider != Provider::Cpu => {
+                let mut session = self.session_on(Provider::Cpu, model, options)?;
+                session.fallback = Some(format!("{provider} refuses this model: {error}"));
+                Ok(session)
+            }
+            result => result,
+        }
+    }
+
+    /// A session with exactly this provider, which is not tried before.
+    pub(super) fn bytes_on(&self, provider: Provider, model: &[u8], options: &SessionOptions) -> Result<Session> {
+        self.session_on(provider, &Model::Bytes(model), options)
+    }
+
+    fn session_on(&self, provider: Provider, model: &Model<'_>, options: &SessionOptions) -> Result<Session> {
+        log::take_errors();
+        const LOAD: &str = "load the model";
+        let refused = |error: ort::Error| Error::Inference { action: LOAD, reason: words(error.message()).into() };
+        let mut builder = self.builder(options).map_err(refused)?;
+        let records = provider != Provider::Cpu;
+        if records {
+            let (key, value) = placement::RECORD;
+            builder = builder.with_config_entry(key, value).map_err(|error| refused(error.into()))?;
+        }
+        provider.register(self, &mut builder)?;
+        let session = guarded(LOAD, || {
+            match model {
+                Model::Bytes(bytes) => builder.commit_from_memory(bytes),
+                Model::File(path) => builder.commit_from_file(path),
+            }
+            .map_err(refused)
+        })?;
+        Ok(Session {
+            placement: records.then(|| placement::count(&session, provider.onnxruntime_name()).ok()).flatten(),
+            inputs: session.inputs().iter().map(info).collect(),
+            outputs: session.outputs().iter().map(info).collect(),
+            inner: Mutex::new(session),
+            provider,
+            fallback: None,
+        })
+    }
+
+    fn builder(&self, options: &SessionOptions) -> ort::Result<SessionBuilder> {
+        let level = match options.optimisation {
+            Optimisation::All => GraphOptimizationLevel::All,
+            Optimisation::Basic => GraphOptimizationLevel::Level1,
+            Optimisation::Off => GraphOptimizationLevel::Disable,
+        };
+        // The binding's default has ONNX Runtime choose a device to its own liking, which `--ep cpu` must not.
+        let mut builder = ort::session::Session::builder(&self.environment)?
+            .with_auto_device(AutoDevicePolicy::PreferCPU)?
+            .with_optimization_level(level)?;
+        if let Some(threads) = options.threads {
+            builder = builder.with_intra_threads(threads)?;
+        }
+        if let Some(profile) = &options.profile {
+            builder = builder.with_profiling(profile)?;
+        }
+        if let Some(folder) = &options.external_data {
+            let key = "session.model_external_initializers_file_folder_path";
+            builder = builder.with_config_entry(key, folder.to_string_lossy())?;
+        }
+        Ok(builder)
+    }
+}
+
+impl Session {
+    /// The model's inputs, in its order; initialisers that could be overridden are not among them.
+    pub fn inputs(&self) -> &[ValueInfo] {
+        &self.inputs
+    }
+
+    /// The model's outputs, in its order.
+    pub fn outputs(&self) -> &[ValueInfo] {
+        &self.outputs
+    }
+
+    /// The execution provider that the session was made for. Operators that it has no kernel for run on the CPU.
+    pub fn provider(&self) -> Provider {
+        self.provider
+    }
+
+    /// How many operators the provider runs; `None` for the CPU, which runs them all.
+    pub fn placement(&self) -> Option<Placement> {
+        self.placement
+    }
+
+    /// Why the CPU was taken, where the better provider that was chosen automatically refused this model.
+    pub fn fallback(&self) -> Option<&str> {
+        self.fallback.as_deref()
+    }
+
+    /// Runs the model.
+    ///
+    /// # Errors
+    ///
+    /// An input is missing, unknown, or of a wrong type or shape; an operator fails.
+    pub fn run(&self, inputs: &[(&str, &Value)]) -> Result<Outputs> {
+        self.run_with(inputs, &Canceller::default())
+    }
+
+    /// Runs the model, unless and until `canceller` is cancelled.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Cancelled`], and those of [`Session::run`].
+    pub fn run_with(&self, inputs: &[(&str, &Value)], canceller: &Canceller) -> Result<Outputs> {
+        const RUN: &str = "run the model";
+        let failed = |error: ort::Error| Error::Inference { action: RUN, reason: words(error.message()).into() };
+        let inputs: Vec<(Cow<'_, str>, SessionInputValue<'_>)> =
+            inputs.iter().map(|(name, value)| (Cow::Borrowed(*name), value.as_ort().into())).collect();
+        let mut session = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let options = Arc::new(RunOptions::new().map_err(failed)?);
+        let _running = canceller.enter(&options)?;
+        guarded(RUN, || match session.run_with_options(inputs, &options) {
+            Ok(outputs) => Ok(Outputs(
+                outputs.into_iter().map(|(name, value)| (name.to_string(), Value::from_ort(value))).collect(),
+            )),
+            Err(_) if canceller.is_cancelled() => Err(Error::Cancelled),
+            Err(error) => Err(failed(error)),
+        })
+    }
+
+    /// Ends the profile that [`SessionOptions::profile`] began and gives its file.
+    ///
+    /// # Errors
+    ///
+    /// None was begun, or it cannot be written.
+    pub fn end_profile(&self) -> Result<PathBuf> {
+        let mut session = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let file = session
+            .end_profiling()
+            .map_err(|error| Error::Inference { action: "write the profile", reason: error.to_string() })?;
+        Ok(PathBuf::from(file))
+    }
+}
+
+impl Outputs {
+    /// The output of this name.
+    pub fn get(&self, name: &str) -> Option<&Value> {
+        self.0.iter().find(|(found, _)| found == name).map(|(_, value)| value)
+    }
+
+    /// Takes the output of this name out.
+    pub fn take(&mut self, name: &str) -> Option<Value> {
+        let at = self.0.iter().position(|(found, _)| found == name)?;
+        Some(self.0.remove(at).1)
+    }
+
+    /// The names and values, in the order of the model's outputs.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Value)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value))
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl IntoIterator for Outputs {
+    type Item = (String, Value);
+    type IntoIter = std::vec::IntoIter<(String, Value)>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
+    }
+}
+
+fn info(outlet: &Outlet) -> ValueInfo {
+    let (elem, shape) = match outlet.dtype() {
+        ValueType::Tensor { ty, shape, .. } => {
+            (ElemType::from_ort(*ty), shape.iter().map(|extent| usize::try_from(*extent).ok()).collect())
+        }
+        _ => (ElemType::Other, Vec::new()),
+    };
+    ValueInfo { name: outlet.name().to_string(), elem, shape }
+}
+
+/// Calls the binding, and makes an error of a panic: it panics on some rare types (an optional value that is empty, a
+/// sequence of sequences), and which types a model has is up to whoever wrote its file.
+fn guarded<T>(action: &'static str, call: impl FnOnce() -> Result<T>) -> Result<T> {
+    // Unwind safety: what the closure was changing is dropped, or belongs to ONNX Runtime, which had returned by then.
+    catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|_| {
+        Err(Error::Inference { action, reason: "a value has a type that camscope does not support".into() })
+    })
+}
+
+/// ONNX Runtime's words, without the file and the condition in its source that some begin with:
+/// "/…/context.cc:136 bool onnxruntime::f() status == Success was false. No adapter".
+pub(super) fn words(text: &str) -> &str {
+    let text = text.trim();
+    match text.split_once(" was false. ") {
+        Some((head, rest)) if head.contains(".cc:") && !rest.is_empty() => rest,
+        _ => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::words;
+
+    #[test]
+    fn places_in_the_source_are_left_out() {
+        let text = "/src/webgpu/context.cc:136 auto f()::<lambda()> a == b was false. No adapter";
+        assert_eq!(words(text), "No adapter");
+        assert_eq!(words(" Missing Input: x\n"), "Missing Input: x");
+    }
+}
