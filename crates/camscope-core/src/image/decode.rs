@@ -1,0 +1,194 @@
+//! Reads a photo as 8-bit RGB, upright.
+
+use std::io::{Cursor, Read as _};
+use std::path::Path;
+
+use image::metadata::Orientation;
+use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits, RgbImage};
+
+use super::{jpeg, sniff, tiff_extra};
+use crate::text::printable_path;
+use crate::{Error, Result};
+
+/// The most pixels that a photo may have: 400 million.
+pub const MAX_PIXELS: u64 = 400_000_000;
+
+/// The most bytes that a photo may take in memory as it is decoded, and that a file may have: 1.5 GiB.
+pub const MAX_BYTES: u64 = 3 << 29;
+
+/// A decoded photo.
+#[derive(Debug, Clone)]
+pub struct Photo {
+    /// 8-bit RGB, upright: the orientation that the camera noted (EXIF) is applied.
+    pub pixels: RgbImage,
+    /// The file's name without its folders, for messages.
+    pub name: String,
+}
+
+impl Photo {
+    /// Reads the image file at `path`. What it is is told by its content, never by the name's extension.
+    ///
+    /// BMP, GIF (first frame), JPEG (greyscale, RGB, CMYK, YCCK; progressive), PNG, PNM, TIFF and WebP are read. As with
+    /// Pillow's `convert("RGB")` alpha is dropped and CMYK is taken as Adobe stores it; 16-bit values are divided by 257
+    /// and rounded.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchFile`], [`Error::IsFolder`], [`Error::Io`] if it can't be read; [`Error::NotAnImage`];
+    /// [`Error::ImageUnsupported`] for a kind of image that can't be decoded; [`Error::ImageSize`] beyond
+    /// [`MAX_PIXELS`] or [`MAX_BYTES`]; [`Error::ImageTruncated`]; [`Error::ImageCorrupt`].
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        Self::decode(&read(path)?, path)
+    }
+
+    /// As [`Photo::open`], for the content of a file that is in memory; `path` is for the photo's name and for messages.
+    ///
+    /// # Errors
+    /// As [`Photo::open`] has them, save those of reading.
+    pub fn decode(bytes: &[u8], path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let (image, orientation) = decode(bytes).map_err(|failure| failure.into_error(path, bytes))?;
+        // Conversion first: it halves or quarters what is to be turned.
+        let mut upright = DynamicImage::ImageRgb8(image.into_rgb8());
+        upright.apply_orientation(orientation);
+        let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
+        Ok(Self { pixels: upright.into_rgb8(), name })
+    }
+}
+
+/// The content of a file: whole, since telling truncation needs it, and so that a pipe can be read as well.
+fn read(path: &Path) -> Result<Vec<u8>> {
+    let io = |source: std::io::Error| match source.kind() {
+        std::io::ErrorKind::NotFound => Error::NoSuchFile { what: "image", path: printable_path(path) },
+        std::io::ErrorKind::IsADirectory => Error::IsFolder { what: "image", path: printable_path(path) },
+        _ => Error::Io { action: "read", path: printable_path(path), source },
+    };
+    // Opening a folder succeeds on Unix and is "permission denied" on Windows: ask first.
+    if path.metadata().map_err(io)?.is_dir() {
+        return Err(Error::IsFolder { what: "image", path: printable_path(path) });
+    }
+    let mut bytes = Vec::new();
+    std::fs::File::open(path).map_err(io)?.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(io)?;
+    if bytes.len() as u64 > MAX_BYTES {
+        return Err(Error::ImageSize {
+            path: printable_path(path),
+            reason: format!("the file has more than {} MiB", MAX_BYTES >> 20),
+        });
+    }
+    Ok(bytes)
+}
+
+/// Why an image can't be decoded, before the file's name is known.
+enum Failure {
+    Unrecognised,
+    Size(String),
+    OutOfMemory(u64),
+    Decoder(ImageFormat, ImageError),
+    CutOff(ImageFormat),
+}
+
+fn decode(bytes: &[u8]) -> Result<(DynamicImage, Orientation), Failure> {
+    let mut reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(|_| Failure::Unrecognised)?;
+    let format = reader.format().ok_or(Failure::Unrecognised)?;
+    let failed = |error| Failure::Decoder(format, error);
+    // The decoders' own working memory comes on top of the picture's.
+    let mut limits = Limits::no_limits();
+    limits.max_alloc = Some(2 * MAX_BYTES);
+    reader.limits(limits);
+
+    let mut decoder = match reader.into_decoder() {
+        Err(ImageError::Unsupported(error)) if format == ImageFormat::Tiff => {
+            let affordable = |width, height| check_size(width, height, 0).is_ok();
+            let (image, orientation) =
+                tiff_extra::decode(bytes, affordable).ok_or(failed(ImageError::Unsupported(error)))?;
+            return Ok((DynamicImage::ImageRgb8(image), orientation));
+        }
+        decoder => decoder.map_err(failed)?,
+    };
+    let (width, height) = decoder.dimensions();
+    let bytes_needed = check_size(width, height, decoder.total_bytes())?;
+    if format == ImageFormat::Jpeg && !jpeg::is_complete(bytes) {
+        return Err(Failure::CutOff(format));
+    }
+    // A camera that writes broken EXIF data says nothing about the orientation.
+    let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
+    // A failing allocation aborts the program: try one of that size first.
+    Vec::<u8>::new()
+        .try_reserve_exact(usize::try_from(2 * bytes_needed).unwrap_or(usize::MAX))
+        .map_err(|_| Failure::OutOfMemory(bytes_needed))?;
+    let image = DynamicImage::from_decoder(decoder).map_err(failed)?;
+    Ok((image, orientation))
+}
+
+/// How many bytes a picture takes that has so many `pixel_bytes` before it becomes RGB.
+fn check_size(width: u32, height: u32, pixel_bytes: u64) -> Result<u64, Failure> {
+    let pixels = u64::from(width) * u64::from(height);
+    let bytes_needed = pixel_bytes.max(3 * pixels);
+    if pixels == 0 {
+        return Err(Failure::Size(format!("{width} × {height} pixels: there is nothing to see")));
+    }
+    if pixels > MAX_PIXELS || bytes_needed > MAX_BYTES {
+        return Err(Failure::Size(format!(
+            "{width} × {height} pixels would take {} MiB; at most {} million pixels and {} MiB are read",
+            bytes_needed >> 20,
+            MAX_PIXELS / 1_000_000,
+            MAX_BYTES >> 20
+        )));
+    }
+    Ok(bytes_needed)
+}
+
+impl Failure {
+    fn into_error(self, path: &Path, bytes: &[u8]) -> Error {
+        let path = printable_path(path);
+        let name = |format: ImageFormat| format!("{format:?}");
+        match self {
+            Self::Unrecognised => Error::NotAnImage { path, looks_like: sniff::looks_like(bytes) },
+            Self::Size(reason) => Error::ImageSize { path, reason },
+            Self::OutOfMemory(needed) => {
+                let reason = format!("there aren't {} MiB of memory to be had for it", needed >> 20);
+                Error::ImageSize { path, reason }
+            }
+            Self::CutOff(format) => Error::ImageTruncated { path, format: name(format) },
+            Self::Decoder(_, ImageError::Limits(error)) => {
+                Error::ImageSize { path, reason: format!("decoding it exceeds the limits ({error})") }
+            }
+            Self::Decoder(format, ImageError::Unsupported(error)) => {
+                // An icon, say: recognised by its first bytes, and no decoder for it is built in.
+                Error::ImageUnsupported { path, format: name(format), reason: error.to_string() }
+            }
+            Self::Decoder(format, error) => {
+                let cut = is_truncation(&error) || (format == ImageFormat::Jpeg && !jpeg::is_complete(bytes));
+                if cut {
+                    Error::ImageTruncated { path, format: name(format) }
+                } else {
+                    Error::ImageCorrupt { path, format: name(format), reason: error.to_string() }
+                }
+            }
+        }
+    }
+}
+
+/// Whether a decoder failed because the data ended. Some say so by an I/O error somewhere down the chain, some in words.
+fn is_truncation(error: &ImageError) -> bool {
+    let mut cause: Option<&dyn std::error::Error> = Some(error);
+    while let Some(error) = cause {
+        if let Some(io) = error.downcast_ref::<std::io::Error>()
+            && io.kind() == std::io::ErrorKind::UnexpectedEof
+        {
+            return true;
+        }
+        let words = error.to_string().to_ascii_lowercase();
+        if ["unexpected end", "end of file", "unexpected eof", "truncated", "fill whole buffer"]
+            .iter()
+            .any(|w| words.contains(w))
+        {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests;

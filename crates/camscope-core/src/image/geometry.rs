@@ -1,0 +1,173 @@
+//! Where a photo is resized to and which part of it the network sees, as torchvision, Pillow and timm compute it.
+
+use crate::model::{Crop, Preprocessing};
+
+/// The rectangle of a photo that the network saw, in the upright photo's own pixels: (0, 0) is the outer corner of the
+/// top left pixel.
+///
+/// Where the network's input was padded it reaches beyond the photo: `x` and `y` may be negative.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Seen {
+    /// The left edge.
+    pub x: f64,
+    /// The upper edge.
+    pub y: f64,
+    /// The width, more than 0.
+    pub width: f64,
+    /// The height, more than 0.
+    pub height: f64,
+}
+
+impl Seen {
+    /// All of a photo of `width` × `height` pixels.
+    pub fn all(width: u32, height: u32) -> Self {
+        Self { x: 0.0, y: 0.0, width: f64::from(width), height: f64::from(height) }
+    }
+
+    /// The part that lies within a photo of `width` × `height` pixels.
+    pub fn within(&self, width: u32, height: u32) -> Self {
+        let (left, top) = (self.x.max(0.0), self.y.max(0.0));
+        let right = (self.x + self.width).min(f64::from(width));
+        let bottom = (self.y + self.height).min(f64::from(height));
+        Self { x: left, y: top, width: (right - left).max(0.0), height: (bottom - top).max(0.0) }
+    }
+}
+
+/// How a photo becomes the network's input: the size that all of it is resized to, and which window of that is taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Placement {
+    /// The whole photo's width after resizing. It can be huge where a photo is a thin strip; only the window is computed.
+    pub resized_width: u64,
+    /// The whole photo's height after resizing.
+    pub resized_height: u64,
+    /// The window's left edge in the resized photo; negative where the input is padded.
+    pub x: i64,
+    /// The window's upper edge in the resized photo; negative where the input is padded.
+    pub y: i64,
+    /// The window's width: that of the network's input.
+    pub width: u32,
+    /// The window's height: that of the network's input.
+    pub height: u32,
+}
+
+impl Placement {
+    /// The placement of a photo of `width` × `height` pixels, neither of them 0.
+    pub fn new(width: u32, height: u32, preprocessing: &Preprocessing) -> Self {
+        let (input_height, input_width) = preprocessing.size;
+        let (resized_width, resized_height) = match preprocessing.crop {
+            Crop::CentreFraction(fraction) => {
+                let (w, h) = (scale_size(input_width, fraction), scale_size(input_height, fraction));
+                if w == h { shorter_side(width, height, w) } else { keep_ratio(width, height, w, h, f64::min) }
+            }
+            Crop::ResizeTo(side) => shorter_side(width, height, u64::from(side)),
+            Crop::Squash => (u64::from(input_width), u64::from(input_height)),
+            Crop::SquashTo { height, width } => (u64::from(width), u64::from(height)),
+            Crop::Border(fraction) => {
+                let (w, h) = (scale_size(input_width, fraction), scale_size(input_height, fraction));
+                keep_ratio(width, height, w, h, f64::max)
+            }
+        };
+        Self {
+            resized_width,
+            resized_height,
+            x: centre_offset(resized_width, input_width),
+            y: centre_offset(resized_height, input_height),
+            width: input_width,
+            height: input_height,
+        }
+    }
+
+    /// The window in the pixels of the photo itself, which is `width` × `height`.
+    pub fn seen(&self, width: u32, height: u32) -> Seen {
+        let (across, down) =
+            (f64::from(width) / self.resized_width as f64, f64::from(height) / self.resized_height as f64);
+        Seen {
+            x: self.x as f64 * across,
+            y: self.y as f64 * down,
+            width: f64::from(self.width) * across,
+            height: f64::from(self.height) * down,
+        }
+    }
+}
+
+/// timm's `math.floor(img_size / crop_pct)`.
+fn scale_size(input: u32, fraction: f64) -> u64 {
+    (f64::from(input) / fraction).floor() as u64
+}
+
+/// torchvision's `Resize(side)`: the shorter side becomes `side`, the longer `int(side * long / short)`.
+fn shorter_side(width: u32, height: u32, side: u64) -> (u64, u64) {
+    let long = |long: u32, short: u32| (side as f64 * f64::from(long) / f64::from(short)) as u64;
+    if width <= height { (side, long(height, width)) } else { (long(width, height), side) }
+}
+
+/// timm's `ResizeKeepRatio`: by the smaller ratio the photo covers the target, by the larger it fits within.
+fn keep_ratio(width: u32, height: u32, to_width: u64, to_height: u64, choose: fn(f64, f64) -> f64) -> (u64, u64) {
+    let ratio = choose(f64::from(height) / to_height as f64, f64::from(width) / to_width as f64);
+    // A thin strip could vanish; timm fails there.
+    let side = |side: u32| ((f64::from(side) / ratio).round_ties_even() as u64).max(1);
+    (side(width), side(height))
+}
+
+/// torchvision's `CenterCrop`: `int(round((size - crop) / 2.0))` with Python's rounding of halves to even; if the crop is
+/// larger, `(crop - size) // 2` pixels of padding come first.
+fn centre_offset(size: u64, crop: u32) -> i64 {
+    let crop = u64::from(crop);
+    if crop > size { -(((crop - size) / 2) as i64) } else { ((size - crop) as f64 / 2.0).round_ties_even() as i64 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(size: (u32, u32), crop: Crop) -> Preprocessing {
+        Preprocessing { size, crop, ..Preprocessing::imagenet() }
+    }
+
+    #[test]
+    fn the_usual_crop_of_a_landscape() {
+        let p = Placement::new(640, 480, &with((224, 224), Crop::CentreFraction(0.875)));
+        assert_eq!((p.resized_width, p.resized_height), (341, 256));
+        assert_eq!((p.x, p.y), (58, 16)); // (341 - 224) / 2 = 58.5: to even
+        let seen = p.seen(640, 480);
+        assert!((seen.width - 224.0 * 640.0 / 341.0).abs() < 1e-9 && (seen.y - 30.0).abs() < 1e-9, "{seen:?}");
+    }
+
+    #[test]
+    fn fractions_round_as_in_python() {
+        // math.floor(224 / 0.95) == 235, math.floor(288 / 0.9) == 320
+        assert_eq!(scale_size(224, 0.95), 235);
+        assert_eq!(scale_size(288, 0.9), 320);
+    }
+
+    #[test]
+    fn a_crop_larger_than_the_photo_is_padded_and_reaches_beyond() {
+        let p = Placement::new(100, 50, &with((80, 80), Crop::ResizeTo(39)));
+        assert_eq!((p.resized_width, p.resized_height, p.x, p.y), (78, 39, -1, -20));
+        let seen = p.seen(100, 50);
+        assert!(seen.x < 0.0 && seen.y < 0.0);
+        assert_eq!(seen.within(100, 50), Seen::all(100, 50));
+    }
+
+    #[test]
+    fn a_border_keeps_all_of_the_photo() {
+        let p = Placement::new(200, 100, &with((64, 64), Crop::Border(1.0)));
+        assert_eq!((p.resized_width, p.resized_height, p.x, p.y), (64, 32, 0, -16));
+    }
+
+    #[test]
+    fn a_non_square_input_is_covered() {
+        let p = Placement::new(200, 100, &with((64, 96), Crop::CentreFraction(1.0)));
+        assert_eq!((p.resized_width, p.resized_height, p.x, p.y), (128, 64, 16, 0));
+    }
+
+    #[test]
+    fn thin_strips_do_not_overflow() {
+        for (w, h) in [(1, 4000), (4_000_000, 1), (1, 1), (u32::MAX, 1)] {
+            for crop in [Crop::CentreFraction(0.875), Crop::ResizeTo(256), Crop::Squash, Crop::Border(0.9)] {
+                let p = Placement::new(w, h, &with((224, 224), crop));
+                assert!(p.resized_width > 0 && p.resized_height > 0, "{p:?}");
+            }
+        }
+    }
+}

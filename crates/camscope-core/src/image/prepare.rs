@@ -1,0 +1,133 @@
+//! From an upright photo to the tensor that a network takes.
+
+use ndarray::{Array3, Array4, ArrayD};
+
+use image::RgbImage;
+
+use super::geometry::{Placement, Seen};
+use super::resample::{Axis, resample};
+use crate::model::{Color, Crop, Layout, Preprocessing};
+use crate::{Error, Result};
+
+/// What a network is fed with.
+#[derive(Debug, Clone)]
+pub struct Prepared {
+    /// 1 × C × H × W or 1 × H × W × C, as the preprocessing's layout says; C is 3, or 1 for grey.
+    pub tensor: ArrayD<f32>,
+    /// The rectangle of the photo that the network sees.
+    pub seen: Seen,
+}
+
+/// A photo resized and cropped, before its grey levels are normalised.
+#[derive(Debug, Clone)]
+pub struct Fitted {
+    /// H × W × C grey levels; RGB, or one grey channel.
+    pub pixels: Array3<u8>,
+    /// The rectangle of the photo that they show.
+    pub seen: Seen,
+}
+
+/// Resizes and crops `photo` to the network's input size, as Pillow and torchvision do, bit for bit.
+///
+/// # Errors
+/// [`Error::BadPreprocessing`] if `preprocessing` has no valid sizes or the photo no pixels.
+pub fn fit(photo: &RgbImage, preprocessing: &Preprocessing) -> Result<Fitted> {
+    preprocessing.check()?;
+    if photo.width() == 0 || photo.height() == 0 {
+        return Err(Error::BadPreprocessing { reason: "a photo without pixels cannot be resized".into() });
+    }
+    let placement = Placement::new(photo.width(), photo.height(), preprocessing);
+    let pixels = match preprocessing.color {
+        // The BGR order is a matter of the tensor.
+        Color::Rgb | Color::Bgr => window::<3>(photo.as_raw(), photo.dimensions(), &placement, preprocessing),
+        Color::Grey => window::<1>(&grey(photo), photo.dimensions(), &placement, preprocessing),
+    };
+    Ok(Fitted { pixels, seen: placement.seen(photo.width(), photo.height()) })
+}
+
+/// Resizes, crops and normalises `photo`: each value is `(range[0] + v / 255 · (range[1] - range[0]) - mean) / std`.
+///
+/// # Errors
+/// As [`fit`].
+pub fn prepare(photo: &RgbImage, preprocessing: &Preprocessing) -> Result<Prepared> {
+    let Fitted { pixels, seen } = fit(photo, preprocessing)?;
+    let (height, width, channels) = pixels.dim();
+    // The value of every grey level, for each channel of the tensor.
+    let levels: Vec<[f32; 256]> = (0..channels).map(|channel| normalised(preprocessing, channel)).collect();
+    let from = |channel: usize| if preprocessing.color == Color::Bgr { channels - 1 - channel } else { channel };
+    let tensor = match preprocessing.layout {
+        Layout::Nchw => Array4::from_shape_fn((1, channels, height, width), |(_, c, y, x)| {
+            levels[c][usize::from(pixels[(y, x, from(c))])]
+        }),
+        Layout::Nhwc => Array4::from_shape_fn((1, height, width, channels), |(_, y, x, c)| {
+            levels[c][usize::from(pixels[(y, x, from(c))])]
+        }),
+    };
+    Ok(Prepared { tensor: tensor.into_dyn(), seen })
+}
+
+/// The window of the resized photo, padded where it reaches beyond.
+fn window<const C: usize>(
+    source: &[u8],
+    (photo_width, photo_height): (u32, u32),
+    placement: &Placement,
+    preprocessing: &Preprocessing,
+) -> Array3<u8> {
+    let axis = |from: u32, to: u64, start: i64, len: u32| {
+        let end = (start + i64::from(len)).clamp(1, to as i64) as u64;
+        Axis { from, to, window: start.clamp(0, end as i64 - 1) as u64..end }
+    };
+    let x = axis(photo_width, placement.resized_width, placement.x, placement.width);
+    let y = axis(photo_height, placement.resized_height, placement.y, placement.height);
+    let pixels = resample::<C>(source, &x, &y, preprocessing.filter);
+
+    let (width, height) = (placement.width as usize, placement.height as usize);
+    let mut out = vec![0u8; width * height * C];
+    let fill = padding::<C>(preprocessing);
+    out.chunks_exact_mut(C).for_each(|pixel| pixel.copy_from_slice(&fill));
+    let (left, top) = (placement.x.min(0).unsigned_abs() as usize, placement.y.min(0).unsigned_abs() as usize);
+    let row = (x.window.end - x.window.start) as usize * C;
+    for (from, to) in pixels.chunks_exact(row).zip(out.chunks_exact_mut(width * C).skip(top)) {
+        to[left * C..left * C + row].copy_from_slice(from);
+    }
+    Array3::from_shape_vec((height, width, C), out).unwrap_or_else(|_| Array3::zeros((height, width, C)))
+}
+
+/// What an input is padded with: black, as torchvision does it; for timm's border mode the mean colour.
+fn padding<const C: usize>(preprocessing: &Preprocessing) -> [u8; C] {
+    let mut fill = [0; C];
+    if matches!(preprocessing.crop, Crop::Border(_)) {
+        let [low, high] = preprocessing.range;
+        for (to, mean) in fill.iter_mut().zip(&preprocessing.mean) {
+            *to = ((mean - low) / (high - low) * 255.0).round_ties_even().clamp(0.0, 255.0) as u8;
+        }
+        if preprocessing.color == Color::Bgr {
+            fill.reverse();
+        }
+    }
+    fill
+}
+
+/// Pillow's `convert("L")`: ITU-R 601-2 luma in 16-bit fixed point.
+fn grey(photo: &RgbImage) -> Vec<u8> {
+    let luma = |p: &image::Rgb<u8>| {
+        let [r, g, b] = p.0.map(u32::from);
+        ((r * 19595 + g * 38470 + b * 7471 + 0x8000) >> 16) as u8
+    };
+    photo.pixels().map(luma).collect()
+}
+
+/// The tensor's value for each grey level of a channel, in single precision and in torchvision's order of operations.
+fn normalised(preprocessing: &Preprocessing, channel: usize) -> [f32; 256] {
+    let [low, high] = preprocessing.range;
+    let (mean, std) = (preprocessing.mean[channel], preprocessing.std[channel]);
+    std::array::from_fn(|level| {
+        let level = level as f32;
+        // Grey levels are exact as they are; dividing by 255 and multiplying again is not.
+        let value = if high - low == 255.0 { low + level } else { low + level / 255.0 * (high - low) };
+        (value - mean) / std
+    })
+}
+
+#[cfg(test)]
+mod tests;

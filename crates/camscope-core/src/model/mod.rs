@@ -1,0 +1,12 @@
+//! The model file, and what is known about it: which input takes the picture, how a photo becomes its input, and what its classes are called.
+
+mod foreign;
+mod labels;
+mod network;
+mod preprocessing;
+mod sidecar;
+
+pub use labels::Labels;
+pub use network::{Head, Input, Network, check_scores};
+pub use preprocessing::{Color, Crop, Filter, Layout, Preprocessing, Source};
+pub use sidecar::{Sidecar, resolve};

@@ -1,0 +1,313 @@
+//! How a photo becomes a network's input: sizes, filter, crop, colours, normalisation, and where we know that from.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+use crate::text::printable_path;
+use crate::{Error, Result};
+
+/// The largest input height or width accepted: beyond it a file is wrong rather than the network that large.
+const MAX_SIDE: u32 = 1 << 14;
+
+/// How a photo is resized. Each is the filter of that name in Pillow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Filter {
+    /// The nearest pixel.
+    #[serde(alias = "NEAREST")]
+    Nearest,
+    /// A triangle, widened when shrinking (antialiased).
+    #[serde(alias = "BILINEAR", alias = "linear")]
+    Bilinear,
+    /// Cubic convolution with a = -0.5, widened when shrinking.
+    #[serde(alias = "BICUBIC", alias = "cubic")]
+    Bicubic,
+    /// A windowed sinc over three lobes.
+    #[serde(alias = "LANCZOS")]
+    Lanczos,
+    /// The mean of the pixels covered.
+    #[serde(alias = "BOX")]
+    Box,
+    /// A cosine-windowed filter as wide as bilinear, sharper.
+    #[serde(alias = "HAMMING")]
+    Hamming,
+}
+
+/// Which part of a photo the network sees, and how large that is made.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Crop {
+    /// The aspect ratio is kept, the shorter side becomes `floor(size / fraction)`, and the centre is cut out (timm's
+    /// `crop_pct`).
+    CentreFraction(f64),
+    /// The aspect ratio is kept, the shorter side becomes so many pixels, and the centre is cut out.
+    ResizeTo(u32),
+    /// All of the photo is squeezed into the network's size.
+    Squash,
+    /// All of the photo is squeezed into this size, and the centre is cut out.
+    SquashTo {
+        /// Pixels before the cut.
+        height: u32,
+        /// Pixels before the cut.
+        width: u32,
+    },
+    /// The aspect ratio is kept, the longer side becomes `floor(size / fraction)`, and borders in the mean colour fill the
+    /// rest (timm's crop mode `border`).
+    Border(f64),
+}
+
+/// The channels of a network's input and their order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Color {
+    /// Red, green, blue.
+    #[serde(alias = "rgb")]
+    Rgb,
+    /// Blue, green, red, as OpenCV reads photos.
+    #[serde(alias = "bgr")]
+    Bgr,
+    /// One channel of luma.
+    #[serde(alias = "grey", alias = "GRAY", alias = "gray")]
+    Grey,
+}
+
+/// The order of the input's axes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Layout {
+    /// Batch, channels, height, width (PyTorch).
+    #[serde(alias = "nchw")]
+    Nchw,
+    /// Batch, height, width, channels (TensorFlow).
+    #[serde(alias = "nhwc")]
+    Nhwc,
+}
+
+/// Where a model's preprocessing was read from. Its `Display` is a sentence for the user.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// camscope's own TOML file beside the model.
+    Sidecar(PathBuf),
+    /// Hugging Face's `preprocessor_config.json`.
+    HuggingFace(PathBuf),
+    /// timm's `config.json`.
+    Timm(PathBuf),
+    /// Nowhere: the values usual for ImageNet.
+    Assumed,
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sidecar(path) => write!(f, "preprocessing read from {}", printable_path(path)),
+            Self::HuggingFace(path) => write!(f, "preprocessing read from Hugging Face's {}", printable_path(path)),
+            Self::Timm(path) => write!(f, "preprocessing read from timm's {}", printable_path(path)),
+            Self::Assumed => write!(
+                f,
+                "preprocessing assumed: nothing beside the model says how it was trained, so ImageNet's usual values are \
+                 taken"
+            ),
+        }
+    }
+}
+
+/// How a photo becomes a network's input.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Preprocessing {
+    /// The input's height and width in pixels.
+    pub size: (u32, u32),
+    /// The filter for resizing.
+    pub filter: Filter,
+    /// What part of the photo is taken.
+    pub crop: Crop,
+    /// The channels and their order.
+    pub color: Color,
+    /// The order of the axes.
+    pub layout: Layout,
+    /// What the grey levels 0 and 255 become before mean and std: `[0, 1]` or `[0, 255]`, mostly.
+    pub range: [f32; 2],
+    /// Subtracted, one value a channel in the tensor's order, in units of `range`.
+    pub mean: Vec<f32>,
+    /// Divided by, one value a channel in the tensor's order, in units of `range`.
+    pub std: Vec<f32>,
+    /// Where all this is known from.
+    pub source: Source,
+}
+
+impl Preprocessing {
+    /// ImageNet's usual values at 224 × 224: bilinear, central 87.5 %, RGB, NCHW, mean .485 .456 .406, std .229 .224 .225.
+    pub fn imagenet() -> Self {
+        let (mean, std) = imagenet_statistics(Color::Rgb);
+        Self {
+            size: (224, 224),
+            filter: Filter::Bilinear,
+            crop: Crop::CentreFraction(0.875),
+            color: Color::Rgb,
+            layout: Layout::Nchw,
+            range: [0.0, 1.0],
+            mean,
+            std,
+            source: Source::Assumed,
+        }
+    }
+
+    /// How many channels the network takes: 1 or 3.
+    pub fn channels(&self) -> usize {
+        self.color.channels()
+    }
+
+    /// Whether the values can be used at all; those read by this crate were checked already.
+    ///
+    /// # Errors
+    /// [`Error::BadPreprocessing`] says which value is out of range.
+    pub fn check(&self) -> Result<()> {
+        self.problem().map_or(Ok(()), |reason| Err(Error::BadPreprocessing { reason }))
+    }
+
+    pub(super) fn problem(&self) -> Option<String> {
+        let side = |side: u32| (1..=MAX_SIDE).contains(&side);
+        if !side(self.size.0) || !side(self.size.1) {
+            return Some(format!("size {} × {} is not within 1 and {MAX_SIDE}", self.size.0, self.size.1));
+        }
+        match self.crop {
+            // 0.05 keeps the sizes before cropping sane: a twentieth of the photo is seen.
+            Crop::CentreFraction(f) | Crop::Border(f) if !(0.05..=1.0).contains(&f) => {
+                return Some(format!("crop {f} is not a fraction within 0.05 and 1"));
+            }
+            Crop::ResizeTo(to) if !side(to) => return Some(format!("resize_to {to} is not within 1 and {MAX_SIDE}")),
+            Crop::SquashTo { height, width } if !side(height) || !side(width) => {
+                return Some(format!("resizing to {height} × {width} is not within 1 and {MAX_SIDE}"));
+            }
+            _ => {}
+        }
+        let channels = self.channels();
+        for (name, values) in [("mean", &self.mean), ("std", &self.std)] {
+            if values.len() != channels {
+                return Some(format!("{name} has {} values for {channels} channels", values.len()));
+            }
+            if let Some(value) = values.iter().find(|v| !v.is_finite() || (name == "std" && **v == 0.0)) {
+                return Some(format!("{name} has the value {value}"));
+            }
+        }
+        let [low, high] = self.range;
+        // Written so that NaN fails.
+        if !(low.is_finite() && high.is_finite() && low < high) {
+            return Some(format!("range [{low}, {high}] does not go from a smaller number to a larger"));
+        }
+        None
+    }
+}
+
+impl Color {
+    /// 1 for grey, else 3.
+    pub fn channels(self) -> usize {
+        if self == Self::Grey { 1 } else { 3 }
+    }
+}
+
+/// ImageNet's mean and standard deviation in the channels' order; for grey their mean over the channels.
+pub(super) fn imagenet_statistics(color: Color) -> (Vec<f32>, Vec<f32>) {
+    match color {
+        Color::Rgb => (vec![0.485, 0.456, 0.406], vec![0.229, 0.224, 0.225]),
+        Color::Bgr => (vec![0.406, 0.456, 0.485], vec![0.225, 0.224, 0.229]),
+        Color::Grey => (vec![0.449], vec![0.226]),
+    }
+}
+
+/// A model's input as its file declares it: each axis, `None` where it is free.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Input {
+    pub(super) layout: Layout,
+    pub(super) channels: Option<usize>,
+    pub(super) height: Option<usize>,
+    pub(super) width: Option<usize>,
+}
+
+impl Input {
+    /// Reads a shape; `layout` decides where it is known. Else the axis that has 3 or 1 entries holds the channels.
+    ///
+    /// # Errors
+    /// A sentence, if the shape isn't that of a batch of photos.
+    pub(super) fn new(shape: &[Option<usize>], layout: Option<Layout>) -> Result<Self, String> {
+        let wrong = |reason: &str| format!("its input is {}, and {reason}", shape_text(shape));
+        let &[_, second, third, last] = shape else {
+            return Err(wrong("a photo needs four axes: batch, channels, height and width"));
+        };
+        let channels = |axis: Option<usize>| matches!(axis, Some(1 | 3));
+        let layout = layout.unwrap_or(if !channels(second) && channels(last) { Layout::Nhwc } else { Layout::Nchw });
+        let (channels, height, width) = match layout {
+            Layout::Nchw => (second, third, last),
+            Layout::Nhwc => (last, second, third),
+        };
+        if let Some(count) = channels
+            && count != 1
+            && count != 3
+        {
+            return Err(wrong(&format!("a photo has 3 channels, or 1 in grey, not {count}")));
+        }
+        Ok(Self { layout, channels, height, width })
+    }
+
+    /// The colours to assume.
+    pub(super) fn color(&self) -> Color {
+        if self.channels == Some(1) { Color::Grey } else { Color::Rgb }
+    }
+
+    /// ImageNet's usual values for this input.
+    pub(super) fn assumed(&self) -> Preprocessing {
+        let side = |side: Option<usize>| side.map_or(224, |side| u32::try_from(side).unwrap_or(u32::MAX));
+        let (mean, std) = imagenet_statistics(self.color());
+        let size = match (self.height, self.width) {
+            // One free axis of two: a square is likelier than 224.
+            (Some(one), None) | (None, Some(one)) => (side(Some(one)), side(Some(one))),
+            (height, width) => (side(height), side(width)),
+        };
+        Preprocessing { size, color: self.color(), layout: self.layout, mean, std, ..Preprocessing::imagenet() }
+    }
+}
+
+/// A shape as text, free axes as `?`: `? × 3 × 224 × 224`.
+pub(super) fn shape_text(shape: &[Option<usize>]) -> String {
+    let axes: Vec<String> = shape.iter().map(|axis| axis.map_or_else(|| "?".to_owned(), |n| n.to_string())).collect();
+    if axes.is_empty() { "a scalar".to_owned() } else { axes.join(" × ") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_channel_axis_tells_the_layout() {
+        let nchw = Input::new(&[None, Some(3), Some(224), Some(192)], None).unwrap().assumed();
+        assert_eq!((nchw.layout, nchw.size, nchw.color), (Layout::Nchw, (224, 192), Color::Rgb));
+        let nhwc = Input::new(&[Some(1), Some(299), Some(299), Some(3)], None).unwrap().assumed();
+        assert_eq!((nhwc.layout, nhwc.size), (Layout::Nhwc, (299, 299)));
+        let grey = Input::new(&[Some(1), Some(1), Some(28), Some(28)], None).unwrap().assumed();
+        assert_eq!((grey.color, grey.mean.len(), grey.size), (Color::Grey, 1, (28, 28)));
+        let free = Input::new(&[None, None, None, None], None).unwrap().assumed();
+        assert_eq!((free.layout, free.size), (Layout::Nchw, (224, 224)));
+    }
+
+    #[test]
+    fn an_input_that_takes_no_photos_is_refused() {
+        for shape in [&[Some(1), Some(768)][..], &[], &[None, Some(4), Some(64), Some(64)]] {
+            assert!(Input::new(shape, None).is_err());
+        }
+    }
+
+    #[test]
+    fn unusable_values_are_named() {
+        let check = |change: fn(&mut Preprocessing)| {
+            let mut p = Preprocessing::imagenet();
+            change(&mut p);
+            p.problem().unwrap_or_default()
+        };
+        assert_eq!(Preprocessing::imagenet().problem(), None);
+        assert!(check(|p| p.size.0 = 0).starts_with("size"));
+        assert!(check(|p| p.std[1] = 0.0).starts_with("std"));
+        assert!(check(|p| p.mean = vec![0.5]).starts_with("mean"));
+        assert!(check(|p| p.range = [1.0, 1.0]).starts_with("range"));
+        assert!(check(|p| p.crop = Crop::CentreFraction(f64::NAN)).starts_with("crop"));
+    }
+}

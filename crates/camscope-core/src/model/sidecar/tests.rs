@@ -1,0 +1,206 @@
+//! A folder with a model's companions in, what is known about it out.
+
+use super::*;
+
+const PHOTO: [Option<usize>; 4] = [None, Some(3), Some(224), Some(224)];
+const FREE: [Option<usize>; 4] = [None, Some(3), None, None];
+
+/// Resolves `folder/net.onnx` among the `files` given.
+fn resolve_with(files: &[(&str, &str)], shape: &[Option<usize>]) -> Result<Sidecar> {
+    resolve_at("net.onnx", files, shape)
+}
+
+fn resolve_at(model: &str, files: &[(&str, &str)], shape: &[Option<usize>]) -> Result<Sidecar> {
+    let folder = tempfile::tempdir().unwrap();
+    let model = folder.path().join(model);
+    std::fs::create_dir_all(model.parent().unwrap()).unwrap();
+    for (name, content) in files {
+        std::fs::write(folder.path().join(name), content).unwrap();
+    }
+    resolve(model, shape)
+}
+
+fn processor(json: &str, shape: &[Option<usize>]) -> Preprocessing {
+    resolve_with(&[("preprocessor_config.json", json)], shape).unwrap().preprocessing
+}
+
+#[test]
+fn without_anything_beside_it_imagenet_is_assumed_and_said() {
+    let sidecar = resolve_with(&[], &PHOTO).unwrap();
+    assert_eq!(sidecar.preprocessing, Preprocessing::imagenet());
+    assert!(sidecar.preprocessing.source.to_string().contains("assumed"));
+    assert!(sidecar.labels.is_empty());
+}
+
+#[test]
+fn the_bundled_sidecar_is_read() {
+    let model = concat!(env!("CARGO_MANIFEST_DIR"), "/../../models/efficientnet-lite0.onnx");
+    let sidecar = resolve(model, &PHOTO).unwrap();
+    let p = sidecar.preprocessing;
+    assert_eq!((p.filter, p.crop, p.range), (Filter::Bicubic, Crop::CentreFraction(0.875), [0.0, 255.0]));
+    assert_eq!((p.mean, p.std), (vec![127.0; 3], vec![128.0; 3]));
+    assert_eq!((sidecar.labels.len(), sidecar.labels.find("espresso").unwrap()), (1000, 967));
+    assert!(sidecar.layer.is_some());
+}
+
+#[test]
+fn every_key_is_read() {
+    let toml = r#"
+        [input]
+        size = [96, 128]
+        resize = "lanczos"
+        resize_to = 140
+        color = "BGR"
+        layout = "NHWC"
+        range = [-1, 1]
+        mean = [0.1, 0.2, 0.3]
+        std = [1, 2, 3]
+        [output]
+        labels = ["a", "b"]
+        logits = "out"
+        [explain]
+        layer = "features.18"
+        method = "gradcam"
+    "#;
+    let sidecar = resolve_with(&[("net.toml", toml)], &[None, None, None, None]).unwrap();
+    let p = &sidecar.preprocessing;
+    assert_eq!((p.size, p.filter, p.crop), ((96, 128), Filter::Lanczos, Crop::ResizeTo(140)));
+    assert_eq!((p.color, p.layout, p.range), (Color::Bgr, Layout::Nhwc, [-1.0, 1.0]));
+    assert_eq!((&p.mean[..], &p.std[..]), (&[0.1, 0.2, 0.3][..], &[1.0, 2.0, 3.0][..]));
+    assert_eq!(sidecar.labels.names(), ["a", "b"]);
+    assert_eq!(sidecar.logits.as_deref(), Some("out"));
+    assert_eq!((sidecar.layer.as_deref(), sidecar.method.as_deref()), (Some("features.18"), Some("gradcam")));
+    assert!(matches!(&p.source, Source::Sidecar(path) if path.ends_with("net.toml")));
+}
+
+#[test]
+fn what_a_sidecar_leaves_out_is_assumed() {
+    let p = resolve_with(&[("net.toml", "")], &[None, Some(3), Some(299), Some(299)]).unwrap().preprocessing;
+    assert_eq!((p.size, &p.mean), ((299, 299), &vec![0.485, 0.456, 0.406]));
+    // ImageNet's statistics are in units of 0 to 1.
+    let p = resolve_with(&[("net.toml", "[input]\nrange = [0, 255]")], &PHOTO).unwrap().preprocessing;
+    assert_eq!((p.mean, p.std), (vec![0.0; 3], vec![1.0; 3]));
+    let p = resolve_with(&[("net.toml", "[input]\ncrop = \"squash\"\ncolor = \"BGR\"")], &PHOTO).unwrap().preprocessing;
+    assert_eq!((p.crop, &p.mean), (Crop::Squash, &vec![0.406, 0.456, 0.485]));
+}
+
+#[test]
+fn errors_in_a_sidecar_name_the_place() {
+    let place = |toml: &str| match resolve_with(&[("net.toml", toml)], &PHOTO).unwrap_err() {
+        Error::SidecarSyntax { line, column, reason, .. } => (line, column, reason),
+        other => panic!("{other}"),
+    };
+    let (line, column, reason) = place("[input]\nsize = [224, 224]\n  crpo = 0.9\n");
+    assert_eq!((line, column), (3, 3), "{reason}");
+    assert!(reason.contains("crpo") && reason.contains("crop"), "{reason}");
+    assert_eq!(place("[input]\ncrop = true").0, 2);
+    assert_eq!(place("[input]\nresize = \"spline\"").0, 2);
+    assert_eq!(place("[input\n").0, 1);
+    assert_eq!(place("[input]\nsize = [1, 2, 3]").0, 2);
+}
+
+#[test]
+fn contradictions_are_refused() {
+    let error = resolve_with(&[("net.toml", "[input]\nsize = [256, 256]")], &PHOTO).unwrap_err();
+    assert!(matches!(error, Error::SizeMismatch { .. }), "{error}");
+    assert!(error.to_string().contains("256 × 256") && error.to_string().contains("224 × 224"), "{error}");
+    for toml in
+        ["color = \"GREY\"", "crop = 0.9\nresize_to = 256", "std = [0, 1, 1]", "mean = [1]", "crop = 1.5", "size = 0"]
+    {
+        let error = resolve_with(&[("net.toml", &format!("[input]\n{toml}"))], &FREE).unwrap_err();
+        assert!(matches!(error, Error::Metadata { .. }), "{toml}: {error}");
+    }
+    let error = resolve_with(&[("net.toml", "[input]\nlayout = \"NHWC\"")], &PHOTO).unwrap_err();
+    assert!(matches!(error, Error::ModelInput { .. }), "{error}");
+    let error = resolve_with(&[("net.toml", "[output]\nlabels = \"none.txt\"")], &PHOTO).unwrap_err();
+    assert!(matches!(error, Error::NoSuchFile { what: "labels file", .. }), "{error}");
+}
+
+#[test]
+fn hugging_face_vit() {
+    let json = r#"{"do_normalize": true, "do_resize": true, "feature_extractor_type": "ViTFeatureExtractor",
+        "image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5], "resample": 2, "size": 224}"#;
+    let p = processor(json, &FREE);
+    assert_eq!((p.size, p.crop, p.filter), ((224, 224), Crop::Squash, Filter::Bilinear));
+    assert_eq!((p.range, p.mean), ([0.0, 1.0], vec![0.5; 3]));
+    let new = json.replace("224}", "{\"height\": 384, \"width\": 384}, \"rescale_factor\": 0.00392156862745098}");
+    assert_eq!(processor(&new, &FREE).size, (384, 384));
+}
+
+#[test]
+fn hugging_face_clip_convnext_mobilevit_efficientnet() {
+    let clip = processor(
+        r#"{"crop_size": {"height": 224, "width": 224}, "do_center_crop": true, "do_normalize": true, "resample": 3,
+            "image_mean": [0.48, 0.46, 0.41], "image_std": [0.27, 0.26, 0.28], "size": {"shortest_edge": 230}}"#,
+        &FREE,
+    );
+    assert_eq!((clip.size, clip.crop, clip.filter), ((224, 224), Crop::ResizeTo(230), Filter::Bicubic));
+    let convnext = processor(
+        r#"{"crop_pct": 0.875, "image_processor_type": "ConvNextImageProcessor", "do_normalize": true, "resample": 3,
+            "image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225], "size": {"shortest_edge": 224}}"#,
+        &FREE,
+    );
+    assert_eq!((convnext.size, convnext.crop), ((224, 224), Crop::CentreFraction(0.875)));
+    let large =
+        processor(r#"{"crop_pct": 0.875, "feature_extractor_type": "ConvNextFeatureExtractor", "size": 384}"#, &FREE);
+    assert_eq!((large.size, large.crop), ((384, 384), Crop::Squash));
+    let mobilevit = processor(
+        r#"{"crop_size": {"height": 256, "width": 256}, "do_center_crop": true, "do_flip_channel_order": true,
+            "do_rescale": true, "resample": 2, "size": {"shortest_edge": 288}}"#,
+        &FREE,
+    );
+    assert_eq!((mobilevit.color, mobilevit.crop), (Color::Bgr, Crop::ResizeTo(288)));
+    assert_eq!((mobilevit.mean, mobilevit.std), (vec![0.0; 3], vec![1.0; 3]));
+    let efficientnet = processor(
+        r#"{"do_center_crop": false, "do_normalize": true, "do_rescale": true, "image_mean": [0.485, 0.456, 0.406],
+            "image_std": [0.478, 0.473, 0.474], "resample": 0, "rescale_factor": 0.00784313725490196,
+            "rescale_offset": true, "size": {"height": 224, "width": 224}}"#,
+        &FREE,
+    );
+    assert_eq!((efficientnet.range, efficientnet.filter), ([-1.0, 1.0], Filter::Nearest));
+}
+
+#[test]
+fn hugging_face_labels_and_the_onnx_folder() {
+    let files = [
+        ("preprocessor_config.json", r#"{"size": {"height": 64, "width": 64}}"#),
+        ("config.json", r#"{"id2label": {"0": "cat", "1": "dog"}}"#),
+    ];
+    let sidecar = resolve_at("onnx/model.onnx", &files, &FREE).unwrap();
+    assert_eq!((sidecar.preprocessing.size, sidecar.labels.name(1)), ((64, 64), "dog".to_owned()));
+    assert!(matches!(sidecar.preprocessing.source, Source::HuggingFace(_)));
+    // Another folder's files are nobody's.
+    assert_eq!(resolve_at("other/model.onnx", &files, &FREE).unwrap().preprocessing.source, Source::Assumed);
+    // Labels count without a preprocessor too.
+    let labels_only = resolve_with(&files[1..], &FREE).unwrap();
+    assert_eq!((labels_only.preprocessing.source, labels_only.labels.len()), (Source::Assumed, 2));
+}
+
+#[test]
+fn what_hugging_face_says_and_we_cannot_do_is_an_error() {
+    for json in [r#"{"size": {"longest_edge": 800}}"#, r#"{"do_resize": false}"#, r#"{"resample": 9}"#, "[]", "{"] {
+        let error = resolve_with(&[("preprocessor_config.json", json)], &FREE).unwrap_err();
+        assert!(matches!(error, Error::Metadata { .. }), "{json}: {error}");
+    }
+    let mismatch = resolve_with(&[("preprocessor_config.json", r#"{"size": 384}"#)], &PHOTO).unwrap_err();
+    assert!(matches!(mismatch, Error::SizeMismatch { .. }), "{mismatch}");
+}
+
+#[test]
+fn timm_config() {
+    let json = r#"{"architecture": "resnet18", "num_classes": 2, "label_names": ["n1", "n2"],
+        "label_descriptions": {"n1": "cat", "n2": "dog"},
+        "pretrained_cfg": {"input_size": [3, 240, 240], "interpolation": "bicubic", "crop_pct": 0.95, "crop_mode": "center",
+            "mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]}}"#;
+    let sidecar = resolve_with(&[("config.json", json)], &FREE).unwrap();
+    let p = &sidecar.preprocessing;
+    assert_eq!((p.size, p.filter, p.crop), ((240, 240), Filter::Bicubic, Crop::CentreFraction(0.95)));
+    assert_eq!(sidecar.labels.names(), ["cat", "dog"]);
+    let crop = |mode: &str| {
+        let json = json.replace("\"center\"", mode);
+        resolve_with(&[("config.json", &json)], &FREE).map(|s| s.preprocessing.crop)
+    };
+    assert_eq!(crop("\"squash\"").unwrap(), Crop::SquashTo { height: 252, width: 252 });
+    assert_eq!(crop("\"border\"").unwrap(), Crop::Border(0.95));
+    assert!(crop("\"spiral\"").is_err());
+}

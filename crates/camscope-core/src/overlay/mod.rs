@@ -1,0 +1,9 @@
+//! From a heatmap at a layer's resolution to a picture over the photo.
+
+mod blend;
+mod colormap;
+mod enlarge;
+
+pub use blend::{DEFAULT_ALPHA, DIMMED, normalise, render};
+pub use colormap::{Colormap, Kind, all, by_name};
+pub use enlarge::{enlarge, heat_on_photo};
