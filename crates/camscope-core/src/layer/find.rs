@@ -1,0 +1,161 @@
+//! Finds the layers in a graph.
+
+use std::collections::{HashMap, HashSet};
+
+use onnx_grad::{
+    Dim, Types,
+    graph::{Index, reads},
+    proto::{GraphProto, NodeProto},
+};
+
+use super::{Layer, Layout, module_path};
+
+/// The layers of a graph: float values of four axes, larger than one pixel, that depend on `input` and that `output` depends on.
+///
+/// `layout` is the input's. Order: the graph's.
+pub fn find(graph: &GraphProto, types: &Types, input: &str, output: &str, layout: Layout) -> Vec<Layer> {
+    let index = Index::new(graph);
+    let from_input = descendants(graph, input);
+    let to_output = ancestors(graph, &index, output);
+    let classifier = classifier_input(graph, &index, output, &from_input);
+    let before = classifier.map(|value| ancestors(graph, &index, value)).unwrap_or_default();
+    let modules = modules(graph, &index);
+    let mut layouts: HashMap<&str, Layout> = HashMap::from([(input, layout)]);
+    let mut layers = Vec::new();
+    for node in &graph.node {
+        let inherited = node.input.iter().find_map(|name| layouts.get(name.as_str())).copied();
+        let Some(layout) = layout_after(node, inherited) else { continue };
+        for value in node.output.iter().map(String::as_str).filter(|value| !value.is_empty()) {
+            layouts.insert(value, layout);
+            let Some(ty) = types.get(value) else { continue };
+            let Some(dims) = &ty.shape else { continue };
+            let shape: Vec<Option<usize>> = dims.iter().map(|dim: &Dim| dim.fixed()).collect();
+            let [height, width] = layout.spatial(&shape);
+            let extent = height.unwrap_or(0).saturating_mul(width.unwrap_or(0));
+            let is_layer = shape.len() == layout.rank() && ty.elem.is_float() && extent > 1;
+            if !is_layer || !from_input.contains(value) || !to_output.contains(value) {
+                continue;
+            }
+            let outputs_of = modules.outputs_of.get(value).cloned().unwrap_or_default();
+            layers.push(Layer {
+                index: layers.len(),
+                value: value.to_owned(),
+                op: node.op_type.clone(),
+                module: outputs_of.first().cloned().or_else(|| modules.inside.get(value).cloned()),
+                outputs_of,
+                shape,
+                elem: ty.elem,
+                layout,
+                before_classifier: before.contains(value),
+            });
+        }
+    }
+    layers
+}
+
+/// The layout of what a node makes from a value of that layout; `None` where the spatial axes are lost.
+fn layout_after(node: &NodeProto, layout: Option<Layout>) -> Option<Layout> {
+    match node.op_type.as_str() {
+        // These take axis 1 as channels and the rest as space whatever was meant before.
+        "Conv" | "ConvTranspose" | "MaxPool" | "AveragePool" | "BatchNormalization" => Some(Layout::Nchw),
+        "Transpose" => match (node.attr_ints("perm")?, layout?) {
+            ([0, 3, 1, 2], Layout::Nhwc) => Some(Layout::Nchw),
+            ([0, 2, 3, 1], Layout::Nchw) => Some(Layout::Nhwc),
+            // A shuffle of channels that were parted into more axes: space stays last.
+            (perm, Layout::Nchw) => {
+                let rank = perm.len() as i64;
+                perm.ends_with(&[rank - 2, rank - 1]).then_some(Layout::Nchw)
+            }
+            (perm, Layout::Nhwc) => perm.starts_with(&[0, 1, 2]).then_some(Layout::Nhwc),
+        },
+        _ => layout,
+    }
+}
+
+/// Everything that depends on a value.
+fn descendants<'a>(graph: &'a GraphProto, from: &'a str) -> HashSet<&'a str> {
+    let mut reached = HashSet::from([from]);
+    for node in &graph.node {
+        // What depends on a shape alone doesn't depend on the picture.
+        if !matches!(&*node.op_type, "Shape" | "Size") && reads(node).iter().any(|name| reached.contains(name)) {
+            reached.extend(node.output.iter().map(String::as_str).filter(|name| !name.is_empty()));
+        }
+    }
+    reached
+}
+
+/// Everything that a value depends on, itself included.
+fn ancestors<'a>(graph: &'a GraphProto, index: &Index<'a>, of: &'a str) -> HashSet<&'a str> {
+    let mut reached = HashSet::new();
+    let mut todo = vec![of];
+    while let Some(name) = todo.pop() {
+        if reached.insert(name)
+            && let Some(at) = index.producer(name).filter(|&at| !matches!(&*graph.node[at].op_type, "Shape" | "Size"))
+        {
+            todo.extend(reads(&graph.node[at]));
+        }
+    }
+    reached
+}
+
+/// What the classifier reads: going back from the output, the data input of the first operator with learned weights.
+fn classifier_input<'a>(
+    graph: &'a GraphProto,
+    index: &Index<'a>,
+    output: &'a str,
+    from_input: &HashSet<&'a str>,
+) -> Option<&'a str> {
+    let mut name = output;
+    for _ in 0..graph.node.len() {
+        let node = index.producer_node(name)?;
+        let data = node.input.iter().map(String::as_str).find(|name| from_input.contains(name))?;
+        let learned = matches!(&*node.op_type, "Gemm" | "MatMul" | "Conv" | "FusedGemm" | "FusedMatMul")
+            && node.input.iter().any(|name| !name.is_empty() && !from_input.contains(name.as_str()));
+        if learned {
+            return Some(data);
+        }
+        name = data;
+    }
+    None
+}
+
+/// What the modules of a graph make.
+#[derive(Default)]
+struct Modules {
+    /// For a value, every module whose output it is, outermost first.
+    outputs_of: HashMap<String, Vec<String>>,
+    /// For a value, the innermost module it is made in.
+    inside: HashMap<String, String>,
+}
+
+/// A module's output is the last value made inside its scope and used outside of it.
+fn modules(graph: &GraphProto, index: &Index<'_>) -> Modules {
+    let paths: Vec<Option<String>> = graph.node.iter().map(module_path::of).collect();
+    let outputs: HashSet<&str> = graph.output.iter().map(|output| output.name.as_str()).collect();
+    let mut last: HashMap<&str, &str> = HashMap::new();
+    let mut order: Vec<&str> = Vec::new();
+    let mut found = Modules::default();
+    for (node, path) in graph.node.iter().zip(&paths) {
+        let Some(path) = path.as_deref() else { continue };
+        for value in node.output.iter().map(String::as_str).filter(|value| !value.is_empty()) {
+            if !path.is_empty() {
+                found.inside.insert(value.to_owned(), path.to_owned());
+            }
+            for module in module_path::enclosing(path) {
+                let is_inside = |at: &usize| {
+                    let reader = paths[*at].as_deref().unwrap_or("");
+                    reader.strip_prefix(module).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+                };
+                let leaves = outputs.contains(value) || index.consumers(value).iter().any(|at| !is_inside(at));
+                if leaves && last.insert(module, value).is_none() {
+                    order.push(module);
+                }
+            }
+        }
+    }
+    order.sort_by_key(|module| module.matches('.').count());
+    for module in order {
+        found.outputs_of.entry(last[module].to_owned()).or_default().push(module.to_owned());
+    }
+    found
+}

@@ -1,0 +1,24 @@
+//! Elementwise Grad-CAM, as pytorch-grad-cam defines it (`GradCAMElementWise`).
+
+use onnx_grad::{Builder, Val};
+
+use super::Method;
+
+/// Σ_c relu(G_c ⊙ A_c).
+pub(super) struct GradCamElementwise;
+
+impl Method for GradCamElementwise {
+    fn name(&self) -> &'static str {
+        "gradcam-elementwise"
+    }
+
+    fn about(&self) -> &'static str {
+        "the positive part of feature maps times gradient, place by place (pytorch-grad-cam)"
+    }
+
+    fn build(&self, g: &mut Builder, activation: &Val, gradient: &Val) -> Val {
+        let product = g.mul(gradient, activation);
+        let positive = g.relu(&product);
+        g.reduce_sum(&positive, &[1], false)
+    }
+}

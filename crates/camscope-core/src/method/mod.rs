@@ -1,0 +1,97 @@
+//! CAM methods: from a layer's activation and gradient to a heatmap.
+//!
+//! A method is an ONNX program over `activation` and `gradient`, both `[N, C, H, W]`, that yields `heatmap`, `[N, H, W]`, after
+//! the final ReLU and before normalisation. The explorer runs the program as a session of its own; export splices the same program
+//! into the model.
+
+mod gradcam;
+mod gradcam_elementwise;
+mod gradcam_plus_plus;
+mod hirescam;
+mod layercam;
+mod xgradcam;
+
+use onnx_grad::{Builder, Dim, ElemType, Model, Val, ValueType, value_info};
+
+use crate::{
+    error::{Error, Result},
+    layer::Layout,
+};
+
+/// A way to weigh activations by gradients.
+pub trait Method: Sync {
+    /// Its name on the command line.
+    fn name(&self) -> &'static str;
+
+    /// What it computes and who proposed it, in one line.
+    fn about(&self) -> &'static str;
+
+    /// Emits the program: the heatmap `[N, H, W]` before the final ReLU, from float32 `[N, C, H, W]` values.
+    fn build(&self, g: &mut Builder, activation: &Val, gradient: &Val) -> Val;
+}
+
+/// Every method, the default first.
+pub const METHODS: &[&dyn Method] = &[
+    &gradcam::GradCam,
+    &hirescam::HiResCam,
+    &gradcam_plus_plus::GradCamPlusPlus,
+    &xgradcam::XGradCam,
+    &layercam::LayerCam,
+    &gradcam_elementwise::GradCamElementwise,
+];
+
+/// The method of that name.
+///
+/// # Errors
+/// There is none; the error lists them.
+pub fn by_name(name: &str) -> Result<&'static dyn Method> {
+    let found = METHODS.iter().find(|method| method.name().eq_ignore_ascii_case(name)).copied();
+    found.ok_or_else(|| Error::UnknownMethod {
+        name: name.to_owned(),
+        known: METHODS.iter().map(|method| method.name()).collect(),
+    })
+}
+
+/// The method's program as a model of its own: inputs `activation` and `gradient` in the layer's layout and type, output
+/// `heatmap`, `[N, H, W]` in float32.
+///
+/// # Errors
+/// None for the built-in methods.
+pub fn program(method: &dyn Method, layout: Layout, elem: ElemType) -> Result<Model> {
+    let mut g = Builder::new();
+    let (activation, gradient) = (g.input("activation"), g.input("gradient"));
+    let heat = emit(&mut g, method, layout, elem, &activation, &gradient);
+    let heatmap = g.op("Relu", &[&heat], vec![]);
+    let named = Val::new("heatmap");
+    g.push(onnx_grad::proto::NodeProto {
+        op_type: "Identity".into(),
+        name: "heatmap".into(),
+        input: vec![heatmap.name().to_owned()],
+        output: vec![named.name().to_owned()],
+        ..Default::default()
+    });
+    let free = |rank: usize, elem| ValueType { elem, shape: Some(vec![Dim::Free; rank]) };
+    let rank = layout.rank();
+    let inputs = ["activation", "gradient"].map(|name| value_info(name, Some(&free(rank, elem)))).to_vec();
+    let outputs = vec![value_info("heatmap", Some(&free(3, ElemType::Float)))];
+    Ok(g.into_model(inputs, outputs)?)
+}
+
+/// Brings both values to float32 `[N, C, H, W]` and emits the method's program over them.
+fn emit(g: &mut Builder, method: &dyn Method, layout: Layout, elem: ElemType, a: &Val, d: &Val) -> Val {
+    let mut canonical = |value: &Val| {
+        let value = if elem == ElemType::Float { value.clone() } else { g.cast(value, ElemType::Float) };
+        match layout {
+            Layout::Nchw => value,
+            Layout::Nhwc => g.transpose(&value, &[0, 3, 1, 2]),
+        }
+    };
+    let (activation, gradient) = (canonical(a), canonical(d));
+    method.build(g, &activation, &gradient)
+}
+
+/// Σ over the channels of weight · activation; `weight` is `[N, C, 1, 1]` or `[N, C, H, W]`.
+fn weighted_sum(g: &mut Builder, weight: &Val, activation: &Val) -> Val {
+    let product = g.mul(weight, activation);
+    g.reduce_sum(&product, &[1], false)
+}

@@ -1,0 +1,203 @@
+//! The types of a model's values at the chosen input size.
+//!
+//! Gradient rules need ranks, element types and sizes, and files often lack them. ONNX Runtime knows: the model is loaded once with
+//! every value as an output, and the session says their types. Where a size is still open it is run once (twice, with one picture
+//! and with two, where the batch is open), and what differs between the runs is what depends on the batch.
+
+use std::collections::{HashMap, HashSet};
+
+use ndarray::{ArrayD, IxDyn};
+use onnx_grad::{
+    Dim, ElemType, Model, Types, ValueType,
+    graph::{self, Index},
+    proto::{GraphProto, NodeProto},
+    value_info,
+};
+
+use crate::{
+    error::Result,
+    runtime::{Optimisation, Provider, ProviderChoice, Runtime, Session, SessionOptions, Value},
+};
+
+/// Integers up to this many are read in full: shapes, axes, bounds. More is data.
+const MOST_INTS: usize = 64;
+
+/// An input of the model as it will be fed.
+#[derive(Clone, Debug)]
+pub struct Feed {
+    /// Its name.
+    pub name: String,
+    /// Its element type.
+    pub elem: ElemType,
+    /// Its extents.
+    pub shape: Vec<usize>,
+    /// Whether the first extent is a batch that may change.
+    pub free_batch: bool,
+}
+
+/// Every value's type when the inputs have those shapes.
+///
+/// # Errors
+/// ONNX Runtime cannot load or run the model.
+pub fn probe(runtime: &Runtime, model: &Model, inputs: &[Feed]) -> Result<Types> {
+    let mut types = Types::stated(model.graph());
+    state_inputs(&mut types, inputs);
+    if is_known(model.graph(), &types) {
+        return Ok(types);
+    }
+    infer(runtime, model, &mut types)?;
+    state_inputs(&mut types, inputs);
+    if is_known(model.graph(), &types) {
+        return Ok(types);
+    }
+    measure(runtime, model, inputs, &mut types)?;
+    Ok(types)
+}
+
+fn state_inputs(types: &mut Types, inputs: &[Feed]) {
+    for input in inputs {
+        let mut dims: Vec<Dim> = input.shape.iter().map(|&size| Dim::Fixed(size)).collect();
+        if let Some(batch) = dims.first_mut().filter(|_| input.free_batch) {
+            *batch = Dim::Free;
+        }
+        types.insert(&input.name, ValueType { elem: input.elem, shape: Some(dims) });
+    }
+}
+
+/// Whether nothing is open but the first axis of values, the batch, and no bound of a slice or the like is computed.
+fn is_known(graph: &GraphProto, types: &Types) -> bool {
+    let index = Index::new(graph);
+    let is_known = |name: &str| {
+        types.get(name).is_some_and(|ty| {
+            // Rules ask for the shapes of floats alone.
+            let dims = ty.shape.as_deref();
+            !ty.elem.is_float() || dims.is_some_and(|dims| dims.iter().skip(1).all(|dim| dim.fixed().is_some()))
+        })
+    };
+    let is_constant = |name: &String| name.is_empty() || index.constant(name).is_some();
+    graph.node.iter().all(|node| {
+        let computed = matches!(
+            &*node.op_type,
+            "Slice" | "Pad" | "Tile" | "Resize" | "Upsample" | "TopK" | "Squeeze" | "Unsqueeze"
+        ) || node.op_type.starts_with("Reduce");
+        let is_float = node.input.first().and_then(|name| types.get(name)).is_none_or(|ty| ty.elem.is_float());
+        let open = computed && is_float && !node.input.iter().skip(1).all(is_constant);
+        !open && node.output.iter().all(|name| name.is_empty() || is_known(name))
+    })
+}
+
+/// The session in which types are asked for: unoptimised, so that every value is there.
+fn session(runtime: &Runtime, model: &Model) -> Result<Session> {
+    let options = SessionOptions {
+        provider: ProviderChoice::Named(Provider::Cpu),
+        optimisation: Optimisation::Off,
+        ..Default::default()
+    };
+    runtime.session(&model.to_bytes(), &options)
+}
+
+/// What ONNX Runtime infers without running.
+fn infer(runtime: &Runtime, model: &Model, types: &mut Types) -> Result<()> {
+    let mut graph = model.graph().clone();
+    let listed: HashSet<String> = graph.output.iter().map(|output| output.name.clone()).collect();
+    let made: Vec<String> = graph.node.iter().flat_map(|node| node.output.iter().cloned()).collect();
+    let wanted = made.iter().filter(|name| !name.is_empty() && !listed.contains(*name));
+    graph.output.extend(wanted.map(|name| value_info(name, None)));
+    let session = session(runtime, &model.with_graph(graph))?;
+    for info in session.outputs() {
+        let elem = ElemType::from_code(info.elem.code());
+        // A rank of 0 is how both a scalar and an unknown shape come out.
+        let shape =
+            (!info.shape.is_empty()).then(|| info.shape.iter().map(|n| n.map_or(Dim::Free, Dim::Fixed)).collect());
+        if info.elem.code() != 0 {
+            types.insert(&info.name, ValueType { elem, shape });
+        }
+    }
+    Ok(())
+}
+
+/// What a run shows: the shapes of floats, and the contents of small integer tensors.
+fn measure(runtime: &Runtime, model: &Model, inputs: &[Feed], types: &mut Types) -> Result<()> {
+    let mut graph = model.graph().clone();
+    let mut taken = graph::used_names(&graph);
+    let mut asked: HashMap<String, String> = HashMap::new();
+    let mut outputs = Vec::new();
+    let made: Vec<String> = graph.node.iter().flat_map(|node| node.output.iter().cloned()).collect();
+    for name in made.into_iter().filter(|name| !name.is_empty()) {
+        let Some(elem) = types.get(&name).map(|ty| ty.elem) else { continue };
+        if matches!(elem, ElemType::Int64 | ElemType::Int32) {
+            outputs.push(value_info(&name, None));
+        }
+        let mut question = format!("{name}/shape");
+        while !taken.insert(question.clone()) {
+            question.push('_');
+        }
+        graph.node.push(NodeProto {
+            op_type: "Shape".into(),
+            name: question.clone(),
+            input: vec![name.clone()],
+            output: vec![question.clone()],
+            ..Default::default()
+        });
+        outputs.push(value_info(&question, None));
+        asked.insert(question, name);
+    }
+    graph.output = outputs;
+    let session = session(runtime, &model.with_graph(graph))?;
+    let first = run(&session, inputs, 1, &asked)?;
+    // A model that claims an open batch but was exported for one picture fails with two: then everything is as with one.
+    let is_free = inputs.iter().any(|input| input.free_batch);
+    let second = if is_free { run(&session, inputs, 2, &asked).ok() } else { None };
+    let second = second.as_ref().unwrap_or(&first);
+    for (name, dims) in &first.shapes {
+        let Some(elem) = types.get(name).map(|ty| ty.elem) else { continue };
+        let other = second.shapes.get(name).filter(|other| other.len() == dims.len());
+        let same = |axis: usize| other.is_some_and(|other| other[axis] == dims[axis]);
+        let dim = |(axis, &size): (usize, &usize)| if same(axis) { Dim::Fixed(size) } else { Dim::Free };
+        let shape = other.map(|_| dims.iter().enumerate().map(dim).collect());
+        types.insert(name, ValueType { elem, shape });
+    }
+    for (name, ints) in &first.ints {
+        if second.ints.get(name) == Some(ints) {
+            types.insert_ints(name, ints.clone());
+        }
+    }
+    Ok(())
+}
+
+#[derive(Default)]
+struct Measured {
+    shapes: HashMap<String, Vec<usize>>,
+    ints: HashMap<String, Vec<i64>>,
+}
+
+/// Runs the model with batches `times` as large as stated.
+fn run(session: &Session, inputs: &[Feed], times: usize, asked: &HashMap<String, String>) -> Result<Measured> {
+    let mut values = Vec::new();
+    for input in inputs {
+        let mut shape = input.shape.clone();
+        if let Some(batch) = shape.first_mut().filter(|_| input.free_batch) {
+            *batch *= times;
+        }
+        let elem = crate::runtime::ElemType::from_code(input.elem.code());
+        values.push((input.name.as_str(), Value::from_f32_as(ArrayD::from_elem(IxDyn(&shape), 0.5), elem)?));
+    }
+    let feeds: Vec<(&str, &Value)> = values.iter().map(|(name, value)| (*name, value)).collect();
+    let mut measured = Measured::default();
+    for (name, value) in session.run(&feeds)? {
+        if !value.is_tensor() {
+            continue;
+        }
+        match asked.get(&name) {
+            Some(of) => {
+                let sizes = value.to_i64()?.into_iter().map(|size| usize::try_from(size).unwrap_or(0)).collect();
+                measured.shapes.insert(of.clone(), sizes);
+            }
+            None if value.shape().iter().product::<usize>() <= MOST_INTS => {
+                measured.ints.insert(name, value.to_i64()?.into_iter().collect());
+            }
+            None => {}
+        }
+    }
+    Ok(measured)
+}

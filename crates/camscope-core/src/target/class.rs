@@ -1,0 +1,132 @@
+//! A class as the target: its logit, or its probability.
+
+use std::{convert::Infallible, str::FromStr};
+
+use crate::{
+    error::{Error, Result},
+    model::Labels,
+};
+
+/// A class as `--class` names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ClassSpec {
+    /// `top1`, `top2` …: the n-th likeliest, from 1.
+    Top(usize),
+    /// By number, from 0.
+    Index(usize),
+    /// By label.
+    Label(String),
+}
+
+impl FromStr for ClassSpec {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        let rank = text.strip_prefix("top").and_then(|rank| rank.parse().ok()).filter(|&rank| rank > 0);
+        Ok(match (rank, text.parse()) {
+            (Some(rank), _) => Self::Top(rank),
+            (None, Ok(index)) => Self::Index(index),
+            (None, Err(_)) => Self::Label(text.to_owned()),
+        })
+    }
+}
+
+impl ClassSpec {
+    /// The class's number.
+    ///
+    /// # Errors
+    /// Out of range; a label that nothing or too much goes by.
+    pub fn resolve(&self, logits: &[f32], labels: &Labels) -> Result<usize> {
+        let count = logits.len();
+        match self {
+            Self::Index(index) if *index < count => Ok(*index),
+            Self::Index(index) => Err(Error::ClassRange { class: index.to_string(), count }),
+            Self::Top(rank) if *rank <= count => Ok(ranking(logits)[rank - 1]),
+            Self::Top(rank) => Err(Error::ClassRange { class: format!("top{rank}"), count }),
+            Self::Label(label) => match labels.find(label)? {
+                index if index < count => Ok(index),
+                index => Err(Error::ClassRange { class: index.to_string(), count }),
+            },
+        }
+    }
+}
+
+/// The classes' numbers, the likeliest first; equal ones in their own order, NaN last.
+pub fn ranking(logits: &[f32]) -> Vec<usize> {
+    let key = |at: &usize| if logits[*at].is_nan() { f32::NEG_INFINITY } else { logits[*at] };
+    let mut order: Vec<usize> = (0..logits.len()).collect();
+    order.sort_by(|a, b| key(b).total_cmp(&key(a)));
+    order
+}
+
+/// What of a class is explained.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Score {
+    /// The logit: what goes into the final softmax.
+    #[default]
+    Logit,
+    /// The probability: what comes out of it.
+    Probability,
+}
+
+impl Score {
+    /// ∂score/∂logits for one class of one image: for the logit 1 at the class; for the probability p of a softmax
+    /// p·(δ − p), of a sigmoid p·(1 − p) at the class.
+    pub fn seed(self, class: usize, probabilities: &[f32], independent: bool) -> Vec<f32> {
+        let p = probabilities.get(class).copied().unwrap_or(0.0);
+        (0..probabilities.len())
+            .map(|at| match (self, at == class) {
+                (Self::Logit, is_class) => f32::from(u8::from(is_class)),
+                (Self::Probability, true) => p * (1.0 - p),
+                (Self::Probability, false) if independent => 0.0,
+                (Self::Probability, false) => -p * probabilities[at],
+            })
+            .collect()
+    }
+}
+
+/// The probabilities behind logits: of exclusive classes by softmax, of independent ones by the logistic function.
+pub fn probabilities(logits: &[f32], independent: bool) -> Vec<f32> {
+    if independent {
+        return logits.iter().map(|logit| 1.0 / (1.0 + (-logit).exp())).collect();
+    }
+    let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let powers: Vec<f64> = logits.iter().map(|logit| f64::from(logit - largest).exp()).collect();
+    let sum: f64 = powers.iter().sum();
+    powers.iter().map(|power| (power / sum) as f32).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_seed_of_a_probability_is_its_derivative() {
+        let logits = [0.3, -1.2, 2.0];
+        let p = probabilities(&logits, false);
+        let seed = Score::Probability.seed(1, &p, false);
+        for at in 0..3 {
+            let step = |by: f32| {
+                let mut moved = logits;
+                moved[at] += by;
+                probabilities(&moved, false)[1]
+            };
+            let slope = (step(1e-2) - step(-1e-2)) / 2e-2;
+            assert!((slope - seed[at]).abs() < 1e-4, "{slope} {}", seed[at]);
+        }
+    }
+
+    #[test]
+    fn classes_are_named_by_rank_number_or_label() {
+        let parse = |text: &str| text.parse::<ClassSpec>().unwrap();
+        assert_eq!(parse("top1"), ClassSpec::Top(1));
+        assert_eq!(parse("285"), ClassSpec::Index(285));
+        assert_eq!(parse("top hat"), ClassSpec::Label("top hat".into()));
+        assert_eq!(parse("top0"), ClassSpec::Label("top0".into()));
+    }
+
+    #[test]
+    fn a_ranking_survives_nan() {
+        assert_eq!(ranking(&[0.1, f32::NAN, 0.9]), [2, 0, 1]);
+    }
+}
