@@ -1,0 +1,173 @@
+//! The command line, as clap sees it.
+
+use std::path::PathBuf;
+
+use camscope_core::{
+    layer::Choice,
+    runtime::ProviderChoice,
+    target::{ClassSpec, Score},
+};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// See what an ONNX image model looked at.
+#[derive(Debug, Parser)]
+#[command(name = "camscope", version, max_term_width = 100)]
+pub(crate) struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Explain bundled photos with the bundled model
+    Demo(DemoArgs),
+    /// Show what a model looked at in photos: in the terminal, as PNG, as arrays
+    Explain(Box<ExplainArgs>),
+    /// List a model's layers
+    Layers(LayersArgs),
+    /// The ONNX Runtime that models run with: show what there is, or get one
+    #[command(subcommand)]
+    Runtime(RuntimeCommand),
+    /// Print the completions of a shell, to be put where it looks for them
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page, in roff: `camscope man | man -l -`
+    Man,
+    /// Load a library and say whether it is ONNX Runtime: camscope runs itself like this, to be safe from bad libraries.
+    #[command(name = camscope_core::runtime::prober::PROBE_COMMAND, hide = true)]
+    ProbeRuntime {
+        /// The library.
+        path: PathBuf,
+    },
+}
+
+/// The subcommands of `camscope runtime`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum RuntimeCommand {
+    /// Show every place searched for ONNX Runtime, the execution providers, and the terminal's graphics
+    Show {
+        /// Print one JSON object instead
+        #[arg(long)]
+        json: bool,
+    },
+    /// Fetch an ONNX Runtime with pip, else npm, into camscope's data folder
+    Install {
+        /// The one with the CUDA and TensorRT providers, for NVIDIA's GPUs
+        #[arg(long)]
+        gpu: bool,
+    },
+}
+
+/// What is explained, and how: shared by the commands that explain.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct MethodArgs {
+    /// How activations are weighed by gradients: gradcam, hirescam, gradcam++, xgradcam, layercam or gradcam-elementwise
+    /// [default: the model's sidecar's, else gradcam]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) method: Option<String>,
+    /// The layer: auto, a value's name, a PyTorch module path, a number of `camscope layers`, or @input (gradient only);
+    /// may be given several times
+    #[arg(long = "layer", value_name = "LAYER", default_value = "auto")]
+    pub(crate) layers: Vec<Choice>,
+    /// The class: top1 (top2, …), a number, or a label; may be given several times
+    #[arg(long = "class", value_name = "CLASS", default_value = "top1")]
+    pub(crate) classes: Vec<ClassSpec>,
+    /// What of the class is explained
+    #[arg(long, value_enum, default_value_t = ScoreArg::Logit)]
+    pub(crate) score: ScoreArg,
+    /// The colours of the heat: jet, turbo, viridis, magma, inferno, plasma, cividis, …
+    #[arg(long, value_name = "NAME", default_value = "jet")]
+    pub(crate) colormap: String,
+    /// The photo's weight in the overlay, from 0 to 1; the heat has the rest
+    #[arg(long, value_name = "A", default_value_t = camscope_core::overlay::DEFAULT_ALPHA, value_parser = fraction)]
+    pub(crate) alpha: f32,
+}
+
+/// Where models run: shared by the commands that run them.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct RunArgs {
+    /// The execution provider: auto (the best that works), cpu, cuda, tensorrt, …
+    #[arg(long, value_name = "PROVIDER", default_value = "auto")]
+    pub(crate) ep: ProviderChoice,
+    /// Threads within an operator [default: as many as ONNX Runtime sees fit]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) threads: Option<u16>,
+}
+
+/// `camscope explain`.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct ExplainArgs {
+    /// The model, an .onnx file
+    pub(crate) model: PathBuf,
+    /// The photos
+    #[arg(value_name = "IMAGE", required_unless_present = "tensor")]
+    pub(crate) images: Vec<PathBuf>,
+    /// An array (.npy) in place of photos, fed to the model as it is; may be given several times
+    #[arg(long, value_name = "FILE", conflicts_with = "images")]
+    pub(crate) tensor: Vec<PathBuf>,
+    /// What is explained, and how.
+    #[command(flatten)]
+    pub(crate) how: MethodArgs,
+    /// Where it runs.
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
+    /// Write the overlays into this folder, as STEM.png
+    #[arg(short, long, value_name = "DIR")]
+    pub(crate) output: Option<PathBuf>,
+    /// Write logits, activations, gradients and heatmap into this folder, as STEM.logits.npy and so on
+    #[arg(long, value_name = "DIR")]
+    pub(crate) raw: Option<PathBuf>,
+    /// Print one JSON object a line instead of pictures and text
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `camscope layers`.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct LayersArgs {
+    /// The model, an .onnx file
+    pub(crate) model: PathBuf,
+    /// Print one JSON object a line instead of a table
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `camscope demo`.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct DemoArgs {
+    /// Write the pictures into this folder [default: camscope-demo where there is no terminal to show them in, else none]
+    #[arg(short, long, value_name = "DIR")]
+    pub(crate) output: Option<PathBuf>,
+    /// Where it runs.
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
+}
+
+/// [`Score`] as an option.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum ScoreArg {
+    /// The logit, before any softmax at the end of the model.
+    Logit,
+    /// The probability, after it.
+    Probability,
+}
+
+impl From<ScoreArg> for Score {
+    fn from(score: ScoreArg) -> Self {
+        match score {
+            ScoreArg::Logit => Self::Logit,
+            ScoreArg::Probability => Self::Probability,
+        }
+    }
+}
+
+fn fraction(text: &str) -> Result<f32, String> {
+    match text.parse::<f32>() {
+        Ok(value) if (0.0..=1.0).contains(&value) => Ok(value),
+        _ => Err("it must be a number from 0 to 1".into()),
+    }
+}

@@ -1,0 +1,112 @@
+//! `camscope demo`: the bundled model on the bundled photos.
+
+use std::{
+    io::IsTerminal,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use camscope_core::{
+    Error, Result,
+    runtime::{Vars, dirs},
+    target::ClassSpec,
+    text::printable_path,
+};
+
+use crate::{
+    cli::{DemoArgs, ExplainArgs, MethodArgs, ScoreArg},
+    explain_cmd, output,
+    runtime_cmd::ensure_runtime,
+};
+
+/// A file inside the program.
+struct Bundled {
+    name: &'static str,
+    bytes: &'static [u8],
+}
+
+macro_rules! bundled {
+    ($folder:literal, $name:literal) => {
+        Bundled { name: $name, bytes: include_bytes!(concat!("../../../", $folder, "/", $name)) }
+    };
+}
+
+const MODEL: &str = "efficientnet-lite0.onnx";
+
+const FILES: &[Bundled] = &[
+    bundled!("models", "efficientnet-lite0.onnx"),
+    bundled!("models", "efficientnet-lite0.toml"),
+    bundled!("models", "efficientnet-lite0.labels.txt"),
+    bundled!("samples", "cat_and_coffee.jpg"),
+    bundled!("samples", "chelsea.jpg"),
+    bundled!("samples", "coffee.jpg"),
+    bundled!("samples", "rocket.jpg"),
+];
+
+/// Where the pictures go when there is no terminal to show them in.
+const FOLDER: &str = "camscope-demo";
+
+/// Runs `camscope demo`.
+///
+/// # Errors
+/// The files cannot be unpacked, no ONNX Runtime can be had, or explaining fails.
+pub(crate) fn run(args: &DemoArgs) -> Result<ExitCode> {
+    let folder = unpack()?;
+    let has_terminal = std::io::stdout().is_terminal();
+    let written = args.output.clone().or_else(|| (!has_terminal).then(|| PathBuf::from(FOLDER)));
+    let explain = |images: &[&str], classes: Vec<ClassSpec>| {
+        let args = ExplainArgs {
+            model: folder.join(MODEL),
+            images: images.iter().map(|image| folder.join(image)).collect(),
+            tensor: Vec::new(),
+            how: MethodArgs {
+                method: None,
+                layers: vec![camscope_core::layer::Choice::Auto],
+                classes,
+                score: ScoreArg::Logit,
+                colormap: "jet".into(),
+                alpha: camscope_core::overlay::DEFAULT_ALPHA,
+            },
+            run: args.run.clone(),
+            output: written.clone(),
+            raw: None,
+            json: false,
+        };
+        explain_cmd::explain(&args, ensure_runtime)
+    };
+    // One photo, two classes: the heat moves from the cat to the coffee.
+    let first = explain(&["cat_and_coffee.jpg"], vec![ClassSpec::Index(285), ClassSpec::Index(967)])?;
+    let second = explain(&["chelsea.jpg", "coffee.jpg", "rocket.jpg"], vec![ClassSpec::Top(1)])?;
+    let model = printable_path(&folder.join(MODEL));
+    output::print(&format!("\nTry your own: camscope explain {model} PHOTO.jpg\n"))?;
+    Ok(if first == ExitCode::SUCCESS { second } else { first })
+}
+
+/// Puts the bundled files where they can be used by other commands too: into camscope's data folder, else a temporary one.
+fn unpack() -> Result<PathBuf> {
+    let named = concat!("demo-", env!("CARGO_PKG_VERSION"));
+    let data = dirs::data(&Vars::of_process()).map(|data| data.join(named));
+    if let Some(folder) = data
+        && write_all(&folder).is_ok()
+    {
+        return Ok(folder);
+    }
+    let folder = std::env::temp_dir().join(format!("camscope-{named}"));
+    write_all(&folder).map_err(|(path, source)| Error::Io { action: "write", path: printable_path(&path), source })?;
+    Ok(folder)
+}
+
+fn write_all(folder: &Path) -> Result<(), (PathBuf, std::io::Error)> {
+    std::fs::create_dir_all(folder).map_err(|error| (folder.to_owned(), error))?;
+    for file in FILES {
+        let path = folder.join(file.name);
+        if std::fs::read(&path).is_ok_and(|found| found == file.bytes) {
+            continue;
+        }
+        // Under another name first: a second demo running beside this one never sees half a file.
+        let part = folder.join(format!(".{}.{}", file.name, std::process::id()));
+        let written = std::fs::write(&part, file.bytes).and_then(|()| std::fs::rename(&part, &path));
+        written.map_err(|error| (path, error))?;
+    }
+    Ok(())
+}

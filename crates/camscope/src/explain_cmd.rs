@@ -1,0 +1,396 @@
+//! `camscope explain`: one photo after the other, to the terminal, to files, to JSON.
+
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Instant,
+};
+
+use camscope_core::{
+    Error, Result,
+    explain::{Explainer, Explanation, Options, Outcome, Tap},
+    image::{Photo, Seen, prepare},
+    method,
+    model::{Layout, Network, Sidecar, Source, resolve},
+    overlay::{self, Colormap},
+    runtime::{ProviderChoice, Runtime, SessionOptions, Value},
+    text::{printable, printable_path},
+};
+use image::RgbImage;
+use indicatif::{ProgressBar, ProgressStyle};
+use ndarray::{Array1, ArrayD, Axis};
+use serde_json::json;
+
+use crate::{
+    cli::{ExplainArgs, MethodArgs, RunArgs},
+    output,
+    picture::Screen,
+};
+
+/// Runs `camscope explain`.
+///
+/// # Errors
+/// The model cannot be explained, or an option asks for what there isn't. A photo that cannot be read is reported, the others
+/// go on, and the exit status is 1.
+pub(crate) fn run(args: &ExplainArgs) -> Result<ExitCode> {
+    explain(args, Runtime::get_or_load)
+}
+
+/// As [`run`], with the runtime from wherever the caller gets it.
+pub(crate) fn explain(args: &ExplainArgs, runtime: impl FnOnce() -> Result<&'static Runtime>) -> Result<ExitCode> {
+    let colormap = overlay::by_name(&args.how.colormap)?;
+    let (network, mut sidecar) = open(&args.model)?;
+    let inputs = Input::all(args, &network, &mut sidecar)?;
+    for folder in args.output.iter().chain(&args.raw) {
+        create_folder(folder)?;
+    }
+    let options = options(&args.how, &args.run, &sidecar)?;
+    if sidecar.preprocessing.source == Source::Assumed && args.tensor.is_empty() {
+        eprintln!("note: {}", sidecar.preprocessing.source);
+    }
+    let runtime = runtime()?;
+    let explainer = Explainer::new(runtime, network, sidecar, options)?;
+    note_provider(runtime, &explainer, &args.run);
+
+    let screen = if args.json { None } else { Screen::detect() };
+    let bar = progress(inputs.len());
+    let several = inputs.len() * args.how.classes.len() * args.how.layers.len() > 1;
+    let mut job =
+        Job { args, explainer: &explainer, colormap, screen, bar: bar.clone(), several, stems: HashMap::new() };
+    let mut failed = false;
+    for input in &inputs {
+        bar.set_message(printable_path(input.path()));
+        if let Err(error) = job.one(input) {
+            failed = true;
+            bar.suspend(|| output::report(&error));
+        }
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// Reads a model and what lies beside it.
+///
+/// # Errors
+/// Either cannot be read.
+pub(crate) fn open(model: &Path) -> Result<(Network, Sidecar)> {
+    let mut network = Network::open(model)?;
+    let sidecar = resolve(model, &network.input.shape)?;
+    if let Some(logits) = &sidecar.logits {
+        network.choose_output(logits)?;
+    }
+    Ok((network, sidecar))
+}
+
+fn options(how: &MethodArgs, run: &RunArgs, sidecar: &Sidecar) -> Result<Options> {
+    let method = how.method.as_ref().or(sidecar.method.as_ref());
+    Ok(Options {
+        method: method.map_or(Ok(method::METHODS[0]), |name| method::by_name(name))?,
+        layers: how.layers.clone(),
+        score: how.score.into(),
+        session: session_options(run),
+    })
+}
+
+/// How sessions are made.
+pub(crate) fn session_options(run: &RunArgs) -> SessionOptions {
+    SessionOptions { provider: run.ep, threads: run.threads.map(usize::from), ..Default::default() }
+}
+
+/// Says why a better provider than the one in use was not taken.
+fn note_provider(runtime: &Runtime, explainer: &Explainer, run: &RunArgs) {
+    if run.ep != ProviderChoice::Auto {
+        return;
+    }
+    for (provider, reason) in runtime.auto_provider().rejected {
+        eprintln!("note: {provider} is not used: {}", printable(&reason));
+    }
+    if let Some(reason) = explainer.forward_session().fallback() {
+        eprintln!("note: {}", printable(reason));
+    }
+}
+
+fn progress(inputs: usize) -> ProgressBar {
+    if inputs < 2 {
+        return ProgressBar::hidden();
+    }
+    let style = ProgressStyle::with_template("{wide_bar} {pos}/{len} {msg}");
+    ProgressBar::new(inputs as u64).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+}
+
+fn create_folder(folder: &Path) -> Result<()> {
+    std::fs::create_dir_all(folder).map_err(|source| failed("create", folder, source))
+}
+
+fn failed(action: &'static str, path: &Path, source: std::io::Error) -> Error {
+    Error::Io { action, path: printable_path(path), source }
+}
+
+/// A photo, or an array in its place.
+enum Input {
+    Photo(PathBuf),
+    Tensor(PathBuf, ArrayD<f32>),
+}
+
+impl Input {
+    /// What the arguments name. Arrays are read at once, since they say what size the model is to be made ready for.
+    fn all(args: &ExplainArgs, network: &Network, sidecar: &mut Sidecar) -> Result<Vec<Self>> {
+        let photos = args.images.iter().map(|path| Ok(Self::Photo(path.clone())));
+        let tensors = args.tensor.iter().map(|path| {
+            let array = read_tensor(path)?;
+            fit_tensor(path, &array, network, sidecar)?;
+            Ok(Self::Tensor(path.clone(), array))
+        });
+        photos.chain(tensors).collect()
+    }
+
+    fn path(&self) -> &Path {
+        match self {
+            Self::Photo(path) | Self::Tensor(path, _) => path,
+        }
+    }
+}
+
+fn read_tensor(path: &Path) -> Result<ArrayD<f32>> {
+    let open = || std::fs::File::open(path);
+    let unreadable = |source: std::io::Error| match source.kind() {
+        std::io::ErrorKind::NotFound => Error::NoSuchFile { what: "array", path: printable_path(path) },
+        _ => failed("read", path, source),
+    };
+    let read =
+        |error: ndarray_npy::ReadNpyError| Error::NotAnArray { path: printable_path(path), reason: error.to_string() };
+    use ndarray_npy::ReadNpyExt;
+    let mut array = match ArrayD::<f32>::read_npy(open().map_err(unreadable)?) {
+        Ok(array) => array,
+        Err(ndarray_npy::ReadNpyError::WrongDescriptor(_)) => {
+            ArrayD::<f64>::read_npy(open().map_err(unreadable)?).map_err(read)?.mapv(|value| value as f32)
+        }
+        Err(error) => return Err(read(error)),
+    };
+    if array.ndim() == 3 {
+        array = array.insert_axis(Axis(0));
+    }
+    Ok(array)
+}
+
+/// Makes the model ready for the array's size, or says that it doesn't fit.
+fn fit_tensor(path: &Path, array: &ArrayD<f32>, network: &Network, sidecar: &mut Sidecar) -> Result<()> {
+    let shape = array.shape();
+    let input = &network.input;
+    let fits = shape.len() == 4
+        && shape[0] == 1
+        && shape.iter().zip(&input.shape).skip(1).all(|(&have, want)| have > 0 && want.is_none_or(|want| want == have));
+    if !fits {
+        let expected = input.shape.iter().enumerate().map(|(axis, size)| match (axis, size) {
+            (0, _) => "1".to_owned(),
+            (_, Some(size)) => size.to_string(),
+            (_, None) => "any".to_owned(),
+        });
+        return Err(Error::TensorShape {
+            path: printable_path(path),
+            found: shape.to_vec(),
+            input: input.name.clone(),
+            expected: format!("[{}]", expected.collect::<Vec<_>>().join(", ")),
+        });
+    }
+    let (height, width) = match sidecar.preprocessing.layout {
+        Layout::Nchw => (shape[2], shape[3]),
+        Layout::Nhwc => (shape[1], shape[2]),
+    };
+    sidecar.preprocessing.size = (height as u32, width as u32);
+    Ok(())
+}
+
+/// What stays the same from photo to photo.
+struct Job<'a> {
+    args: &'a ExplainArgs,
+    explainer: &'a Explainer,
+    colormap: &'static dyn Colormap,
+    screen: Option<Screen>,
+    bar: ProgressBar,
+    /// Whether one photo, layer and class would not tell the results apart.
+    several: bool,
+    /// How often a stem was used: photos of one name in two folders must not overwrite each other.
+    stems: HashMap<String, usize>,
+}
+
+impl Job<'_> {
+    fn one(&mut self, input: &Input) -> Result<()> {
+        let start = Instant::now();
+        let (photo, seen, tensor) = match input {
+            Input::Photo(path) => {
+                let photo = Photo::open(path)?;
+                let prepared = prepare(&photo.pixels, &self.explainer.sidecar().preprocessing)?;
+                (Some(photo.pixels), prepared.seen, prepared.tensor)
+            }
+            Input::Tensor(_, tensor) => {
+                let (height, width) = self.explainer.sidecar().preprocessing.size;
+                (None, Seen::all(width, height), tensor.clone())
+            }
+        };
+        let preprocess = start.elapsed().as_secs_f64() * 1e3;
+        let mut outcome = self.explainer.explain(tensor, &self.args.how.classes)?;
+        for explanation in &mut outcome.explanations {
+            explanation.timing.preprocess = preprocess;
+        }
+        let base = self.base(input.path());
+        for explanation in &outcome.explanations {
+            self.deliver(input, photo.as_ref(), &seen, &base, &outcome, explanation)?;
+        }
+        Ok(())
+    }
+
+    /// The file's stem, told apart from earlier ones of the same name.
+    fn base(&mut self, path: &Path) -> String {
+        let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let count = self.stems.entry(stem.clone()).or_default();
+        *count += 1;
+        if *count == 1 { stem } else { format!("{stem}-{count}") }
+    }
+
+    fn deliver(
+        &self,
+        input: &Input,
+        photo: Option<&RgbImage>,
+        seen: &Seen,
+        base: &str,
+        outcome: &Outcome,
+        explanation: &Explanation,
+    ) -> Result<()> {
+        let tap = &self.explainer.taps()[explanation.tap];
+        let stem =
+            if self.several { format!("{base}.{}.{}", plain(tap.name()), explanation.class) } else { base.to_owned() };
+        let start = Instant::now();
+        let drawn = match &explanation.heatmap {
+            Some(heatmap) if self.screen.is_some() || self.args.output.is_some() => {
+                let heat = overlay::normalise(heatmap.view());
+                Some(match photo {
+                    Some(photo) => overlay::render(photo, heat.view(), seen, self.colormap, self.args.how.alpha),
+                    // Of an array there is no photo: the heat alone.
+                    None => {
+                        let black = RgbImage::new(seen.width as u32, seen.height as u32);
+                        overlay::render(&black, heat.view(), seen, self.colormap, 0.0)
+                    }
+                })
+            }
+            _ => None,
+        };
+        let overlay = match (&drawn, &self.args.output) {
+            (Some(drawn), Some(folder)) => Some(write_png(drawn, &folder.join(format!("{stem}.png")))?),
+            _ => None,
+        };
+        let drawing = start.elapsed().as_secs_f64() * 1e3;
+        let raw = match &self.args.raw {
+            Some(folder) => Some(write_raw(folder, &stem, &outcome.logits, explanation)?),
+            None => None,
+        };
+        let files = Files { overlay, raw, drawing };
+        let text = if self.args.json {
+            self.json(input, photo.is_some().then_some(seen), explanation, tap, &files)
+        } else {
+            self.summary(input, explanation, tap, &files)
+        };
+        self.bar.suspend(|| {
+            if let (Some(screen), Some(drawn)) = (&self.screen, &drawn) {
+                screen.show(drawn)?;
+            }
+            output::print(&text)
+        })
+    }
+
+    fn summary(&self, input: &Input, explanation: &Explanation, tap: &Tap, files: &Files) -> String {
+        let timing = &explanation.timing;
+        let mut text = format!(
+            "{}: {} ({}), probability {:.1} %, logit {:.3}; {} at {}, {} ms on {}\n",
+            printable_path(input.path()),
+            printable(&self.explainer.labels().name(explanation.class)),
+            explanation.class,
+            100.0 * explanation.probability,
+            explanation.logit,
+            self.explainer.options().method.name(),
+            printable(tap.name()),
+            (timing.preprocess + timing.forward + timing.backward + timing.method).round(),
+            self.explainer.forward_session().provider(),
+        );
+        for (what, path) in [("overlay", &files.overlay), ("arrays", &files.raw)] {
+            if let Some(path) = path {
+                text += &format!("  {what}: {}\n", printable_path(path));
+            }
+        }
+        text
+    }
+
+    fn json(&self, input: &Input, seen: Option<&Seen>, explanation: &Explanation, tap: &Tap, files: &Files) -> String {
+        let timing = &explanation.timing;
+        let module = match tap {
+            Tap::Layer(layer) => layer.module.as_deref(),
+            Tap::Input => None,
+        };
+        let object = json!({
+            "image": input.path().to_string_lossy(),
+            "model": self.explainer.network().path.to_string_lossy(),
+            "method": self.explainer.options().method.name(),
+            "layer": tap.value().unwrap_or("@input"),
+            "module": module,
+            "class": explanation.class,
+            "label": self.explainer.labels().get(explanation.class),
+            "logit": explanation.logit,
+            "probability": explanation.probability,
+            "heatmap_shape": explanation.heatmap.as_ref().map(|heatmap| heatmap.shape().to_vec()),
+            "seen": seen.map(|seen| json!({ "x": seen.x, "y": seen.y, "width": seen.width, "height": seen.height })),
+            "provider": self.explainer.forward_session().provider().name(),
+            "overlay": files.overlay.as_ref().map(|path| path.to_string_lossy()),
+            "raw": files.raw.as_ref().map(|path| path.to_string_lossy()),
+            "ms": {
+                "preprocess": timing.preprocess,
+                "forward": timing.forward,
+                "backward": timing.backward,
+                "method": timing.method,
+                "overlay": files.drawing,
+            },
+        });
+        format!("{object}\n")
+    }
+}
+
+/// What one explanation left on the disk.
+struct Files {
+    overlay: Option<PathBuf>,
+    /// The folder with the stem: `DIR/STEM`, to which `.logits.npy` and so on are added.
+    raw: Option<PathBuf>,
+    /// Milliseconds that drawing and encoding the overlay took.
+    drawing: f64,
+}
+
+/// A layer's name as a part of a file's name.
+fn plain(name: &str) -> String {
+    let keep = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '@');
+    name.trim_matches('/').chars().map(|c| if keep(c) { c } else { '_' }).collect()
+}
+
+fn write_png(picture: &RgbImage, path: &Path) -> Result<PathBuf> {
+    picture.save_with_format(path, image::ImageFormat::Png).map_err(|error| match error {
+        image::ImageError::IoError(source) => failed("write", path, source),
+        other => failed("write", path, std::io::Error::other(other.to_string())),
+    })?;
+    Ok(path.to_owned())
+}
+
+/// Writes `STEM.logits.npy`, `STEM.activations.npy`, `STEM.gradients.npy` and, where there is one, `STEM.heatmap.npy`.
+fn write_raw(folder: &Path, stem: &str, logits: &[f32], explanation: &Explanation) -> Result<PathBuf> {
+    let write = |what: &str, array: ArrayD<f32>| {
+        let path = folder.join(format!("{stem}.{what}.npy"));
+        ndarray_npy::write_npy(&path, &array)
+            .map_err(|error| failed("write", &path, std::io::Error::other(error.to_string())))
+    };
+    let values = |value: &Value| value.to_f32();
+    write("logits", Array1::from(logits.to_vec()).insert_axis(Axis(0)).into_dyn())?;
+    write("activations", values(&explanation.activation)?)?;
+    write("gradients", values(&explanation.gradient)?)?;
+    if let Some(heatmap) = &explanation.heatmap {
+        write("heatmap", heatmap.clone().into_dyn())?;
+    }
+    Ok(folder.join(stem))
+}

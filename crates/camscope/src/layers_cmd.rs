@@ -1,0 +1,73 @@
+//! `camscope layers`: every layer of a model.
+
+use std::process::ExitCode;
+
+use camscope_core::{
+    Result,
+    explain::{default_layer, layers_of, types_of},
+    layer::Layer,
+    runtime::Runtime,
+    text::printable,
+};
+use serde_json::json;
+
+use crate::{cli::LayersArgs, explain_cmd::open, output};
+
+/// Runs `camscope layers`.
+///
+/// # Errors
+/// The model cannot be read, or ONNX Runtime cannot load it.
+pub(crate) fn run(args: &LayersArgs) -> Result<ExitCode> {
+    let (network, sidecar) = open(&args.model)?;
+    let types = types_of(Runtime::get_or_load()?, &network, &sidecar)?;
+    let layers = layers_of(&network, &sidecar, &types);
+    let default = default_layer(&layers, &sidecar)?;
+    let text = if args.json { lines(&layers, default) } else { table(&layers, default) };
+    output::print(&text)?;
+    if layers.is_empty() {
+        eprintln!("note: the model has no layer with height and width between its input and its scores");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn lines(layers: &[Layer], default: Option<usize>) -> String {
+    let line = |layer: &Layer| {
+        json!({
+            "index": layer.index,
+            "name": layer.value,
+            "module": layer.module,
+            "modules": layer.outputs_of,
+            "operator": layer.op,
+            "shape": layer.shape,
+            "layout": layer.layout.name(),
+            "default": default == Some(layer.index),
+        })
+    };
+    layers.iter().map(|layer| format!("{}\n", line(layer))).collect()
+}
+
+fn table(layers: &[Layer], default: Option<usize>) -> String {
+    let header = ["", "index", "name", "module", "operator", "shape", "layout"].map(str::to_owned);
+    let row = |layer: &Layer| {
+        let size = |size: &Option<usize>| size.map_or("N".to_owned(), |size| size.to_string());
+        [
+            if default == Some(layer.index) { "*" } else { "" }.to_owned(),
+            layer.index.to_string(),
+            printable(&layer.value).into_owned(),
+            printable(layer.module.as_deref().unwrap_or("")).into_owned(),
+            printable(&layer.op).into_owned(),
+            layer.shape.iter().map(size).collect::<Vec<_>>().join("×"),
+            layer.layout.name().to_owned(),
+        ]
+    };
+    let rows: Vec<[String; 7]> = std::iter::once(header).chain(layers.iter().map(row)).collect();
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..7).map(width).collect();
+    let mut text = String::new();
+    for row in &rows {
+        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
+        text += cells.collect::<Vec<_>>().join("  ").trim_end();
+        text.push('\n');
+    }
+    text
+}

@@ -1,0 +1,216 @@
+//! `camscope runtime`: which ONNX Runtime there is, and getting one.
+
+use std::fmt::Write;
+use std::process::ExitCode;
+
+use camscope_core::runtime::discover::choose;
+use camscope_core::runtime::{Candidate, Library, Progress, Provider, Runtime, Search, Verdict, ensure, install};
+use camscope_core::text::{printable, printable_path};
+use camscope_core::{Error, Result};
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::{Value, json};
+
+use crate::cli::RuntimeCommand;
+use crate::graphics::Graphics;
+use crate::output;
+
+/// Runs `camscope runtime …`.
+///
+/// # Errors
+///
+/// Those of installing.
+pub(crate) fn run(command: &RuntimeCommand) -> Result<ExitCode> {
+    match command {
+        RuntimeCommand::Show { json } => show(*json),
+        RuntimeCommand::Install { gpu } => get(*gpu),
+    }
+}
+
+/// The runtime of this process; where there is none on this machine, one is fetched first, with a progress bar.
+///
+/// # Errors
+///
+/// It cannot be fetched or loaded.
+pub(crate) fn ensure_runtime() -> Result<&'static Runtime> {
+    let mut bar = Bar::default();
+    let library = ensure(&Search::of_process(), &mut |progress| bar.show(progress));
+    bar.clear();
+    Runtime::load(&library?)
+}
+
+fn get(gpu: bool) -> Result<ExitCode> {
+    let mut bar = Bar::default();
+    let installed = install(&Search::of_process(), gpu, &mut |progress| bar.show(progress));
+    bar.clear();
+    let installed = installed?;
+    let Library { path, version, .. } = &installed.library;
+    let verb = if installed.already { "already there:" } else { "installed" };
+    output::print(&format!("{verb} ONNX Runtime {version} ({})\n", printable_path(path)))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A progress bar on stderr; nothing where that is no terminal.
+#[derive(Default)]
+struct Bar(Option<ProgressBar>);
+
+impl Bar {
+    fn show(&mut self, progress: Progress) {
+        match progress {
+            Progress::Fetch { package, bytes, total } => {
+                let bar = self.0.get_or_insert_with(|| ProgressBar::new(total).with_style(style()));
+                bar.set_length(total);
+                bar.set_message(package);
+                bar.set_position(bytes);
+            }
+            Progress::Unpack => {
+                if let Some(bar) = &self.0 {
+                    bar.set_position(bar.length().unwrap_or_default());
+                    bar.set_message("unpacking");
+                }
+            }
+        }
+    }
+
+    fn clear(&mut self) {
+        if let Some(bar) = self.0.take() {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+fn style() -> ProgressStyle {
+    let template = "{msg} {wide_bar} {bytes}/{total_bytes} {eta}";
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
+}
+
+/// One execution provider, and what became of trying it.
+struct Tried {
+    /// camscope's name, else ONNX Runtime's.
+    name: String,
+    /// What came of it.
+    outcome: Outcome,
+}
+
+enum Outcome {
+    Works,
+    /// It cannot be used, for this reason.
+    Fails(String),
+    /// It was not tried, for this reason.
+    Untried(&'static str),
+}
+
+fn show(as_json: bool) -> Result<ExitCode> {
+    let candidates = Search::of_process().all();
+    let runtime = choose(candidates.clone()).and_then(|library| Runtime::load(&library));
+    let providers = runtime.as_ref().map(|runtime| try_all(runtime)).unwrap_or_default();
+    let auto = runtime.as_ref().ok().map(|runtime| runtime.auto_provider().provider);
+    let taken = runtime.as_ref().ok().map(|runtime| runtime.path());
+    let is_taken = |candidate: &Candidate| taken.is_some() && candidate.path.as_deref() == taken;
+    let graphics = Graphics::detect();
+    let text = if as_json {
+        let places: Vec<Value> = candidates.iter().map(|found| place_json(found, is_taken(found))).collect();
+        let object = json!({
+            "places": places,
+            "library": taken.map(|path| path.to_string_lossy()),
+            "version": runtime.as_ref().ok().map(|runtime| runtime.version()),
+            "providers": providers.iter().map(provider_json).collect::<Vec<_>>(),
+            "auto": auto.map(Provider::name),
+            "graphics": if graphics == Graphics::None { Value::Null } else { graphics.name().into() },
+        });
+        format!("{object}\n")
+    } else {
+        let places = candidates.iter().map(|found| (is_taken(found), found.origin.to_string(), place_text(found)));
+        let is_auto = |tried: &Tried| auto.is_some_and(|auto| auto.name() == tried.name);
+        let tried =
+            providers.iter().map(|tried| (is_auto(tried), tried.name.clone(), provider_text(tried, is_auto(tried))));
+        let mut text = table("ONNX Runtime", places);
+        if runtime.is_ok() {
+            text += &table("\nexecution providers", tried);
+        }
+        text + &table("\nterminal graphics", [(true, graphics.name().to_string(), String::new())])
+    };
+    output::print(&text)?;
+    if let Err(error) = runtime {
+        output::report(&error);
+        return Ok(ExitCode::FAILURE);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Tries every provider that the library was built with, in its order.
+fn try_all(runtime: &Runtime) -> Vec<Tried> {
+    let try_one = |name: &String| {
+        let provider = Provider::ALL.into_iter().find(|provider| provider.onnxruntime_name() == name);
+        let outcome = match provider {
+            None => Outcome::Untried("camscope has no use for it"),
+            // Its library writes to stderr by itself where there is no GPU.
+            Some(Provider::WebGpu) => Outcome::Untried("not tried"),
+            Some(provider) => match runtime.try_provider(provider) {
+                Ok(()) => Outcome::Works,
+                Err(Error::Provider { reason, .. }) => Outcome::Fails(reason),
+                Err(error) => Outcome::Fails(error.to_string()),
+            },
+        };
+        let name = provider.map_or_else(|| printable(name).into_owned(), |provider| provider.name().to_string());
+        Tried { name, outcome }
+    };
+    runtime.built_with().iter().map(try_one).collect()
+}
+
+/// Rows of a mark, a name and a text, with a title above.
+fn table(title: &str, rows: impl IntoIterator<Item = (bool, String, String)>) -> String {
+    let rows: Vec<_> = rows.into_iter().collect();
+    let width = rows.iter().map(|(_, name, _)| name.chars().count()).max().unwrap_or(0);
+    let mut text = format!("{title}\n");
+    for (marked, name, rest) in rows {
+        let mark = if marked { '*' } else { ' ' };
+        let line = format!("{mark} {name:width$}  {rest}");
+        let _ = writeln!(text, "{}", line.trim_end()); // writing to a String cannot fail
+    }
+    text
+}
+
+fn place_text(found: &Candidate) -> String {
+    let path = found.path.as_deref().map(printable_path).unwrap_or_default();
+    match &found.verdict {
+        Verdict::Nothing(what) => what.clone(),
+        Verdict::Usable(version) => format!("{version}  {path}"),
+        Verdict::Unusable(reason) => format!("unusable  {path}: {}", printable(&reason.to_string())),
+        Verdict::BadConfig(reason) => format!("unusable  {path}: {}", printable(reason)),
+    }
+}
+
+fn place_json(found: &Candidate, taken: bool) -> Value {
+    let (version, reason) = match &found.verdict {
+        Verdict::Nothing(what) => (None, Some(what.clone())),
+        Verdict::Usable(version) => (Some(version.to_string()), None),
+        Verdict::Unusable(reason) => (None, Some(reason.to_string())),
+        Verdict::BadConfig(reason) => (None, Some(reason.clone())),
+    };
+    json!({
+        "place": found.origin,
+        "path": found.path.as_deref().map(|path| path.to_string_lossy()),
+        "version": version,
+        "usable": matches!(found.verdict, Verdict::Usable(_)),
+        "reason": reason,
+        "taken": taken,
+    })
+}
+
+fn provider_text(tried: &Tried, auto: bool) -> String {
+    match &tried.outcome {
+        Outcome::Works if auto => "works; --ep auto takes it".into(),
+        Outcome::Works => "works".into(),
+        Outcome::Fails(reason) => format!("unusable  {}", printable(reason)),
+        Outcome::Untried(reason) => (*reason).into(),
+    }
+}
+
+fn provider_json(tried: &Tried) -> Value {
+    let (usable, reason) = match &tried.outcome {
+        Outcome::Works => (Some(true), None),
+        Outcome::Fails(reason) => (Some(false), Some(reason.as_str())),
+        Outcome::Untried(reason) => (None, Some(*reason)),
+    };
+    json!({ "name": tried.name, "usable": usable, "reason": reason })
+}
