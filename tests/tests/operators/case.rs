@@ -1,0 +1,225 @@
+//! One row of the table: an operator with its inputs and attributes.
+
+use onnx_grad::{
+    ElemType, Model, attr,
+    proto::{
+        AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto, TensorShapeProto,
+        TypeProto, ValueInfoProto, tensor_shape_proto, type_proto,
+    },
+};
+
+/// How the elements of a float input are drawn: all different, evenly spread, shuffled.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Draw {
+    /// −2 to 2, at least 0.02 from the multiples of ½, where clips and the like have their kinks.
+    Any,
+    /// 0.3 to 2.3.
+    Positive,
+    /// −0.9 to 0.9.
+    Unit,
+    /// 1.2 to 3.2.
+    AboveOne,
+}
+
+/// What an input is.
+#[derive(Clone, Debug)]
+pub(crate) enum Arg {
+    /// A float input of the model, whose gradient is checked.
+    Wanted(Vec<usize>, Draw),
+    /// A constant.
+    Constant(Box<TensorProto>),
+    /// Left out.
+    Absent,
+}
+
+/// A row.
+#[derive(Clone, Debug)]
+pub(crate) struct Case {
+    /// The operator.
+    pub(crate) op: &'static str,
+    /// The opsets it is tried at.
+    pub(crate) opsets: Vec<i64>,
+    /// Its inputs.
+    pub(crate) args: Vec<Arg>,
+    /// Its attributes.
+    pub(crate) attributes: Vec<AttributeProto>,
+    /// How many outputs; gradients flow from each that is a float.
+    pub(crate) outputs: usize,
+    /// Whether the first axis of the first input, and of others of its rank and batch, is also tried as free.
+    pub(crate) free_batch: bool,
+    /// Largest relative error of the gradient against finite differences.
+    pub(crate) tolerance: f64,
+    /// What sets it apart, for messages.
+    pub(crate) note: String,
+}
+
+/// A row for an operator at opsets 18 and the newest that ONNX Runtime surely has.
+pub(crate) fn case(op: &'static str) -> Case {
+    Case {
+        op,
+        opsets: vec![18, 22],
+        args: Vec::new(),
+        attributes: Vec::new(),
+        outputs: 1,
+        free_batch: false,
+        tolerance: 2e-3,
+        note: String::new(),
+    }
+}
+
+impl Case {
+    pub(crate) fn opsets(mut self, opsets: &[i64]) -> Self {
+        self.opsets = opsets.to_vec();
+        self
+    }
+
+    /// A float input whose gradient is checked.
+    pub(crate) fn x(self, shape: &[usize]) -> Self {
+        self.x_from(shape, Draw::Any)
+    }
+
+    pub(crate) fn x_from(mut self, shape: &[usize], draw: Draw) -> Self {
+        self.args.push(Arg::Wanted(shape.to_vec(), draw));
+        self
+    }
+
+    pub(crate) fn ints(mut self, values: &[i64]) -> Self {
+        self.args.push(Arg::Constant(Box::new(TensorProto::ints("", &[values.len() as i64], values))));
+        self
+    }
+
+    pub(crate) fn int_tensor(mut self, dims: &[i64], values: &[i64]) -> Self {
+        self.args.push(Arg::Constant(Box::new(TensorProto::ints("", dims, values))));
+        self
+    }
+
+    pub(crate) fn scalar(mut self, value: f64) -> Self {
+        self.args.push(Arg::Constant(Box::new(TensorProto::floats("", ElemType::Float, &[], &[value]))));
+        self
+    }
+
+    pub(crate) fn floats(mut self, dims: &[i64], values: &[f64]) -> Self {
+        self.args.push(Arg::Constant(Box::new(TensorProto::floats("", ElemType::Float, dims, values))));
+        self
+    }
+
+    pub(crate) fn bools(mut self, dims: &[i64], values: &[bool]) -> Self {
+        let bytes: Vec<u8> = values.iter().map(|&value| u8::from(value)).collect();
+        self.args.push(Arg::Constant(Box::new(TensorProto::raw("", ElemType::Bool, dims, bytes.into()))));
+        self
+    }
+
+    pub(crate) fn absent(mut self) -> Self {
+        self.args.push(Arg::Absent);
+        self
+    }
+
+    pub(crate) fn attr_ints(mut self, name: &str, values: &[i64]) -> Self {
+        self.attributes.push(attr::ints(name, values));
+        self
+    }
+
+    pub(crate) fn attr_int(mut self, name: &str, value: i64) -> Self {
+        self.attributes.push(attr::int(name, value));
+        self
+    }
+
+    pub(crate) fn attr_float(mut self, name: &str, value: f64) -> Self {
+        self.attributes.push(attr::float(name, value));
+        self
+    }
+
+    pub(crate) fn attr_str(mut self, name: &str, value: &str) -> Self {
+        self.attributes.push(attr::string(name, value));
+        self
+    }
+
+    pub(crate) fn outputs(mut self, outputs: usize) -> Self {
+        self.outputs = outputs;
+        self
+    }
+
+    pub(crate) fn free_batch(mut self) -> Self {
+        self.free_batch = true;
+        self
+    }
+
+    pub(crate) fn tolerance(mut self, tolerance: f64) -> Self {
+        self.tolerance = tolerance;
+        self
+    }
+
+    pub(crate) fn note(mut self, note: &str) -> Self {
+        self.note = note.to_owned();
+        self
+    }
+
+    /// Whether input `i` has the same batch as the first.
+    pub(crate) fn has_batch(&self, i: usize) -> bool {
+        let shape = |i: usize| match &self.args[i] {
+            Arg::Wanted(shape, _) => Some(shape),
+            _ => None,
+        };
+        match (shape(0), shape(i)) {
+            (Some(first), Some(this)) => first.len() == this.len() && first.first() == this.first(),
+            _ => false,
+        }
+    }
+
+    /// The name of input `i`.
+    pub(crate) fn input_name(i: usize) -> String {
+        format!("x{i}")
+    }
+
+    /// The name of output `i`.
+    pub(crate) fn output_name(i: usize) -> String {
+        format!("y{i}")
+    }
+
+    /// A model of this one node.
+    pub(crate) fn model(&self, opset: i64, free_batch: bool) -> Model {
+        let mut graph = GraphProto { name: self.op.into(), ..Default::default() };
+        let mut node = NodeProto {
+            op_type: self.op.into(),
+            name: "node".into(),
+            attribute: self.attributes.clone(),
+            output: (0..self.outputs).map(Self::output_name).collect(),
+            ..Default::default()
+        };
+        for (i, arg) in self.args.iter().enumerate() {
+            let name = Self::input_name(i);
+            node.input.push(if matches!(arg, Arg::Absent) { String::new() } else { name.clone() });
+            match arg {
+                Arg::Wanted(shape, _) => {
+                    graph.input.push(float_input(&name, shape, free_batch && self.has_batch(i)));
+                }
+                Arg::Constant(tensor) => graph.initializer.push(TensorProto { name, ..(**tensor).clone() }),
+                Arg::Absent => {}
+            }
+        }
+        graph.output = node.output.iter().map(|name| onnx_grad::value_info(name, None)).collect();
+        graph.node.push(node);
+        let proto = ModelProto {
+            ir_version: 8,
+            opset_import: vec![OperatorSetIdProto { domain: String::new(), version: opset }],
+            graph: Some(graph),
+            ..Default::default()
+        };
+        Model::from_proto(proto).expect("a sound model")
+    }
+}
+
+fn float_input(name: &str, shape: &[usize], free_batch: bool) -> ValueInfoProto {
+    use tensor_shape_proto::{Dimension, dimension::Value};
+    let dim = |(axis, &size): (usize, &usize)| Dimension {
+        value: Some(match axis {
+            0 if free_batch => Value::DimParam("batch".into()),
+            _ => Value::DimValue(size as i64),
+        }),
+        ..Default::default()
+    };
+    let shape = TensorShapeProto { dim: shape.iter().enumerate().map(dim).collect() };
+    let tensor = type_proto::Tensor { elem_type: ElemType::Float.code(), shape: Some(shape) };
+    let value = Some(type_proto::Value::TensorType(tensor));
+    ValueInfoProto { name: name.into(), r#type: Some(TypeProto { value, ..Default::default() }), ..Default::default() }
+}

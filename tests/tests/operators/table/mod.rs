@@ -1,0 +1,12 @@
+//! The rows, one file per family of rules.
+
+pub(crate) mod activation;
+pub(crate) mod conv;
+pub(crate) mod elementwise;
+pub(crate) mod indexing;
+pub(crate) mod matmul;
+pub(crate) mod norm;
+pub(crate) mod pool;
+pub(crate) mod reduce;
+pub(crate) mod shape;
+pub(crate) mod softmax;
