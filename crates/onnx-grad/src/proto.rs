@@ -20,7 +20,7 @@ pub struct StringStringEntryProto {
     pub value: String,
 }
 
-/// What an attribute holds ([`AttributeProto::r#type`]).
+/// What an attribute holds (`AttributeProto::r#type`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, prost::Enumeration)]
 #[repr(i32)]
 #[allow(missing_docs)]

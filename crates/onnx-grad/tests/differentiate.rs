@@ -1,0 +1,134 @@
+//! What every gradient graph keeps to, whatever its rules.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::collections::HashSet;
+
+use common::{dense, float, graph, listing, model, node};
+use onnx_grad::{Error, Gradient, Model, Request, Types, differentiate, graph::splice, proto::NodeProto};
+
+fn gradient(model: &Model, outputs: &[&str], wrt: &[&str]) -> onnx_grad::Result<Gradient> {
+    let types = Types::stated(model.graph());
+    differentiate(model, &Request { outputs, wrt, types: &types })
+}
+
+fn names(infos: &[onnx_grad::proto::ValueInfoProto]) -> Vec<&str> {
+    infos.iter().map(|info| &*info.name).collect()
+}
+
+#[test]
+fn a_dense_layer_goes_back_by_its_transposed_weight() {
+    let model = Model::from_proto(dense()).unwrap();
+    let gradient = gradient(&model, &["y"], &["h", "x"]).unwrap();
+    assert_eq!(gradient.seeds, [("y".to_owned(), "seed.y".to_owned())]);
+    let named = |name: &str| (name.to_owned(), Some(format!("grad.{name}")));
+    assert_eq!(gradient.gradients, [named("h"), named("x")]);
+    assert_eq!(&gradient.forward.graph().node[..2], &model.graph().node[..]);
+    assert_eq!(names(&gradient.forward.graph().output), ["y", "h"]);
+    let backward = gradient.backward.graph();
+    assert_eq!(names(&backward.output), ["grad.h", "grad.x"]);
+    assert!(names(&backward.input).contains(&"seed.y"));
+    assert!(names(&backward.initializer.iter().map(|w| float(&w.name, &[])).collect::<Vec<_>>()).contains(&"w"));
+    let fused = gradient.fuse().unwrap();
+    assert_eq!(names(&fused.graph().input), ["x", "seed.y"]);
+    assert_eq!(names(&fused.graph().output), ["y", "grad.h", "grad.x"]);
+}
+
+#[test]
+fn the_same_request_gives_the_same_bytes() {
+    let bytes = || {
+        let gradient = gradient(&Model::from_proto(dense()).unwrap(), &["y"], &["h", "x"]).unwrap();
+        [gradient.forward.to_bytes(), gradient.backward.to_bytes(), gradient.fuse().unwrap().to_bytes()]
+    };
+    assert_eq!(bytes(), bytes());
+}
+
+#[test]
+fn names_are_unique_and_operators_standard() {
+    // Names that the builder would choose itself are taken already.
+    let mut proto = dense();
+    proto.graph.as_mut().unwrap().node.push(node("Neg", &["x"], &["grad/y_Relu/Sign"], vec![]));
+    proto.graph.as_mut().unwrap().node.push(node("Neg", &["x"], &["grad/constant"], vec![]));
+    let gradient = gradient(&Model::from_proto(proto).unwrap(), &["y"], &["x"]).unwrap();
+    let joint = splice(gradient.forward.graph(), gradient.backward.graph());
+    let mut seen = HashSet::new();
+    let given = joint.input.iter().map(|input| &input.name).chain(joint.initializer.iter().map(|tensor| &tensor.name));
+    for name in given.chain(joint.node.iter().flat_map(|node| &node.output)).filter(|name| !name.is_empty()) {
+        assert!(seen.insert(name), "{name} is made twice");
+    }
+    let labels: HashSet<&String> = joint.node.iter().map(|node| &node.name).collect();
+    assert_eq!(labels.len(), joint.node.len());
+    assert!(joint.node.iter().all(|node| node.domain.is_empty()));
+    Model::from_bytes(gradient.fuse().unwrap().to_bytes()).unwrap();
+}
+
+#[test]
+fn a_value_that_no_output_depends_on_has_no_gradient() {
+    let nodes = vec![node("Relu", &["x"], &["y"], vec![]), node("Neg", &["x"], &["aside"], vec![])];
+    let proto = model(graph(nodes, vec![float("x", &[2])], vec![float("y", &[2]), float("aside", &[2])]), 18);
+    let gradient = gradient(&Model::from_proto(proto).unwrap(), &["y"], &["aside", "x"]).unwrap();
+    assert_eq!(gradient.gradients[0], ("aside".to_owned(), None));
+    assert_eq!(gradient.gradients[1].1.as_deref(), Some("grad.x"));
+    assert_eq!(names(&gradient.backward.graph().output), ["grad.x"]);
+}
+
+#[test]
+fn an_unknown_name_is_an_error() {
+    let model = Model::from_proto(dense()).unwrap();
+    for (outputs, wrt) in [(["logits"], ["x"]), (["y"], ["logits"])] {
+        let error = gradient(&model, &outputs, &wrt).unwrap_err().to_string();
+        assert_eq!(error, "the graph has no value named `logits`");
+    }
+}
+
+#[test]
+fn every_operator_in_the_way_is_listed() {
+    let foreign =
+        |op: &str, from: &str, to: &str| NodeProto { domain: "com.example".into(), ..node(op, &[from], &[to], vec![]) };
+    let mut nodes = vec![
+        foreign("Swirl", "x", "a"),
+        node("Relu", &["a"], &["b"], vec![]),
+        node("Det", &["b"], &["c"], vec![]),
+        foreign("Whirl", "c", "y"),
+    ];
+    nodes[2].name.clear();
+    let mut proto = model(graph(nodes, vec![float("x", &[2, 2])], vec![float("y", &[])]), 18);
+    let import = onnx_grad::proto::OperatorSetIdProto { domain: "com.example".into(), version: 3 };
+    proto.opset_import.push(import);
+    let model = Model::from_proto(proto).unwrap();
+    let error = gradient(&model, &["y"], &["x"]).unwrap_err();
+    assert!(matches!(&error, Error::NotDifferentiable(obstacles) if obstacles.len() == 3));
+    assert_eq!(
+        error.to_string(),
+        "no gradient: 3 nodes are in the way
+  Swirl (domain com.example, opset 3) at node `a_Swirl`: there is no gradient rule for this operator
+  Det (domain ai.onnx, opset 18) at node `c`: there is no gradient rule for this operator
+  Whirl (domain com.example, opset 3) at node `y_Whirl`: there is no gradient rule for this operator"
+    );
+    let error = gradient(&model, &["c"], &["b"]).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "no gradient: Det (domain ai.onnx, opset 18) at node `c`: there is no gradient rule for this operator"
+    );
+}
+
+#[test]
+fn the_seed_itself_is_the_gradient_of_the_output() {
+    let gradient = gradient(&Model::from_proto(dense()).unwrap(), &["y"], &["y"]).unwrap();
+    assert_eq!(listing(&gradient.backward.graph().node), ["Identity(seed.y) -> grad.y"]);
+}
+
+#[test]
+fn pooling_saves_the_places_of_its_maxima() {
+    let attributes = vec![onnx_grad::attr::ints("kernel_shape", &[2, 2])];
+    let nodes = vec![node("MaxPool", &["x"], &["y"], attributes)];
+    let proto = model(graph(nodes, vec![float("x", &[0, 1, 3, 3])], vec![float("y", &[0, 1, 2, 2])]), 18);
+    let gradient = gradient(&Model::from_proto(proto).unwrap(), &["y"], &["x"]).unwrap();
+    let places = "grad/y_MaxPool/MaxPool.output_1";
+    assert_eq!(gradient.saved, [places]);
+    assert_eq!(listing(&gradient.forward.graph().node), [format!("MaxPool(x) -> y, {places}")]);
+    // A graph input without an element type would be no valid ONNX.
+    let types = Types::stated(gradient.backward.graph());
+    assert_eq!(types.get(places).map(|ty| ty.elem), Some(onnx_grad::ElemType::Int64));
+}
