@@ -62,13 +62,15 @@ impl Graphics {
     }
 }
 
+pub(crate) use ask::without_echo;
+
 #[cfg(unix)]
 mod ask {
     use std::io::{Write, stdin, stdout};
     use std::time::{Duration, Instant};
 
     use rustix::event::{PollFd, PollFlags, Timespec, poll};
-    use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
+    use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 
     /// kitty's query with a picture of one pixel, then the primary device attributes, which nearly every terminal answers:
     /// their answer ends the wait.
@@ -76,6 +78,22 @@ mod ask {
 
     /// How long the terminal has to answer: enough for a connection around the world.
     const LIMIT: Duration = Duration::from_millis(700);
+
+    /// Calls `draw` with the terminal's echo off, so that answers to questions that `draw` asks do not appear on the screen.
+    pub(crate) fn without_echo<T>(draw: impl FnOnce() -> T) -> T {
+        let stdin = stdin();
+        let before = tcgetattr(&stdin).ok();
+        if let Some(before) = &before {
+            let mut quiet = before.clone();
+            quiet.local_modes.remove(LocalModes::ECHO);
+            let _ = tcsetattr(&stdin, OptionalActions::Now, &quiet); // with the echo on it works too, only less neatly
+        }
+        let drawn = draw();
+        if let Some(before) = &before {
+            let _ = tcsetattr(&stdin, OptionalActions::Now, before);
+        }
+        drawn
+    }
 
     /// What the terminal answers; nothing where it does not.
     pub(super) fn terminal() -> Vec<u8> {
@@ -124,6 +142,11 @@ mod ask {
 
 #[cfg(not(unix))]
 mod ask {
+    /// Windows' terminals are asked nothing.
+    pub(crate) fn without_echo<T>(draw: impl FnOnce() -> T) -> T {
+        draw()
+    }
+
     /// Nothing: Windows' terminals are not asked.
     pub(super) fn terminal() -> Vec<u8> {
         Vec::new()

@@ -3,7 +3,7 @@
 use camscope_core::{Error, Result};
 use image::{DynamicImage, RgbImage};
 
-use crate::graphics::Graphics;
+use crate::graphics::{Graphics, without_echo};
 
 /// Columns and rows that a picture fills at most, so that the text beside it stays on the screen.
 const LARGEST: (u32, u32) = (100, 32);
@@ -44,7 +44,8 @@ impl Screen {
             use_sixel: self.graphics == Graphics::Sixel,
             ..Default::default()
         };
-        let shown = viuer::print(&DynamicImage::ImageRgb8(picture.clone()), &config);
+        // viuer asks the terminal once more by itself.
+        let shown = without_echo(|| viuer::print(&DynamicImage::ImageRgb8(picture.clone()), &config));
         shown.map(|_| ()).map_err(|error| Error::Io {
             action: "write to",
             path: "the terminal".into(),
