@@ -15,7 +15,7 @@ use crate::{
     method::{self, Method},
     model::{self, Head, Labels, Network, Sidecar, check_scores},
     probe::{Feed, probe},
-    runtime::{ElemType, Runtime, Session, SessionOptions, Value},
+    runtime::{ElemType, ProviderChoice, Runtime, Session, SessionOptions, Value},
     target::{ClassSpec, Score, probabilities, ranking},
 };
 
@@ -170,6 +170,7 @@ impl Explainer {
         let seed = gradient.seeds.first().map(|(_, seed)| seed.clone()).unwrap_or_default();
         let wiring = Wiring { seed, saved: gradient.saved.clone(), taps: wired };
         let forward = runtime.session(&gradient.forward.to_bytes(), &options.session)?;
+        refuse_empty_placement(&forward, &options.session)?;
         let backward = runtime.session(&gradient.backward.to_bytes(), &options.session)?;
         let programs = programs(runtime, &taps, &options)?;
         Ok(Self { network, sidecar, layers, default_layer, taps, options, forward, backward, programs, wiring })
@@ -319,6 +320,16 @@ pub fn default_layer(layers: &[Layer], sidecar: &Sidecar) -> Result<Option<usize
     let Some(name) = &sidecar.layer else { return Ok(automatic) };
     let choice: Choice = name.parse().unwrap_or(Choice::Auto);
     layer::choose(layers, automatic, &choice).map(|layer| Some(layer.index))
+}
+
+/// A provider that was asked for by name and then takes no operator of the model would be a silent fall-back to the CPU.
+fn refuse_empty_placement(session: &Session, options: &SessionOptions) -> Result<()> {
+    match (options.provider, session.placement()) {
+        (ProviderChoice::Named(provider), Some(placement)) if placement.on_provider == 0 => {
+            Err(Error::Provider { provider, reason: "it takes none of this model's operators".into() })
+        }
+        _ => Ok(()),
+    }
 }
 
 fn choose_taps(layers: &[Layer], default: Option<usize>, choices: &[Choice]) -> Result<Vec<Tap>> {

@@ -12,7 +12,7 @@ use crate::{
 /// Functions that call functions that call functions: deeper than this is a cycle, or an attack.
 const DEEPEST: usize = 64;
 /// More nodes than any real model has; nested functions can double the count at every level.
-const MOST_NODES: usize = 4_000_000;
+const MOST_NODES: usize = 1_000_000;
 
 /// Inlines every call of a model-local function, in subgraphs too, and drops the functions.
 pub(crate) fn inline_functions(model: &mut ModelProto) -> Result<()> {
