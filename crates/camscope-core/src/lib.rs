@@ -1,5 +1,6 @@
 //! From a photo and an ONNX model to a heatmap and a picture.
 
+pub mod check;
 pub mod error;
 pub mod explain;
 pub mod image;

@@ -27,6 +27,10 @@ pub(crate) enum Command {
     Explain(Box<ExplainArgs>),
     /// List a model's layers
     Layers(LayersArgs),
+    /// Say whether a model can be explained, and check its gradients on this machine
+    Check(CheckArgs),
+    /// Write a model that also computes gradients: inputs seed.NAME, outputs grad.NAME
+    Differentiate(DifferentiateArgs),
     /// The ONNX Runtime that models run with: show what there is, or get one
     #[command(subcommand)]
     Runtime(RuntimeCommand),
@@ -134,6 +138,56 @@ pub(crate) struct LayersArgs {
     /// Print one JSON object a line instead of a table
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// `camscope check`.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct CheckArgs {
+    /// The model, an .onnx file
+    pub(crate) model: PathBuf,
+    /// A photo to check with [default: a made-up pattern]
+    pub(crate) image: Option<PathBuf>,
+    /// Where it runs.
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
+    /// Print one JSON object a line instead of a table
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `camscope differentiate`.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct DifferentiateArgs {
+    /// The model, an .onnx file
+    pub(crate) model: PathBuf,
+    /// The value that is differentiated [default: the model's first output]
+    #[arg(long = "output", value_name = "NAME")]
+    pub(crate) output_value: Option<String>,
+    /// What it is differentiated with respect to: an input or any other value; may be given several times
+    #[arg(long, value_name = "NAME", required = true)]
+    pub(crate) wrt: Vec<String>,
+    /// The sizes of an input with open axes beyond the batch: NAME=1,3,224,224; may be given several times
+    #[arg(long = "shape", value_name = "NAME=SIZES", value_parser = Shape::parse)]
+    pub(crate) shapes: Vec<Shape>,
+    /// Write the model here
+    #[arg(short = 'o', value_name = "OUT.onnx")]
+    pub(crate) output: PathBuf,
+}
+
+/// An input's name and sizes.
+#[derive(Clone, Debug)]
+pub(crate) struct Shape {
+    pub(crate) name: String,
+    pub(crate) sizes: Vec<usize>,
+}
+
+impl Shape {
+    fn parse(text: &str) -> Result<Self, String> {
+        let (name, sizes) = text.rsplit_once('=').ok_or("it must be NAME=1,3,224,224")?;
+        let size = |text: &str| text.trim().parse::<usize>().ok().filter(|&size| size > 0);
+        let sizes: Option<Vec<usize>> = sizes.split(',').map(size).collect();
+        Ok(Self { name: name.to_owned(), sizes: sizes.ok_or("its sizes must be positive numbers")? })
+    }
 }
 
 /// `camscope demo`.

@@ -1,7 +1,9 @@
 //! `camscope`: the command line.
 
+mod check_cmd;
 mod cli;
 mod demo_cmd;
+mod differentiate_cmd;
 mod explain_cmd;
 mod graphics;
 mod layers_cmd;
@@ -31,6 +33,8 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::Demo(args) => demo_cmd::run(&args),
         Command::Explain(args) => explain_cmd::run(&args),
         Command::Layers(args) => layers_cmd::run(&args),
+        Command::Check(args) => check_cmd::run(&args),
+        Command::Differentiate(args) => differentiate_cmd::run(&args),
         Command::Runtime(command) => runtime_cmd::run(&command),
         Command::Completions { shell } => {
             let mut text = Vec::new();

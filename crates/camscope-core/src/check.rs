@@ -1,0 +1,210 @@
+//! Can a model be explained, and are its gradients right? The checks of `camscope check`.
+
+use ndarray::{ArrayD, Zip};
+
+use crate::{
+    error::{Error, Result},
+    explain::{Explainer, Options, default_layer, layers_of, types_of},
+    layer::Choice,
+    model::{Network, Sidecar, check_scores},
+    runtime::{ElemType, Optimisation, Runtime, SessionOptions, Value},
+    target::ClassSpec,
+};
+
+/// Largest relative difference between gradient and finite difference along a direction. Float32 and the kinks of a network
+/// leave a few thousandths; a wrong gradient is off by far more.
+const SLOPE_TOLERANCE: f64 = 0.03;
+
+/// Largest relative difference between the outputs of the model and of its forward pass, where fusions differ.
+const FORWARD_TOLERANCE: f64 = 1e-5;
+
+/// How a check came out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// As it should be.
+    Passed,
+    /// Nothing to pass or fail.
+    Noted,
+    /// Not as it should be: the model cannot be explained, or not rightly.
+    Failed,
+}
+
+/// One check.
+#[derive(Clone, Debug)]
+pub struct Row {
+    /// What was looked at.
+    pub what: &'static str,
+    /// How it came out.
+    pub outcome: Outcome,
+    /// What was seen.
+    pub detail: String,
+}
+
+/// Runs every check on one picture, `tensor` as the model takes it. Later checks are left out where an earlier one they need fails.
+pub fn check(
+    runtime: &Runtime,
+    network: &Network,
+    sidecar: &Sidecar,
+    tensor: &ArrayD<f32>,
+    session: &SessionOptions,
+) -> Vec<Row> {
+    let mut rows = vec![
+        noted("model", model_line(network)),
+        noted("input", input_line(network)),
+        noted("preprocessing", sidecar.preprocessing.source.to_string()),
+    ];
+    match explainable(runtime, network, sidecar, tensor, session, &mut rows) {
+        Ok(()) => {}
+        Err(error) => rows.push(Row { what: "gradient", outcome: Outcome::Failed, detail: error.to_string() }),
+    }
+    rows
+}
+
+fn explainable(
+    runtime: &Runtime,
+    network: &Network,
+    sidecar: &Sidecar,
+    tensor: &ArrayD<f32>,
+    session: &SessionOptions,
+    rows: &mut Vec<Row>,
+) -> Result<()> {
+    let types = types_of(runtime, network, sidecar)?;
+    check_scores(network, &types)?;
+    let floats: std::collections::BTreeSet<String> =
+        types.iter().filter(|(_, ty)| ty.elem.is_float()).map(|(_, ty)| format!("{:?}", ty.elem)).collect();
+    rows.push(noted("float types", floats.into_iter().collect::<Vec<_>>().join(", ")));
+    rows.push(passed("scores", format!("`{}`, {:?} at the end", network.logits, network.head)));
+    let layers = layers_of(network, sidecar, &types);
+    let default = default_layer(&layers, sidecar)?;
+    let layer = default.and_then(|index| layers.get(index));
+    rows.push(noted(
+        "layers",
+        match layer {
+            Some(layer) => format!("{}, auto is `{}` ({})", layers.len(), layer.name(), layer.value),
+            None => "none with height and width: only @input can be asked for".into(),
+        },
+    ));
+
+    let taps: Vec<Choice> = layer.map(|_| Choice::Auto).into_iter().chain([Choice::Input]).collect();
+    let options = Options { layers: taps, session: session.clone(), ..Default::default() };
+    let explainer = Explainer::new(runtime, network.clone(), sidecar.clone(), options)?;
+    rows.push(passed("operators", "every operator between input and scores has a rule".into()));
+    let outcome = explainer.explain(tensor.clone(), &[ClassSpec::Top(1)])?;
+    let at_input = outcome.explanations.last().ok_or(Error::NoLayers)?;
+    let class = at_input.class;
+
+    let plain = Plain::new(runtime, network, session)?;
+    rows.push(forward_row(&plain.logits(tensor)?, &outcome.logits));
+    let gradient = at_input.gradient.to_f32()?;
+    let gradient = gradient.slice_axis(ndarray::Axis(0), ndarray::Slice::from(0..1)).to_owned();
+    rows.push(slope_row(&plain, tensor, &gradient, class)?);
+    Ok(())
+}
+
+fn model_line(network: &Network) -> String {
+    let opset = network.model.original_opset("").map_or("none".into(), |opset| opset.to_string());
+    let proto = network.model.proto();
+    let nodes = proto.graph.as_ref().map_or(0, |graph| graph.node.len());
+    format!(
+        "{nodes} nodes, opset {opset}, IR version {}, by {} {}",
+        proto.ir_version, proto.producer_name, proto.producer_version
+    )
+}
+
+fn input_line(network: &Network) -> String {
+    let input = &network.input;
+    let axes: Vec<String> =
+        input.shape.iter().map(|size| size.map_or("free".into(), |size| size.to_string())).collect();
+    format!("`{}`, {:?} [{}]", input.name, input.elem, axes.join(", "))
+}
+
+/// The model as it is, run for its logits alone.
+struct Plain<'a> {
+    network: &'a Network,
+    session: crate::runtime::Session,
+}
+
+impl<'a> Plain<'a> {
+    fn new(runtime: &Runtime, network: &'a Network, options: &SessionOptions) -> Result<Self> {
+        let mut graph = network.model.graph().clone();
+        if !graph.output.iter().any(|output| output.name == network.logits) {
+            graph.output.push(onnx_grad::value_info(&network.logits, None));
+        }
+        let options = SessionOptions { optimisation: Optimisation::All, ..options.clone() };
+        let session = runtime.session(&network.model.with_graph(graph).to_bytes(), &options)?;
+        Ok(Self { network, session })
+    }
+
+    fn logits(&self, tensor: &ArrayD<f32>) -> Result<Vec<f32>> {
+        let input = &self.network.input;
+        let copies = vec![tensor.view(); input.batch().unwrap_or(1)];
+        let all = ndarray::concatenate(ndarray::Axis(0), &copies).map_err(|error| Error::Value(error.to_string()))?;
+        let picture = Value::from_f32_as(all, ElemType::from_code(input.elem.code()))?;
+        let mut outputs = self.session.run(&[(&input.name, &picture)])?;
+        let logits = outputs.take(&self.network.logits).ok_or_else(|| Error::Value("the run gave no logits".into()))?;
+        Ok(logits.to_f32()?.index_axis(ndarray::Axis(0), 0).iter().copied().collect())
+    }
+}
+
+fn forward_row(plain: &[f32], forward: &[f32]) -> Row {
+    if plain == forward {
+        return passed("forward", "outputs unchanged, bit for bit".into());
+    }
+    let difference: f64 = plain.iter().zip(forward).map(|(a, b)| f64::from(a - b).powi(2)).sum();
+    let norm: f64 = plain.iter().map(|a| f64::from(*a).powi(2)).sum();
+    let error = (difference / norm.max(f64::MIN_POSITIVE)).sqrt();
+    let outcome = if error <= FORWARD_TOLERANCE { Outcome::Passed } else { Outcome::Failed };
+    Row { what: "forward", outcome, detail: format!("outputs differ by {error:.1e} (relative)") }
+}
+
+/// The slope of the class score along a direction, by central differences of several widths against gradient · direction. The
+/// direction leans to the gradient, so that the slope stands out of float32's noise, and is partly random, so that no wrong
+/// gradient hides in it.
+fn slope_row(plain: &Plain<'_>, tensor: &ArrayD<f32>, gradient: &ArrayD<f32>, class: usize) -> Result<Row> {
+    let norm = gradient.iter().map(|g| f64::from(*g).powi(2)).sum::<f64>().sqrt();
+    if norm == 0.0 || !norm.is_finite() {
+        let detail = format!("the gradient at the input has norm {norm}");
+        return Ok(Row { what: "gradient", outcome: Outcome::Failed, detail });
+    }
+    let root = (gradient.len() as f64).sqrt();
+    let mut state = 0x2545_f491_4f6c_dd1d_u64;
+    let direction = gradient.mapv(|g| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let random = (state >> 40) as f64 / f64::from(1u32 << 24) - 0.5;
+        (f64::from(g) / norm + random / root) as f32
+    });
+    let analytic: f64 = Zip::from(gradient).and(&direction).fold(0.0, |sum, g, d| sum + f64::from(*g) * f64::from(*d));
+    let score = |step: f64| -> Result<f64> {
+        let moved = Zip::from(tensor).and(&direction).map_collect(|x, d| (f64::from(*x) + step * f64::from(*d)) as f32);
+        plain
+            .logits(&moved)?
+            .get(class)
+            .map(|logit| f64::from(*logit))
+            .ok_or(Error::ClassRange { class: class.to_string(), count: 0 })
+    };
+    let scale = plain.logits(tensor)?.iter().map(|logit| f64::from(logit.abs())).fold(1e-6, f64::max);
+    let mut best = (f64::INFINITY, 0.0);
+    for share in [0.003, 0.01, 0.03, 0.1] {
+        let step = share * scale / analytic.abs().max(f64::MIN_POSITIVE);
+        let numeric = (score(step)? - score(-step)?) / (2.0 * step);
+        let error = ((numeric - analytic) / analytic).abs();
+        if error < best.0 {
+            best = (error, numeric);
+        }
+    }
+    let outcome = if best.0 <= SLOPE_TOLERANCE { Outcome::Passed } else { Outcome::Failed };
+    let detail = format!(
+        "along a direction at the input the score of class {class} rises by {analytic:.5}, by finite differences {:.5}: {:.2} % apart",
+        best.1,
+        100.0 * best.0
+    );
+    Ok(Row { what: "gradient", outcome, detail })
+}
+
+fn noted(what: &'static str, detail: String) -> Row {
+    Row { what, outcome: Outcome::Noted, detail }
+}
+
+fn passed(what: &'static str, detail: String) -> Row {
+    Row { what, outcome: Outcome::Passed, detail }
+}
