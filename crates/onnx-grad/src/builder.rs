@@ -314,6 +314,16 @@ impl Builder {
         self.reduce("ReduceSum", a, axes, keepdims)
     }
 
+    /// Sum over the given axes of a value of type `elem`, accumulated in float32 where the type is a 16-bit float.
+    pub fn sum_over(&mut self, a: &Val, elem: ElemType, axes: &[i64], keepdims: bool) -> Val {
+        if axes.is_empty() || elem.accumulator() == elem {
+            return self.reduce_sum(a, axes, keepdims);
+        }
+        let wide = self.cast(a, elem.accumulator());
+        let sum = self.reduce_sum(&wide, axes, keepdims);
+        self.cast(&sum, elem)
+    }
+
     /// Mean over the given axes; none: the value itself.
     pub fn reduce_mean(&mut self, a: &Val, axes: &[i64], keepdims: bool) -> Val {
         self.reduce("ReduceMean", a, axes, keepdims)

@@ -58,6 +58,11 @@ pub const fn rule(op: &'static str, rule: Rule) -> Entry {
     Entry { domain: "", op, since: 1, until: i64::MAX, kind: Kind::Rule(rule) }
 }
 
+/// A row for a `com.microsoft` operator, as ONNX Runtime's optimiser saves them, differentiated by a rule.
+pub(crate) const fn fused(op: &'static str, rule: Rule) -> Entry {
+    Entry { domain: "com.microsoft", op, since: 1, until: i64::MAX, kind: Kind::Rule(rule) }
+}
+
 /// A row for an `ai.onnx` operator that carries no gradient.
 pub const fn stop(op: &'static str) -> Entry {
     Entry { domain: "", op, since: 1, until: i64::MAX, kind: Kind::Stop }

@@ -74,6 +74,11 @@ impl ElemType {
         matches!(self, Self::Float | Self::Double | Self::Float16 | Self::BFloat16)
     }
 
+    /// The type that sums of many elements are accumulated in: float32 for the 16-bit floats, else the type itself.
+    pub fn accumulator(self) -> Self {
+        if matches!(self, Self::Float16 | Self::BFloat16) { Self::Float } else { self }
+    }
+
     /// Bytes of one element, where elements are whole bytes.
     pub fn size(self) -> Option<usize> {
         match self {

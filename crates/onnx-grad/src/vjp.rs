@@ -138,6 +138,28 @@ impl Vjp<'_> {
         Ok(all)
     }
 
+    /// What `rule` answers for this node if the cotangent of its first output were `gy`: for operators that are another one
+    /// with something added before its output.
+    ///
+    /// # Errors
+    /// Those of `rule`.
+    pub fn with_gy(
+        &mut self,
+        gy: &Val,
+        rule: impl FnOnce(&mut Vjp<'_>) -> Result<Vec<Grad>, Unsupported>,
+    ) -> Result<Vec<Grad>, Unsupported> {
+        let cotangents = [Some(gy.clone())];
+        rule(&mut Vjp {
+            g: &mut *self.g,
+            node: self.node,
+            index: self.index,
+            types: self.types,
+            cotangents: &cotangents,
+            needs: self.needs,
+            kept: &mut *self.kept,
+        })
+    }
+
     // ---- types ----
 
     /// Element type of a value of the model.
@@ -309,15 +331,58 @@ impl Vjp<'_> {
     /// # Errors
     /// The rank of the input isn't known.
     pub fn unbroadcast_from(&mut self, gradient: &Val, from: &[Dim], i: usize) -> Result<Val, Unsupported> {
+        let (kept, leading) = self.broadcast_axes(from, i)?;
+        let elem = self.elem()?;
+        let summed = self.g.sum_over(gradient, elem, &kept, true);
+        Ok(self.g.sum_over(&summed, elem, &leading, false))
+    }
+
+    /// A gradient of shape `from` and type `elem` summed back to the shape of input `i` and cast to its type: for rules that
+    /// compute in a type of their own.
+    ///
+    /// # Errors
+    /// The rank or type of the input isn't known.
+    pub fn unbroadcast_typed(
+        &mut self,
+        gradient: &Val,
+        elem: ElemType,
+        from: &[Dim],
+        i: usize,
+    ) -> Result<Val, Unsupported> {
+        let (kept, leading) = self.broadcast_axes(from, i)?;
+        let summed = self.g.sum_over(gradient, elem, &kept, true);
+        let summed = self.g.sum_over(&summed, elem, &leading, false);
+        self.in_type_of(&summed, elem, i)
+    }
+
+    /// A value of type `elem` in the type of input `i`.
+    ///
+    /// # Errors
+    /// The type of the input isn't known.
+    pub fn in_type_of(&mut self, value: &Val, elem: ElemType, i: usize) -> Result<Val, Unsupported> {
+        let own = self.elem_of(&self.x(i))?;
+        Ok(if own == elem { value.clone() } else { self.g.cast(value, own) })
+    }
+
+    /// A value of the model in type `elem`.
+    ///
+    /// # Errors
+    /// The type of the value isn't known.
+    pub fn cast_to(&mut self, value: &Val, elem: ElemType) -> Result<Val, Unsupported> {
+        let own = self.elem_of(value)?;
+        Ok(if own == elem { value.clone() } else { self.g.cast(value, elem) })
+    }
+
+    /// The axes of a value of shape `from` to sum over for the shape of input `i`, which was broadcast to it: those that stay,
+    /// as 1s, and those that go, at the front.
+    fn broadcast_axes(&self, from: &[Dim], i: usize) -> Result<(Vec<i64>, Vec<i64>), Unsupported> {
         let to = self.dims(i)?;
         let Some(lead) = from.len().checked_sub(to.len()) else {
             return Err(format!("`{}` has more axes than the result", self.x(i)).into());
         };
         let stretched = |axis: usize| to[axis] == Dim::Fixed(1) && from[lead + axis] != Dim::Fixed(1);
-        let kept: Vec<i64> = (0..to.len()).filter(|&axis| stretched(axis)).map(|axis| (lead + axis) as i64).collect();
-        let summed = self.g.reduce_sum(gradient, &kept, true);
-        let leading: Vec<i64> = (0..lead as i64).collect();
-        Ok(self.g.reduce_sum(&summed, &leading, false))
+        let kept = (0..to.len()).filter(|&axis| stretched(axis)).map(|axis| (lead + axis) as i64).collect();
+        Ok((kept, (0..lead as i64).collect()))
     }
 
     /// A gradient of the first output's shape summed back to the shape of input `i`.

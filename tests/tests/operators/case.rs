@@ -37,6 +37,10 @@ pub(crate) enum Arg {
 pub(crate) struct Case {
     /// The operator.
     pub(crate) op: &'static str,
+    /// Its domain; empty for `ai.onnx`.
+    pub(crate) domain: &'static str,
+    /// The type of its float inputs and constants.
+    pub(crate) elem: ElemType,
     /// The opsets it is tried at.
     pub(crate) opsets: Vec<i64>,
     /// Its inputs.
@@ -57,6 +61,8 @@ pub(crate) struct Case {
 pub(crate) fn case(op: &'static str) -> Case {
     Case {
         op,
+        domain: "",
+        elem: ElemType::Float,
         opsets: vec![18, 22],
         args: Vec::new(),
         attributes: Vec::new(),
@@ -70,6 +76,17 @@ pub(crate) fn case(op: &'static str) -> Case {
 impl Case {
     pub(crate) fn opsets(mut self, opsets: &[i64]) -> Self {
         self.opsets = opsets.to_vec();
+        self
+    }
+
+    pub(crate) fn domain(mut self, domain: &'static str) -> Self {
+        self.domain = domain;
+        self
+    }
+
+    /// All floats in another type. In one that is shorter than float32 the reference is the float32 model's.
+    pub(crate) fn elem(mut self, elem: ElemType) -> Self {
+        self.elem = elem;
         self
     }
 
@@ -181,6 +198,7 @@ impl Case {
         let mut graph = GraphProto { name: self.op.into(), ..Default::default() };
         let mut node = NodeProto {
             op_type: self.op.into(),
+            domain: self.domain.into(),
             name: "node".into(),
             attribute: self.attributes.clone(),
             output: (0..self.outputs).map(Self::output_name).collect(),
@@ -191,25 +209,37 @@ impl Case {
             node.input.push(if matches!(arg, Arg::Absent) { String::new() } else { name.clone() });
             match arg {
                 Arg::Wanted(shape, _) => {
-                    graph.input.push(float_input(&name, shape, free_batch && self.has_batch(i)));
+                    graph.input.push(float_input(&name, self.elem, shape, free_batch && self.has_batch(i)));
                 }
-                Arg::Constant(tensor) => graph.initializer.push(TensorProto { name, ..(**tensor).clone() }),
+                Arg::Constant(tensor) => graph.initializer.push(TensorProto { name, ..self.typed(tensor) }),
                 Arg::Absent => {}
             }
         }
         graph.output = node.output.iter().map(|name| onnx_grad::value_info(name, None)).collect();
         graph.node.push(node);
+        let mut opset_import = vec![OperatorSetIdProto { domain: String::new(), version: opset }];
+        if !self.domain.is_empty() {
+            opset_import.push(OperatorSetIdProto { domain: self.domain.into(), version: 1 });
+        }
         let proto = ModelProto {
             ir_version: 8,
-            opset_import: vec![OperatorSetIdProto { domain: String::new(), version: opset }],
+            opset_import,
             graph: Some(graph),
             ..Default::default()
         };
         Model::from_proto(proto).expect("a sound model")
     }
+
+    /// A constant in the row's float type.
+    fn typed(&self, tensor: &TensorProto) -> TensorProto {
+        match tensor.to_floats() {
+            Ok(values) => TensorProto::floats("", self.elem, &tensor.dims, &values),
+            Err(_) => tensor.clone(),
+        }
+    }
 }
 
-fn float_input(name: &str, shape: &[usize], free_batch: bool) -> ValueInfoProto {
+fn float_input(name: &str, elem: ElemType, shape: &[usize], free_batch: bool) -> ValueInfoProto {
     use tensor_shape_proto::{Dimension, dimension::Value};
     let dim = |(axis, &size): (usize, &usize)| Dimension {
         value: Some(match axis {
@@ -219,7 +249,7 @@ fn float_input(name: &str, shape: &[usize], free_batch: bool) -> ValueInfoProto 
         ..Default::default()
     };
     let shape = TensorShapeProto { dim: shape.iter().enumerate().map(dim).collect() };
-    let tensor = type_proto::Tensor { elem_type: ElemType::Float.code(), shape: Some(shape) };
+    let tensor = type_proto::Tensor { elem_type: elem.code(), shape: Some(shape) };
     let value = Some(type_proto::Value::TensorType(tensor));
     ValueInfoProto { name: name.into(), r#type: Some(TypeProto { value, ..Default::default() }), ..Default::default() }
 }

@@ -20,6 +20,7 @@ mod activation;
 mod conv;
 mod elementwise;
 mod indexing;
+mod layer_norm;
 mod matmul;
 mod norm;
 mod pool;
@@ -35,6 +36,7 @@ pub(crate) const FAMILIES: &[&[Entry]] = &[
     conv::RULES,
     elementwise::RULES,
     indexing::RULES,
+    layer_norm::RULES,
     matmul::RULES,
     norm::RULES,
     pool::RULES,

@@ -4,6 +4,7 @@ pub(crate) mod activation;
 pub(crate) mod conv;
 pub(crate) mod elementwise;
 pub(crate) mod indexing;
+pub(crate) mod layer_norm;
 pub(crate) mod matmul;
 pub(crate) mod norm;
 pub(crate) mod pool;
