@@ -41,7 +41,7 @@ fn places_along(v: &mut Vjp<'_>, places: &Val, axis: usize, rank: usize, like: &
 
 /// Sends a gradient to places along one axis of input 0, which as yet has another size there: zeros, and what falls on the same
 /// place summed. All other axes stay as the gradient has them, whatever its batch.
-fn scatter_along(v: &mut Vjp<'_>, gradient: &Val, places: &Val, axis: usize) -> Result<Val> {
+pub(super) fn scatter_along(v: &mut Vjp<'_>, gradient: &Val, places: &Val, axis: usize) -> Result<Val> {
     let (dims, elem, x) = (v.dims(0)?, v.elem()?, v.x(0));
     let (at, next) = (axis as i64, axis as i64 + 1);
     let places = places_along(v, places, axis, dims.len(), gradient);
@@ -54,7 +54,7 @@ fn scatter_along(v: &mut Vjp<'_>, gradient: &Val, places: &Val, axis: usize) -> 
 }
 
 /// The size of one axis of an input, as a list of one.
-fn axis_size(v: &mut Vjp<'_>, x: &Val, dim: Dim, axis: usize) -> Val {
+pub(super) fn axis_size(v: &mut Vjp<'_>, x: &Val, dim: Dim, axis: usize) -> Val {
     match dim {
         Dim::Fixed(size) => v.g.ints(&[size as i64]),
         Dim::Free => {

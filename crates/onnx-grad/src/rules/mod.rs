@@ -19,12 +19,15 @@ use crate::registry::Entry;
 mod activation;
 mod conv;
 mod elementwise;
+mod gather;
 mod indexing;
 mod layer_norm;
 mod matmul;
 mod norm;
 mod pool;
+mod rearrange;
 mod reduce;
+mod scatter;
 mod shape;
 mod softmax;
 mod stop;
@@ -35,12 +38,15 @@ pub(crate) const FAMILIES: &[&[Entry]] = &[
     activation::RULES,
     conv::RULES,
     elementwise::RULES,
+    gather::RULES,
     indexing::RULES,
     layer_norm::RULES,
     matmul::RULES,
     norm::RULES,
     pool::RULES,
+    rearrange::RULES,
     reduce::RULES,
+    scatter::RULES,
     shape::RULES,
     softmax::RULES,
     stop::RULES,

@@ -3,11 +3,14 @@
 pub(crate) mod activation;
 pub(crate) mod conv;
 pub(crate) mod elementwise;
+pub(crate) mod gather;
 pub(crate) mod indexing;
 pub(crate) mod layer_norm;
 pub(crate) mod matmul;
 pub(crate) mod norm;
 pub(crate) mod pool;
+pub(crate) mod rearrange;
 pub(crate) mod reduce;
+pub(crate) mod scatter;
 pub(crate) mod shape;
 pub(crate) mod softmax;
