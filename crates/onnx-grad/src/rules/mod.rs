@@ -27,6 +27,7 @@ mod norm;
 mod pool;
 mod rearrange;
 mod reduce;
+mod resize;
 mod scatter;
 mod shape;
 mod softmax;
@@ -46,6 +47,7 @@ pub(crate) const FAMILIES: &[&[Entry]] = &[
     pool::RULES,
     rearrange::RULES,
     reduce::RULES,
+    resize::RULES,
     scatter::RULES,
     shape::RULES,
     softmax::RULES,

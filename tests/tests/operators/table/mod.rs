@@ -11,6 +11,7 @@ pub(crate) mod norm;
 pub(crate) mod pool;
 pub(crate) mod rearrange;
 pub(crate) mod reduce;
+pub(crate) mod resize;
 pub(crate) mod scatter;
 pub(crate) mod shape;
 pub(crate) mod softmax;
