@@ -221,12 +221,7 @@ impl Case {
         if !self.domain.is_empty() {
             opset_import.push(OperatorSetIdProto { domain: self.domain.into(), version: 1 });
         }
-        let proto = ModelProto {
-            ir_version: 8,
-            opset_import,
-            graph: Some(graph),
-            ..Default::default()
-        };
+        let proto = ModelProto { ir_version: 8, opset_import, graph: Some(graph), ..Default::default() };
         Model::from_proto(proto).expect("a sound model")
     }
 

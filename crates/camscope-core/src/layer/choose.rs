@@ -33,12 +33,12 @@ impl FromStr for Choice {
     }
 }
 
-/// The layer that `auto` takes where no sidecar names one: the last before the classifier, else the last of all.
+/// The layer that `auto` takes where no sidecar names one: the last informative one, else the last of all.
 ///
 /// # Errors
 /// The model has no layers.
 pub fn automatic(layers: &[Layer]) -> Result<&Layer> {
-    let last = layers.iter().rev().find(|layer| layer.before_classifier).or(layers.last());
+    let last = layers.iter().rev().find(|layer| layer.informative).or(layers.last());
     last.ok_or(Error::NoLayers)
 }
 

@@ -5,12 +5,12 @@ use std::collections::{HashMap, HashSet};
 use onnx_grad::{
     Dim, Types,
     graph::{Index, reads},
-    proto::{GraphProto, NodeProto},
+    proto::GraphProto,
 };
 
-use super::{Layer, Layout, module_path};
+use super::{Layer, Layout, class_token::last_informative, layout::layouts, module_path};
 
-/// The layers of a graph: float values of four axes, larger than one pixel, that depend on `input` and that `output` depends on.
+/// The layers of a graph: float values with height and width, larger than one pixel, that depend on `input` and that `output` depends on.
 ///
 /// `layout` is the input's. Order: the graph's.
 pub fn find(graph: &GraphProto, types: &Types, input: &str, output: &str, layout: Layout) -> Vec<Layer> {
@@ -18,15 +18,14 @@ pub fn find(graph: &GraphProto, types: &Types, input: &str, output: &str, layout
     let from_input = descendants(graph, input);
     let to_output = ancestors(graph, &index, output);
     let classifier = classifier_input(graph, &index, output, &from_input);
-    let before = classifier.map(|value| ancestors(graph, &index, value)).unwrap_or_default();
     let modules = modules(graph, &index);
-    let mut layouts: HashMap<&str, Layout> = HashMap::from([(input, layout)]);
+    let layouts = layouts(graph, types, input, layout);
+    let informative = classifier.map(|value| last_informative(graph, &index, types, &layouts, value).unwrap_or(value));
+    let before = informative.map(|value| ancestors(graph, &index, value)).unwrap_or_default();
     let mut layers = Vec::new();
     for node in &graph.node {
-        let inherited = node.input.iter().find_map(|name| layouts.get(name.as_str())).copied();
-        let Some(layout) = layout_after(node, inherited) else { continue };
         for value in node.output.iter().map(String::as_str).filter(|value| !value.is_empty()) {
-            layouts.insert(value, layout);
+            let Some(&layout) = layouts.get(value) else { continue };
             let Some(ty) = types.get(value) else { continue };
             let Some(dims) = &ty.shape else { continue };
             let shape: Vec<Option<usize>> = dims.iter().map(|dim: &Dim| dim.fixed()).collect();
@@ -46,30 +45,11 @@ pub fn find(graph: &GraphProto, types: &Types, input: &str, output: &str, layout
                 shape,
                 elem: ty.elem,
                 layout,
-                before_classifier: before.contains(value),
+                informative: before.contains(value),
             });
         }
     }
     layers
-}
-
-/// The layout of what a node makes from a value of that layout; `None` where the spatial axes are lost.
-fn layout_after(node: &NodeProto, layout: Option<Layout>) -> Option<Layout> {
-    match node.op_type.as_str() {
-        // These take axis 1 as channels and the rest as space whatever was meant before.
-        "Conv" | "ConvTranspose" | "MaxPool" | "AveragePool" | "BatchNormalization" => Some(Layout::Nchw),
-        "Transpose" => match (node.attr_ints("perm")?, layout?) {
-            ([0, 3, 1, 2], Layout::Nhwc) => Some(Layout::Nchw),
-            ([0, 2, 3, 1], Layout::Nchw) => Some(Layout::Nhwc),
-            // A shuffle of channels that were parted into more axes: space stays last.
-            (perm, Layout::Nchw) => {
-                let rank = perm.len() as i64;
-                perm.ends_with(&[rank - 2, rank - 1]).then_some(Layout::Nchw)
-            }
-            (perm, Layout::Nhwc) => perm.starts_with(&[0, 1, 2]).then_some(Layout::Nhwc),
-        },
-        _ => layout,
-    }
 }
 
 /// Everything that depends on a value.
@@ -85,7 +65,7 @@ fn descendants<'a>(graph: &'a GraphProto, from: &'a str) -> HashSet<&'a str> {
 }
 
 /// Everything that a value depends on, itself included.
-fn ancestors<'a>(graph: &'a GraphProto, index: &Index<'a>, of: &'a str) -> HashSet<&'a str> {
+pub(super) fn ancestors<'a>(graph: &'a GraphProto, index: &Index<'a>, of: &'a str) -> HashSet<&'a str> {
     let mut reached = HashSet::new();
     let mut todo = vec![of];
     while let Some(name) = todo.pop() {

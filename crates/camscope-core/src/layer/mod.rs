@@ -1,7 +1,9 @@
 //! The layers of a model: its values with spatial extent, and how people name them.
 
 mod choose;
+mod class_token;
 mod find;
+mod layout;
 mod module_path;
 
 pub use choose::{Choice, automatic, by_index, by_name, choose};
@@ -15,12 +17,25 @@ pub enum Layout {
     Nchw,
     /// Batch, height, width, channels.
     Nhwc,
+    /// Batch, tokens, channels: first `prefix` tokens that stand for no place (class, registers), then those of the grid, row by
+    /// row.
+    Tokens {
+        /// Tokens before the grid.
+        prefix: usize,
+        /// The grid's height.
+        height: usize,
+        /// The grid's width.
+        width: usize,
+    },
 }
 
 impl Layout {
     /// Number of axes.
     pub fn rank(self) -> usize {
-        4
+        match self {
+            Self::Nchw | Self::Nhwc => 4,
+            Self::Tokens { .. } => 3,
+        }
     }
 
     /// Height and width of an activation of that shape.
@@ -29,14 +44,16 @@ impl Layout {
         match self {
             Self::Nchw => [at(2), at(3)],
             Self::Nhwc => [at(1), at(2)],
+            Self::Tokens { height, width, .. } => [Some(height), Some(width)],
         }
     }
 
     /// The name that `layers` prints.
-    pub fn name(self) -> &'static str {
+    pub fn name(self) -> String {
         match self {
-            Self::Nchw => "NCHW",
-            Self::Nhwc => "NHWC",
+            Self::Nchw => "NCHW".into(),
+            Self::Nhwc => "NHWC".into(),
+            Self::Tokens { prefix, height, width } => format!("tokens {prefix}+{height}×{width}"),
         }
     }
 }
@@ -60,13 +77,19 @@ pub struct Layer {
     pub elem: ElemType,
     /// What its axes mean.
     pub layout: Layout,
-    /// Whether it comes before the classifier: the last operator with learned weights.
-    pub before_classifier: bool,
+    /// Whether `auto` may take it: it comes before the classifier (the last operator with learned weights) and, where that reads one
+    /// class token, before the last attention.
+    pub informative: bool,
 }
 
 impl Layer {
-    /// The name to show: the module's, else the value's.
+    /// The module whose output it is, by which it can be asked for; `None` where it is only made inside of one.
+    pub fn output_of(&self) -> Option<&str> {
+        self.module.as_deref().filter(|_| !self.outputs_of.is_empty())
+    }
+
+    /// The name to show: the module's whose output it is, else the value's.
     pub fn name(&self) -> &str {
-        self.module.as_deref().unwrap_or(&self.value)
+        self.output_of().unwrap_or(&self.value)
     }
 }

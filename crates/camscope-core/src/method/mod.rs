@@ -84,6 +84,12 @@ fn emit(g: &mut Builder, method: &dyn Method, layout: Layout, elem: ElemType, a:
         match layout {
             Layout::Nchw => value,
             Layout::Nhwc => g.transpose(&value, &[0, 3, 1, 2]),
+            Layout::Tokens { prefix, height, width } => {
+                let (first, last) = (prefix as i64, (prefix + height * width) as i64);
+                let grid = if prefix == 0 { value } else { g.slice(&value, &[first], &[last], &[1], &[1]) };
+                let channels_first = g.transpose(&grid, &[0, 2, 1]);
+                g.reshape(&channels_first, &[0, -1, height as i64, width as i64])
+            }
         }
     };
     let (activation, gradient) = (canonical(a), canonical(d));

@@ -1,0 +1,195 @@
+//! What the axes of a graph's values mean: followed from the input through the graph, by operator and shape.
+
+use std::collections::HashMap;
+
+use onnx_grad::{
+    Types,
+    proto::{GraphProto, NodeProto},
+};
+
+use super::Layout;
+
+/// What is known of a value's axes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Axes {
+    /// As one of the layouts that layers have.
+    Known(Layout),
+    /// Batch, channels, tokens: a feature map flattened, before its axes are swapped.
+    ChannelsFirst { prefix: usize, height: usize, width: usize },
+}
+
+type Shape = Vec<Option<usize>>;
+
+/// The layout of every value that has one, when the input has the given one.
+pub(super) fn layouts<'a>(
+    graph: &'a GraphProto,
+    types: &Types,
+    input: &'a str,
+    layout: Layout,
+) -> HashMap<&'a str, Layout> {
+    let mut known: HashMap<&str, Axes> = HashMap::from([(input, Axes::Known(layout))]);
+    let batch = shape_of(types, input).and_then(|shape| shape.first().copied()).flatten();
+    let mut grids: Vec<Layout> = Vec::new();
+    for node in &graph.node {
+        for (number, output) in node.output.iter().enumerate().filter(|(_, name)| !name.is_empty()) {
+            let Some(shape) = shape_of(types, output) else { continue };
+            let axes = match number {
+                0 => first_output(node, &shape, &known, types),
+                _ => inherited(node, &shape, &known, types),
+            };
+            // The batch's own: windows are stacked along the first axis.
+            let recovered = || if shape.first() == Some(&batch) { recovered(node, &shape, &grids) } else { None };
+            if let Some(axes) = axes.or_else(recovered) {
+                known.insert(output, axes);
+                if let Axes::Known(layout @ Layout::Tokens { .. }) = axes
+                    && !grids.contains(&layout)
+                {
+                    grids.push(layout);
+                }
+            }
+        }
+    }
+    known
+        .into_iter()
+        .filter_map(|(name, axes)| match axes {
+            Axes::Known(layout) => Some((name, layout)),
+            Axes::ChannelsFirst { .. } => None,
+        })
+        .collect()
+}
+
+fn shape_of(types: &Types, name: &str) -> Option<Shape> {
+    let ty = types.get(name).filter(|ty| ty.elem.is_float())?;
+    Some(ty.shape.as_ref()?.iter().map(|dim| dim.fixed()).collect())
+}
+
+fn first_output(node: &NodeProto, shape: &Shape, known: &HashMap<&str, Axes>, types: &Types) -> Option<Axes> {
+    let data = node.input.first()?;
+    let before = known.get(data.as_str()).copied();
+    let from = shape_of(types, data);
+    match node.op_type.as_str() {
+        // These take axis 1 as channels and the rest as space whatever was meant before.
+        "Conv" | "ConvTranspose" | "MaxPool" | "AveragePool" if shape.len() == 4 => Some(Axes::Known(Layout::Nchw)),
+        "BatchNormalization" if shape.len() == 4 && before.is_none() => Some(Axes::Known(Layout::Nchw)),
+        "Transpose" => transposed(node.attr_ints("perm")?, before?),
+        "Reshape" | "Flatten" => reshaped(before?, &from?, shape),
+        "Squeeze" | "Unsqueeze" => reshaped(before?, &from?, shape),
+        "Concat" => joined(node, shape, known, types),
+        "Slice" | "Gather" => cut(before?, &from?, shape),
+        _ => inherited(node, shape, known, types),
+    }
+}
+
+fn transposed(perm: &[i64], before: Axes) -> Option<Axes> {
+    match (perm, before) {
+        ([0, 3, 1, 2], Axes::Known(Layout::Nhwc)) => Some(Axes::Known(Layout::Nchw)),
+        ([0, 2, 3, 1], Axes::Known(Layout::Nchw)) => Some(Axes::Known(Layout::Nhwc)),
+        ([0, 2, 1], Axes::Known(Layout::Tokens { prefix, height, width })) => {
+            Some(Axes::ChannelsFirst { prefix, height, width })
+        }
+        ([0, 2, 1], Axes::ChannelsFirst { prefix, height, width }) => {
+            Some(Axes::Known(Layout::Tokens { prefix, height, width }))
+        }
+        // A shuffle of channels that were parted into more axes: space stays last, or first.
+        (perm, Axes::Known(Layout::Nchw)) => {
+            let rank = perm.len() as i64;
+            perm.ends_with(&[rank - 2, rank - 1]).then_some(before)
+        }
+        (perm, Axes::Known(Layout::Nhwc)) => perm.starts_with(&[0, 1, 2]).then_some(before),
+        _ => None,
+    }
+}
+
+/// Flattening the grid, and unflattening it.
+fn reshaped(before: Axes, from: &Shape, to: &Shape) -> Option<Axes> {
+    let channels = |shape: &Shape, axis: usize| shape.get(axis).copied().flatten();
+    match (before, to.as_slice()) {
+        (Axes::Known(Layout::Nchw), [_, c, Some(tokens)]) if from.len() == 4 && *c == channels(from, 1) => {
+            let (height, width) = (from[2]?, from[3]?);
+            (height * width == *tokens).then_some(Axes::ChannelsFirst { prefix: 0, height, width })
+        }
+        (Axes::Known(Layout::Nhwc), [_, Some(tokens), c]) if from.len() == 4 && *c == channels(from, 3) => {
+            let (height, width) = (from[1]?, from[2]?);
+            (height * width == *tokens).then_some(Axes::Known(Layout::Tokens { prefix: 0, height, width }))
+        }
+        (Axes::ChannelsFirst { prefix: 0, height, width }, [_, c, h, w]) => {
+            (*c == channels(from, 1) && [*h, *w] == [Some(height), Some(width)]).then_some(Axes::Known(Layout::Nchw))
+        }
+        (Axes::Known(Layout::Tokens { prefix: 0, height, width }), [_, h, w, c]) => {
+            (*c == channels(from, 2) && [*h, *w] == [Some(height), Some(width)]).then_some(Axes::Known(Layout::Nhwc))
+        }
+        // Axes parted or joined on the channels' side alone, as in a shuffle, leave the space where it was.
+        (Axes::Known(Layout::Nchw), to) if to.len() >= 4 && from.len() >= 4 => {
+            (to[to.len() - 2..] == from[from.len() - 2..]).then_some(before)
+        }
+        (same, to) if to == from.as_slice() => Some(same),
+        _ => None,
+    }
+}
+
+/// Class and register tokens put before the grid's.
+fn joined(node: &NodeProto, shape: &Shape, known: &HashMap<&str, Axes>, types: &Types) -> Option<Axes> {
+    let grid = node.input.iter().enumerate().find_map(|(at, name)| match known.get(name.as_str()) {
+        Some(Axes::Known(Layout::Tokens { prefix, height, width })) => Some((at, *prefix, *height, *width)),
+        _ => None,
+    });
+    let axis = node.attr_int("axis")?;
+    match grid {
+        Some((at, prefix, height, width)) if shape.len() == 3 && (axis == 1 || axis == -2) => {
+            let sizes = node.input[..at].iter().map(|name| shape_of(types, name)?.get(1).copied().flatten());
+            let before: usize = sizes.sum::<Option<usize>>()?;
+            let layout = Layout::Tokens { prefix: prefix + before, height, width };
+            // Tokens after the grid would be taken for a part of it.
+            (shape[1] == Some(prefix + before + height * width)).then_some(Axes::Known(layout))
+        }
+        _ => inherited(node, shape, known, types),
+    }
+}
+
+/// Cutting the class token off again, or something from the channels.
+fn cut(before: Axes, from: &Shape, to: &Shape) -> Option<Axes> {
+    match before {
+        Axes::Known(Layout::Tokens { height, width, .. }) if to.len() == 3 && to[1] != from[1] => {
+            let prefix = to[1]?.checked_sub(height * width)?;
+            Some(Axes::Known(Layout::Tokens { prefix, height, width }))
+        }
+        same => fits(same, to).then_some(same),
+    }
+}
+
+/// What an input has whose axes still fit the output's shape: of sums and products the larger one.
+fn inherited(node: &NodeProto, shape: &Shape, known: &HashMap<&str, Axes>, types: &Types) -> Option<Axes> {
+    let of_rank = |name: &&String| shape_of(types, name).is_some_and(|from| from.len() == shape.len());
+    let candidates = node.input.iter().filter(of_rank).filter_map(|name| known.get(name.as_str()).copied());
+    let mut candidates =
+        candidates.filter(|axes| fits(*axes, shape) || matches!(axes, Axes::Known(Layout::Nchw | Layout::Nhwc)));
+    candidates.next()
+}
+
+/// Layouts that come back after an attention took the axes apart: channels are last where they are normalised, and tokens of a
+/// number that only one grid so far had are that grid's.
+fn recovered(node: &NodeProto, shape: &Shape, grids: &[Layout]) -> Option<Axes> {
+    let op = node.op_type.as_str();
+    let over_last = node.attr_int("axis").unwrap_or(-1);
+    let normalises = op == "LayerNormalization" && (over_last == -1 || over_last == shape.len() as i64 - 1);
+    match shape.len() {
+        4 if normalises => Some(Axes::Known(Layout::Nhwc)),
+        3 if normalises || matches!(op, "MatMul" | "Add") => {
+            let mut fitting = grids.iter().filter(|grid| fits(Axes::Known(**grid), shape));
+            let first = fitting.next()?;
+            fitting.next().is_none().then_some(Axes::Known(*first))
+        }
+        _ => None,
+    }
+}
+
+/// Whether a value of that shape can have these axes.
+fn fits(axes: Axes, shape: &Shape) -> bool {
+    match axes {
+        Axes::Known(Layout::Nchw | Layout::Nhwc) => shape.len() >= 4,
+        Axes::Known(Layout::Tokens { prefix, height, width }) => {
+            shape.len() == 3 && shape[1] == Some(prefix + height * width)
+        }
+        Axes::ChannelsFirst { prefix, height, width } => shape.len() == 3 && shape[2] == Some(prefix + height * width),
+    }
+}
