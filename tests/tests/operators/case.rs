@@ -19,6 +19,8 @@ pub(crate) enum Draw {
     Unit,
     /// 1.2 to 3.2.
     AboveOne,
+    /// Like `Any`, with a zero in place of about every third.
+    Zeros,
 }
 
 /// What an input is.

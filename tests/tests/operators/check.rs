@@ -278,8 +278,9 @@ fn draw(case: &Case) -> Feeds {
     for (i, arg) in case.args.iter().enumerate() {
         let Arg::Wanted(shape, draw) = arg else { continue };
         let place = |at: f64| match draw {
+            Draw::Zeros if ((at * total as f64) as usize).is_multiple_of(3) => 0.0,
             // Eight stretches between the multiples of ½, with their ends left out.
-            Draw::Any => -2.0 + 0.5 * (at * 8.0).floor() + 0.02 + 0.46 * (at * 8.0).fract(),
+            Draw::Any | Draw::Zeros => -2.0 + 0.5 * (at * 8.0).floor() + 0.02 + 0.46 * (at * 8.0).fract(),
             Draw::Positive => 0.3 + 2.0 * at,
             Draw::Unit => -0.9 + 1.8 * at,
             Draw::AboveOne => 1.2 + 2.0 * at,

@@ -20,9 +20,11 @@ pub(crate) const RULES: &[Entry] = &[
     rule("PRelu", prelu),
     rule("Relu", relu),
     rule("Selu", selu),
+    rule("Shrink", shrink),
     rule("Sigmoid", sigmoid),
     rule("Softplus", softplus),
     rule("Softsign", softsign),
+    rule("ThresholdedRelu", thresholded_relu),
     rule("Tanh", tanh),
 ];
 
@@ -223,5 +225,21 @@ fn mish(v: &mut Vjp<'_>) -> Result {
     let inner = v.g.mul(&sigma, &rest);
     let scaled = v.g.mul(&x, &inner);
     let slope = v.g.add(&t, &scaled);
+    times(v, &slope)
+}
+
+/// y = x where x > α, else 0
+fn thresholded_relu(v: &mut Vjp<'_>) -> Result {
+    let (elem, alpha) = (v.elem()?, v.node().attr_float("alpha").unwrap_or(1.0));
+    let alpha = v.g.scalar(elem, alpha);
+    let slope = mask(v, "Greater", &v.x(0), &alpha, elem);
+    times(v, &slope)
+}
+
+/// y = x ± bias where |x| > λ, else 0
+fn shrink(v: &mut Vjp<'_>) -> Result {
+    let (elem, lambda) = (v.elem()?, v.node().attr_float("lambd").unwrap_or(0.5));
+    let (size, lambda) = (v.g.unary("Abs", &v.x(0)), v.g.scalar(elem, lambda));
+    let slope = mask(v, "Greater", &size, &lambda, elem);
     times(v, &slope)
 }

@@ -17,9 +17,10 @@ fn group(v: &Vjp<'_>) -> i64 {
 }
 
 /// Sum over the batch and every spatial axis.
-fn bias(v: &mut Vjp<'_>, gy: &Val, rank: usize) -> Val {
+fn bias(v: &mut Vjp<'_>, gy: &Val, rank: usize) -> Result<Val> {
     let axes: Vec<i64> = std::iter::once(0).chain(2..rank as i64).collect();
-    v.g.reduce_sum(gy, &axes, false)
+    let elem = v.elem()?;
+    Ok(v.g.sum_over(gy, elem, &axes, false))
 }
 
 /// The input's gradient is the transposed convolution of the cotangent with the same weight.
@@ -47,7 +48,7 @@ fn conv(v: &mut Vjp<'_>) -> Result {
             let y = v.y(0);
             weight(v, &window, group, Side { value: &x, like: &x }, Side { value: &gy, like: &y })
         }
-        _ => Ok(bias(v, &gy, rank)),
+        _ => bias(v, &gy, rank),
     })
 }
 
@@ -66,7 +67,7 @@ fn conv_transpose(v: &mut Vjp<'_>) -> Result {
             let y = v.y(0);
             weight(v, &window, group, Side { value: &gy, like: &y }, Side { value: &x, like: &x })
         }
-        _ => Ok(bias(v, &gy, rank)),
+        _ => bias(v, &gy, rank),
     })
 }
 

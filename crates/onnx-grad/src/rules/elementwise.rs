@@ -27,6 +27,7 @@ pub(crate) const RULES: &[Entry] = &[
     rule("Max", extremum),
     rule("Mean", mean),
     rule("Min", extremum),
+    rule("Mod", remainder),
     rule("Mul", mul),
     rule("Neg", neg),
     rule("Pow", pow),
@@ -76,6 +77,22 @@ fn div(v: &mut Vjp<'_>) -> Result {
         0 => v.unbroadcast(&quotient, 0),
         _ => {
             let product = v.g.mul(&quotient, &y);
+            let summed = v.unbroadcast(&product, 1)?;
+            Ok(v.g.neg(&summed))
+        }
+    })
+}
+
+/// y = a − q b with a whole number q, of either rounding: ∂a = gy, ∂b = −gy · q
+fn remainder(v: &mut Vjp<'_>) -> Result {
+    let (gy, a, b, y) = (v.gy()?, v.x(0), v.x(1), v.y(0));
+    v.each(|v, i| match i {
+        0 => v.unbroadcast(&gy, 0),
+        _ => {
+            let whole = v.g.sub(&a, &y);
+            let quotient = v.g.div(&whole, &b);
+            let quotient = v.g.unary("Round", &quotient);
+            let product = v.g.mul(&gy, &quotient);
             let summed = v.unbroadcast(&product, 1)?;
             Ok(v.g.neg(&summed))
         }

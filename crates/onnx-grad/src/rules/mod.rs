@@ -18,8 +18,11 @@ use crate::registry::Entry;
 
 mod activation;
 mod conv;
+mod cumulative;
+mod einsum;
 mod elementwise;
 mod gather;
+mod gelu;
 mod indexing;
 mod layer_norm;
 mod matmul;
@@ -38,8 +41,11 @@ mod window;
 pub(crate) const FAMILIES: &[&[Entry]] = &[
     activation::RULES,
     conv::RULES,
+    cumulative::RULES,
+    einsum::RULES,
     elementwise::RULES,
     gather::RULES,
+    gelu::RULES,
     indexing::RULES,
     layer_norm::RULES,
     matmul::RULES,

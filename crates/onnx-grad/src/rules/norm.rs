@@ -40,7 +40,7 @@ fn batch_normalization(v: &mut Vjp<'_>) -> Result {
             let mean = channels(v, &mean);
             let centred = v.g.sub(&x, &mean);
             let product = v.g.mul(&gy, &centred);
-            v.g.reduce_sum(&product, &others, false)
+            v.g.sum_over(&product, elem, &others, false)
         };
         let slope = v.g.div(&scale, &deviation);
         match i {
@@ -54,11 +54,11 @@ fn batch_normalization(v: &mut Vjp<'_>) -> Result {
                 back(v, gradient)
             }
             2 => {
-                let gradient = v.g.reduce_sum(&gy, &others, false);
+                let gradient = v.g.sum_over(&gy, elem, &others, false);
                 back(v, gradient)
             }
             3 => {
-                let sum = v.g.reduce_sum(&gy, &others, false);
+                let sum = v.g.sum_over(&gy, elem, &others, false);
                 let product = v.g.mul(&sum, &slope);
                 let gradient = v.g.neg(&product);
                 back(v, gradient)

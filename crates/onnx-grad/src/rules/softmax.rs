@@ -15,9 +15,9 @@ fn axis(v: &Vjp<'_>) -> i64 {
 
 /// y · (gy − Σ gy·y)
 fn softmax(v: &mut Vjp<'_>) -> Result {
-    let (gy, y, axis) = (v.gy()?, v.y(0), axis(v));
+    let (gy, y, axis, elem) = (v.gy()?, v.y(0), axis(v), v.elem()?);
     let product = v.g.mul(&gy, &y);
-    let sum = v.g.reduce_sum(&product, &[axis], true);
+    let sum = v.g.sum_over(&product, elem, &[axis], true);
     let centred = v.g.sub(&gy, &sum);
     let gradient = v.g.mul(&centred, &y);
     v.first(gradient)
@@ -25,8 +25,8 @@ fn softmax(v: &mut Vjp<'_>) -> Result {
 
 /// gy − eʸ · Σ gy
 fn log_softmax(v: &mut Vjp<'_>) -> Result {
-    let (gy, y, axis) = (v.gy()?, v.y(0), axis(v));
-    let sum = v.g.reduce_sum(&gy, &[axis], true);
+    let (gy, y, axis, elem) = (v.gy()?, v.y(0), axis(v), v.elem()?);
+    let sum = v.g.sum_over(&gy, elem, &[axis], true);
     let probability = v.g.unary("Exp", &y);
     let product = v.g.mul(&probability, &sum);
     let gradient = v.g.sub(&gy, &product);

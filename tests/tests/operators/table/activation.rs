@@ -1,3 +1,5 @@
+use onnx_grad::ElemType;
+
 use crate::case::{Case, case};
 
 const SHAPE: [usize; 4] = [2, 3, 4, 3];
@@ -29,6 +31,11 @@ pub(crate) fn cases() -> Vec<Case> {
         case("LeakyRelu").attr_float("alpha", 0.3).x(&SHAPE),
         case("LeakyRelu").attr_float("alpha", -0.3).x(&SHAPE).note("negative slope"),
         case("HardSigmoid").attr_float("alpha", 0.5).attr_float("beta", 0.25).x(&SHAPE),
+        case("ThresholdedRelu").opsets(&[10, 18, 22]).x(&SHAPE).free_batch(),
+        case("ThresholdedRelu").x(&SHAPE).attr_float("alpha", -0.5),
+        case("Shrink").opsets(&[9, 18]).x(&SHAPE).free_batch(),
+        case("Shrink").x(&SHAPE).attr_float("lambd", 1.0).attr_float("bias", 0.3),
+        case("Shrink").x(&SHAPE).attr_float("lambd", 1.0).elem(ElemType::Double),
         case("HardSwish").x(&[7]).note("a vector"),
         case("PRelu").x(&SHAPE).x(&[3, 1, 1]).free_batch(),
         case("PRelu").x(&SHAPE).x(&[1]).note("one slope"),

@@ -52,6 +52,13 @@ pub(crate) fn cases() -> Vec<Case> {
         let draw = if op == "Log" || op == "Sqrt" || op == "Reciprocal" { Draw::AboveOne } else { Draw::Any };
         cases.push(case(op).opsets(&[7]).x_from(&SHAPE, draw));
     }
+    // The data keep away from multiples of ½, the quotients from whole numbers.
+    cases.extend([
+        case("Mod").attr_int("fmod", 1).opsets(&[10, 18, 22]).x(&SHAPE).scalar(0.5).free_batch(),
+        case("Mod").attr_int("fmod", 1).x(&SHAPE).scalar(-0.5),
+        case("Mod").attr_int("fmod", 1).floats(&[3], &[3.3, -3.3, 3.3]).x_from(&[3], Draw::AboveOne),
+        case("Mod").attr_int("fmod", 1).floats(&[2, 3], &[3.3, -3.3, 3.3, 9.9, 9.9, -9.9]).x_from(&[3], Draw::AboveOne),
+    ]);
     cases.extend([
         case("Pow").x_from(&SHAPE, Draw::Positive).x(&SHAPE).free_batch(),
         case("Pow").x_from(&SHAPE, Draw::Positive).x(&[3]),

@@ -2,8 +2,11 @@
 
 pub(crate) mod activation;
 pub(crate) mod conv;
+pub(crate) mod cumulative;
+pub(crate) mod einsum;
 pub(crate) mod elementwise;
 pub(crate) mod gather;
+pub(crate) mod gelu;
 pub(crate) mod indexing;
 pub(crate) mod layer_norm;
 pub(crate) mod matmul;
