@@ -17,6 +17,7 @@
 use crate::registry::Entry;
 
 mod activation;
+mod attention;
 mod conv;
 mod cumulative;
 mod einsum;
@@ -32,6 +33,7 @@ mod rearrange;
 mod reduce;
 mod resize;
 mod scatter;
+mod rotary;
 mod shape;
 mod softmax;
 mod stop;
@@ -40,6 +42,7 @@ mod window;
 /// The table of every family.
 pub(crate) const FAMILIES: &[&[Entry]] = &[
     activation::RULES,
+    attention::RULES,
     conv::RULES,
     cumulative::RULES,
     einsum::RULES,
@@ -55,6 +58,7 @@ pub(crate) const FAMILIES: &[&[Entry]] = &[
     reduce::RULES,
     resize::RULES,
     scatter::RULES,
+    rotary::RULES,
     shape::RULES,
     softmax::RULES,
     stop::RULES,

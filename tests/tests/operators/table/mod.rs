@@ -1,6 +1,7 @@
 //! The rows, one file per family of rules.
 
 pub(crate) mod activation;
+pub(crate) mod attention;
 pub(crate) mod conv;
 pub(crate) mod cumulative;
 pub(crate) mod einsum;
