@@ -342,10 +342,14 @@ impl Error {
             Error::NotAnImage { looks_like: Some("a NumPy array"), .. } => {
                 Some("give a tensor by --tensor, in place of the image".into())
             }
+            Error::NotAnImage { looks_like: Some("an empty file"), .. } => Some("copy or download it again".into()),
             Error::NotAnImage { .. } | Error::ImageUnsupported { .. } => {
                 Some("convert it to PNG or JPEG; BMP, GIF, JPEG, PNG, PNM, TIFF and WebP are read".into())
             }
             Error::ImageSize { .. } => Some("give a smaller copy of it".into()),
+            Error::NoSuchFile { what: "labels file", .. } => {
+                Some("correct `labels` under [output] in MODEL.toml beside the model".into())
+            }
             Error::ImageTruncated { .. } | Error::ImageCorrupt { .. } => {
                 Some("copy or download it again: part of it is missing or damaged".into())
             }
@@ -367,6 +371,12 @@ impl Error {
             Error::AmbiguousLabel { .. } => Some("give the class by its number".into()),
             Error::Model { source: onnx_grad::Error::TooNew { .. }, .. } => {
                 Some("export the model for an older opset, or use a newer camscope".into())
+            }
+            Error::Model { source: onnx_grad::Error::TooOld { .. }, .. } => {
+                Some("export the model again, for opset 18 or newer".into())
+            }
+            Error::Graph(onnx_grad::Error::NotDifferentiable(_)) => {
+                Some("choose a layer after these nodes: `camscope layers MODEL` lists them in order".into())
             }
             Error::Model { source: onnx_grad::Error::ExternalData { .. }, .. } => {
                 Some("put the file that holds the weights back into the model's folder".into())

@@ -319,7 +319,8 @@ pub fn default_layer(layers: &[Layer], sidecar: &Sidecar) -> Result<Option<usize
     let automatic = layer::automatic(layers).ok().map(|layer| layer.index);
     let Some(name) = &sidecar.layer else { return Ok(automatic) };
     let choice: Choice = name.parse().unwrap_or(Choice::Auto);
-    layer::choose(layers, automatic, &choice).map(|layer| Some(layer.index))
+    let chosen = layer::choose(layers, automatic, &choice).map(|layer| Some(layer.index));
+    chosen.map_err(|error| sidecar.at_fault("layer", error))
 }
 
 /// A provider that was asked for by name and then takes no operator of the model would be a silent fall-back to the CPU.
@@ -336,9 +337,20 @@ fn choose_taps(layers: &[Layer], default: Option<usize>, choices: &[Choice]) -> 
     let choices = if choices.is_empty() { &[Choice::Auto] } else { choices };
     let choose = |choice: &Choice| match choice {
         Choice::Input => Ok(Tap::Input),
-        choice => layer::choose(layers, default, choice).cloned().map(Tap::Layer),
+        choice => layer::choose(layers, default, choice).map(|layer| Tap::Layer(called(layer, choice))),
     };
     choices.iter().map(choose).collect()
+}
+
+/// The layer, called by the module's path that it was asked for by, where it is the output of several.
+fn called(layer: &Layer, choice: &Choice) -> Layer {
+    let mut layer = layer.clone();
+    if let Choice::Name(name) = choice
+        && layer.outputs_of.contains(name)
+    {
+        layer.module = Some(name.clone());
+    }
+    layer
 }
 
 fn programs(runtime: &Runtime, taps: &[Tap], options: &Options) -> Result<HashMap<(Layout, i32), Session>> {

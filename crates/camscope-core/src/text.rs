@@ -31,7 +31,8 @@ pub fn printable_path(path: &std::path::Path) -> String {
     printable(&path.to_string_lossy()).into_owned()
 }
 
-fn is_hidden(c: char) -> bool {
+/// Whether a character steers the terminal or turns the direction of writing instead of being shown.
+pub fn is_hidden(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
 }

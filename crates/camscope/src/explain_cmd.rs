@@ -1,7 +1,7 @@
 //! `camscope explain`: one photo after the other, to the terminal, to files, to JSON.
 
 use std::{
-    collections::HashMap,
+    collections::HashSet,
     path::{Path, PathBuf},
     process::ExitCode,
     time::Instant,
@@ -56,8 +56,8 @@ pub(crate) fn explain(args: &ExplainArgs, runtime: impl FnOnce() -> Result<&'sta
     let screen = if args.json { None } else { Screen::detect() };
     let bar = progress(inputs.len());
     let several = inputs.len() * args.how.classes.len() * args.how.layers.len() > 1;
-    let mut job =
-        Job { args, explainer: &explainer, colormap, screen, bar: bar.clone(), several, stems: HashMap::new() };
+    let (tap_stems, stems) = (tap_stems(explainer.taps()), HashSet::new());
+    let mut job = Job { args, explainer: &explainer, colormap, screen, bar: bar.clone(), several, tap_stems, stems };
     let mut failed = false;
     for input in &inputs {
         bar.set_message(printable_path(input.path()));
@@ -85,13 +85,12 @@ pub(crate) fn open(model: &Path) -> Result<(Network, Sidecar)> {
 }
 
 fn options(how: &MethodArgs, run: &RunArgs, sidecar: &Sidecar) -> Result<Options> {
-    let method = how.method.as_ref().or(sidecar.method.as_ref());
-    Ok(Options {
-        method: method.map_or(Ok(method::METHODS[0]), |name| method::by_name(name))?,
-        layers: how.layers.clone(),
-        score: how.score.into(),
-        session: session_options(run),
-    })
+    let method = match (&how.method, &sidecar.method) {
+        (Some(name), _) => method::by_name(name)?,
+        (None, Some(name)) => method::by_name(name).map_err(|error| sidecar.at_fault("method", error))?,
+        (None, None) => method::METHODS[0],
+    };
+    Ok(Options { method, layers: how.layers.clone(), score: how.score.into(), session: session_options(run) })
 }
 
 /// How sessions are made.
@@ -121,7 +120,7 @@ fn progress(inputs: usize) -> ProgressBar {
 }
 
 fn create_folder(folder: &Path) -> Result<()> {
-    std::fs::create_dir_all(folder).map_err(|source| failed("create", folder, source))
+    std::fs::create_dir_all(folder).map_err(|source| failed("create the folder", folder, source))
 }
 
 fn failed(action: &'static str, path: &Path, source: std::io::Error) -> Error {
@@ -212,8 +211,10 @@ struct Job<'a> {
     bar: ProgressBar,
     /// Whether one photo, layer and class would not tell the results apart.
     several: bool,
-    /// How often a stem was used: photos of one name in two folders must not overwrite each other.
-    stems: HashMap<String, usize>,
+    /// The layers' names as parts of files' names, each another.
+    tap_stems: Vec<String>,
+    /// The stems used: photos of one name in two folders must not overwrite each other.
+    stems: HashSet<String>,
 }
 
 impl Job<'_> {
@@ -244,10 +245,7 @@ impl Job<'_> {
 
     /// The file's stem, told apart from earlier ones of the same name.
     fn base(&mut self, path: &Path) -> String {
-        let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        let count = self.stems.entry(stem.clone()).or_default();
-        *count += 1;
-        if *count == 1 { stem } else { format!("{stem}-{count}") }
+        unused(&path.file_stem().unwrap_or_default().to_string_lossy(), &mut self.stems)
     }
 
     fn deliver(
@@ -260,8 +258,8 @@ impl Job<'_> {
         explanation: &Explanation,
     ) -> Result<()> {
         let tap = &self.explainer.taps()[explanation.tap];
-        let stem =
-            if self.several { format!("{base}.{}.{}", plain(tap.name()), explanation.class) } else { base.to_owned() };
+        let of_tap = &self.tap_stems[explanation.tap];
+        let stem = if self.several { format!("{base}.{of_tap}.{}", explanation.class) } else { base.to_owned() };
         let start = Instant::now();
         let drawn = match &explanation.heatmap {
             Some(heatmap) if self.screen.is_some() || self.args.output.is_some() => {
@@ -302,14 +300,16 @@ impl Job<'_> {
 
     fn summary(&self, input: &Input, explanation: &Explanation, tap: &Tap, files: &Files) -> String {
         let timing = &explanation.timing;
+        let class = match self.explainer.labels().get(explanation.class) {
+            Some(label) => format!("{} ({})", printable(label), explanation.class),
+            None => format!("class {}", explanation.class),
+        };
         let mut text = format!(
-            "{}: {} ({}), probability {:.1} %, logit {:.3}; {} at {}, {} ms on {}\n",
+            "{}: {class}, probability {:.1} %, logit {:.3}; {} at {}, {} ms on {}\n",
             printable_path(input.path()),
-            printable(&self.explainer.labels().name(explanation.class)),
-            explanation.class,
             100.0 * explanation.probability,
             explanation.logit,
-            self.explainer.options().method.name(),
+            if explanation.heatmap.is_some() { self.explainer.options().method.name() } else { "gradient" },
             printable(tap.name()),
             (timing.preprocess + timing.forward + timing.backward + timing.method).round(),
             self.explainer.forward_session().provider(),
@@ -325,7 +325,7 @@ impl Job<'_> {
     fn json(&self, input: &Input, seen: Option<&Seen>, explanation: &Explanation, tap: &Tap, files: &Files) -> String {
         let timing = &explanation.timing;
         let module = match tap {
-            Tap::Layer(layer) => layer.module.as_deref(),
+            Tap::Layer(layer) => layer.output_of(),
             Tap::Input => None,
         };
         let object = json!({
@@ -351,7 +351,7 @@ impl Job<'_> {
                 "overlay": files.drawing,
             },
         });
-        format!("{object}\n")
+        output::json_line(&object)
     }
 }
 
@@ -362,6 +362,24 @@ struct Files {
     raw: Option<PathBuf>,
     /// Milliseconds that drawing and encoding the overlay took.
     drawing: f64,
+}
+
+/// The layers' names as parts of files' names; a layer that is named twice has one name.
+fn tap_stems(taps: &[Tap]) -> Vec<String> {
+    let mut used = HashSet::new();
+    let mut stems: Vec<String> = Vec::new();
+    for (at, tap) in taps.iter().enumerate() {
+        let earlier = taps[..at].iter().position(|other| other.value() == tap.value() && other.name() == tap.name());
+        stems.push(earlier.map_or_else(|| unused(&plain(tap.name()), &mut used), |earlier| stems[earlier].clone()));
+    }
+    stems
+}
+
+/// The stem, with a number where it was used before.
+fn unused(stem: &str, used: &mut HashSet<String>) -> String {
+    let numbered = (2..).map(|number| format!("{stem}-{number}"));
+    let mut candidates = std::iter::once(stem.to_owned()).chain(numbered);
+    candidates.find(|candidate| used.insert(candidate.clone())).unwrap_or_default()
 }
 
 /// A layer's name as a part of a file's name.
@@ -385,7 +403,8 @@ fn write_raw(folder: &Path, stem: &str, logits: &[f32], explanation: &Explanatio
         ndarray_npy::write_npy(&path, &array)
             .map_err(|error| failed("write", &path, std::io::Error::other(error.to_string())))
     };
-    let values = |value: &Value| value.to_f32();
+    // A model of fixed batch got the picture several times; the first is what was asked for.
+    let values = |value: &Value| value.to_f32().map(|array| array.slice_axis(Axis(0), (0..1).into()).to_owned());
     write("logits", Array1::from(logits.to_vec()).insert_axis(Axis(0)).into_dyn())?;
     write("activations", values(&explanation.activation)?)?;
     write("gradients", values(&explanation.gradient)?)?;

@@ -11,7 +11,11 @@ use camscope_core::{
 };
 use serde_json::json;
 
-use crate::{cli::LayersArgs, explain_cmd::open, output};
+use crate::{
+    cli::LayersArgs,
+    explain_cmd::open,
+    output::{self, json_line},
+};
 
 /// Runs `camscope layers`.
 ///
@@ -32,7 +36,7 @@ pub(crate) fn run(args: &LayersArgs) -> Result<ExitCode> {
 
 fn lines(layers: &[Layer], default: Option<usize>) -> String {
     let line = |layer: &Layer| {
-        json!({
+        json_line(&json!({
             "index": layer.index,
             "name": layer.value,
             "module": layer.module,
@@ -41,9 +45,18 @@ fn lines(layers: &[Layer], default: Option<usize>) -> String {
             "shape": layer.shape,
             "layout": layer.layout.name(),
             "default": default == Some(layer.index),
-        })
+        }))
     };
-    layers.iter().map(|layer| format!("{}\n", line(layer))).collect()
+    layers.iter().map(line).collect()
+}
+
+/// The module whose output a layer is, or, in brackets, the one inside which it is made.
+fn module(layer: &Layer) -> String {
+    match (&layer.module, layer.output_of()) {
+        (_, Some(module)) => printable(module).into_owned(),
+        (Some(module), None) => format!("({})", printable(module)),
+        (None, None) => String::new(),
+    }
 }
 
 fn table(layers: &[Layer], default: Option<usize>) -> String {
@@ -54,10 +67,10 @@ fn table(layers: &[Layer], default: Option<usize>) -> String {
             if default == Some(layer.index) { "*" } else { "" }.to_owned(),
             layer.index.to_string(),
             printable(&layer.value).into_owned(),
-            printable(layer.module.as_deref().unwrap_or("")).into_owned(),
+            module(layer),
             printable(&layer.op).into_owned(),
             layer.shape.iter().map(size).collect::<Vec<_>>().join("×"),
-            layer.layout.name().to_owned(),
+            layer.layout.name(),
         ]
     };
     let rows: Vec<[String; 7]> = std::iter::once(header).chain(layers.iter().map(row)).collect();

@@ -38,13 +38,18 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::Runtime(command) => runtime_cmd::run(&command),
         Command::Completions { shell } => {
             let mut text = Vec::new();
-            clap_complete::generate(shell, &mut Cli::command(), "camscope", &mut text);
+            clap_complete::generate(shell, &mut visible_commands(), "camscope", &mut text);
             print_bytes(&text)
         }
         Command::Man => {
             let mut text = Vec::new();
-            let rendered = clap_mangen::Man::new(Cli::command()).render(&mut text);
-            rendered.map_err(|source| Error::Io { action: "write", path: "the manual page".into(), source })?;
+            let mut commands = visible_commands().disable_help_subcommand(true);
+            commands.build();
+            manual(&commands, &mut text).map_err(|source| Error::Io {
+                action: "write",
+                path: "the manual page".into(),
+                source,
+            })?;
             print_bytes(&text)
         }
         Command::ProbeRuntime { path } => {
@@ -52,6 +57,24 @@ fn run(cli: Cli) -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
     }
+}
+
+/// The commands, without the hidden ones: completions would offer those.
+fn visible_commands() -> clap::Command {
+    let all = Cli::command();
+    let visible = all.get_subcommands().filter(|command| !command.is_hide_set()).cloned();
+    let about = all.get_about().cloned().unwrap_or_default();
+    clap::Command::new("camscope")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about(about)
+        .subcommand_required(true)
+        .subcommands(visible)
+}
+
+/// The page of a command, then those of its subcommands: one page has every option.
+fn manual(command: &clap::Command, text: &mut Vec<u8>) -> std::io::Result<()> {
+    clap_mangen::Man::new(command.clone()).render(text)?;
+    command.get_subcommands().try_for_each(|command| manual(command, text))
 }
 
 fn print_bytes(text: &[u8]) -> Result<ExitCode> {

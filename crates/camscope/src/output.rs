@@ -2,7 +2,11 @@
 
 use std::io::{ErrorKind, Write};
 
-use camscope_core::{Error, Result};
+use camscope_core::{
+    Error, Result,
+    text::{is_hidden, printable},
+};
+use serde_json::Value;
 
 /// Prints text to stdout. A reader that has gone (`| head`) is no error.
 ///
@@ -20,9 +24,30 @@ pub(crate) fn print(text: &str) -> Result<()> {
 }
 
 /// Prints an error to stderr: what happened, then what to do about it.
+///
+/// ONNX Runtime's and the decoders' own words repeat names from files, so all of it is made safe to show.
 pub(crate) fn report(error: &Error) {
-    eprintln!("error: {error}");
+    eprintln!("error: {}", safe(&error.to_string()));
     if let Some(help) = error.help() {
-        eprintln!("help: {help}");
+        eprintln!("help: {}", safe(&help));
     }
+}
+
+/// [`printable`], with the line breaks left in.
+fn safe(text: &str) -> String {
+    text.trim_end().split('\n').map(printable).collect::<Vec<_>>().join("\n")
+}
+
+/// A JSON object as a line. What would steer a terminal is escaped: JSON asks for that below U+0020 only.
+pub(crate) fn json_line(object: &Value) -> String {
+    let mut line = String::new();
+    for c in object.to_string().chars() {
+        if is_hidden(c) {
+            let mut units = [0; 2];
+            line.extend(c.encode_utf16(&mut units).iter().map(|unit| format!("\\u{unit:04x}")));
+        } else {
+            line.push(c);
+        }
+    }
+    line + "\n"
 }

@@ -117,7 +117,7 @@ fn show(as_json: bool) -> Result<ExitCode> {
             "auto": auto.map(Provider::name),
             "graphics": if graphics == Graphics::None { Value::Null } else { graphics.name().into() },
         });
-        format!("{object}\n")
+        output::json_line(&object)
     } else {
         let places = candidates.iter().map(|found| (is_taken(found), found.origin.to_string(), place_text(found)));
         let is_auto = |tried: &Tried| auto.is_some_and(|auto| auto.name() == tried.name);

@@ -141,7 +141,10 @@ fn check_size(width: u32, height: u32, pixel_bytes: u64) -> Result<u64, Failure>
 impl Failure {
     fn into_error(self, path: &Path, bytes: &[u8]) -> Error {
         let path = printable_path(path);
-        let name = |format: ImageFormat| format!("{format:?}");
+        let name = |format: ImageFormat| match format {
+            ImageFormat::WebP => "WebP".to_owned(),
+            other => format!("{other:?}").to_uppercase(),
+        };
         match self {
             Self::Unrecognised => Error::NotAnImage { path, looks_like: sniff::looks_like(bytes) },
             Self::Size(reason) => Error::ImageSize { path, reason },

@@ -59,6 +59,22 @@ pub fn resolve(model_path: impl AsRef<Path>, input_shape: &[Option<usize>]) -> R
     Ok(sidecar)
 }
 
+impl Sidecar {
+    /// Says of an error that `key` under `[explain]` in the file beside the model is its cause.
+    pub fn at_fault(&self, key: &str, error: Error) -> Error {
+        match &self.preprocessing.source {
+            Source::Sidecar(path) | Source::HuggingFace(path) | Source::Timm(path) => {
+                let help = error.help().map(|help| format!("; {help}")).unwrap_or_default();
+                Error::Metadata {
+                    path: printable_path(path),
+                    reason: format!("`{key}` under [explain]: {error}{help}"),
+                }
+            }
+            Source::Assumed => error,
+        }
+    }
+}
+
 /// Refuses values that can't be, or that contradict the model's input.
 fn agree(preprocessing: &Preprocessing, input: &Input, path: &Path) -> Result<()> {
     let metadata = |reason| Error::Metadata { path: printable_path(path), reason };

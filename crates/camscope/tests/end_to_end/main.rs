@@ -1,0 +1,17 @@
+//! The real binary, on real models, with a real ONNX Runtime: what it prints, what it leaves, how it ends.
+//!
+//! Snapshots are the messages as a user reads them. After a change on purpose, `INSTA_UPDATE=always cargo test -p camscope` writes
+//! them anew; read the difference before committing it.
+
+mod commands;
+mod common;
+mod demo;
+mod errors;
+mod explain;
+mod fixed_batch;
+mod layers;
+mod models;
+mod outputs;
+mod runtime;
+#[cfg(unix)]
+mod terminal;
