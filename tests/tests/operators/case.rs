@@ -3,8 +3,8 @@
 use onnx_grad::{
     ElemType, Model, attr,
     proto::{
-        AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto, TensorShapeProto,
-        TypeProto, ValueInfoProto, tensor_shape_proto, type_proto,
+        AttributeProto, AttributeType, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto,
+        TensorShapeProto, TypeProto, ValueInfoProto, tensor_shape_proto, type_proto,
     },
 };
 
@@ -112,6 +112,13 @@ impl Case {
         self
     }
 
+    /// A constant of 32-bit integers.
+    pub(crate) fn short_ints(mut self, dims: &[i64], values: &[i32]) -> Self {
+        let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        self.args.push(Arg::Constant(Box::new(TensorProto::raw("", ElemType::Int32, dims, bytes.into()))));
+        self
+    }
+
     pub(crate) fn scalar(mut self, value: f64) -> Self {
         self.args.push(Arg::Constant(Box::new(TensorProto::floats("", ElemType::Float, &[], &[value]))));
         self
@@ -145,6 +152,13 @@ impl Case {
 
     pub(crate) fn attr_float(mut self, name: &str, value: f64) -> Self {
         self.attributes.push(attr::float(name, value));
+        self
+    }
+
+    pub(crate) fn attr_floats(mut self, name: &str, values: &[f32]) -> Self {
+        let attribute = AttributeProto { floats: values.to_vec(), ..attr::float(name, 0.0) };
+        let r#type = AttributeType::Floats as i32;
+        self.attributes.push(AttributeProto { r#type, f: None, ..attribute });
         self
     }
 

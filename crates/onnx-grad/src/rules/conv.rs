@@ -24,7 +24,7 @@ fn bias(v: &mut Vjp<'_>, gy: &Val, rank: usize) -> Result<Val> {
 }
 
 /// The input's gradient is the transposed convolution of the cotangent with the same weight.
-fn conv(v: &mut Vjp<'_>) -> Result {
+pub(super) fn conv(v: &mut Vjp<'_>) -> Result {
     let (gy, x, w, rank) = (v.gy()?, v.x(0), v.x(1), v.rank(0)?);
     let window = Window::of_conv(v, 1)?;
     let group = group(v);

@@ -4,7 +4,7 @@ use crate::{
     attr,
     builder::Val,
     registry::{Entry, Grad, Unsupported, rule},
-    types::Dim,
+    types::{Dim, ElemType},
     vjp::Vjp,
 };
 
@@ -21,8 +21,22 @@ fn swap_last(v: &mut Vjp<'_>, value: &Val, rank: usize) -> Val {
 
 /// y = A B: ∂A = gy Bᵀ, ∂B = Aᵀ gy, each summed over the axes it was broadcast along. Vectors are lifted to matrices first.
 fn matmul(v: &mut Vjp<'_>) -> Result {
-    let (gy, a, b) = (v.gy()?, v.x(0), v.x(1));
-    let (a_dims, b_dims, y_dims) = (v.dims(0)?, v.dims(1)?, v.out_dims(0)?);
+    let gy = v.gy()?;
+    let operands = [(v.x(0), v.dims(0)?), (v.x(1), v.dims(1)?)];
+    let y_dims = v.out_dims(0)?;
+    v.each(|v, i| product_gradient(v, &gy, &y_dims, &operands, i))
+}
+
+/// The gradient of operand `i` of a product of two values of the given shapes.
+pub(super) fn product_gradient(
+    v: &mut Vjp<'_>,
+    gy: &Val,
+    y_dims: &[Dim],
+    operands: &[(Val, Vec<Dim>); 2],
+    i: usize,
+) -> Result<Val> {
+    let [(a, a_dims), (b, b_dims)] = operands;
+    let elem = v.elem()?;
     if a_dims.is_empty() || b_dims.is_empty() {
         return Err("an operand is a scalar".into());
     }
@@ -31,10 +45,10 @@ fn matmul(v: &mut Vjp<'_>) -> Result {
     if y_dims.len() + usize::from(a_vector) + usize::from(b_vector) != rank {
         return Err("the stated ranks of its inputs and output don't fit together".into());
     }
-    let a_matrix = if a_vector { v.g.unsqueeze(&a, &[0]) } else { a };
-    let b_matrix = if b_vector { v.g.unsqueeze(&b, &[1]) } else { b };
-    let mut gy_matrix = gy;
-    let mut y_full = y_dims.clone();
+    let a_matrix = if a_vector { v.g.unsqueeze(a, &[0]) } else { a.clone() };
+    let b_matrix = if b_vector { v.g.unsqueeze(b, &[1]) } else { b.clone() };
+    let mut gy_matrix = gy.clone();
+    let mut y_full = y_dims.to_vec();
     if a_vector {
         // The row axis that the product dropped stands before the last axis, or last where B is a vector too.
         let axis = if b_vector { y_full.len() } else { y_full.len() - 1 };
@@ -50,37 +64,35 @@ fn matmul(v: &mut Vjp<'_>) -> Result {
         [one] => vec![*one, Dim::Fixed(1)],
         many => many.to_vec(),
     };
-    let (a_full, b_full) = (lift(&a_dims, true), lift(&b_dims, false));
-    v.each(|v, i| {
-        if i == 0 {
-            let transposed = swap_last(v, &b_matrix, b_full.len());
-            let product = v.g.matmul(&gy_matrix, &transposed);
-            let summed = sum_batch(v, &product, &y_full, &a_full);
-            Ok(if a_vector { v.g.squeeze(&summed, &[0]) } else { summed })
-        } else {
-            // A stack of matrices against one matrix: one product over all rows is far faster than many, summed.
-            if b_full.len() == 2 && a_full.len() > 2 {
-                let rows = |v: &mut Vjp<'_>, value: &Val, width: Dim| {
-                    width.fixed().map(|width| v.g.reshape(value, &[-1, width as i64]))
-                };
-                let a_rows = rows(v, &a_matrix, a_full[a_full.len() - 1]);
-                let gy_rows = rows(v, &gy_matrix, y_full[y_full.len() - 1]);
-                if let (Some(a_rows), Some(gy_rows)) = (a_rows, gy_rows) {
-                    let transposed = v.g.transpose(&a_rows, &[1, 0]);
-                    let product = v.g.matmul(&transposed, &gy_rows);
-                    return Ok(if b_vector { v.g.squeeze(&product, &[1]) } else { product });
-                }
+    let (a_full, b_full) = (lift(a_dims, true), lift(b_dims, false));
+    if i == 0 {
+        let transposed = swap_last(v, &b_matrix, b_full.len());
+        let product = v.g.matmul(&gy_matrix, &transposed);
+        let summed = sum_batch(v, &product, elem, &y_full, &a_full);
+        Ok(if a_vector { v.g.squeeze(&summed, &[0]) } else { summed })
+    } else {
+        // A stack of matrices against one matrix: one product over all rows is far faster than many, summed.
+        if b_full.len() == 2 && a_full.len() > 2 {
+            let rows = |v: &mut Vjp<'_>, value: &Val, width: Dim| {
+                width.fixed().map(|width| v.g.reshape(value, &[-1, width as i64]))
+            };
+            let a_rows = rows(v, &a_matrix, a_full[a_full.len() - 1]);
+            let gy_rows = rows(v, &gy_matrix, y_full[y_full.len() - 1]);
+            if let (Some(a_rows), Some(gy_rows)) = (a_rows, gy_rows) {
+                let transposed = v.g.transpose(&a_rows, &[1, 0]);
+                let product = v.g.matmul(&transposed, &gy_rows);
+                return Ok(if b_vector { v.g.squeeze(&product, &[1]) } else { product });
             }
-            let transposed = swap_last(v, &a_matrix, a_full.len());
-            let product = v.g.matmul(&transposed, &gy_matrix);
-            let summed = sum_batch(v, &product, &y_full, &b_full);
-            Ok(if b_vector { v.g.squeeze(&summed, &[1]) } else { summed })
         }
-    })
+        let transposed = swap_last(v, &a_matrix, a_full.len());
+        let product = v.g.matmul(&transposed, &gy_matrix);
+        let summed = sum_batch(v, &product, elem, &y_full, &b_full);
+        Ok(if b_vector { v.g.squeeze(&summed, &[1]) } else { summed })
+    }
 }
 
 /// Sums the batch axes of a product back to those of the operand.
-fn sum_batch(v: &mut Vjp<'_>, product: &Val, y: &[Dim], operand: &[Dim]) -> Val {
+fn sum_batch(v: &mut Vjp<'_>, product: &Val, elem: ElemType, y: &[Dim], operand: &[Dim]) -> Val {
     // The product of two operands of the ranks below has as many axes as the longer of them.
     let rank = y.len().max(operand.len());
     let lead = rank - operand.len();
@@ -90,13 +102,13 @@ fn sum_batch(v: &mut Vjp<'_>, product: &Val, y: &[Dim], operand: &[Dim]) -> Val 
     };
     let batch = 0..operand.len() - 2;
     let kept: Vec<i64> = batch.filter(stretched).map(|axis| (lead + axis) as i64).collect();
-    let summed = v.g.reduce_sum(product, &kept, true);
+    let summed = v.g.sum_over(product, elem, &kept, true);
     let leading: Vec<i64> = (0..lead as i64).collect();
-    v.g.reduce_sum(&summed, &leading, false)
+    v.g.sum_over(&summed, elem, &leading, false)
 }
 
 /// y = α A′ B′ + β C, where ′ transposes if asked to
-fn gemm(v: &mut Vjp<'_>) -> Result {
+pub(super) fn gemm(v: &mut Vjp<'_>) -> Result {
     let (gy, a, b, elem) = (v.gy()?, v.x(0), v.x(1), v.elem()?);
     let flag = |name: &str| v.node().attr_int(name).unwrap_or(0) != 0;
     let (a_turned, b_turned) = (flag("transA"), flag("transB"));

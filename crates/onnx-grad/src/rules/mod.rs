@@ -23,10 +23,12 @@ mod cumulative;
 mod einsum;
 mod elementwise;
 mod gather;
+mod fused;
 mod gelu;
 mod indexing;
 mod layer_norm;
 mod matmul;
+mod multi_head;
 mod norm;
 mod pool;
 mod rearrange;
@@ -48,10 +50,12 @@ pub(crate) const FAMILIES: &[&[Entry]] = &[
     einsum::RULES,
     elementwise::RULES,
     gather::RULES,
+    fused::RULES,
     gelu::RULES,
     indexing::RULES,
     layer_norm::RULES,
     matmul::RULES,
+    multi_head::RULES,
     norm::RULES,
     pool::RULES,
     rearrange::RULES,
