@@ -4,6 +4,7 @@ pub(crate) mod activation;
 pub(crate) mod attention;
 pub(crate) mod conv;
 pub(crate) mod cumulative;
+pub(crate) mod dtype;
 pub(crate) mod einsum;
 pub(crate) mod elementwise;
 pub(crate) mod gather;
