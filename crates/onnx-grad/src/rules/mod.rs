@@ -17,12 +17,14 @@
 use crate::registry::Entry;
 
 mod activation;
+mod affine_grid;
 mod attention;
 mod conv;
 mod cumulative;
 mod einsum;
 mod elementwise;
 mod gather;
+mod fourier;
 mod fused;
 mod gelu;
 mod indexing;
@@ -44,12 +46,14 @@ mod window;
 /// The table of every family.
 pub(crate) const FAMILIES: &[&[Entry]] = &[
     activation::RULES,
+    affine_grid::RULES,
     attention::RULES,
     conv::RULES,
     cumulative::RULES,
     einsum::RULES,
     elementwise::RULES,
     gather::RULES,
+    fourier::RULES,
     fused::RULES,
     gelu::RULES,
     indexing::RULES,

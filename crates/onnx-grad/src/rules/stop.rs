@@ -7,6 +7,7 @@ pub(crate) const RULES: &[Entry] = &[
     stop("ArgMax"),
     stop("ArgMin"),
     stop("Bernoulli"),
+    stop("BitCast"),
     stop("BitShift"),
     stop("BitwiseAnd"),
     stop("BitwiseNot"),

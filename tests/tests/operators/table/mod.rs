@@ -8,6 +8,7 @@ pub(crate) mod dtype;
 pub(crate) mod einsum;
 pub(crate) mod elementwise;
 pub(crate) mod gather;
+pub(crate) mod fourier;
 pub(crate) mod fused;
 pub(crate) mod gelu;
 pub(crate) mod indexing;
