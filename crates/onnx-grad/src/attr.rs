@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::proto::{AttributeProto, AttributeType, NodeProto, TensorProto};
+use crate::proto::{AttributeProto, AttributeType, GraphProto, NodeProto, TensorProto};
 
 impl NodeProto {
     /// The attribute of that name.
@@ -59,6 +59,11 @@ pub fn string(name: &str, value: &str) -> AttributeProto {
 /// An attribute that is a tensor.
 pub fn tensor(name: &str, value: TensorProto) -> AttributeProto {
     AttributeProto { t: Some(Box::new(value)), ..empty(name, AttributeType::Tensor) }
+}
+
+/// An attribute that is a graph: the body of a `Scan`.
+pub fn graph(name: &str, value: GraphProto) -> AttributeProto {
+    AttributeProto { g: Some(Box::new(value)), ..empty(name, AttributeType::Graph) }
 }
 
 fn empty(name: &str, kind: AttributeType) -> AttributeProto {

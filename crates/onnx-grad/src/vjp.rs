@@ -28,7 +28,7 @@ pub struct Vjp<'a> {
 pub(crate) struct Kept {
     /// Emitted values to be computed in the forward pass and saved.
     pub(crate) hoisted: Vec<String>,
-    /// Optional outputs that the node must produce: (first output of the node, output number, name).
+    /// Optional outputs that the node must produce: (an output of the node, output number, name).
     pub(crate) outputs: Vec<(String, usize, String)>,
     /// Element types of both.
     pub(crate) types: HashMap<String, ElemType>,
@@ -75,7 +75,8 @@ impl Vjp<'_> {
             self.kept.types.insert(y.name().to_owned(), elem);
             return y;
         }
-        let first = self.node.output.first().cloned().unwrap_or_default();
+        // The node is known by an output that it has.
+        let first = self.node.output.iter().find(|name| !name.is_empty()).cloned().unwrap_or_default();
         if let Some((_, _, name)) = self.kept.outputs.iter().find(|(node, at, _)| *node == first && *at == i) {
             return Val::new(name);
         }

@@ -34,6 +34,7 @@ mod multi_head;
 mod norm;
 mod pool;
 mod rearrange;
+mod recurrent;
 mod reduce;
 mod resize;
 mod scatter;
@@ -63,6 +64,7 @@ pub(crate) const FAMILIES: &[&[Entry]] = &[
     norm::RULES,
     pool::RULES,
     rearrange::RULES,
+    recurrent::RULES,
     reduce::RULES,
     resize::RULES,
     scatter::RULES,

@@ -18,6 +18,7 @@ pub(crate) mod multi_head;
 pub(crate) mod norm;
 pub(crate) mod pool;
 pub(crate) mod rearrange;
+pub(crate) mod recurrent;
 pub(crate) mod reduce;
 pub(crate) mod resize;
 pub(crate) mod scatter;

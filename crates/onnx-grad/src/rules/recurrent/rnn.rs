@@ -1,0 +1,21 @@
+//! `RNN`.
+
+use super::{Back, Grad, Result, Run, activation::Activation, both_directions, scan};
+use crate::vjp::Vjp;
+
+/// hₜ = f(aₜ), a = x Wᵀ + hₜ₋₁ Rᵀ + b: ∂aₜ = f′ ∂hₜ, ∂hₜ₋₁ = ∂aₜ R + gyₜ₋₁
+pub(super) fn rnn(v: &mut Vjp<'_>) -> Result<Vec<Grad>> {
+    both_directions(v, 1, back)
+}
+
+fn back(v: &mut Vjp<'_>, run: &Run) -> Result<Back> {
+    let [f] = Activation::of_run(v, run, [Activation::Tanh])?;
+    let slope = f.slope(v, &run.after, run.elem);
+    let mut out = scan(v, run, true, &[&run.gh], &[&run.gy, &slope], |g, states, inputs| {
+        let total = g.add(&states[0], &inputs[0]);
+        let gate = g.mul(&total, &inputs[1]);
+        (vec![g.matmul(&gate, &run.r)], vec![gate])
+    });
+    let gates = out.pop().ok_or("it has no gates")?;
+    Ok(Back { by_input: gates.clone(), by_hidden: gates, initial: out, r: None, peepholes: None })
+}
