@@ -98,6 +98,15 @@ pub fn differentiate(model: &Model, request: &Request<'_>) -> Result<Gradient> {
     partition::partition(&model, &index, &types, joint)
 }
 
+/// Refuses an answer without the gradient of an input that it was asked for: a rule may know only some of them.
+fn complete(node: &NodeProto, needs: &[bool], gradients: Vec<Grad>) -> Result<Vec<Grad>, String> {
+    let mut missing = node.input.iter().zip(needs).zip(&gradients);
+    match missing.find(|((_, needed), gradient)| **needed && **gradient == Grad::NotNeeded) {
+        Some(((name, _), _)) => Err(format!("its gradient with respect to the input `{name}` has no rule")),
+        None => Ok(gradients),
+    }
+}
+
 struct Sweep<'a> {
     model: &'a Model,
     graph: &'a GraphProto,
@@ -203,7 +212,8 @@ impl<'a> Sweep<'a> {
                 needs: &needs,
                 kept: &mut self.kept,
             })
-            .map_err(|unsupported| unsupported.0),
+            .map_err(|unsupported| unsupported.0)
+            .and_then(|gradients| complete(node, &needs, gradients)),
             _ => Err("there is no gradient rule for this operator".to_owned()),
         };
         match answer {
@@ -231,7 +241,6 @@ impl<'a> Sweep<'a> {
         for ((name, needed), gradient) in node.input.iter().zip(needs).zip(gradients) {
             match gradient {
                 Grad::Of(value) if *needed => self.cotangents.entry(name.clone()).or_default().push(value),
-                Grad::NotNeeded if *needed => return Err(broken(format!("it forgot the gradient of `{name}`"))),
                 _ => {}
             }
         }

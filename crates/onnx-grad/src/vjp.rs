@@ -130,7 +130,7 @@ impl Vjp<'_> {
         (0..self.inputs()).map(|i| if self.needs(i) { f(self, i).map(Grad::Of) } else { Ok(Grad::NotNeeded) }).collect()
     }
 
-    /// The result of a rule that differentiates the first input only. (Asking for another is then caught as a defect.)
+    /// The result of a rule that differentiates the first input only. (Asked for another as well, the sweep says that it has no rule.)
     pub fn first(&self, gradient: Val) -> Result<Vec<Grad>, Unsupported> {
         let mut all = vec![Grad::NotNeeded; self.inputs()];
         if let Some(slot) = all.first_mut() {

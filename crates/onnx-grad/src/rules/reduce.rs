@@ -1,8 +1,10 @@
 //! Reductions over axes.
 
 use crate::{
+    attr,
     builder::Val,
     registry::{Entry, Grad, Unsupported, rule},
+    types::ElemType,
     vjp::Vjp,
 };
 
@@ -21,23 +23,56 @@ pub(crate) const RULES: &[Entry] = &[
     rule("ReduceSumSquare", reduce_sum_square),
 ];
 
+/// The axes that a node reduces over.
+enum Axes {
+    /// The same in every run, as places from 0.
+    Known(Vec<i64>),
+    /// An input that is computed while the model runs.
+    Computed(Val),
+}
+
 /// The axes reduced over; `None` where the node reduces nothing (`noop_with_empty_axes`).
-pub(crate) fn reduced_axes(v: &Vjp<'_>) -> Result<Option<Vec<usize>>> {
+fn reduced_axes(v: &Vjp<'_>) -> Result<Option<Axes>> {
     let rank = v.rank(0)?;
-    let named = v.node().attr_ints("axes").is_some_and(|axes| !axes.is_empty()) || v.has(1) && !v.ints(1)?.is_empty();
+    let stated = v.node().attr_ints("axes").is_some_and(|axes| !axes.is_empty());
+    let input = if v.has(1) { Some(v.ints(1)) } else { None };
+    if let (false, Some(Err(_))) = (stated, &input) {
+        return Ok(Some(Axes::Computed(v.x(1))));
+    }
+    let named = stated || matches!(&input, Some(Ok(axes)) if !axes.is_empty());
     if !named && v.node().attr_int("noop_with_empty_axes").unwrap_or(0) != 0 {
         return Ok(None);
     }
-    v.axes("axes", 1, rank).map(Some)
+    let axes = v.axes("axes", 1, rank)?;
+    Ok(Some(Axes::Known(axes.into_iter().map(|axis| axis as i64).collect())))
 }
 
 /// A value of the output's shape with the reduced axes back, as 1s.
-pub(crate) fn keep_axes(v: &mut Vjp<'_>, value: &Val, axes: &[usize]) -> Val {
+fn keep_axes(v: &mut Vjp<'_>, value: &Val, axes: &Axes) -> Val {
     if v.node().attr_int("keepdims").unwrap_or(1) != 0 {
         return value.clone();
     }
-    let axes: Vec<i64> = axes.iter().map(|&axis| axis as i64).collect();
-    v.g.unsqueeze(value, &axes)
+    match axes {
+        Axes::Known(axes) => v.g.unsqueeze(value, axes),
+        Axes::Computed(axes) => v.g.op("Unsqueeze", &[value, axes], vec![]),
+    }
+}
+
+/// A value of the input's shape and of type `elem` reduced as the node reduces, its axes kept as 1s; sums of 16-bit floats are
+/// accumulated in float32.
+fn reduce_alike(v: &mut Vjp<'_>, op: &str, value: &Val, elem: ElemType, axes: &Axes) -> Val {
+    let wide = elem.accumulator();
+    let widens = wide != elem && op == "ReduceSum";
+    let value = if widens { v.g.cast(value, wide) } else { value.clone() };
+    let reduced = match axes {
+        Axes::Known(axes) => v.g.reduce(op, &value, axes, true),
+        Axes::Computed(axes) => {
+            let noop = v.node().attr_int("noop_with_empty_axes").unwrap_or(0);
+            let attributes = vec![attr::int("keepdims", 1), attr::int("noop_with_empty_axes", noop)];
+            v.g.op(op, &[&value, axes], attributes)
+        }
+    };
+    if widens { v.g.cast(&reduced, elem) } else { reduced }
 }
 
 fn reduce_sum(v: &mut Vjp<'_>) -> Result {
@@ -58,7 +93,11 @@ fn reduce_mean(v: &mut Vjp<'_>) -> Result {
     let Some(axes) = reduced_axes(v)? else { return v.first(gy) };
     let kept = keep_axes(v, &gy, &axes);
     let x = v.x(0);
-    let share = match v.fixed(0, axes.iter().copied()) {
+    let sizes = match &axes {
+        Axes::Known(axes) => v.fixed(0, axes.iter().map(|&axis| axis as usize)),
+        Axes::Computed(_) => Err("its axes are computed".into()),
+    };
+    let share = match sizes {
         Ok(sizes) => v.g.scale(&kept, elem, 1.0 / sizes.iter().product::<usize>() as f64),
         Err(_) => {
             // The count as the model runs: elements of x over elements of y.
@@ -80,8 +119,7 @@ fn reduce_extremum(v: &mut Vjp<'_>) -> Result {
     let (gy, y) = (keep_axes(v, &gy, &axes), keep_axes(v, &y, &axes));
     let reached = v.g.binary("Equal", &x, &y);
     let reached = v.g.cast(&reached, elem);
-    let axes: Vec<i64> = axes.iter().map(|&axis| axis as i64).collect();
-    let count = v.g.sum_over(&reached, elem, &axes, true);
+    let count = reduce_alike(v, "ReduceSum", &reached, elem, &axes);
     let share = v.g.div(&gy, &count);
     let gradient = v.g.mul(&reached, &share);
     v.first(gradient)
@@ -89,11 +127,10 @@ fn reduce_extremum(v: &mut Vjp<'_>) -> Result {
 
 /// The cotangent and the output with the reduced axes back, and those axes: none where each element is a reduction of its own
 /// (`noop_with_empty_axes`: ONNX Runtime then still takes the absolute value, the logarithm, …).
-fn kept(v: &mut Vjp<'_>) -> Result<(Val, Val, Vec<i64>)> {
+fn kept(v: &mut Vjp<'_>) -> Result<(Val, Val, Axes)> {
     let (gy, y) = (v.gy()?, v.y(0));
-    let Some(axes) = reduced_axes(v)? else { return Ok((gy, y, Vec::new())) };
-    let (gy, y) = (keep_axes(v, &gy, &axes), keep_axes(v, &y, &axes));
-    Ok((gy, y, axes.iter().map(|&axis| axis as i64).collect()))
+    let Some(axes) = reduced_axes(v)? else { return Ok((gy, y, Axes::Known(Vec::new()))) };
+    Ok((keep_axes(v, &gy, &axes), keep_axes(v, &y, &axes), axes))
 }
 
 /// y = Σ|x|: gy · sign x
@@ -143,9 +180,9 @@ fn reduce_prod(v: &mut Vjp<'_>) -> Result {
     let (zero, one) = (v.g.scalar(elem, 0.0), v.g.scalar(elem, 1.0));
     let is_zero = v.g.binary("Equal", &x, &zero);
     let nonzero = v.g.where_(&is_zero, &one, &x);
-    let others = v.g.reduce("ReduceProd", &nonzero, &axes, true);
+    let others = reduce_alike(v, "ReduceProd", &nonzero, elem, &axes);
     let marks = v.g.cast(&is_zero, elem);
-    let count = v.g.sum_over(&marks, elem, &axes, true);
+    let count = reduce_alike(v, "ReduceSum", &marks, elem, &axes);
     let single = v.g.binary("Equal", &count, &one);
     let at_zero = v.g.where_(&single, &others, &zero);
     let elsewhere = v.g.div(&y, &nonzero);

@@ -10,7 +10,7 @@ type Result<T = Vec<Grad>> = std::result::Result<T, Unsupported>;
 
 pub(crate) const RULES: &[Entry] = &[
     rule("Cast", cast),
-    rule("CastLike", cast),
+    rule("CastLike", cast_like),
     rule("Concat", concat),
     rule("Dropout", dropout),
     rule("Expand", expand),
@@ -42,6 +42,15 @@ fn cast(v: &mut Vjp<'_>) -> Result {
     let (from, to) = (v.elem_of(&x)?, v.elem()?);
     let gradient = if from == to { gy } else { v.g.cast(&gy, from) };
     v.first(gradient)
+}
+
+/// As [`cast`]; of the second input only the type counts.
+fn cast_like(v: &mut Vjp<'_>) -> Result {
+    let mut gradients = if v.needs(0) { cast(v)? } else { vec![Grad::NotNeeded; v.inputs()] };
+    if let Some(like) = gradients.get_mut(1) {
+        *like = Grad::Zero;
+    }
+    Ok(gradients)
 }
 
 /// Back to the shape of the input.
