@@ -161,6 +161,16 @@ pub enum Error {
         /// The nearest names.
         nearest: Vec<String>,
     },
+    /// A layout that a layer's shape doesn't fit.
+    #[error("layer `{}` of shape {shape} cannot be taken as {layout}", printable(name))]
+    Layout {
+        /// The layer.
+        name: String,
+        /// Its shape.
+        shape: String,
+        /// The layout that was asked for.
+        layout: String,
+    },
     /// A number beyond the list of layers.
     #[error("layer {index} is out of range: the model has {count} layers, from 0 to {}", count - 1)]
     LayerIndex {
@@ -406,6 +416,7 @@ impl Error {
             Error::UnknownLayer { .. } | Error::LayerIndex { .. } => {
                 Some("`camscope layers MODEL` lists the layers".into())
             }
+            Error::Layout { .. } => Some("`camscope layers MODEL` shows the layers' own shapes and layouts".into()),
             Error::NoLayers => Some("--layer @input with --raw DIR gives the gradient at the model's input".into()),
             Error::NoGradient { .. } => {
                 Some("choose a layer between the input and the scores: see `camscope layers MODEL`".into())

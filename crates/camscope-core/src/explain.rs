@@ -26,6 +26,8 @@ pub struct Options {
     pub method: &'static dyn Method,
     /// The layers; none: `auto`.
     pub layers: Vec<Choice>,
+    /// What the layers' axes mean, where the graph leaves it open or is misread.
+    pub layout: Option<Layout>,
     /// What of a class is explained.
     pub score: Score,
     /// Where and how the model runs.
@@ -35,7 +37,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         let session = SessionOptions::default();
-        Self { method: method::METHODS[0], layers: Vec::new(), score: Score::default(), session }
+        Self { method: method::METHODS[0], layers: Vec::new(), layout: None, score: Score::default(), session }
     }
 }
 
@@ -153,7 +155,7 @@ impl Explainer {
         check_scores(&network, &types)?;
         let layers = layers_of(&network, &sidecar, &types);
         let default_layer = default_layer(&layers, &sidecar)?;
-        let taps = choose_taps(&layers, default_layer, &options.layers)?;
+        let taps = choose_taps(&network, &types, &layers, default_layer, &options)?;
 
         let values: Vec<&str> = taps.iter().map(|tap| tap.value().unwrap_or(&network.input.name)).collect();
         let mut wanted = values.clone();
@@ -333,11 +335,31 @@ fn refuse_empty_placement(session: &Session, options: &SessionOptions) -> Result
     }
 }
 
-fn choose_taps(layers: &[Layer], default: Option<usize>, choices: &[Choice]) -> Result<Vec<Tap>> {
-    let choices = if choices.is_empty() { &[Choice::Auto] } else { choices };
-    let choose = |choice: &Choice| match choice {
-        Choice::Input => Ok(Tap::Input),
-        choice => layer::choose(layers, default, choice).map(|layer| Tap::Layer(called(layer, choice))),
+fn choose_taps(
+    network: &Network,
+    types: &Types,
+    layers: &[Layer],
+    default: Option<usize>,
+    options: &Options,
+) -> Result<Vec<Tap>> {
+    let choices = if options.layers.is_empty() { &[Choice::Auto] } else { options.layers.as_slice() };
+    let choose = |choice: &Choice| {
+        if *choice == Choice::Input {
+            return Ok(Tap::Input);
+        }
+        let found = layer::choose(layers, default, choice).map(|layer| called(layer, choice));
+        let Some(layout) = options.layout else { return found.map(Tap::Layer) };
+        // Whoever says what the axes mean may name any value of the graph.
+        let unlisted = || match choice {
+            Choice::Name(name) => layer::unlisted(network.model.graph(), types, name, layout),
+            _ => None,
+        };
+        match found {
+            Ok(layer) => layer,
+            Err(error) => unlisted().ok_or(error)?,
+        }
+        .taken_as(layout)
+        .map(Tap::Layer)
     };
     choices.iter().map(choose).collect()
 }

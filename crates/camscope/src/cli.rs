@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use camscope_core::{
-    layer::Choice,
+    layer::{Choice, Layout},
     runtime::ProviderChoice,
     target::{ClassSpec, Score},
 };
@@ -77,6 +77,10 @@ pub(crate) struct MethodArgs {
     /// may be given several times
     #[arg(long = "layer", value_name = "LAYER", default_value = "auto")]
     pub(crate) layers: Vec<Choice>,
+    /// What the layer's axes mean, where `camscope layers` misreads or leaves it out: nchw, nhwc, tokens:14x14, or tokens:1+14x14
+    /// with a class token first; any value of the graph may then be named
+    #[arg(long, value_name = "LAYOUT")]
+    pub(crate) layout: Option<Layout>,
     /// The class: top1 (top2, …), a number, or a label; may be given several times
     #[arg(long = "class", value_name = "CLASS", default_value = "top1")]
     pub(crate) classes: Vec<ClassSpec>,

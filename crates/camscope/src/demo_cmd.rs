@@ -62,6 +62,7 @@ pub(crate) fn run(args: &DemoArgs) -> Result<ExitCode> {
             how: MethodArgs {
                 method: None,
                 layers: vec![camscope_core::layer::Choice::Auto],
+                layout: None,
                 classes,
                 score: ScoreArg::Logit,
                 colormap: "jet".into(),

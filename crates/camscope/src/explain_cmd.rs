@@ -90,7 +90,13 @@ fn options(how: &MethodArgs, run: &RunArgs, sidecar: &Sidecar) -> Result<Options
         (None, Some(name)) => method::by_name(name).map_err(|error| sidecar.at_fault("method", error))?,
         (None, None) => method::METHODS[0],
     };
-    Ok(Options { method, layers: how.layers.clone(), score: how.score.into(), session: session_options(run) })
+    Ok(Options {
+        method,
+        layers: how.layers.clone(),
+        layout: how.layout,
+        score: how.score.into(),
+        session: session_options(run),
+    })
 }
 
 /// How sessions are made.

@@ -52,6 +52,23 @@ pub fn find(graph: &GraphProto, types: &Types, input: &str, output: &str, layout
     layers
 }
 
+/// A float value of the graph that is not among its layers, taken as `layout`.
+pub fn unlisted(graph: &GraphProto, types: &Types, name: &str, layout: Layout) -> Option<Layer> {
+    let node = Index::new(graph).producer_node(name)?;
+    let ty = types.get(name).filter(|ty| ty.elem.is_float())?;
+    Some(Layer {
+        index: usize::MAX,
+        value: name.to_owned(),
+        op: node.op_type.clone(),
+        module: None,
+        outputs_of: Vec::new(),
+        shape: ty.shape.as_ref()?.iter().map(|dim| dim.fixed()).collect(),
+        elem: ty.elem,
+        layout,
+        informative: false,
+    })
+}
+
 /// Everything that depends on a value.
 fn descendants<'a>(graph: &'a GraphProto, from: &'a str) -> HashSet<&'a str> {
     let mut reached = HashSet::from([from]);

@@ -7,8 +7,10 @@ mod layout;
 mod module_path;
 
 pub use choose::{Choice, automatic, by_index, by_name, choose};
-pub use find::find;
+pub use find::{find, unlisted};
 use onnx_grad::ElemType;
+
+use crate::error::{Error, Result};
 
 /// How an activation's axes are laid out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -58,6 +60,30 @@ impl Layout {
     }
 }
 
+impl std::str::FromStr for Layout {
+    type Err = String;
+
+    /// `nchw`, `nhwc`, `tokens:14x14`, or with a class token `tokens:1+14x14`.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || "it must be nchw, nhwc, tokens:HEIGHTxWIDTH or tokens:PREFIX+HEIGHTxWIDTH".to_owned();
+        let lower = text.to_ascii_lowercase();
+        match lower.as_str() {
+            "nchw" => Ok(Self::Nchw),
+            "nhwc" => Ok(Self::Nhwc),
+            other => {
+                let grid = other.strip_prefix("tokens:").ok_or_else(wrong)?;
+                let (prefix, grid) = grid.split_once('+').unwrap_or(("0", grid));
+                let (height, width) = grid.split_once(['x', '×']).ok_or_else(wrong)?;
+                let number = |text: &str| text.parse::<usize>().ok().filter(|&number| number < 1 << 16);
+                match (number(prefix), number(height), number(width)) {
+                    (Some(prefix), Some(height @ 1..), Some(width @ 1..)) => Ok(Self::Tokens { prefix, height, width }),
+                    _ => Err(wrong()),
+                }
+            }
+        }
+    }
+}
+
 /// A value of the graph with spatial extent.
 #[derive(Clone, Debug)]
 pub struct Layer {
@@ -86,6 +112,24 @@ impl Layer {
     /// The module whose output it is, by which it can be asked for; `None` where it is only made inside of one.
     pub fn output_of(&self) -> Option<&str> {
         self.module.as_deref().filter(|_| !self.outputs_of.is_empty())
+    }
+
+    /// The layer with its axes taken as that layout.
+    ///
+    /// # Errors
+    /// [`Error::Layout`] if its shape doesn't fit.
+    pub fn taken_as(mut self, layout: Layout) -> Result<Self> {
+        let tokens = match layout {
+            Layout::Tokens { prefix, height, width } => Some(prefix + height * width),
+            Layout::Nchw | Layout::Nhwc => None,
+        };
+        if self.shape.len() != layout.rank() || tokens.is_some_and(|tokens| self.shape[1] != Some(tokens)) {
+            let shape =
+                self.shape.iter().map(|size| size.map_or("N".into(), |size| size.to_string())).collect::<Vec<_>>();
+            return Err(Error::Layout { name: self.name().to_owned(), shape: shape.join("×"), layout: layout.name() });
+        }
+        self.layout = layout;
+        Ok(self)
     }
 
     /// The name to show: the module's whose output it is, else the value's.
