@@ -23,6 +23,7 @@
 //! - [`registry`] lists the operators with a rule. A node without one on the way is an error that names it and every other such
 //!   node; a gradient is never silently zero.
 //! - Where a maximum is reached more than once, gradients follow PyTorch: see [`rules`].
+//! - `If`, `Loop` and `Scan` are taken apart first, where what they do is known: see [`unroll`].
 //! - Models older than opset 18 are upgraded first (see [`upgrade`]); the emitted nodes are of the standard domain alone.
 
 pub mod attr;
@@ -37,6 +38,7 @@ pub mod registry;
 pub mod rules;
 mod tensor;
 mod types;
+pub mod unroll;
 pub mod upgrade;
 mod vjp;
 

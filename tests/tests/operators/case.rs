@@ -47,6 +47,8 @@ pub(crate) struct Case {
     pub(crate) opsets: Vec<i64>,
     /// Its inputs.
     pub(crate) args: Vec<Arg>,
+    /// How many of the last are no inputs of the node, but read by its subgraphs.
+    pub(crate) captured: usize,
     /// Its attributes.
     pub(crate) attributes: Vec<AttributeProto>,
     /// How many outputs; gradients flow from each that is a float.
@@ -67,6 +69,7 @@ pub(crate) fn case(op: &'static str) -> Case {
         elem: ElemType::Float,
         opsets: vec![18, 22],
         args: Vec::new(),
+        captured: 0,
         attributes: Vec::new(),
         outputs: 1,
         free_batch: false,
@@ -222,7 +225,9 @@ impl Case {
         };
         for (i, arg) in self.args.iter().enumerate() {
             let name = Self::input_name(i);
-            node.input.push(if matches!(arg, Arg::Absent) { String::new() } else { name.clone() });
+            if i + self.captured < self.args.len() {
+                node.input.push(if matches!(arg, Arg::Absent) { String::new() } else { name.clone() });
+            }
             match arg {
                 Arg::Wanted(shape, _) => {
                     graph.input.push(float_input(&name, self.elem, shape, free_batch && self.has_batch(i)));

@@ -8,7 +8,7 @@ use camscope_core::{
 };
 use camscope_tests::Random;
 use ndarray::{ArrayD, IxDyn};
-use onnx_grad::{EMITTED_OPSET, ElemType, Gradient, Model, Request, differentiate, upgrade::upgrade};
+use onnx_grad::{EMITTED_OPSET, ElemType, Gradient, Model, Request, differentiate, unroll::unroll, upgrade::upgrade};
 
 use crate::case::{Arg, Case, Draw};
 
@@ -47,9 +47,13 @@ fn check_at(runtime: &Runtime, case: &Case, opset: i64, free_batch: bool) -> Res
             free_batch: free_batch && name[1..].parse().is_ok_and(|i| case.has_batch(i)),
         })
         .collect();
-    let upgraded = upgrade(&model, EMITTED_OPSET).map_err(|error| error.to_string())?;
-    let types = probe(runtime, &upgraded, &stated).map_err(|error| format!("probing: {error}"))?;
     let plain = session(runtime, &model, Optimisation::All)?;
+    let mut model = upgrade(&model, EMITTED_OPSET).map_err(|error| error.to_string())?;
+    let mut types = probe(runtime, &model, &stated).map_err(|error| format!("probing: {error}"))?;
+    while let Some(unrolled) = unroll(&model, &types).map_err(|error| error.to_string())? {
+        types = probe(runtime, &unrolled, &stated).map_err(|error| format!("probing: {error}"))?;
+        model = unrolled;
+    }
     let values = run(&plain, &feeds)?;
     // Differences of short floats are noise: the reference is the same model in float32.
     let reference = match case.elem {

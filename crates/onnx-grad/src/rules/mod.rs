@@ -19,6 +19,7 @@ use crate::registry::Entry;
 mod activation;
 mod affine_grid;
 mod attention;
+mod control;
 mod conv;
 mod cumulative;
 mod einsum;
@@ -49,6 +50,7 @@ pub(crate) const FAMILIES: &[&[Entry]] = &[
     activation::RULES,
     affine_grid::RULES,
     attention::RULES,
+    control::RULES,
     conv::RULES,
     cumulative::RULES,
     einsum::RULES,

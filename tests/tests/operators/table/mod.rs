@@ -2,6 +2,7 @@
 
 pub(crate) mod activation;
 pub(crate) mod attention;
+pub(crate) mod control;
 pub(crate) mod conv;
 pub(crate) mod cumulative;
 pub(crate) mod dtype;
