@@ -106,7 +106,7 @@ fn gather_nd(v: &mut Vjp<'_>) -> Result {
 }
 
 /// data\[tuples\] += updates, in single precision at least.
-fn scatter_nd_add(v: &mut Vjp<'_>, data: &Val, tuples: &Val, updates: &Val, elem: ElemType) -> Val {
+pub(super) fn scatter_nd_add(v: &mut Vjp<'_>, data: &Val, tuples: &Val, updates: &Val, elem: ElemType) -> Val {
     let half = matches!(elem, ElemType::Float16 | ElemType::BFloat16);
     let (data, updates) = match half {
         true => (v.g.cast(data, ElemType::Float), v.g.cast(updates, ElemType::Float)),

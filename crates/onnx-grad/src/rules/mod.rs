@@ -17,17 +17,16 @@
 use crate::registry::Entry;
 
 mod activation;
-mod affine_grid;
 mod attention;
 mod control;
 mod conv;
 mod cumulative;
 mod einsum;
 mod elementwise;
-mod fourier;
 mod fused;
 mod gather;
 mod gelu;
+mod grid_sample;
 mod indexing;
 mod layer_norm;
 mod matmul;
@@ -42,13 +41,13 @@ mod rotary;
 mod scatter;
 mod shape;
 mod softmax;
+mod spatial;
 mod stop;
 mod window;
 
 /// The table of every family.
 pub(crate) const FAMILIES: &[&[Entry]] = &[
     activation::RULES,
-    affine_grid::RULES,
     attention::RULES,
     control::RULES,
     conv::RULES,
@@ -56,9 +55,9 @@ pub(crate) const FAMILIES: &[&[Entry]] = &[
     einsum::RULES,
     elementwise::RULES,
     gather::RULES,
-    fourier::RULES,
     fused::RULES,
     gelu::RULES,
+    grid_sample::RULES,
     indexing::RULES,
     layer_norm::RULES,
     matmul::RULES,
@@ -73,5 +72,6 @@ pub(crate) const FAMILIES: &[&[Entry]] = &[
     rotary::RULES,
     shape::RULES,
     softmax::RULES,
+    spatial::RULES,
     stop::RULES,
 ];

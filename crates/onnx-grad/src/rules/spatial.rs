@@ -1,0 +1,256 @@
+//! Operators on feature maps that are neither windows nor resizing.
+
+use crate::{
+    attr,
+    builder::Val,
+    proto::AttributeProto,
+    registry::{Entry, Grad, Unsupported, rule},
+    rules::{gather::scatter_nd_add, indexing::axis_size},
+    types::ElemType,
+    vjp::{Vjp, place},
+};
+
+type Result<T = Vec<Grad>> = std::result::Result<T, Unsupported>;
+
+pub(crate) const RULES: &[Entry] = &[
+    rule("AffineGrid", affine_grid),
+    rule("Col2Im", col2im),
+    Entry { until: 19, ..rule("DFT", dft_17) },
+    Entry { since: 20, ..rule("DFT", dft_20) },
+    rule("MaxUnpool", max_unpool),
+    rule("RoiAlign", roi_align),
+];
+
+/// grid = base θᵀ, where the base is the grid of the identity with a column of ones: ∂θ = gyᵀ base
+fn affine_grid(v: &mut Vjp<'_>) -> Result {
+    let (gy, elem) = (v.gy()?, v.elem()?);
+    let axes = v.fixed(0, [1])?[0];
+    let size = v.x(1);
+    let one = v.g.ints(&[1]);
+    let rest = v.g.slice(&size, &[1], &[i64::MAX], &[0], &[1]);
+    let single = v.g.concat(&[&one, &rest], 0);
+    let identity: Vec<f64> =
+        (0..axes * (axes + 1)).map(|at| f64::from(u8::from(at / (axes + 1) == at % (axes + 1)))).collect();
+    let identity = v.g.floats(elem, &[1, axes as i64, axes as i64 + 1], &identity);
+    let align = v.node().attr_int("align_corners").unwrap_or(0);
+    let base = v.g.op("AffineGrid", &[&identity, &single], vec![attr::int("align_corners", align)]);
+    let base = v.g.reshape(&base, &[-1, axes as i64]);
+    let ones = v.g.floats(elem, &[1], &[1.0]);
+    let rows = v.g.op("Shape", &[&base], vec![attr::int("end", 1)]);
+    let column = v.g.concat(&[&rows, &one], 0);
+    let column = v.g.expand_to(&ones, &column);
+    let base = v.g.concat(&[&base, &column], 1);
+    let flat = v.g.reshape(&gy, &[0, -1, axes as i64]);
+    let turned = v.g.transpose(&flat, &[0, 2, 1]);
+    let gradient = v.g.matmul(&turned, &base);
+    v.first(gradient)
+}
+
+/// The blocks of the cotangent's image: N × C × H × W to N × C·k × L, where the padding reads zeros.
+fn col2im(v: &mut Vjp<'_>) -> Result {
+    let gy = v.gy()?;
+    let (image, block) = (v.ints(1)?, v.ints(2)?);
+    let axes = image.len();
+    let list =
+        |name: &str, default: i64, count: usize| v.node().attr_ints(name).map_or(vec![default; count], <[i64]>::to_vec);
+    let (strides, dilations, pads) = (list("strides", 1, axes), list("dilations", 1, axes), list("pads", 0, 2 * axes));
+    if block.len() != axes || strides.len() != axes || dilations.len() != axes || pads.len() != 2 * axes {
+        return Err("its attributes don't fit its image".into());
+    }
+    let sane = |list: &[i64]| list.iter().all(|value| (1..1 << 24).contains(value));
+    if ![&image, &block, &strides, &dilations].iter().all(|list| sane(list)) || pads.iter().any(|&pad| pad < 0) {
+        return Err("its attributes are out of range".into());
+    }
+    let padded: Vec<i64> = (0..axes).map(|axis| image[axis] + pads[axis] + pads[axes + axis]).collect();
+    let counts: Vec<i64> = (0..axes)
+        .map(|axis| (padded[axis] - dilations[axis] * (block[axis] - 1) - 1).div_euclid(strides[axis]) + 1)
+        .collect();
+    if !sane(&counts) {
+        return Err("its blocks are larger than its image".into());
+    }
+    // Row by row: element j of block o stands at o · stride + j · dilation of each axis.
+    let (elements, blocks) = (block.iter().product::<i64>(), counts.iter().product::<i64>());
+    let mut places = Vec::new();
+    for j in 0..elements {
+        for o in 0..blocks {
+            let (mut j, mut o, mut at, mut step) = (j, o, 0, 1);
+            for axis in (0..axes).rev() {
+                let place = o % counts[axis] * strides[axis] + j % block[axis] * dilations[axis];
+                (j, o) = (j / block[axis], o / counts[axis]);
+                at += place * step;
+                step *= padded[axis];
+            }
+            places.push(at);
+        }
+    }
+    let around: Vec<i64> = [0, 0].into_iter().chain(pads[..axes].iter().copied()).collect();
+    let around: Vec<i64> = around.into_iter().chain([0, 0]).chain(pads[axes..].iter().copied()).collect();
+    let whole = v.g.pad_zeros(&gy, &around);
+    let flat = v.g.reshape(&whole, &[0, 0, -1]);
+    let places = v.g.ints(&places);
+    let read = v.g.op("Gather", &[&flat, &places], vec![attr::int("axis", 2)]);
+    let gradient = v.reshape_like(&read, &v.x(0))?;
+    v.first(gradient)
+}
+
+/// y\[indices\] = x, the indices those of the whole flattened tensor; within each image they are what remains by its size.
+fn max_unpool(v: &mut Vjp<'_>) -> Result {
+    let gy = v.gy()?;
+    let rank = v.rank(0)?;
+    let sizes: Option<Vec<i64>> =
+        v.out_dims(0)?.iter().skip(1).map(|dim| dim.fixed().map(|size| size as i64)).collect();
+    let size = sizes.ok_or("the size of its output is not known")?.iter().product::<i64>();
+    let inputs = v.fixed(0, 1..rank)?.iter().product::<usize>() as i64;
+    let size = v.g.int(size);
+    let indices = v.g.op("Mod", &[&v.x(1), &size], vec![]);
+    let indices = v.g.reshape(&indices, &[-1, inputs]);
+    let batch = v.g.op("Shape", &[&gy], vec![attr::int("end", 1)]);
+    let one = v.g.ints(&[1]);
+    let shape = v.g.concat(&[&batch, &one], 0);
+    let indices = v.g.expand_to(&indices, &shape);
+    let flat = v.g.op("Flatten", &[&gy], vec![attr::int("axis", 1)]);
+    let read = v.g.op("GatherElements", &[&flat, &indices], vec![attr::int("axis", 1)]);
+    let gradient = v.reshape_like(&read, &v.x(0))?;
+    v.first(gradient)
+}
+
+/// The mean over the sampling points of a bin is a product with one matrix of weights for each axis, so
+/// y\[r\] = Ar x\[image of r\] Brᵀ, and Arᵀ gy\[r\] Br is added to the cotangent of that image.
+fn roi_align(v: &mut Vjp<'_>) -> Result {
+    if v.node().attr_str("mode").unwrap_or("avg") != "avg" {
+        return Err("its mode `max` weighs before it compares, which runtimes read differently".into());
+    }
+    if v.needs(1) {
+        return Err("there is no gradient for its regions".into());
+    }
+    let (gy, x, elem, sizes) = (v.gy()?, v.x(0), v.elem()?, v.fixed(0, [2, 3])?);
+    let node = v.node();
+    let pooled = ["output_height", "output_width"].map(|name| node.attr_int(name).unwrap_or(1));
+    let rows = roi_weights(v, 1, sizes[0] as i64, pooled[0], elem)?;
+    let columns = roi_weights(v, 0, sizes[1] as i64, pooled[1], elem)?;
+    let rows = v.g.transpose(&rows, &[0, 2, 1]);
+    let (rows, columns) = (v.g.unsqueeze(&rows, &[1]), v.g.unsqueeze(&columns, &[1]));
+    let product = v.g.matmul(&rows, &gy);
+    let product = v.g.matmul(&product, &columns);
+    let shape = v.shape_value(&x)?;
+    let zeros = v.g.full(&shape, elem, 0.0);
+    let images = v.g.unsqueeze(&v.x(2), &[1]);
+    let gradient = scatter_nd_add(v, &zeros, &images, &product, elem);
+    v.first(gradient)
+}
+
+/// R × bins × size: how much each bin of each region takes of each place along one axis (0: columns, 1: rows).
+fn roi_weights(v: &mut Vjp<'_>, axis: i64, size: i64, bins: i64, elem: ElemType) -> Result<Val> {
+    let node = v.node();
+    let scale = node.attr_float("spatial_scale").unwrap_or(1.0);
+    let ratio = node.attr_int("sampling_ratio").unwrap_or(0);
+    let half_pixel = node.attr_str("coordinate_transformation_mode").unwrap_or("half_pixel") == "half_pixel";
+    let rois = v.x(1);
+    let g = &mut *v.g;
+    let corner = |g: &mut crate::Builder, at: i64| {
+        let column = g.slice(&rois, &[at], &[at + 1], &[1], &[1]);
+        let scaled = g.scale(&column, elem, scale);
+        let half = g.scalar(elem, 0.5);
+        let moved = if half_pixel { g.sub(&scaled, &half) } else { scaled };
+        g.unsqueeze(&moved, &[2])
+    };
+    // All as R × bins × samples (× size).
+    let (start, end) = (corner(g, axis), corner(g, axis + 2));
+    let mut extent = g.sub(&end, &start);
+    let (zero, one, half) = (g.scalar(elem, 0.0), g.scalar(elem, 1.0), g.scalar(elem, 0.5));
+    if !half_pixel {
+        extent = g.binary("Max", &extent, &one);
+    }
+    let bin = g.scale(&extent, elem, 1.0 / bins as f64);
+    let (count, samples) = if ratio > 0 {
+        (g.scalar(elem, ratio as f64), g.floats(elem, &[ratio], &(0..ratio).map(|at| at as f64).collect::<Vec<f64>>()))
+    } else {
+        let count = g.unary("Ceil", &bin);
+        let most = g.op("ReduceMax", &[&count], vec![attr::int("keepdims", 0)]);
+        let most = g.binary("Max", &most, &one);
+        let samples = g.op("Range", &[&zero, &most, &one], vec![]);
+        (count, samples)
+    };
+    let used = g.binary("Less", &samples, &count);
+    let used = g.cast(&used, elem);
+    let divisor = g.binary("Max", &count, &one);
+    let share = g.div(&used, &divisor);
+    let middle = g.add(&samples, &half);
+    let middle = g.div(&middle, &divisor);
+    let numbers: Vec<f64> = (0..bins).map(|at| at as f64).collect();
+    let numbers = g.floats(elem, &[1, bins, 1], &numbers);
+    let within = g.add(&numbers, &middle);
+    let within = g.mul(&within, &bin);
+    let at = g.add(&start, &within);
+    let (low, high) = (g.scalar(elem, -1.0), g.scalar(elem, size as f64));
+    let (above, below) = (g.binary("GreaterOrEqual", &at, &low), g.binary("LessOrEqual", &at, &high));
+    let inside = g.binary("And", &above, &below);
+    let inside = g.cast(&inside, elem);
+    let share = g.mul(&share, &inside);
+    let last = g.scalar(elem, (size - 1) as f64);
+    let at = g.op("Clip", &[&at, &zero, &last], vec![]);
+    let (at, share) = (g.unsqueeze(&at, &[3]), g.unsqueeze(&share, &[3]));
+    let places: Vec<f64> = (0..size).map(|at| at as f64).collect();
+    let places = g.floats(elem, &[size], &places);
+    let distance = g.sub(&at, &places);
+    let distance = g.unary("Abs", &distance);
+    let weight = g.sub(&one, &distance);
+    let weight = g.relu(&weight);
+    let weight = g.mul(&weight, &share);
+    Ok(g.reduce_sum(&weight, &[2], false))
+}
+
+/// A linear map along one axis, so its matrix is what it makes of an identity; the cotangent is multiplied by the transpose.
+/// Complex numbers are pairs on the last axis.
+///
+/// Until opset 19 the axis is an attribute.
+fn dft_17(v: &mut Vjp<'_>) -> Result {
+    let axis = v.node().attr_int("axis").unwrap_or(1);
+    dft(v, axis, Val::absent(), Some(attr::int("axis", 1)))
+}
+
+/// From opset 20 on the axis is an input.
+fn dft_20(v: &mut Vjp<'_>) -> Result {
+    let axis = if v.has(2) { v.ints(2)?.first().copied().ok_or("its axis is empty")? } else { -2 };
+    let along = v.g.int(1);
+    dft(v, axis, along, None)
+}
+
+fn dft(v: &mut Vjp<'_>, axis: i64, along: Val, own_axis: Option<AttributeProto>) -> Result {
+    let (gy, x, elem, rank) = (v.gy()?, v.x(0), v.elem()?, v.rank(0)?);
+    let dims = v.dims(0)?;
+    let axis = place(axis, rank)?;
+    let parts = dims[rank - 1].fixed().filter(|parts| (1..=2).contains(parts)).ok_or("its last axis isn't 1 or 2")?;
+    let n = axis_size(v, &x, dims[axis], axis);
+    let pair = v.g.ints(&[parts as i64]);
+    let wide = v.g.mul(&n, &pair);
+    let square = v.g.concat(&[&wide, &wide], 0);
+    let blank = v.g.full(&square, elem, 0.0);
+    let identity = v.g.op("EyeLike", &[&blank], vec![]);
+    let basis = v.g.concat(&[&wide, &n, &pair], 0);
+    let identity = v.g.reshape_to(&identity, &basis);
+    let flag = |name: &str| attr::int(name, v.node().attr_int(name).unwrap_or(0));
+    let attributes = [flag("inverse"), flag("onesided")].into_iter().chain(own_axis).collect();
+    let length = v.x(1);
+    // n·parts × out × parts of the result
+    let matrix = v.g.op("DFT", &[&identity, &length, &along], attributes);
+    let rest = v.g.ints(&[-1]);
+    let flat = v.g.concat(&[&wide, &rest], 0);
+    let matrix = v.g.reshape_to(&matrix, &flat);
+    let matrix = v.g.transpose(&matrix, &[1, 0]);
+    // The axis next to the last, then both as one.
+    let mut perm: Vec<i64> =
+        (0..rank as i64).filter(|&other| other != axis as i64 && other != rank as i64 - 1).collect();
+    perm.extend([axis as i64, rank as i64 - 1]);
+    let turned = v.g.transpose(&gy, &perm);
+    let lead = v.g.op("Shape", &[&turned], vec![attr::int("end", -2)]);
+    let merged = v.g.concat(&[&lead, &rest], 0);
+    let merged = v.g.reshape_to(&turned, &merged);
+    let product = v.g.matmul(&merged, &matrix);
+    let split = v.g.concat(&[&lead, &n, &pair], 0);
+    let product = v.g.reshape_to(&product, &split);
+    let mut inverse = vec![0; rank];
+    perm.iter().enumerate().for_each(|(to, &from)| inverse[from as usize] = to as i64);
+    let gradient = v.g.transpose(&product, &inverse);
+    v.first(gradient)
+}
