@@ -4,7 +4,7 @@ use ndarray::{ArrayD, Zip};
 
 use crate::{
     error::{Error, Result},
-    explain::{Explainer, Options, default_layer, layers_of, types_of},
+    explain::{Explainer, Options, default_layer, layers_of, type_values},
     layer::Choice,
     model::{Network, Sidecar, check_scores},
     runtime::{ElemType, Optimisation, Runtime, SessionOptions, Value},
@@ -68,7 +68,9 @@ fn explainable(
     session: &SessionOptions,
     rows: &mut Vec<Row>,
 ) -> Result<()> {
-    let types = types_of(runtime, network, sidecar)?;
+    let mut network = network.clone();
+    let types = type_values(runtime, &mut network, sidecar)?;
+    let network = &network;
     check_scores(network, &types)?;
     let floats: std::collections::BTreeSet<String> =
         types.iter().filter(|(_, ty)| ty.elem.is_float()).map(|(_, ty)| format!("{:?}", ty.elem)).collect();

@@ -14,7 +14,7 @@ use crate::{
     layer::{self, Choice, Layer, Layout},
     method::{self, Method},
     model::{self, Head, Labels, Network, Sidecar, check_scores},
-    probe::{Feed, probe},
+    probe::{Feed, probe_unrolled},
     runtime::{ElemType, ProviderChoice, Runtime, Session, SessionOptions, Value},
     target::{ClassSpec, Score, probabilities, ranking},
 };
@@ -150,8 +150,8 @@ impl Explainer {
     /// # Errors
     /// The model's values can't be typed, it gives no class scores, a layer isn't there or has no gradient, an operator can't be
     /// differentiated, or the runtime refuses.
-    pub fn new(runtime: &Runtime, network: Network, sidecar: Sidecar, options: Options) -> Result<Self> {
-        let types = types_of(runtime, &network, &sidecar)?;
+    pub fn new(runtime: &Runtime, mut network: Network, sidecar: Sidecar, options: Options) -> Result<Self> {
+        let types = type_values(runtime, &mut network, &sidecar)?;
         check_scores(&network, &types)?;
         let layers = layers_of(&network, &sidecar, &types);
         let default_layer = default_layer(&layers, &sidecar)?;
@@ -287,11 +287,12 @@ impl Explainer {
     }
 }
 
-/// The types of a model's values at the size that its sidecar asks for.
+/// The types of a model's values at the size that its sidecar asks for. Control flow whose course is known at that size is taken
+/// apart in the model.
 ///
 /// # Errors
-/// ONNX Runtime cannot load or run the model.
-pub fn types_of(runtime: &Runtime, network: &Network, sidecar: &Sidecar) -> Result<Types> {
+/// ONNX Runtime cannot load the model; a loop is too long.
+pub fn type_values(runtime: &Runtime, network: &mut Network, sidecar: &Sidecar) -> Result<Types> {
     let preprocessing = &sidecar.preprocessing;
     let (height, width) = (preprocessing.size.0 as usize, preprocessing.size.1 as usize);
     let batch = network.input.batch().unwrap_or(1);
@@ -301,7 +302,9 @@ pub fn types_of(runtime: &Runtime, network: &Network, sidecar: &Sidecar) -> Resu
     };
     let input = &network.input;
     let feed = Feed { name: input.name.clone(), elem: input.elem, shape, free_batch: input.batch().is_none() };
-    probe(runtime, &network.model, &[feed])
+    let (model, types) = probe_unrolled(runtime, &network.model, &[feed])?;
+    network.model = model;
+    Ok(types)
 }
 
 /// The layers of a model.

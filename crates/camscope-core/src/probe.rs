@@ -11,6 +11,7 @@ use onnx_grad::{
     Dim, ElemType, Model, Types, ValueType,
     graph::{self, Index},
     proto::{GraphProto, NodeProto},
+    unroll::unroll,
     value_info,
 };
 
@@ -62,6 +63,21 @@ pub fn probe(runtime: &Runtime, model: &Model, inputs: &[Feed]) -> Result<Types>
         Err(Error::Inference { .. }) => Ok(types),
         Err(error) => Err(error),
     }
+}
+
+/// The model with its control flow taken apart as far as it is known ([`onnx_grad::unroll`]), and every value's type.
+///
+/// # Errors
+/// Those of [`probe`]; a loop too long to be taken apart.
+pub fn probe_unrolled(runtime: &Runtime, model: &Model, inputs: &[Feed]) -> Result<(Model, Types)> {
+    let mut model = model.clone();
+    let mut types = probe(runtime, &model, inputs)?;
+    // Each round's types may tell the course of what was inside.
+    while let Some(unrolled) = unroll(&model, &types)? {
+        types = probe(runtime, &unrolled, inputs)?;
+        model = unrolled;
+    }
+    Ok((model, types))
 }
 
 fn state_inputs(types: &mut Types, inputs: &[Feed]) {

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use camscope_core::{
     Error, Result,
-    probe::{Feed, probe},
+    probe::{Feed, probe_unrolled},
     runtime::Runtime,
     text::printable_path,
 };
@@ -24,7 +24,7 @@ pub(crate) fn run(args: &DifferentiateArgs) -> Result<ExitCode> {
         None => model.graph().output.first().map(|output| output.name.clone()).unwrap_or_default(),
     };
     let feeds = feeds(&model, args)?;
-    let types = probe(Runtime::get_or_load()?, &model, &feeds)?;
+    let (model, types) = probe_unrolled(Runtime::get_or_load()?, &model, &feeds)?;
     let wrt: Vec<&str> = args.wrt.iter().map(String::as_str).collect();
     let request = Request { outputs: &[&output], wrt: &wrt, types: &types };
     let gradient = differentiate(&model, &request).map_err(refused)?;

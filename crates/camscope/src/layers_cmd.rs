@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use camscope_core::{
     Result,
-    explain::{default_layer, layers_of, types_of},
+    explain::{default_layer, layers_of, type_values},
     layer::Layer,
     runtime::Runtime,
     text::printable,
@@ -22,8 +22,8 @@ use crate::{
 /// # Errors
 /// The model cannot be read, or ONNX Runtime cannot load it.
 pub(crate) fn run(args: &LayersArgs) -> Result<ExitCode> {
-    let (network, sidecar) = open(&args.model)?;
-    let types = types_of(Runtime::get_or_load()?, &network, &sidecar)?;
+    let (mut network, sidecar) = open(&args.model)?;
+    let types = type_values(Runtime::get_or_load()?, &mut network, &sidecar)?;
     let layers = layers_of(&network, &sidecar, &types);
     let default = default_layer(&layers, &sidecar)?;
     let text = if args.json { lines(&layers, default) } else { table(&layers, default) };

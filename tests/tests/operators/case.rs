@@ -30,6 +30,8 @@ pub(crate) enum Arg {
     Wanted(Vec<usize>, Draw),
     /// A constant.
     Constant(Box<TensorProto>),
+    /// Integers computed as the model runs, from the batch of the first input: where that is free, nobody knows them before.
+    Computed(Vec<i64>),
     /// Left out.
     Absent,
 }
@@ -138,6 +140,11 @@ impl Case {
         self
     }
 
+    pub(crate) fn computed(mut self, values: &[i64]) -> Self {
+        self.args.push(Arg::Computed(values.to_vec()));
+        self
+    }
+
     pub(crate) fn absent(mut self) -> Self {
         self.args.push(Arg::Absent);
         self
@@ -233,6 +240,7 @@ impl Case {
                     graph.input.push(float_input(&name, self.elem, shape, free_batch && self.has_batch(i)));
                 }
                 Arg::Constant(tensor) => graph.initializer.push(TensorProto { name, ..self.typed(tensor) }),
+                Arg::Computed(values) => graph.node.extend(self.computing(&name, values)),
                 Arg::Absent => {}
             }
         }
@@ -252,6 +260,34 @@ impl Case {
             Ok(values) => TensorProto::floats("", self.elem, &tensor.dims, &values),
             Err(_) => tensor.clone(),
         }
+    }
+
+    /// Nodes that compute integers: themselves, plus how much the batch is larger than stated.
+    fn computing(&self, name: &str, values: &[i64]) -> [NodeProto; 3] {
+        let batch = match &self.args[0] {
+            Arg::Wanted(shape, _) => shape[0] as i64,
+            _ => 0,
+        };
+        let less: Vec<i64> = values.iter().map(|value| value - batch).collect();
+        let constant = |output: String, values: &[i64]| NodeProto {
+            op_type: "Constant".into(),
+            name: output.clone(),
+            output: vec![output],
+            attribute: vec![attr::tensor("value", TensorProto::ints("", &[values.len() as i64], values))],
+            ..Default::default()
+        };
+        let node = |op: &str, input: Vec<String>, output: String| NodeProto {
+            op_type: op.into(),
+            name: output.clone(),
+            input,
+            output: vec![output],
+            ..Default::default()
+        };
+        let of = |what: &str| format!("{name}.{what}");
+        let mut shape = node("Shape", vec![Self::input_name(0)], of("batch"));
+        shape.attribute.push(attr::int("end", 1));
+        let add = node("Add", vec![of("batch"), of("less")], name.to_owned());
+        [constant(of("less"), &less), shape, add]
     }
 }
 

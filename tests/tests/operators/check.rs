@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, HashSet};
 
 use camscope_core::{
-    probe::{Feed, probe},
+    probe::{Feed, probe_unrolled},
     runtime::{Optimisation, Provider, ProviderChoice, Runtime, Session, SessionOptions, Value},
 };
 use camscope_tests::Random;
 use ndarray::{ArrayD, IxDyn};
-use onnx_grad::{EMITTED_OPSET, ElemType, Gradient, Model, Request, differentiate, unroll::unroll, upgrade::upgrade};
+use onnx_grad::{EMITTED_OPSET, ElemType, Gradient, Model, Request, differentiate, upgrade::upgrade};
 
 use crate::case::{Arg, Case, Draw};
 
@@ -48,12 +48,8 @@ fn check_at(runtime: &Runtime, case: &Case, opset: i64, free_batch: bool) -> Res
         })
         .collect();
     let plain = session(runtime, &model, Optimisation::All)?;
-    let mut model = upgrade(&model, EMITTED_OPSET).map_err(|error| error.to_string())?;
-    let mut types = probe(runtime, &model, &stated).map_err(|error| format!("probing: {error}"))?;
-    while let Some(unrolled) = unroll(&model, &types).map_err(|error| error.to_string())? {
-        types = probe(runtime, &unrolled, &stated).map_err(|error| format!("probing: {error}"))?;
-        model = unrolled;
-    }
+    let model = upgrade(&model, EMITTED_OPSET).map_err(|error| error.to_string())?;
+    let (model, types) = probe_unrolled(runtime, &model, &stated).map_err(|error| format!("probing: {error}"))?;
     let values = run(&plain, &feeds)?;
     // Differences of short floats are noise: the reference is the same model in float32.
     let reference = match case.elem {

@@ -271,9 +271,9 @@ fn pad_constant(v: &mut Vjp<'_>) -> Result {
 /// Pads copied from inside. The pads of one axis are taken back at a time, and added where they were copied from.
 fn pad_copied(v: &mut Vjp<'_>, mode: &str) -> Result {
     let (mut gradient, elem, rank) = (v.gy()?, v.elem()?, v.rank(0)?);
-    let pads = v.ints(1)?;
     let axes = if v.has(3) { v.ints(3)? } else { (0..rank as i64).collect() };
     let axes = axes.into_iter().map(|axis| place(axis, rank)).collect::<Result<Vec<usize>>>()?;
+    let Ok(pads) = v.ints(1) else { return unpad(v, &axes, mode) };
     if pads.len() != 2 * axes.len() {
         return Err("its pads don't fit its axes".into());
     }
@@ -312,5 +312,22 @@ fn pad_copied(v: &mut Vjp<'_>, mode: &str) -> Result {
         gradient = scatter_add(v, &inside, &places, &copies, axis, elem);
     }
     let gradient = v.g.pad_zeros(&gradient, &crops);
+    v.first(gradient)
+}
+
+/// A `Pad` whose pads are computed: the same `Pad` of the places along each axis tells where its elements were copied from.
+fn unpad(v: &mut Vjp<'_>, axes: &[usize], mode: &str) -> Result {
+    let (mut gradient, x, pads, dims) = (v.gy()?, v.x(0), v.x(1), v.dims(0)?);
+    for (i, &axis) in axes.iter().enumerate() {
+        let size = axis_size(v, &x, dims[axis], axis);
+        let size = v.g.squeeze(&size, &[0]);
+        let (zero, one) = (v.g.int(0), v.g.int(1));
+        let all = v.g.op("Range", &[&zero, &size, &one], vec![]);
+        let (begin, end) = (i as i64, (i + axes.len()) as i64);
+        let own = v.g.ints(&[begin, end]);
+        let own = v.g.op("Gather", &[&pads, &own], vec![attr::int("axis", 0)]);
+        let places = v.g.op("Pad", &[&all, &own], vec![attr::string("mode", mode)]);
+        gradient = scatter_along(v, &gradient, &places, axis)?;
+    }
     v.first(gradient)
 }

@@ -57,5 +57,21 @@ pub(crate) fn cases() -> Vec<Case> {
         case("Gather").x(&[4]).int_tensor(&[2, 1], &[3, 0]),
         case("Gather").opsets(&[7, 11, 13]).x(&[4, 3]).ints(&[2, 0]).attr_int("axis", 0),
     ]);
+    let sliced = |starts: &[i64], ends: &[i64]| case("Slice").x(&[2, 5, 4]).computed(starts).computed(ends);
+    cases.extend([
+        sliced(&[1], &[4]).ints(&[1]).free_batch().note("computed bounds"),
+        sliced(&[1, -1], &[4, -4]).ints(&[1, 2]).ints(&[2, -1]).free_batch().note("computed bounds, steps"),
+        case("Pad").x(&[2, 3, 4]).computed(&[0, 1, 2, 0, 2, 1]).free_batch().note("computed pads"),
+        case("Split").x(&[2, 9]).computed(&[4, 5]).attr_int("axis", 1).outputs(2).note("computed sizes"),
+        case("Tile").x(&[2, 3]).computed(&[2, 3]).free_batch().note("computed repeats"),
+        case("Expand").x(&[2, 1]).computed(&[2, 3]).note("a computed shape"),
+        case("Reshape").x(&[2, 6]).computed(&[3, 4]).note("a computed shape"),
+    ]);
+    for mode in ["constant", "reflect", "edge", "wrap"] {
+        let pad = case("Pad").opsets(&[19]).x(&[2, 4, 5]).computed(&[1, 0, 2, 3]).absent().ints(&[1, 2]);
+        cases.push(pad.attr_str("mode", mode).free_batch().note(&format!("computed pads, {mode}")));
+        let pad = case("Pad").opsets(&[19]).x(&[2, 4, 5]).computed(&[1, -1, -2, 3]).absent().ints(&[1, 2]);
+        cases.push(pad.attr_str("mode", mode).free_batch().note(&format!("computed pads, {mode}, cropped")));
+    }
     cases
 }

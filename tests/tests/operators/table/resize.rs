@@ -88,5 +88,11 @@ pub(crate) fn cases() -> Vec<Case> {
         case("Upsample").opsets(&[9]).x(&[1, 2, 3, 3]).floats(&[4], &[1.0, 1.0, 2.0, 3.0]),
         case("Upsample").opsets(&[9]).x(&[1, 1, 3, 3]).floats(&[4], &[1.0, 1.0, 2.0, 1.5]).attr_str("mode", "linear"),
     ]);
+    for mode in ["nearest", "linear", "cubic"] {
+        let resize = case("Resize").x(&[2, 1, 4, 5]).absent().absent().computed(&[2, 1, 7, 3]);
+        cases.push(resize.clone().attr_str("mode", mode).note("computed sizes"));
+        let resize = case("Resize").x(&[2, 1, 4, 5]).absent().absent().computed(&[7, 3]).attr_ints("axes", &[2, 3]);
+        cases.push(resize.attr_str("mode", mode).free_batch().note("computed sizes that change"));
+    }
     cases
 }
