@@ -22,6 +22,7 @@ mod control;
 mod conv;
 mod cumulative;
 mod einsum;
+mod deform_conv;
 mod elementwise;
 mod fused;
 mod gather;
@@ -38,6 +39,7 @@ mod recurrent;
 mod reduce;
 mod resize;
 mod rotary;
+mod sampling;
 mod scatter;
 mod shape;
 mod softmax;
@@ -53,6 +55,7 @@ pub(crate) const FAMILIES: &[&[Entry]] = &[
     conv::RULES,
     cumulative::RULES,
     einsum::RULES,
+    deform_conv::RULES,
     elementwise::RULES,
     gather::RULES,
     fused::RULES,

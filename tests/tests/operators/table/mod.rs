@@ -7,6 +7,7 @@ pub(crate) mod conv;
 pub(crate) mod cumulative;
 pub(crate) mod dtype;
 pub(crate) mod einsum;
+pub(crate) mod deform_conv;
 pub(crate) mod elementwise;
 pub(crate) mod fourier;
 pub(crate) mod fused;
