@@ -41,7 +41,7 @@ pub fn unroll(model: &Model, types: &Types) -> Result<Option<Model>> {
         initializers: Vec::new(),
         changed: false,
     };
-    unroller.taken.extend(nodes.iter().flat_map(|node| used_names_of(node)));
+    unroller.taken.extend(nodes.iter().flat_map(used_names_of));
     for node in nodes {
         unroller.node(node)?;
     }
@@ -179,7 +179,7 @@ impl Unroller<'_> {
         let body = body(node, "body")?;
         let scanned = node.attr_int("num_scan_inputs").and_then(|count| usize::try_from(count).ok());
         let states = scanned.and_then(|scanned| node.input.len().checked_sub(scanned));
-        let (Some(scanned), Some(kept)) = (scanned, states) else {
+        let Some(kept) = states else {
             return Err(malformed(node, "its num_scan_inputs don't fit its inputs"));
         };
         if body.input.len() != node.input.len() || body.output.len() < kept || body.output.len() < node.output.len() {
@@ -205,11 +205,11 @@ impl Unroller<'_> {
         for at in 0..length {
             let mut names = constants.clone();
             names.extend(body.input.iter().map(|input| input.name.clone()).zip(states.iter().cloned()));
-            for i in 0..scanned {
+            for (i, input) in inputs.iter().enumerate() {
                 let place = if list("scan_input_directions", i) == 1 { length - 1 - at } else { at };
                 let place = self.integer(node, "place", place);
                 let attributes = vec![attr::int("axis", axis(i))];
-                let part = self.helper(node, "Gather", vec![inputs[i].clone(), place], attributes, None)?;
+                let part = self.helper(node, "Gather", vec![input.clone(), place], attributes, None)?;
                 names.insert(body.input[kept + i].name.clone(), part);
             }
             let mut results = self.body(node, body, &mut names)?.into_iter();
