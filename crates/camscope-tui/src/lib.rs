@@ -1,0 +1,3 @@
+//! The explorer: look into a model by keyboard, in a terminal, over SSH.
+
+pub mod graphics;
