@@ -4,10 +4,11 @@ use ndarray::{ArrayD, Zip};
 
 use crate::{
     error::{Error, Result},
-    explain::{Explainer, Options, default_layer, layers_of, type_values},
+    explain::{Explainer, Options},
     layer::Choice,
     model::{Network, Sidecar, check_scores},
     runtime::{ElemType, Optimisation, Runtime, SessionOptions, Value},
+    subject::{default_layer, layers_of, type_values},
     target::ClassSpec,
 };
 
@@ -42,7 +43,7 @@ pub struct Row {
 
 /// Runs every check on one picture, `tensor` as the model takes it. Later checks are left out where an earlier one they need fails.
 pub fn check(
-    runtime: &Runtime,
+    runtime: &'static Runtime,
     network: &Network,
     sidecar: &Sidecar,
     tensor: &ArrayD<f32>,
@@ -61,7 +62,7 @@ pub fn check(
 }
 
 fn explainable(
-    runtime: &Runtime,
+    runtime: &'static Runtime,
     network: &Network,
     sidecar: &Sidecar,
     tensor: &ArrayD<f32>,

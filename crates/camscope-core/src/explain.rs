@@ -1,21 +1,27 @@
 //! The way from a photo to heatmaps, end to end. Read this file first.
 //!
-//! [`Explainer::new`] does once what depends on the model: it asks for the values' types, finds the layers, differentiates the
-//! graph and makes sessions of its two halves. [`Explainer::explain`] then runs them for one photo and as many classes as wanted:
-//! the forward half once, the backward half once a class, the method's program once a layer and class.
+//! [`Subject::new`] asks for the types of the model's values and finds its layers. [`Explainer::of`] differentiates the graph and makes
+//! sessions of its two halves. [`Explainer::explain`] then runs them for one photo and as many classes as wanted: the forward half
+//! once, the backward half once a class, the method's program once a layer and class. Whoever wants the steps one at a time calls
+//! [`Explainer::forward`], [`Explainer::backward`] and [`Explainer::heatmap`].
 
-use std::{collections::HashMap, time::Instant};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Instant,
+};
 
 use ndarray::{Array2, ArrayD, Axis, Ix3, concatenate};
 use onnx_grad::{Request, Types, differentiate};
 
 use crate::{
     error::{Error, Result},
+    everywhere,
     layer::{self, Choice, Layer, Layout},
     method::{self, Method},
-    model::{self, Head, Labels, Network, Sidecar, check_scores},
-    probe::{Feed, probe_unrolled},
-    runtime::{ElemType, ProviderChoice, Runtime, Session, SessionOptions, Value},
+    model::{Head, Labels, Network, Sidecar},
+    runtime::{Canceller, ElemType, Outputs, ProviderChoice, Runtime, Session, SessionOptions, Value},
+    subject::Subject,
     target::{ClassSpec, Score, probabilities, ranking},
 };
 
@@ -68,18 +74,16 @@ impl Tap {
     }
 }
 
-/// A model made ready to explain pictures of one size.
+/// A model made ready to explain pictures of one size. Threads may share it.
 pub struct Explainer {
-    network: Network,
-    sidecar: Sidecar,
-    layers: Vec<Layer>,
-    default_layer: Option<usize>,
+    runtime: &'static Runtime,
+    subject: Arc<Subject>,
     taps: Vec<Tap>,
     options: Options,
     forward: Session,
     backward: Session,
-    /// The method's programs, by what they take.
-    programs: HashMap<(Layout, i32), Session>,
+    /// The methods' programs, by method and what they take; made when first wanted.
+    programs: Mutex<HashMap<(&'static str, Layout, i32), Arc<Session>>>,
     /// Names that the passes use.
     wiring: Wiring,
 }
@@ -103,6 +107,30 @@ pub struct Timing {
     pub backward: f64,
     /// The method's program.
     pub method: f64,
+}
+
+/// The forward pass of one picture: what every class and layer of it needs.
+#[derive(Clone, Debug)]
+pub struct Forward {
+    /// One number a class.
+    pub logits: Vec<f32>,
+    /// One a class.
+    pub probabilities: Vec<f32>,
+    /// The input, in the model's own type and batch size.
+    picture: Value,
+    /// Activations, and what the backward pass reads.
+    values: Outputs,
+    /// Of the logits.
+    shape: Vec<usize>,
+    elem: ElemType,
+}
+
+/// The backward pass of one class of one picture.
+#[derive(Clone, Debug)]
+pub struct Backward {
+    /// The class's number.
+    pub class: usize,
+    gradients: Outputs,
 }
 
 /// One class of one picture, explained at one layer.
@@ -150,18 +178,43 @@ impl Explainer {
     /// # Errors
     /// The model's values can't be typed, it gives no class scores, a layer isn't there or has no gradient, an operator can't be
     /// differentiated, or the runtime refuses.
-    pub fn new(runtime: &Runtime, mut network: Network, sidecar: Sidecar, options: Options) -> Result<Self> {
-        let types = type_values(runtime, &mut network, &sidecar)?;
-        check_scores(&network, &types)?;
-        let layers = layers_of(&network, &sidecar, &types);
-        let default_layer = default_layer(&layers, &sidecar)?;
-        let taps = choose_taps(&network, &types, &layers, default_layer, &options)?;
+    pub fn new(runtime: &'static Runtime, network: Network, sidecar: Sidecar, options: Options) -> Result<Self> {
+        let subject = Subject::new(runtime, network, sidecar)?;
+        Self::of(runtime, Arc::new(subject), options)
+    }
 
+    /// Makes a model ready whose layers are known.
+    ///
+    /// # Errors
+    /// A layer isn't there or has no gradient, an operator can't be differentiated, or the runtime refuses.
+    pub fn of(runtime: &'static Runtime, subject: Arc<Subject>, options: Options) -> Result<Self> {
+        let taps = choose_taps(&subject, &options)?;
+        Self::at(runtime, subject, taps, options)
+    }
+
+    /// Makes a model ready at every layer that has a gradient, whatever [`Options::layers`] says. The second result has an entry for
+    /// every layer of the model: why it has no gradient, or `None`.
+    ///
+    /// # Errors
+    /// No layer has a gradient, or the runtime refuses.
+    pub fn everywhere(
+        runtime: &'static Runtime,
+        subject: Arc<Subject>,
+        options: Options,
+    ) -> Result<(Self, Vec<Option<String>>)> {
+        let reasons = everywhere::without_gradient(&subject)?;
+        let layers = subject.layers().iter().zip(&reasons);
+        let taps = layers.filter(|(_, reason)| reason.is_none()).map(|(layer, _)| Tap::Layer(layer.clone())).collect();
+        Ok((Self::at(runtime, subject, taps, options)?, reasons))
+    }
+
+    fn at(runtime: &'static Runtime, subject: Arc<Subject>, taps: Vec<Tap>, options: Options) -> Result<Self> {
+        let network = subject.network();
         let values: Vec<&str> = taps.iter().map(|tap| tap.value().unwrap_or(&network.input.name)).collect();
         let mut wanted = values.clone();
         wanted.sort_unstable();
         wanted.dedup();
-        let request = Request { outputs: &[&network.logits], wrt: &wanted, types: &types };
+        let request = Request { outputs: &[&network.logits], wrt: &wanted, types: subject.types() };
         let gradient = differentiate(&network.model, &request)?;
         let mut wired = Vec::new();
         for (tap, value) in taps.iter().zip(&values) {
@@ -174,33 +227,38 @@ impl Explainer {
         let forward = runtime.session(&gradient.forward.to_bytes(), &options.session)?;
         refuse_empty_placement(&forward, &options.session)?;
         let backward = runtime.session(&gradient.backward.to_bytes(), &options.session)?;
-        let programs = programs(runtime, &taps, &options)?;
-        Ok(Self { network, sidecar, layers, default_layer, taps, options, forward, backward, programs, wiring })
+        let programs = Mutex::default();
+        Ok(Self { runtime, subject, taps, options, forward, backward, programs, wiring })
+    }
+
+    /// What is explained: the model, typed, with its layers.
+    pub fn subject(&self) -> &Arc<Subject> {
+        &self.subject
     }
 
     /// The model.
     pub fn network(&self) -> &Network {
-        &self.network
+        self.subject.network()
     }
 
     /// How photos become its input.
     pub fn sidecar(&self) -> &Sidecar {
-        &self.sidecar
+        self.subject.sidecar()
     }
 
     /// The classes' names.
     pub fn labels(&self) -> &Labels {
-        &self.sidecar.labels
+        self.subject.labels()
     }
 
     /// Every layer of the model.
     pub fn layers(&self) -> &[Layer] {
-        &self.layers
+        self.subject.layers()
     }
 
     /// The layer that `auto` takes.
     pub fn default_layer(&self) -> Option<usize> {
-        self.default_layer
+        self.subject.default_layer()
     }
 
     /// Where gradients are taken.
@@ -223,109 +281,123 @@ impl Explainer {
     /// # Errors
     /// A class that the model doesn't have; the runtime fails.
     pub fn explain(&self, tensor: ArrayD<f32>, classes: &[ClassSpec]) -> Result<Outcome> {
-        let copies = self.network.input.batch().unwrap_or(1);
-        let elem = ElemType::from_code(self.network.input.elem.code());
-        let picture = Value::from_f32_as(repeat(&tensor, copies)?, elem)?;
-
+        let canceller = Canceller::new();
         let start = Instant::now();
-        let values = self.forward.run(&[(&self.network.input.name, &picture)])?;
-        let forward = milliseconds(start);
-
-        let scores = values.get(&self.network.logits).ok_or_else(|| missing(&self.network.logits))?;
-        let (shape, score_elem) = (scores.shape(), scores.elem_type());
-        let all = scores.to_f32()?;
-        let logits: Vec<f32> = all.index_axis(Axis(0), 0).iter().copied().collect();
-        let probabilities = probabilities(&logits, self.network.head == Head::Sigmoid);
+        let forward = self.forward(&tensor, &canceller)?;
+        let forward_took = milliseconds(start);
         let resolved: Vec<usize> =
-            classes.iter().map(|class| class.resolve(&logits, self.labels())).collect::<Result<_>>()?;
-
-        let mut saved: Vec<(&str, Value)> = Vec::new();
-        for name in &self.wiring.saved {
-            let value =
-                if *name == self.network.input.name { Some(picture.clone()) } else { values.get(name).cloned() };
-            saved.push((name, value.ok_or_else(|| missing(name))?));
-        }
+            classes.iter().map(|class| class.resolve(&forward.logits, self.labels())).collect::<Result<_>>()?;
         let mut explanations = Vec::new();
         for class in resolved {
-            let row = self.options.score.seed(class, &probabilities, self.network.independent());
-            let seed = Value::from_f32_as(first_of(row, &shape)?, score_elem)?;
             let start = Instant::now();
-            let mut inputs: Vec<(&str, &Value)> = vec![(&self.wiring.seed, &seed)];
-            inputs.extend(saved.iter().map(|(name, value)| (*name, value)));
-            let gradients = self.backward.run(&inputs)?;
-            let backward = milliseconds(start);
-            for (at, (tap, (value, name))) in self.taps.iter().zip(&self.wiring.taps).enumerate() {
-                let activation = match tap {
-                    Tap::Input => picture.clone(),
-                    Tap::Layer(_) => values.get(value).cloned().ok_or_else(|| missing(value))?,
-                };
-                let gradient = gradients.get(name).cloned().ok_or_else(|| missing(name))?;
+            let backward = self.backward(&forward, class, &canceller)?;
+            let backward_took = milliseconds(start);
+            for tap in 0..self.taps.len() {
                 let start = Instant::now();
-                let heatmap = self.heatmap(tap, &activation, &gradient)?;
+                let heatmap = self.heatmap(&forward, &backward, tap, self.options.method)?;
+                let timing = Timing {
+                    preprocess: 0.0,
+                    forward: forward_took,
+                    backward: backward_took,
+                    method: milliseconds(start),
+                };
                 explanations.push(Explanation {
-                    tap: at,
+                    tap,
                     class,
-                    logit: logits[class],
-                    probability: probabilities[class],
+                    logit: forward.logits[class],
+                    probability: forward.probabilities[class],
                     heatmap,
-                    activation,
-                    gradient,
-                    timing: Timing { preprocess: 0.0, forward, backward, method: milliseconds(start) },
+                    activation: self.activation(&forward, tap)?.clone(),
+                    gradient: self.gradient(&backward, tap)?.clone(),
+                    timing,
                 });
             }
         }
-        Ok(Outcome { logits, probabilities, explanations })
+        Ok(Outcome { logits: forward.logits, probabilities: forward.probabilities, explanations })
     }
 
-    fn heatmap(&self, tap: &Tap, activation: &Value, gradient: &Value) -> Result<Option<Array2<f32>>> {
-        let Tap::Layer(layer) = tap else { return Ok(None) };
-        let program = self.programs.get(&(layer.layout, layer.elem.code())).ok_or_else(|| missing("the method"))?;
-        let mut outputs = program.run(&[("activation", activation), ("gradient", gradient)])?;
+    /// The forward pass of one picture: `tensor` as the model takes it, a batch of one first.
+    ///
+    /// # Errors
+    /// The tensor has another shape than the model wants, the runtime fails, or [`Error::Cancelled`].
+    pub fn forward(&self, tensor: &ArrayD<f32>, canceller: &Canceller) -> Result<Forward> {
+        let network = self.network();
+        let copies = network.input.batch().unwrap_or(1);
+        let elem = ElemType::from_code(network.input.elem.code());
+        let picture = Value::from_f32_as(repeat(tensor, copies)?, elem)?;
+        let values = self.forward.run_with(&[(&network.input.name, &picture)], canceller)?;
+        let scores = values.get(&network.logits).ok_or_else(|| missing(&network.logits))?;
+        let (shape, elem) = (scores.shape(), scores.elem_type());
+        let all = scores.to_f32()?;
+        let logits: Vec<f32> = all.index_axis(Axis(0), 0).iter().copied().collect();
+        let probabilities = probabilities(&logits, network.head == Head::Sigmoid);
+        Ok(Forward { logits, probabilities, picture, values, shape, elem })
+    }
+
+    /// The backward pass of one class, for every tap at once.
+    ///
+    /// # Errors
+    /// The class isn't one of the model's, the runtime fails, or [`Error::Cancelled`].
+    pub fn backward(&self, forward: &Forward, class: usize, canceller: &Canceller) -> Result<Backward> {
+        let count = forward.logits.len();
+        if class >= count {
+            return Err(Error::ClassRange { class: class.to_string(), count });
+        }
+        let row = self.options.score.seed(class, &forward.probabilities, self.network().independent());
+        let seed = Value::from_f32_as(first_of(row, &forward.shape)?, forward.elem)?;
+        let mut inputs: Vec<(&str, &Value)> = vec![(&self.wiring.seed, &seed)];
+        for name in &self.wiring.saved {
+            let given = (*name == self.network().input.name).then_some(&forward.picture);
+            inputs.push((name, given.or_else(|| forward.values.get(name)).ok_or_else(|| missing(name))?));
+        }
+        Ok(Backward { class, gradients: self.backward.run_with(&inputs, canceller)? })
+    }
+
+    /// The heat at one of [`Explainer::taps`], `[height, width]` at the layer's resolution, after ReLU, before normalisation; `None`
+    /// at the input.
+    ///
+    /// # Errors
+    /// The runtime fails.
+    pub fn heatmap(
+        &self,
+        forward: &Forward,
+        backward: &Backward,
+        tap: usize,
+        method: &'static dyn Method,
+    ) -> Result<Option<Array2<f32>>> {
+        let Some(Tap::Layer(layer)) = self.taps.get(tap) else { return Ok(None) };
+        let program = self.program(method, layer)?;
+        let inputs = [("activation", self.activation(forward, tap)?), ("gradient", self.gradient(backward, tap)?)];
+        let mut outputs = program.run(&inputs)?;
         let heatmap = outputs.take("heatmap").ok_or_else(|| missing("heatmap"))?.to_f32()?;
         let heatmap = heatmap.into_dimensionality::<Ix3>().map_err(|error| Error::Value(error.to_string()))?;
         Ok(Some(heatmap.index_axis_move(Axis(0), 0)))
     }
-}
 
-/// The types of a model's values at the size that its sidecar asks for. Control flow whose course is known at that size is taken
-/// apart in the model.
-///
-/// # Errors
-/// ONNX Runtime cannot load the model; a loop is too long.
-pub fn type_values(runtime: &Runtime, network: &mut Network, sidecar: &Sidecar) -> Result<Types> {
-    let preprocessing = &sidecar.preprocessing;
-    let (height, width) = (preprocessing.size.0 as usize, preprocessing.size.1 as usize);
-    let batch = network.input.batch().unwrap_or(1);
-    let shape = match preprocessing.layout {
-        model::Layout::Nchw => vec![batch, preprocessing.channels(), height, width],
-        model::Layout::Nhwc => vec![batch, height, width, preprocessing.channels()],
-    };
-    let input = &network.input;
-    let feed = Feed { name: input.name.clone(), elem: input.elem, shape, free_batch: input.batch().is_none() };
-    let (model, types) = probe_unrolled(runtime, &network.model, &[feed])?;
-    network.model = model;
-    Ok(types)
-}
+    fn activation<'a>(&self, forward: &'a Forward, tap: usize) -> Result<&'a Value> {
+        let (value, _) = &self.wiring.taps[tap];
+        match self.taps[tap] {
+            Tap::Input => Ok(&forward.picture),
+            Tap::Layer(_) => forward.values.get(value).ok_or_else(|| missing(value)),
+        }
+    }
 
-/// The layers of a model.
-pub fn layers_of(network: &Network, sidecar: &Sidecar, types: &Types) -> Vec<Layer> {
-    let layout = match sidecar.preprocessing.layout {
-        model::Layout::Nchw => Layout::Nchw,
-        model::Layout::Nhwc => Layout::Nhwc,
-    };
-    layer::find(network.model.graph(), types, &network.input.name, &network.logits, layout)
-}
+    fn gradient<'a>(&self, backward: &'a Backward, tap: usize) -> Result<&'a Value> {
+        let (_, name) = &self.wiring.taps[tap];
+        backward.gradients.get(name).ok_or_else(|| missing(name))
+    }
 
-/// The layer that `auto` takes: the sidecar's, else the last before the classifier; `None` where the model has no layers.
-///
-/// # Errors
-/// The sidecar names a layer that the model doesn't have.
-pub fn default_layer(layers: &[Layer], sidecar: &Sidecar) -> Result<Option<usize>> {
-    let automatic = layer::automatic(layers).ok().map(|layer| layer.index);
-    let Some(name) = &sidecar.layer else { return Ok(automatic) };
-    let choice: Choice = name.parse().unwrap_or(Choice::Auto);
-    let chosen = layer::choose(layers, automatic, &choice).map(|layer| Some(layer.index));
-    chosen.map_err(|error| sidecar.at_fault("layer", error))
+    fn program(&self, method: &'static dyn Method, layer: &Layer) -> Result<Arc<Session>> {
+        let mut programs = self.programs.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (method.name(), layer.layout, layer.elem.code());
+        if let Some(program) = programs.get(&key) {
+            return Ok(Arc::clone(program));
+        }
+        let model = method::program(method, layer.layout, layer.elem)?;
+        let program = Arc::new(self.runtime.session(&model.to_bytes(), &self.options.session)?);
+        programs.insert(key, Arc::clone(&program));
+        Ok(program)
+    }
 }
 
 /// A provider that was asked for by name and then takes no operator of the model would be a silent fall-back to the CPU.
@@ -338,13 +410,9 @@ fn refuse_empty_placement(session: &Session, options: &SessionOptions) -> Result
     }
 }
 
-fn choose_taps(
-    network: &Network,
-    types: &Types,
-    layers: &[Layer],
-    default: Option<usize>,
-    options: &Options,
-) -> Result<Vec<Tap>> {
+fn choose_taps(subject: &Subject, options: &Options) -> Result<Vec<Tap>> {
+    let (network, types, layers): (&Network, &Types, &[Layer]) = (subject.network(), subject.types(), subject.layers());
+    let default = subject.default_layer();
     let choices = if options.layers.is_empty() { &[Choice::Auto] } else { options.layers.as_slice() };
     let choose = |choice: &Choice| {
         if *choice == Choice::Input {
@@ -376,19 +444,6 @@ fn called(layer: &Layer, choice: &Choice) -> Layer {
         layer.module = Some(name.clone());
     }
     layer
-}
-
-fn programs(runtime: &Runtime, taps: &[Tap], options: &Options) -> Result<HashMap<(Layout, i32), Session>> {
-    let mut programs = HashMap::new();
-    for tap in taps {
-        let Tap::Layer(layer) = tap else { continue };
-        let key = (layer.layout, layer.elem.code());
-        if let std::collections::hash_map::Entry::Vacant(slot) = programs.entry(key) {
-            let model = method::program(options.method, layer.layout, layer.elem)?;
-            slot.insert(runtime.session(&model.to_bytes(), &options.session)?);
-        }
-    }
-    Ok(programs)
 }
 
 /// The picture as often as a model of fixed batch wants it.

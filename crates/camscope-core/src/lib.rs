@@ -2,6 +2,7 @@
 
 pub mod check;
 pub mod error;
+mod everywhere;
 pub mod explain;
 pub mod image;
 pub mod layer;
@@ -11,6 +12,7 @@ pub mod nearest;
 pub mod overlay;
 pub mod probe;
 pub mod runtime;
+pub mod subject;
 pub mod target;
 pub mod text;
 

@@ -4,9 +4,9 @@ use std::process::ExitCode;
 
 use camscope_core::{
     Result,
-    explain::{default_layer, layers_of, type_values},
     layer::Layer,
     runtime::Runtime,
+    subject::{default_layer, layers_of, type_values},
     text::printable,
 };
 use serde_json::json;
