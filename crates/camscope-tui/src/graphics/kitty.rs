@@ -1,0 +1,204 @@
+//! kitty's protocol: <https://sw.kovidgoyal.net/kitty/graphics-protocol/>.
+//!
+//! A picture is sent once, under a number; from then on the terminal holds it, and showing it again costs some fifty bytes. It
+//! lies below text and below coloured cells, so that a popup with a background covers it.
+
+use std::collections::VecDeque;
+use std::io::{self, Write};
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use image::RgbImage;
+use ratatui::layout::Rect;
+
+use super::escape::{maybe_through_tmux, move_to};
+use super::picture::{Payload, Picture, Placement};
+use super::{Protocol, Screen, placeholders};
+
+/// The most base64 characters that one escape sequence may carry.
+const CHUNK: usize = 4096;
+
+/// Below cells with a background colour: less than half of the least 32-bit integer.
+const BELOW_BACKGROUNDS: i32 = i32::MIN / 2 - 1;
+
+/// How many pictures the terminal is asked to hold.
+const HELD_PICTURES: usize = 64;
+
+/// How many bytes of pixels (4 bytes each, as the terminal stores them) it is asked to hold: kitty and Ghostty grant 320 MB to
+/// all programs together.
+const HELD_BYTES: usize = 64 << 20;
+
+/// A picture that the terminal keeps.
+#[derive(Debug)]
+pub(super) struct Kept {
+    /// Its number in the terminal.
+    pub(super) number: u32,
+    /// What makes the terminal hold it.
+    pub(super) transmission: Vec<u8>,
+    /// Bytes that it takes in the terminal.
+    pixels: usize,
+    /// Whether it is shown by placeholders.
+    pub(super) is_virtual: bool,
+}
+
+/// Encodes a picture for transmission.
+pub(super) fn encode(id: u32, screen: &Screen, image: &RgbImage, cells: (u16, u16)) -> Kept {
+    let is_virtual = screen.protocol == Protocol::KittyPlaceholders;
+    let number = placeholders::number(id);
+    let png = STANDARD.encode(png(image));
+    // With a=T the picture is placed as it arrives; a virtual placement shows nothing until placeholders name it.
+    let action = if is_virtual { format!("a=T,U=1,c={},r={}", cells.0, cells.1) } else { "a=t".to_owned() };
+    let mut transmission = Vec::with_capacity(png.len() + png.len() / 100 + 64);
+    let mut chunks = png.as_bytes().chunks(CHUNK).peekable();
+    let mut control = format!("{action},f=100,i={number},q=2");
+    while let Some(chunk) = chunks.next() {
+        // The last one says m=0, which is the default where there is only one.
+        match (chunks.peek().is_some(), control.is_empty()) {
+            (true, true) => control = "m=1".to_owned(),
+            (true, false) => control.push_str(",m=1"),
+            (false, true) => control = "m=0".to_owned(),
+            (false, false) => {}
+        }
+        let sequence = [b"\x1b_G", control.as_bytes(), b";", chunk, b"\x1b\\"].concat();
+        transmission.extend(maybe_through_tmux(screen.tmux, sequence));
+        control.clear();
+    }
+    let pixels = 4 * image.width() as usize * image.height() as usize;
+    Kept { number, transmission, pixels, is_virtual }
+}
+
+/// `image` as PNG.
+pub(super) fn png(image: &RgbImage) -> Vec<u8> {
+    use image::codecs::png::{CompressionType, FilterType, PngEncoder};
+    let mut bytes = Vec::new();
+    let encoder = PngEncoder::new_with_quality(&mut bytes, CompressionType::Default, FilterType::Adaptive);
+    // Writing to memory cannot fail, and an image has as many bytes as its size says.
+    match image.write_with_encoder(encoder) {
+        Ok(()) => bytes,
+        Err(_) => Vec::new(),
+    }
+}
+
+/// What the terminal holds and shows.
+#[derive(Debug, Default)]
+pub(super) struct KittyPainter {
+    tmux: bool,
+    /// Oldest use first.
+    held: VecDeque<Held>,
+    shown: Vec<Shown>,
+    /// Numbers of pictures that may or may not be there still, to be deleted.
+    forgotten: Vec<u32>,
+    last_slot: u32,
+}
+
+#[derive(Debug)]
+struct Held {
+    id: u32,
+    number: u32,
+    pixels: usize,
+}
+
+#[derive(Debug, PartialEq)]
+struct Shown {
+    area: Rect,
+    number: u32,
+    slot: u32,
+}
+
+impl KittyPainter {
+    pub(super) fn new(screen: &Screen) -> Self {
+        KittyPainter { tmux: screen.tmux, ..KittyPainter::default() }
+    }
+
+    /// Sends the pictures that the terminal doesn't hold.
+    pub(super) fn before(&mut self, out: &mut impl Write, placements: &[Placement]) -> io::Result<()> {
+        for number in std::mem::take(&mut self.forgotten) {
+            self.command(out, &format!("a=d,d=I,i={number},q=2"))?;
+        }
+        for (picture, kept) in placements.iter().filter_map(kept) {
+            let place = self.held.iter().position(|held| held.id == picture.id());
+            if let Some(held) = place.and_then(|place| self.held.remove(place)) {
+                self.held.push_back(held); // the newest again
+                continue;
+            }
+            out.write_all(&kept.transmission)?;
+            // Numbers come round after some thousands of pictures: the terminal has replaced the old one.
+            self.held.retain(|held| held.number != kept.number);
+            self.shown.retain(|shown| shown.number != kept.number);
+            self.held.push_back(Held { id: picture.id(), number: kept.number, pixels: kept.pixels });
+        }
+        Ok(())
+    }
+
+    /// Shows the pictures where they belong, takes others away, and deletes the oldest where there are too many.
+    pub(super) fn after(&mut self, out: &mut impl Write, placements: &[Placement]) -> io::Result<()> {
+        let mut before = std::mem::take(&mut self.shown);
+        for (placement, (_, kept)) in placements.iter().filter_map(|placement| Some((placement, kept(placement)?))) {
+            if kept.is_virtual || placement.area.is_empty() {
+                continue;
+            }
+            let (area, number) = (placement.area, kept.number);
+            let same = before.iter().position(|shown| shown.area == area && shown.number == number);
+            let shown = match same {
+                Some(place) => before.swap_remove(place),
+                None => self.place(out, area, number)?,
+            };
+            self.shown.push(shown);
+        }
+        // The new one lies over the old one already: nothing flickers.
+        for Shown { number, slot, .. } in before {
+            self.command(out, &format!("a=d,d=i,i={number},p={slot},q=2"))?;
+        }
+        self.evict(out, placements)
+    }
+
+    /// Forgets what the terminal shows and holds, for it may have been cleared.
+    pub(super) fn forget(&mut self) {
+        self.forgotten.extend(self.held.drain(..).map(|held| held.number));
+        self.shown.clear();
+    }
+
+    /// Deletes all pictures of this process.
+    pub(super) fn leave(&mut self, out: &mut impl Write) -> io::Result<()> {
+        self.forget();
+        self.before(out, &[])
+    }
+
+    fn place(&mut self, out: &mut impl Write, area: Rect, number: u32) -> io::Result<Shown> {
+        self.last_slot = self.last_slot % 0xff_ffff + 1;
+        let slot = self.last_slot;
+        let (columns, rows) = (area.width, area.height);
+        move_to(out, area.x, area.y)?;
+        self.command(out, &format!("a=p,i={number},p={slot},c={columns},r={rows},C=1,z={BELOW_BACKGROUNDS},q=2"))?;
+        Ok(Shown { area, number, slot })
+    }
+
+    /// Deletes the pictures that were not shown for longest.
+    fn evict(&mut self, out: &mut impl Write, placements: &[Placement]) -> io::Result<()> {
+        let is_used = |held: &Held| placements.iter().any(|placement| placement.picture.id() == held.id);
+        let mut bytes: usize = self.held.iter().map(|held| held.pixels).sum();
+        while self.held.len() > HELD_PICTURES || bytes > HELD_BYTES {
+            // Those in use are the newest.
+            if self.held.front().is_none_or(is_used) {
+                break;
+            }
+            let Some(oldest) = self.held.pop_front() else { break };
+            bytes -= oldest.pixels;
+            self.command(out, &format!("a=d,d=I,i={},q=2", oldest.number))?;
+        }
+        Ok(())
+    }
+
+    fn command(&self, out: &mut impl Write, control: &str) -> io::Result<()> {
+        out.write_all(&maybe_through_tmux(self.tmux, format!("\x1b_G{control}\x1b\\").into_bytes()))
+    }
+}
+
+/// The picture of a placement, if it is one of kitty's protocol.
+fn kept<'a>(placement: &Placement<'a>) -> Option<(&'a Arc<Picture>, &'a Kept)> {
+    match &placement.picture.payload {
+        Payload::Kept(kept) => Some((placement.picture, kept)),
+        _ => None,
+    }
+}

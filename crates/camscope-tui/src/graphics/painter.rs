@@ -1,0 +1,83 @@
+//! Keeps what the terminal shows and holds in step with what a frame wants.
+
+use std::io::{self, Write};
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+
+use super::kitty::KittyPainter;
+use super::picture::Placement;
+use super::pixel_painter::PixelPainter;
+use super::{Protocol, Screen};
+
+/// What the terminal shows and holds of pictures.
+#[derive(Debug)]
+pub struct Painter {
+    driver: Driver,
+}
+
+#[derive(Debug)]
+enum Driver {
+    /// The characters are the picture.
+    Characters,
+    Kitty(KittyPainter),
+    Pixels(PixelPainter),
+}
+
+impl Painter {
+    /// The painter of a screen that shows no picture yet.
+    pub fn new(screen: &Screen) -> Self {
+        let driver = match screen.protocol {
+            Protocol::Kitty | Protocol::KittyPlaceholders => Driver::Kitty(KittyPainter::new(screen)),
+            Protocol::Sixel | Protocol::Iterm2 => Driver::Pixels(PixelPainter::new(screen)),
+            Protocol::HalfBlocks | Protocol::None => Driver::Characters,
+        };
+        Painter { driver }
+    }
+
+    /// Writes what must come before ratatui's output: pictures that the terminal should hold, blanks over those that go.
+    pub fn before(&mut self, out: &mut impl Write, placements: &[Placement]) -> io::Result<()> {
+        match &mut self.driver {
+            Driver::Characters => Ok(()),
+            Driver::Kitty(kitty) => kitty.before(out, placements),
+            Driver::Pixels(pixels) => pixels.before(out, placements),
+        }
+    }
+
+    /// Writes what must come after ratatui's output: the pictures at their places. `covered` are the rectangles of popups over
+    /// them, and `buffer` is the frame's, of which cells inside of `covered` are written again where a picture was painted over
+    /// them.
+    pub fn after(
+        &mut self,
+        out: &mut impl Write,
+        placements: &[Placement],
+        covered: &[Rect],
+        buffer: &Buffer,
+    ) -> io::Result<()> {
+        match &mut self.driver {
+            Driver::Characters => Ok(()),
+            Driver::Kitty(kitty) => kitty.after(out, placements),
+            Driver::Pixels(pixels) => pixels.after(out, placements, covered, buffer),
+        }
+    }
+
+    /// Forgets what was shown: the screen was cleared, after a new size or when the program goes on after a stop.
+    pub fn forget(&mut self) {
+        match &mut self.driver {
+            Driver::Characters => {}
+            Driver::Kitty(kitty) => kitty.forget(),
+            Driver::Pixels(pixels) => pixels.forget(),
+        }
+    }
+
+    /// Has the terminal delete what it holds, before the screen is given back.
+    pub fn leave(&mut self, out: &mut impl Write) -> io::Result<()> {
+        match &mut self.driver {
+            Driver::Kitty(kitty) => kitty.leave(out),
+            Driver::Characters | Driver::Pixels(_) => {
+                self.forget();
+                Ok(())
+            }
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! A picture made ready for the terminal, and what stands for it among the characters.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use image::RgbImage;
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+
+use super::{Protocol, Screen, halfblocks, iterm2, kitty, placeholders, sixel};
+
+/// A picture encoded for one terminal and one size in cells. It doesn't change: share it by [`Arc`].
+#[derive(Debug)]
+pub struct Picture {
+    id: u32,
+    cells: (u16, u16),
+    pub(super) payload: Payload,
+}
+
+/// What the protocol needs of a picture.
+#[derive(Debug)]
+pub(super) enum Payload {
+    /// No pictures here.
+    Nothing,
+    /// Upper and lower colour of each cell, row by row.
+    Cells(Vec<halfblocks::Halves>),
+    /// kitty's protocol: the terminal keeps the picture under a number.
+    Kept(kitty::Kept),
+    /// Sixel and iTerm2: pieces that are painted into the cells.
+    Painted(Vec<Piece>),
+}
+
+/// A part of a picture, painted at a cell relative to the picture's corner.
+#[derive(Debug)]
+pub(super) struct Piece {
+    /// Columns and rows from the picture's corner.
+    pub(super) at: (u16, u16),
+    /// The escape sequence.
+    pub(super) bytes: Vec<u8>,
+}
+
+/// Where a picture goes in a frame.
+#[derive(Clone, Copy, Debug)]
+pub struct Placement<'a> {
+    /// The cells.
+    pub area: Rect,
+    /// The picture, made for that many cells.
+    pub picture: &'a Arc<Picture>,
+}
+
+impl Picture {
+    /// A number that no other picture of this process has.
+    pub fn id(&self) -> u32 {
+        self.id
+    }
+
+    /// Columns and rows that it was made for.
+    pub fn cells(&self) -> (u16, u16) {
+        self.cells
+    }
+
+    /// How much memory it takes, in bytes: about what goes over the wire when it is shown for the first time.
+    pub fn bytes(&self) -> usize {
+        match &self.payload {
+            Payload::Nothing => 0,
+            Payload::Cells(cells) => size_of_val(cells.as_slice()),
+            Payload::Kept(kept) => kept.transmission.len(),
+            Payload::Painted(pieces) => pieces.iter().map(|piece| piece.bytes.len()).sum(),
+        }
+    }
+}
+
+/// Width and height in pixels that an image for so many cells should have: what they cover on this screen, or a little less.
+pub fn pixels(screen: &Screen, cells: (u16, u16)) -> (u32, u32) {
+    let (columns, rows) = (u32::from(cells.0), u32::from(cells.1));
+    let (width, height) = (columns * u32::from(screen.cell.0), rows * u32::from(screen.cell.1));
+    match screen.protocol {
+        Protocol::HalfBlocks | Protocol::None => (columns, rows * 2),
+        Protocol::Sixel => (width, sixel::whole_bands(height)),
+        _ => (width, height),
+    }
+}
+
+/// Encodes `image`, which should have [`pixels`], for so many cells of this screen. It takes milliseconds to tenths of a second:
+/// run it on a worker.
+pub fn encode(screen: &Screen, image: &RgbImage, cells: (u16, u16)) -> Picture {
+    static NEXT: AtomicU32 = AtomicU32::new(1);
+    encode_as(NEXT.fetch_add(1, Ordering::Relaxed), screen, image, cells)
+}
+
+/// [`encode`], with the picture's number.
+pub(super) fn encode_as(id: u32, screen: &Screen, image: &RgbImage, cells: (u16, u16)) -> Picture {
+    let is_empty = image.width() == 0 || image.height() == 0 || cells.0 == 0 || cells.1 == 0;
+    let payload = match screen.protocol {
+        _ if is_empty => Payload::Nothing,
+        Protocol::None => Payload::Nothing,
+        Protocol::HalfBlocks => Payload::Cells(halfblocks::encode(image, cells, screen.truecolor)),
+        Protocol::Kitty | Protocol::KittyPlaceholders => Payload::Kept(kitty::encode(id, screen, image, cells)),
+        Protocol::Sixel => Payload::Painted(sixel::encode(screen, image)),
+        Protocol::Iterm2 => Payload::Painted(iterm2::encode(screen, image, cells)),
+    };
+    Picture { id, cells, payload }
+}
+
+/// Puts into ratatui's buffer what stands for the picture: half-blocks, kitty's placeholders, or blanks where the [`Painter`]
+/// paints. What doesn't fit into `area` is cut off.
+///
+/// [`Painter`]: super::Painter
+pub fn fill(picture: &Picture, area: Rect, buf: &mut Buffer) {
+    let area = area.intersection(buf.area);
+    for position in area.positions() {
+        buf[position].reset();
+    }
+    match &picture.payload {
+        Payload::Cells(cells) => halfblocks::fill(cells, picture.cells, area, buf),
+        Payload::Kept(kept) if kept.is_virtual => placeholders::fill(kept.number, picture.cells, area, buf),
+        _ => {}
+    }
+}
