@@ -1,0 +1,211 @@
+//! Keys, mouse, resizes and signals, sent into one channel by threads.
+
+mod late_answers;
+#[cfg(unix)]
+mod signals;
+
+use std::io;
+use std::sync::mpsc::Sender;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crossterm::event::{self, Event};
+
+use late_answers::LateAnswers;
+#[cfg(unix)]
+pub(crate) use signals::stop_process;
+
+/// How long the reader waits at once: pausing and stopping it take so long at most.
+const TICK: Duration = Duration::from_millis(50);
+
+/// What comes from outside.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Incoming {
+    /// A key, the mouse, pasted text, or another size.
+    Event(Event),
+    /// SIGTERM, SIGHUP or SIGINT from outside: end soon. A second one ends the process at once.
+    Terminate(i32),
+    /// SIGTSTP from outside: call [`Session::suspend`](crate::terminal::Session::suspend).
+    Suspend,
+    /// The process goes on after a stop that it couldn't see: call [`Session::reenter`](crate::terminal::Session::reenter).
+    Continued,
+    /// There will be no more events, for this reason.
+    Closed(String),
+}
+
+/// The threads that read. They end when this is dropped.
+pub struct Input {
+    control: Arc<Control>,
+    reader: Option<JoinHandle<()>>,
+    #[cfg(unix)]
+    signals: signals::Signals,
+}
+
+impl Input {
+    /// Starts reading. What comes is sent as `message` of it; a closed channel ends the reading.
+    pub fn start<T: Send + 'static>(
+        sender: Sender<T>,
+        message: impl Fn(Incoming) -> T + Clone + Send + 'static,
+    ) -> io::Result<Self> {
+        let control = Arc::new(Control::default());
+        #[cfg(unix)]
+        let signals = {
+            let (sender, message) = (sender.clone(), message.clone());
+            signals::Signals::start(move |incoming| sender.send(message(incoming)).is_ok())?
+        };
+        let reader = {
+            let control = Arc::clone(&control);
+            let read = move || read(&control, |incoming| sender.send(message(incoming)).is_ok());
+            std::thread::Builder::new().name("input".to_owned()).spawn(read)?
+        };
+        Ok(Input {
+            control,
+            reader: Some(reader),
+            #[cfg(unix)]
+            signals,
+        })
+    }
+
+    /// Leaves standard input alone until [`Input::resume`]; returns when nothing reads it any more.
+    pub fn pause(&self) {
+        self.control.ask(Wish::Pause);
+        let mut state = self.control.state();
+        while !state.is_idle {
+            state = self.control.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Reads again.
+    pub fn resume(&self) {
+        self.control.ask(Wish::Read);
+    }
+}
+
+impl Drop for Input {
+    fn drop(&mut self) {
+        self.control.ask(Wish::Stop);
+        #[cfg(unix)]
+        self.signals.stop();
+        if let Some(reader) = self.reader.take() {
+            let _ = reader.join(); // it cannot have panicked, and if so: it has ended
+        }
+    }
+}
+
+/// What the reader should do.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+enum Wish {
+    #[default]
+    Read,
+    Pause,
+    Stop,
+}
+
+#[derive(Debug, Default)]
+struct Control {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    wish: Wish,
+    /// The reader doesn't read: it pauses, or has ended.
+    is_idle: bool,
+}
+
+impl Control {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn ask(&self, wish: Wish) {
+        self.state().wish = wish;
+        self.changed.notify_all();
+    }
+
+    /// Called by the reader: waits while it should pause. Says whether to go on.
+    fn may_read(&self) -> bool {
+        let mut state = self.state();
+        while state.wish == Wish::Pause {
+            state.is_idle = true;
+            self.changed.notify_all();
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        state.is_idle = false;
+        state.wish == Wish::Read
+    }
+
+    fn end(&self) {
+        self.state().is_idle = true;
+        self.changed.notify_all();
+    }
+}
+
+/// Reads events until it should stop or `send` says that nobody listens.
+fn read(control: &Control, send: impl Fn(Incoming) -> bool) {
+    let mut filter = LateAnswers::default();
+    while control.may_read() {
+        let next = match event::poll(TICK) {
+            Ok(true) => event::read().map(Some),
+            Ok(false) => Ok(None),
+            Err(error) => Err(error),
+        };
+        let now = Instant::now();
+        let events = match next {
+            Ok(Some(event)) => filter.pass(event, now),
+            Ok(None) => filter.expire(now),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => {
+                send(Incoming::Closed(error.to_string()));
+                break;
+            }
+        };
+        if !events.into_iter().all(|event| send(Incoming::Event(event))) {
+            break;
+        }
+    }
+    control.end();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reader_that_has_ended_can_be_paused_and_stopped() {
+        let control = Arc::new(Control::default());
+        control.end();
+        let input = Input {
+            control,
+            reader: None,
+            #[cfg(unix)]
+            signals: signals::Signals::start(|_| true).unwrap(),
+        };
+        input.pause();
+        input.resume();
+    }
+
+    #[test]
+    fn pausing_waits_for_the_reader() {
+        let control = Arc::new(Control::default());
+        let reader = std::thread::spawn({
+            let control = Arc::clone(&control);
+            move || {
+                while control.may_read() {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+                control.end();
+            }
+        });
+        control.ask(Wish::Pause);
+        let mut state = control.state();
+        while !state.is_idle {
+            state = control.changed.wait(state).unwrap();
+        }
+        drop(state);
+        control.ask(Wish::Stop);
+        reader.join().unwrap();
+    }
+}

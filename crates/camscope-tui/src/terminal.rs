@@ -1,0 +1,289 @@
+//! The terminal while the explorer has it: taken over, drawn on frame by frame, and given back whatever happens.
+
+use std::io::{self, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::ThreadId;
+
+use crossterm::cursor::{Hide, Show};
+use crossterm::event::{DisableBracketedPaste, DisableMouseCapture, EnableBracketedPaste, EnableMouseCapture};
+use crossterm::style::ResetColor;
+use crossterm::terminal::{EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode};
+use ratatui::backend::CrosstermBackend;
+use ratatui::layout::Rect;
+use ratatui::{Frame, Terminal, TerminalOptions, Viewport};
+
+use crate::graphics::{Painter, Picture, Placement, Protocol, Screen};
+
+/// Begins a synchronized update: the terminal shows nothing until the end. Those that don't know it pass over it.
+const BEGIN_FRAME: &[u8] = b"\x1b[?2026h";
+/// Ends a synchronized update.
+const END_FRAME: &[u8] = b"\x1b[?2026l";
+
+/// What a frame has besides its characters.
+#[derive(Debug, Default)]
+pub struct Scene {
+    /// Pictures and where they are; their cells were filled by [`fill`](crate::graphics::fill).
+    pub pictures: Vec<(Rect, Arc<Picture>)>,
+    /// Rectangles of what was drawn over pictures: popups.
+    pub covered: Vec<Rect>,
+}
+
+/// The real terminal's output: every frame is one write, so nothing is buffered.
+#[cfg(unix)]
+pub type Output = std::fs::File;
+/// The real terminal's output.
+#[cfg(not(unix))]
+pub type Output = io::Stdout;
+
+/// The terminal, taken over: raw mode, alternate screen, mouse, bracketed paste, no cursor. Given back by [`Session::restore`],
+/// when dropped, and by the panic hook.
+pub struct Session<W: Write> {
+    out: W,
+    frame: FrameBuffer,
+    terminal: Terminal<CrosstermBackend<FrameBuffer>>,
+    painter: Painter,
+    is_wrapped_painting: bool,
+    /// Whether `out` is the terminal of this process, of which the modes are set.
+    is_real: bool,
+    is_entered: bool,
+    written: u64,
+}
+
+impl Session<Output> {
+    /// Takes the terminal on standard output over. The error leaves it as it was.
+    pub fn start(screen: &Screen) -> io::Result<Self> {
+        let (columns, rows) = crossterm::terminal::size()?;
+        #[cfg(unix)]
+        let out = {
+            use std::os::fd::AsFd;
+            Output::from(io::stdout().as_fd().try_clone_to_owned()?)
+        };
+        #[cfg(not(unix))]
+        let out = io::stdout();
+        let mut session = Session::new(out, screen, (columns, rows), true)?;
+        session.enter()?; // on error the drop takes back what was done
+        Ok(session)
+    }
+}
+
+impl<W: Write> Session<W> {
+    /// Draws to any writer, as a terminal of so many columns and rows would get it: for tests and measurements.
+    pub fn over(out: W, screen: &Screen, size: (u16, u16)) -> io::Result<Self> {
+        let mut session = Session::new(out, screen, size, false)?;
+        session.enter()?;
+        Ok(session)
+    }
+
+    fn new(out: W, screen: &Screen, (columns, rows): (u16, u16), is_real: bool) -> io::Result<Self> {
+        let frame = FrameBuffer::default();
+        let viewport = Viewport::Fixed(Rect::new(0, 0, columns, rows));
+        let terminal = Terminal::with_options(CrosstermBackend::new(frame.clone()), TerminalOptions { viewport })?;
+        // tmux holds back what a synchronized update writes, but not what passes through it: pictures would go astray.
+        let is_wrapped_painting = screen.tmux && screen.protocol == Protocol::Iterm2;
+        let painter = Painter::new(screen);
+        Ok(Session { out, frame, terminal, painter, is_wrapped_painting, is_real, is_entered: false, written: 0 })
+    }
+
+    /// Draws a frame: `render` puts characters into it and says which pictures it has. Gives the bytes that went to the terminal,
+    /// which are those that changed. They are one write and one synchronized update.
+    pub fn draw(&mut self, render: impl FnOnce(&mut Frame) -> Scene) -> io::Result<usize> {
+        let Session { frame, terminal, painter, .. } = self;
+        let mut scene = Scene::default();
+        let mut before = Ok(());
+        if !self.is_wrapped_painting {
+            frame.bytes().extend_from_slice(BEGIN_FRAME);
+        }
+        let completed = terminal.draw(|target| {
+            scene = render(target);
+            // ratatui writes the characters after this.
+            before = painter.before(frame, &placements(&scene));
+        })?;
+        before?;
+        painter.after(frame, &placements(&scene), &scene.covered, completed.buffer)?;
+        if !self.is_wrapped_painting {
+            frame.bytes().extend_from_slice(END_FRAME);
+        }
+        self.flush()
+    }
+
+    /// The terminal has another size, in columns and rows: the next frame is drawn from scratch.
+    pub fn resize(&mut self, columns: u16, rows: u16) -> io::Result<()> {
+        self.painter.forget();
+        self.terminal.resize(Rect::new(0, 0, columns, rows))?;
+        self.frame.bytes().extend_from_slice(b"\x1b[0m\x1b[2J");
+        Ok(())
+    }
+
+    /// Shows pictures in another way or size from the next frame on: `screen` has changed.
+    pub fn set_screen(&mut self, screen: &Screen) -> io::Result<()> {
+        self.painter.leave(&mut self.frame)?;
+        self.painter = Painter::new(screen);
+        self.is_wrapped_painting = screen.tmux && screen.protocol == Protocol::Iterm2;
+        let area = self.terminal.get_frame().area();
+        self.resize(area.width, area.height)
+    }
+
+    /// Writes to the terminal what is no part of a frame, such as text for the clipboard.
+    pub fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.frame.bytes().extend_from_slice(bytes);
+        self.flush().map(drop)
+    }
+
+    /// Bytes written since the start.
+    pub fn written(&self) -> u64 {
+        self.written
+    }
+
+    /// The writer.
+    pub fn out(&self) -> &W {
+        &self.out
+    }
+
+    /// Gives the terminal back and stops the process, as Ctrl-Z does elsewhere; returns when it goes on, with the terminal taken
+    /// over again. The next frame is drawn from scratch.
+    pub fn suspend(&mut self) -> io::Result<()> {
+        self.restore();
+        #[cfg(unix)]
+        if self.is_real {
+            crate::input::stop_process()?;
+        }
+        self.reenter()
+    }
+
+    /// Takes the terminal over again: after a stop from outside, its modes are the shell's. The next frame is drawn from scratch.
+    pub fn reenter(&mut self) -> io::Result<()> {
+        self.enter()?;
+        let mut area = self.terminal.get_frame().area();
+        if let (true, Ok((columns, rows))) = (self.is_real, crossterm::terminal::size()) {
+            area = Rect::new(0, 0, columns, rows);
+        }
+        self.resize(area.width, area.height)
+    }
+
+    /// Gives the terminal back. Doing it twice does no harm, and errors are passed over: there is nothing left to do about them.
+    pub fn restore(&mut self) {
+        if !std::mem::replace(&mut self.is_entered, false) {
+            return;
+        }
+        self.frame.bytes().clear();
+        let _ = self.painter.leave(&mut self.frame);
+        let _ = leave_screen(&mut self.frame);
+        let _ = self.flush();
+        if self.is_real {
+            let _ = disable_raw_mode();
+            *lock(&EMERGENCY) = None;
+        }
+    }
+
+    fn enter(&mut self) -> io::Result<()> {
+        self.is_entered = true;
+        if self.is_real {
+            *lock(&EMERGENCY) = Some(std::thread::current().id());
+            install_panic_hook();
+            enable_raw_mode()?;
+        }
+        self.painter.forget();
+        crossterm::queue!(self.frame, EnterAlternateScreen, Hide, EnableMouseCapture, EnableBracketedPaste)?;
+        self.flush().map(drop)
+    }
+
+    /// Sends what has gathered, in one write.
+    fn flush(&mut self) -> io::Result<usize> {
+        let bytes = std::mem::take(&mut *self.frame.bytes());
+        self.out.write_all(&bytes)?;
+        self.out.flush()?;
+        self.written += bytes.len() as u64;
+        Ok(bytes.len())
+    }
+}
+
+impl<W: Write> Drop for Session<W> {
+    fn drop(&mut self) {
+        self.restore();
+    }
+}
+
+fn placements(scene: &Scene) -> Vec<Placement<'_>> {
+    scene.pictures.iter().map(|(area, picture)| Placement { area: *area, picture }).collect()
+}
+
+/// What a frame writes, kept together until it is complete. Shared by ratatui's backend, which writes the characters, and the
+/// session, which writes the rest.
+#[derive(Clone, Debug, Default)]
+struct FrameBuffer(Arc<Mutex<Vec<u8>>>);
+
+impl FrameBuffer {
+    fn bytes(&self) -> MutexGuard<'_, Vec<u8>> {
+        lock(&self.0)
+    }
+}
+
+impl Write for FrameBuffer {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.bytes().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(()) // ratatui flushes several times in a frame
+    }
+}
+
+fn leave_screen(out: &mut impl Write) -> io::Result<()> {
+    out.write_all(END_FRAME)?; // a frame may have been cut short
+    crossterm::queue!(out, DisableBracketedPaste, DisableMouseCapture, ResetColor, Show, LeaveAlternateScreen)
+}
+
+/// The thread that draws on the real terminal, while it is taken over.
+static EMERGENCY: Mutex<Option<ThreadId>> = Mutex::new(None);
+
+/// Panics of other threads, of which the message would have been lost on the alternate screen.
+static PANICS: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+/// Takes the messages of panics that happened on threads other than the drawing one while the terminal was taken over.
+pub fn take_panics() -> Vec<String> {
+    std::mem::take(&mut *lock(&PANICS))
+}
+
+/// Gives the terminal back without the session, which may be stuck or gone.
+pub(crate) fn emergency_restore() {
+    if lock(&EMERGENCY).take().is_none() {
+        return;
+    }
+    let mut bytes = Vec::new();
+    // ST ends a picture that was cut short; kitty's pictures go with the alternate screen.
+    bytes.extend_from_slice(b"\x1b\\\x1b_Ga=d,d=A,q=2\x1b\\");
+    let _ = leave_screen(&mut bytes);
+    let mut stdout = io::stdout().lock();
+    let _ = stdout.write_all(&bytes).and_then(|()| stdout.flush());
+    let _ = disable_raw_mode();
+}
+
+/// A panic of the drawing thread gives the terminal back before its message is printed. One of a worker doesn't: the explorer goes
+/// on, so its message is kept for [`take_panics`].
+fn install_panic_hook() {
+    static INSTALLED: AtomicBool = AtomicBool::new(false);
+    if INSTALLED.swap(true, Ordering::SeqCst) {
+        return;
+    }
+    let previous = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        let drawing = *lock(&EMERGENCY);
+        match drawing {
+            Some(thread) if thread != std::thread::current().id() => lock(&PANICS).push(panic.to_string()),
+            _ => {
+                emergency_restore();
+                previous(panic);
+            }
+        }
+    }));
+}
+
+/// Locks; data behind these locks is whole even if a thread panicked.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+#[path = "terminal_tests.rs"]
+mod tests;
