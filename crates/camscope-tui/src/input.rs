@@ -30,11 +30,14 @@ pub enum Incoming {
     Suspend,
     /// The process goes on after a stop that it couldn't see: call [`Session::reenter`](crate::terminal::Session::reenter).
     Continued,
+    /// An answer of the terminal that came too late for [`detect()`](crate::graphics::detect()): give it to
+    /// [`Screen::learn`](crate::graphics::Screen::learn).
+    Answer(String),
     /// There will be no more events, for this reason.
     Closed(String),
 }
 
-/// The threads that read. They end when this is dropped.
+/// The threads that read. They end when this is dropped; from then on SIGTERM, SIGHUP and SIGINT do nothing, so drop it last.
 pub struct Input {
     control: Arc<Control>,
     reader: Option<JoinHandle<()>>,
@@ -162,7 +165,8 @@ fn read(control: &Control, send: impl Fn(Incoming) -> bool) {
                 break;
             }
         };
-        if !events.into_iter().all(|event| send(Incoming::Event(event))) {
+        let answers = filter.take_answers().into_iter().map(Incoming::Answer);
+        if !events.into_iter().map(Incoming::Event).chain(answers).all(&send) {
             break;
         }
     }

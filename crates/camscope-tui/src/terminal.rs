@@ -13,7 +13,7 @@ use ratatui::backend::CrosstermBackend;
 use ratatui::layout::Rect;
 use ratatui::{Frame, Terminal, TerminalOptions, Viewport};
 
-use crate::graphics::{Painter, Picture, Placement, Protocol, Screen};
+use crate::graphics::{Overrides, Painter, Picture, Placement, Protocol, Screen, detect};
 
 /// Begins a synchronized update: the terminal shows nothing until the end. Those that don't know it pass over it.
 const BEGIN_FRAME: &[u8] = b"\x1b[?2026h";
@@ -51,6 +51,20 @@ pub struct Session<W: Write> {
 }
 
 impl Session<Output> {
+    /// Finds out what the terminal can do ([`detect()`]) and takes it over, in raw mode from the first to the last, so that no late
+    /// answer is shown. The error leaves the terminal as it was.
+    pub fn open(overrides: &Overrides, env: &dyn Fn(&str) -> Option<String>) -> io::Result<(Self, Screen)> {
+        enable_raw_mode()?;
+        let screen = detect(overrides, env);
+        match Session::start(&screen) {
+            Ok(session) => Ok((session, screen)),
+            Err(error) => {
+                let _ = disable_raw_mode();
+                Err(error)
+            }
+        }
+    }
+
     /// Takes the terminal on standard output over. The error leaves it as it was.
     pub fn start(screen: &Screen) -> io::Result<Self> {
         let (columns, rows) = crossterm::terminal::size()?;
@@ -166,20 +180,24 @@ impl<W: Write> Session<W> {
         if !std::mem::replace(&mut self.is_entered, false) {
             return;
         }
+        // After a panic it was given back already; doing it again would move the cursor into the panic's message.
+        if self.is_real && lock(&EMERGENCY).take().is_none() {
+            return;
+        }
         self.frame.bytes().clear();
         let _ = self.painter.leave(&mut self.frame);
         let _ = leave_screen(&mut self.frame);
         let _ = self.flush();
         if self.is_real {
             let _ = disable_raw_mode();
-            *lock(&EMERGENCY) = None;
         }
     }
 
     fn enter(&mut self) -> io::Result<()> {
         self.is_entered = true;
         if self.is_real {
-            *lock(&EMERGENCY) = Some(std::thread::current().id());
+            let forget_pictures = self.painter.delete_all();
+            *lock(&EMERGENCY) = Some(Emergency { thread: std::thread::current().id(), forget_pictures });
             install_panic_hook();
             enable_raw_mode()?;
         }
@@ -234,8 +252,15 @@ fn leave_screen(out: &mut impl Write) -> io::Result<()> {
     crossterm::queue!(out, DisableBracketedPaste, DisableMouseCapture, ResetColor, Show, LeaveAlternateScreen)
 }
 
-/// The thread that draws on the real terminal, while it is taken over.
-static EMERGENCY: Mutex<Option<ThreadId>> = Mutex::new(None);
+/// Set while the real terminal is taken over.
+static EMERGENCY: Mutex<Option<Emergency>> = Mutex::new(None);
+
+/// What a panic needs to know.
+struct Emergency {
+    thread: ThreadId,
+    /// Makes the terminal forget its pictures.
+    forget_pictures: Vec<u8>,
+}
 
 /// Panics of other threads, of which the message would have been lost on the alternate screen.
 static PANICS: Mutex<Vec<String>> = Mutex::new(Vec::new());
@@ -247,12 +272,9 @@ pub fn take_panics() -> Vec<String> {
 
 /// Gives the terminal back without the session, which may be stuck or gone.
 pub(crate) fn emergency_restore() {
-    if lock(&EMERGENCY).take().is_none() {
-        return;
-    }
-    let mut bytes = Vec::new();
-    // ST ends a picture that was cut short; kitty's pictures go with the alternate screen.
-    bytes.extend_from_slice(b"\x1b\\\x1b_Ga=d,d=A,q=2\x1b\\");
+    let Some(emergency) = lock(&EMERGENCY).take() else { return };
+    let mut bytes = b"\x1b\\".to_vec(); // ends a picture that was cut short
+    bytes.extend(emergency.forget_pictures);
     let _ = leave_screen(&mut bytes);
     let mut stdout = io::stdout().lock();
     let _ = stdout.write_all(&bytes).and_then(|()| stdout.flush());
@@ -268,7 +290,7 @@ fn install_panic_hook() {
     }
     let previous = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
-        let drawing = *lock(&EMERGENCY);
+        let drawing = lock(&EMERGENCY).as_ref().map(|emergency| emergency.thread);
         match drawing {
             Some(thread) if thread != std::thread::current().id() => lock(&PANICS).push(panic.to_string()),
             _ => {

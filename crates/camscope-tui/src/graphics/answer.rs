@@ -1,4 +1,4 @@
-//! Reads what a terminal answers to [`QUESTION`](super::ask::QUESTION).
+//! Reads what a terminal answers when it is asked (`ask.rs`).
 
 /// What a terminal said about itself.
 #[derive(Clone, Debug, Default, PartialEq)]

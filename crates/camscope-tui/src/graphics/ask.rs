@@ -4,13 +4,12 @@ use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
-/// kitty's graphics with a picture of one pixel, the size of a cell and of the window, the largest sixel picture, the
-/// terminal's name, the background; then the device attributes, which nearly every terminal gives: they end the wait.
-pub(super) const QUESTION: &[u8] =
-    b"\x1b_Gi=31,s=1,v=1,a=q,t=d,f=24;AAAA\x1b\\\x1b[16t\x1b[14t\x1b[?2;1;0S\x1b[>q\x1b]11;?\x1b\\\x1b[c";
-
-/// kitty's part of the question, to be sent through tmux.
+/// Asks for kitty's graphics, with a picture of one pixel.
 pub(super) const KITTY_QUESTION: &[u8] = b"\x1b_Gi=31,s=1,v=1,a=q,t=d,f=24;AAAA\x1b\\";
+
+/// Asks for the size of a cell and of the window, the largest sixel picture, the terminal's name and the background; then for the
+/// device attributes, which nearly every terminal gives: they end the wait.
+pub(super) const QUESTION: &[u8] = b"\x1b[16t\x1b[14t\x1b[?2;1;0S\x1b[>q\x1b]11;?\x1b\\\x1b[c";
 
 /// What tmux says about itself.
 #[derive(Clone, Debug, Default, PartialEq)]

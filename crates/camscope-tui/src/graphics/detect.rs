@@ -10,6 +10,9 @@ use super::{GraphicsChoice, Protocol, Screen, USUAL_CELL, escape};
 /// How long all questions together may take.
 const LIMIT: Duration = Duration::from_millis(200);
 
+/// The most pixels of a picture over SSH: 560 × 450, some 400 kB by kitty's protocol if it is a photo.
+const REMOTE_PIXELS: u32 = 250_000;
+
 /// What the user says instead of the terminal.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Overrides {
@@ -41,10 +44,12 @@ pub fn cell_of_window() -> Option<(u16, u16)> {
 fn question(tmux: Option<&Tmux>, deadline: Instant) -> Answer {
     let is_through = tmux.is_some_and(|tmux| tmux.passthrough);
     let mut question = Vec::new();
-    if is_through {
-        question.extend(escape::through_tmux(ask::KITTY_QUESTION));
+    // tmux takes kitty's part for the title of the pane.
+    match tmux {
+        None => question.extend_from_slice(ask::KITTY_QUESTION),
+        Some(_) if is_through => question.extend(escape::through_tmux(ask::KITTY_QUESTION)),
+        Some(_) => {}
     }
-    // tmux drops kitty's part, as terminals do that don't know it.
     question.extend_from_slice(ask::QUESTION);
     // tmux gives the device attributes at once, before its terminal has answered.
     let may_follow = is_through && tmux.is_some_and(|tmux| has_placeholders(&tmux.terminal) != Some(false));
@@ -119,7 +124,9 @@ fn choose(situation: &Situation) -> Screen {
         truecolor: has_truecolor(answer, *env),
         background: answer.background,
         tmux: is_wrapped,
+        in_tmux: tmux.is_some(),
         sixel_limit: answer.sixel_limit,
+        pixel_budget: env("SSH_CONNECTION").map(|_| REMOTE_PIXELS),
         notes,
     }
 }
@@ -147,7 +154,9 @@ fn automatic(situation: &Situation, notes: &mut Vec<String>) -> Protocol {
         {
             return Protocol::Iterm2;
         }
-        if !tmux.passthrough {
+        // Nothing is hidden where tmux shows all that its terminal has.
+        let is_hiding = is_able.unwrap_or(!answer.sixel) || has_inline_files(&tmux.terminal) && !answer.sixel;
+        if !tmux.passthrough && is_hiding {
             notes.push(TMUX_HIDES.to_owned());
         }
     } else if answer.kitty {

@@ -136,7 +136,22 @@ fn tmux_with_and_without_passthrough() {
     );
     let screen = choose(TMUX_SIXEL, (false, "foot(1.20.2) foot"));
     assert_eq!((screen.protocol, screen.tmux, screen.cell), (Protocol::Sixel, false, (8, 16)));
+    assert_eq!(screen.notes, [""; 0]);
+    assert_eq!(choose(TMUX_SIXEL, (false, "ghostty 1.1.3 xterm-ghostty")).notes, [TMUX_HIDES]);
     assert_eq!(choose(TMUX_SIXEL, (true, "foot(1.20.2) foot")).notes, [""; 0]);
+}
+
+#[test]
+fn a_late_answer_changes_the_protocol() {
+    let mut screen = screen_of(b"", &[("TERM", "xterm-256color")]);
+    let auto = Overrides::default();
+    assert!(!screen.learn("\x1b]11;rgb:ff/ff/ff\x1b\\", &auto));
+    assert!(screen.is_light());
+    let asked = Overrides { graphics: Some(GraphicsChoice::HalfBlocks), ..auto };
+    assert!(!screen.learn("\x1b_Gi=31;OK\x1b\\", &asked));
+    assert!(screen.learn("\x1b_Gi=31;OK\x1b\\", &auto));
+    assert_eq!(screen.protocol, Protocol::Kitty);
+    assert!(!screen.learn("\x1b_Gi=31;OK\x1b\\", &auto));
 }
 
 #[test]
@@ -184,4 +199,11 @@ fn a_cell_is_measured_by_the_driver_where_the_terminal_says_nothing() {
     let screen = choose(&situation);
     assert_eq!((screen.cell, screen.cell_known), ((8, 17), true));
     assert_eq!(cell_of((800, 850), (0, 0)), None);
+}
+
+#[test]
+fn over_ssh_pictures_have_a_budget() {
+    assert_eq!(screen_of(KITTY, &[("TERM", "xterm-kitty")]).pixel_budget, None);
+    let screen = screen_of(KITTY, &[("TERM", "xterm-kitty"), ("SSH_CONNECTION", "10.0.0.1 50000 10.0.0.2 22")]);
+    assert_eq!(screen.pixel_budget, Some(REMOTE_PIXELS));
 }

@@ -68,11 +68,11 @@ pub(super) fn encode(id: u32, screen: &Screen, image: &RgbImage, cells: (u16, u1
     Kept { number, transmission, pixels, is_virtual }
 }
 
-/// `image` as PNG.
+/// `image` as PNG. For photos, higher levels take five times as long to save one byte in twenty.
 pub(super) fn png(image: &RgbImage) -> Vec<u8> {
     use image::codecs::png::{CompressionType, FilterType, PngEncoder};
     let mut bytes = Vec::new();
-    let encoder = PngEncoder::new_with_quality(&mut bytes, CompressionType::Default, FilterType::Adaptive);
+    let encoder = PngEncoder::new_with_quality(&mut bytes, CompressionType::Level(3), FilterType::Paeth);
     // Writing to memory cannot fail, and an image has as many bytes as its size says.
     match image.write_with_encoder(encoder) {
         Ok(()) => bytes,
@@ -163,6 +163,11 @@ impl KittyPainter {
     pub(super) fn leave(&mut self, out: &mut impl Write) -> io::Result<()> {
         self.forget();
         self.before(out, &[])
+    }
+
+    /// Deletes all pictures on the screen, whosever they are; placeholders are deleted with the characters.
+    pub(super) fn delete_all(&self) -> Vec<u8> {
+        if self.tmux { Vec::new() } else { b"\x1b_Ga=d,d=A,q=2\x1b\\".to_vec() }
     }
 
     fn place(&mut self, out: &mut impl Write, area: Rect, number: u32) -> io::Result<Shown> {

@@ -74,8 +74,12 @@ pub struct Screen {
     pub background: Option<[u8; 3]>,
     /// Whether pictures must be wrapped to pass through tmux.
     pub tmux: bool,
+    /// Whether tmux is there at all: it may show sixel itself.
+    pub in_tmux: bool,
     /// Width and height in pixels of the largest sixel picture, where the terminal states one.
     pub sixel_limit: Option<(u32, u32)>,
+    /// The most pixels that a picture should have where the terminal scales pictures itself: over SSH, every byte counts.
+    pub pixel_budget: Option<u32>,
     /// What the user should know, one line each.
     pub notes: Vec<String>,
 }
@@ -90,7 +94,9 @@ impl Screen {
             truecolor: true,
             background: None,
             tmux: false,
+            in_tmux: false,
             sixel_limit: None,
+            pixel_budget: None,
             notes: Vec::new(),
         }
     }
@@ -100,6 +106,21 @@ impl Screen {
         // Rec. 709 luma, of gamma-coded values: good enough to tell light from dark.
         self.background
             .is_some_and(|[r, g, b]| 2126 * u32::from(r) + 7152 * u32::from(g) + 722 * u32::from(b) > 1_275_000)
+    }
+
+    /// Learns from an answer that came after [`detect()`] had given up, over a slow line. Says whether pictures are shown in another
+    /// way now: then they must be encoded again.
+    pub fn learn(&mut self, late: &str, overrides: &Overrides) -> bool {
+        let answer = answer::parse(late.as_bytes());
+        self.background = self.background.or(answer.background);
+        let is_free = overrides.graphics.unwrap_or_default() == GraphicsChoice::Auto && !self.in_tmux;
+        let is_better = answer.kitty && self.protocol != Protocol::Kitty;
+        if is_free && is_better {
+            self.protocol = Protocol::Kitty;
+            self.truecolor = true;
+            self.notes.clear();
+        }
+        is_free && is_better
     }
 
     /// Looks again how large a cell is: the user may have changed the font with the window's size. A size given by the user

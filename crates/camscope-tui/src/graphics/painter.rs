@@ -70,6 +70,14 @@ impl Painter {
         }
     }
 
+    /// What makes the terminal delete all pictures on its screen, for when there is no time to name them.
+    pub(crate) fn delete_all(&self) -> Vec<u8> {
+        match &self.driver {
+            Driver::Kitty(kitty) => kitty.delete_all(),
+            Driver::Characters | Driver::Pixels(_) => Vec::new(),
+        }
+    }
+
     /// Has the terminal delete what it holds, before the screen is given back.
     pub fn leave(&mut self, out: &mut impl Write) -> io::Result<()> {
         match &mut self.driver {

@@ -70,15 +70,26 @@ impl Picture {
     }
 }
 
-/// Width and height in pixels that an image for so many cells should have: what they cover on this screen, or a little less.
+/// Width and height in pixels that an image for so many cells should have: what they cover on this screen, a little less where the
+/// protocol wants that, or within the budget of [`Screen::pixel_budget`].
 pub fn pixels(screen: &Screen, cells: (u16, u16)) -> (u32, u32) {
     let (columns, rows) = (u32::from(cells.0), u32::from(cells.1));
     let (width, height) = (columns * u32::from(screen.cell.0), rows * u32::from(screen.cell.1));
     match screen.protocol {
         Protocol::HalfBlocks | Protocol::None => (columns, rows * 2),
         Protocol::Sixel => (width, sixel::whole_bands(height)),
-        _ => (width, height),
+        // The terminal scales these to their cells.
+        Protocol::Kitty | Protocol::KittyPlaceholders | Protocol::Iterm2 => {
+            within(screen.pixel_budget, (width, height))
+        }
     }
+}
+
+/// A size of the same shape that has at most `budget` pixels.
+fn within(budget: Option<u32>, (width, height): (u32, u32)) -> (u32, u32) {
+    let most = budget.map_or(f64::INFINITY, f64::from);
+    let factor = (most / (f64::from(width) * f64::from(height)).max(1.0)).sqrt().min(1.0);
+    ((f64::from(width) * factor) as u32, (f64::from(height) * factor) as u32)
 }
 
 /// Encodes `image`, which should have [`pixels`], for so many cells of this screen. It takes milliseconds to tenths of a second:

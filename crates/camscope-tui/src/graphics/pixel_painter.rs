@@ -18,6 +18,8 @@ use super::{Protocol, Screen};
 pub(super) struct PixelPainter {
     /// Whether pictures go through tmux to the terminal, whose cursor tmux moves only when it writes.
     needs_cursor: bool,
+    /// Whether a picture is gone as a whole when something is written over a part of it, as in tmux.
+    is_fragile: bool,
     painted: Vec<Painted>,
     /// Popups in the last frame.
     covered: Vec<Rect>,
@@ -32,7 +34,8 @@ struct Painted {
 impl PixelPainter {
     pub(super) fn new(screen: &Screen) -> Self {
         let needs_cursor = screen.tmux && screen.protocol == Protocol::Iterm2;
-        PixelPainter { needs_cursor, painted: Vec::new(), covered: Vec::new() }
+        let is_fragile = screen.in_tmux && screen.protocol == Protocol::Sixel;
+        PixelPainter { needs_cursor, is_fragile, painted: Vec::new(), covered: Vec::new() }
     }
 
     /// Writes blanks over pictures that go. Their cells are blanks in ratatui's memory, except where a popup was: there the
@@ -60,6 +63,9 @@ impl PixelPainter {
             let area = Rect::new(placement.area.x, placement.area.y, columns, rows);
             // A picture made for another size, as may happen for a moment after the screen changed, would spill over.
             if area.intersection(placement.area) != area {
+                continue;
+            }
+            if self.is_fragile && covered.iter().any(|popup| popup.intersects(area)) {
                 continue;
             }
             let is_there = before.iter().any(|painted| painted.area == area && painted.id == placement.picture.id());

@@ -7,6 +7,12 @@ use image::imageops::crop_imm;
 use super::Screen;
 use super::picture::Piece;
 
+/// How much of a colour's error goes to its neighbours. All of it would take a third more bytes, none of it shows bands.
+const DIFFUSION: f32 = 0.5;
+
+/// One colour less than there may be: tmux needs another.
+const COLORS: u16 = 255;
+
 /// The most rows of pixels, in whole bands of six, that fit into `height`: with a part of a band, some terminals would take the
 /// picture for higher than its cells, and scroll at the bottom of the screen.
 pub(super) fn whole_bands(height: u32) -> u32 {
@@ -21,7 +27,10 @@ pub(super) fn encode(screen: &Screen, image: &RgbImage) -> Vec<Piece> {
         for x in (0..image.width()).step_by(width as usize) {
             let part = crop_imm(image, x, y, width.min(image.width() - x), height.min(image.height() - y)).to_image();
             let at = ((x / u32::from(screen.cell.0)) as u16, (y / u32::from(screen.cell.1)) as u16);
-            pieces.push(Piece { at, bytes: sixel(&part) });
+            let bytes = sixel(&part);
+            let bytes =
+                if screen.in_tmux { with_background(&bytes, screen.background.unwrap_or_default()) } else { bytes };
+            pieces.push(Piece { at, bytes });
         }
     }
     pieces
@@ -40,7 +49,9 @@ fn sixel(image: &RgbImage) -> Vec<u8> {
     let rgba = image.pixels().flat_map(|pixel| [pixel.0[0], pixel.0[1], pixel.0[2], 255]).collect();
     let encoded = SixelImage::try_from_rgba(rgba, image.width() as usize, image.height() as usize)
         .map(|sixel| sixel.with_background_mode(BackgroundMode::Transparent))
-        .and_then(|sixel| sixel.encode_with(&EncodeOptions::default()));
+        .and_then(|sixel| {
+            sixel.encode_with(&EncodeOptions { diffusion: DIFFUSION, max_colors: COLORS, ..EncodeOptions::default() })
+        });
     // The encoder refuses images without pixels only.
     encoded.map(|bytes| compact(bytes.as_bytes())).unwrap_or_default()
 }
@@ -77,6 +88,28 @@ fn trim_blanks(out: &mut Vec<u8>) {
     }
 }
 
+/// Gives colour 0 to the background, the others the next numbers: tmux fills the cells' last rows with colour 0, where the picture
+/// has none.
+fn with_background(sixel: &[u8], background: [u8; 3]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(sixel.len() + sixel.len() / 64 + 16);
+    let mut rest = sixel;
+    let mut is_first = true;
+    while let Some(place) = rest.iter().position(|&byte| byte == b'#') {
+        out.extend_from_slice(&rest[..place]);
+        if std::mem::take(&mut is_first) {
+            let [r, g, b] = background.map(|value| u32::from(value) * 100 / 255);
+            out.extend_from_slice(format!("#0;2;{r};{g};{b}").as_bytes());
+        }
+        let digits = rest[place + 1..].iter().take_while(|byte| byte.is_ascii_digit()).count();
+        let (number, after) = rest[place + 1..].split_at(digits);
+        let number = number.iter().fold(0, |number, digit| number * 10 + u32::from(digit - b'0'));
+        out.extend_from_slice(format!("#{}", number + 1).as_bytes());
+        rest = after;
+    }
+    out.extend_from_slice(rest);
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -91,6 +124,12 @@ mod tests {
     fn what_shows_nothing_is_left_out() {
         assert_eq!(compact(b"\x1bPq#0~~$#1?~!12?$-#0!3?$-\x1b\\"), b"\x1bPq#0~~$#1?~-#0\x1b\\");
         assert_eq!(compact(b"\x1bPq#0!12~??$-\x1b\\"), b"\x1bPq#0!12~\x1b\\");
+    }
+
+    #[test]
+    fn in_tmux_colour_0_is_the_background() {
+        let sixel = with_background(b"\x1bP9;1;0q\"1;1;2;6#0;2;9;9;9#1;2;1;2;3#0~?$#1?~\x1b\\", [0, 0, 255]);
+        assert_eq!(sixel, b"\x1bP9;1;0q\"1;1;2;6#0;2;0;0;100#1;2;9;9;9#2;2;1;2;3#1~?$#2?~\x1b\\");
     }
 
     #[test]

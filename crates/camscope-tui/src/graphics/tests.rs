@@ -104,6 +104,12 @@ fn sixel() {
 }
 
 #[test]
+fn sixel_in_tmux() {
+    let screen = Screen { in_tmux: true, cell: (2, 2), ..Screen::new(Protocol::Sixel) };
+    insta::assert_snapshot!(story(&screen));
+}
+
+#[test]
 fn iterm2() {
     insta::assert_snapshot!(story(&Screen::new(Protocol::Iterm2)));
 }
@@ -189,6 +195,10 @@ fn an_image_fits_into_its_cells() {
     assert_eq!(pixels(&screen(Protocol::Kitty), (10, 5)), (90, 95));
     assert_eq!(pixels(&screen(Protocol::Sixel), (10, 5)), (90, 90));
     assert_eq!(pixels(&screen(Protocol::HalfBlocks), (10, 5)), (10, 10));
+    let remote = |protocol| Screen { pixel_budget: Some(1000), ..screen(protocol) };
+    assert_eq!(pixels(&remote(Protocol::Kitty), (10, 5)), (30, 32));
+    assert_eq!(pixels(&remote(Protocol::Kitty), (2, 1)), (18, 19));
+    assert_eq!(pixels(&remote(Protocol::Sixel), (10, 5)), (90, 90));
     for protocol in [Protocol::Kitty, Protocol::Sixel, Protocol::Iterm2, Protocol::HalfBlocks, Protocol::None] {
         assert_eq!(encode(&screen(protocol), &RgbImage::new(0, 0), (0, 0)).bytes(), 0);
     }

@@ -16,6 +16,7 @@ const MOMENT: Duration = Duration::from_millis(100);
 #[derive(Debug, Default)]
 pub(super) struct LateAnswers {
     held: Vec<Event>,
+    answers: Vec<String>,
     since: Option<Instant>,
 }
 
@@ -23,9 +24,9 @@ impl LateAnswers {
     /// The events to handle now that `event` has come.
     pub(super) fn pass(&mut self, event: Event, now: Instant) -> Vec<Event> {
         let mut events = self.expire(now);
-        let key = key(&event);
+        let pressed = key(&event);
         if self.held.is_empty() {
-            match key {
+            match pressed {
                 Some((KeyModifiers::ALT, '_' | ']' | 'P')) => {
                     self.held.push(event);
                     self.since = Some(now);
@@ -34,16 +35,22 @@ impl LateAnswers {
             }
             return events;
         }
-        if matches!(key, Some((KeyModifiers::ALT, '\\') | (KeyModifiers::CONTROL, 'g'))) && self.held.len() > 1 {
-            self.held.clear();
+        if matches!(pressed, Some((KeyModifiers::ALT, '\\') | (KeyModifiers::CONTROL, 'g'))) && self.held.len() > 1 {
+            let text = self.held.drain(..).filter_map(|event| key(&event)).map(|(_, letter)| letter);
+            self.answers.push(format!("\x1b{}\x1b\\", text.collect::<String>()));
             return events;
         }
         self.held.push(event);
-        let is_text = matches!(key, Some((KeyModifiers::NONE | KeyModifiers::SHIFT, _)));
+        let is_text = matches!(pressed, Some((KeyModifiers::NONE | KeyModifiers::SHIFT, _)));
         if !is_text || self.held.len() > MOST || !self.starts_like_an_answer() {
             events.append(&mut self.held);
         }
         events
+    }
+
+    /// The answers that were dropped, as the terminal sent them, except that all end with ST.
+    pub(super) fn take_answers(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.answers)
     }
 
     /// The events that were held back and are no answer, for its end should have come.
@@ -129,6 +136,16 @@ mod tests {
             assert_eq!(passed(answer), [], "{answer:?}");
             assert_eq!(passed(&format!("j{answer}k")), events("jk"), "{answer:?}");
         }
+    }
+
+    #[test]
+    fn late_answers_can_be_read() {
+        let (mut filter, now) = (LateAnswers::default(), Instant::now());
+        for event in events("j\x1b]11;rgb:1e1e/1e1e/2e2e\x07\x1b_Gi=31;OK\x1b\\") {
+            filter.pass(event, now);
+        }
+        assert_eq!(filter.take_answers(), ["\x1b]11;rgb:1e1e/1e1e/2e2e\x1b\\", "\x1b_Gi=31;OK\x1b\\"]);
+        assert_eq!(filter.take_answers(), [""; 0]);
     }
 
     #[test]
