@@ -1,0 +1,83 @@
+//! What is shown, as the command line that explains the same, and as JSON.
+
+use std::path::Path;
+
+use camscope_core::{method::METHODS, overlay};
+use serde_json::{Value, json};
+
+use crate::{state::State, tiles};
+
+/// The `camscope explain` that gives what is shown.
+pub fn explain(state: &State) -> Option<String> {
+    let model = state.model.as_ref()?;
+    let image = state.images.get(state.image)?;
+    let class = state.current_class()?;
+    let mut words = vec!["camscope".to_owned(), "explain".into(), quoted_path(&model.path), quoted_path(&image.path)];
+    words.push(format!("--class {class}"));
+    if state.layer != model.default_layer {
+        words.push(format!("--layer {}", quoted(&model.layers[state.layer].name)));
+    }
+    if state.method != model.method {
+        words.push(format!("--method {}", METHODS[state.method].name()));
+    }
+    if Some(state.colormap.as_str()) != overlay::all().next().map(|map| map.name()) {
+        words.push(format!("--colormap {}", quoted(&state.colormap)));
+    }
+    if state.alpha != overlay::DEFAULT_ALPHA {
+        words.push(format!("--alpha {}", state.alpha));
+    }
+    Some(words.join(" "))
+}
+
+/// What is shown, for a JSON file.
+pub fn description(state: &State) -> Value {
+    let class = state.current_class();
+    let scores = state.current_scores();
+    let layer = state.model.as_ref().and_then(|model| model.layers.get(state.layer));
+    let heat = state.current_key().and_then(|key| state.heats.get(&key));
+    json!({
+        "image": state.images.get(state.image).map(|entry| entry.path.to_string_lossy()),
+        "model": state.model.as_ref().map(|model| model.path.to_string_lossy()),
+        "method": state.method_name(),
+        "layer": layer.map(|layer| &layer.name),
+        "class": class,
+        "label": class.map(|class| state.class_name(class)),
+        "logit": class.and_then(|class| Some(scores?.logits[class])),
+        "probability": class.and_then(|class| Some(scores?.probabilities[class])),
+        "heatmap_shape": heat.map(|heat| heat.shape().to_vec()),
+        "view": state.view.name(),
+        "colormap": state.colormap,
+        "alpha": state.alpha,
+        "tiles": tiles::tiles(state).iter().filter_map(|tile| Some(&tile.caption.as_ref()?.1)).collect::<Vec<_>>(),
+        "command": explain(state),
+    })
+}
+
+fn quoted_path(path: &Path) -> String {
+    let text = path.to_string_lossy();
+    // What begins with a dash would be an option.
+    if text.starts_with('-') { quoted(&format!("./{text}")) } else { quoted(&text) }
+}
+
+/// A word as a shell takes it.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "-_./:@+,=%".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', "'\\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_survive_the_shell() {
+        assert_eq!(quoted("features.18"), "features.18");
+        assert_eq!(quoted("a b"), "'a b'");
+        assert_eq!(quoted("it's $HOME"), "'it'\\''s $HOME'");
+        assert_eq!(quoted(""), "''");
+        assert_eq!(quoted_path(Path::new("-x.jpg")), "./-x.jpg");
+    }
+}

@@ -1,0 +1,216 @@
+//! Draws a tile: photo, heat, colours, at the size it is shown in.
+
+use std::sync::Arc;
+
+use camscope_core::{
+    image::Seen,
+    overlay::{self, Colormap},
+};
+use image::{RgbImage, imageops};
+use ndarray::Array2;
+
+use crate::{
+    engine::{Heat, Photo},
+    tiles::{Content, TileKey},
+};
+
+/// Everything that a tile is drawn from.
+#[derive(Clone, Debug)]
+pub struct Drawing {
+    /// What it is.
+    pub key: TileKey,
+    /// The photo.
+    pub photo: Arc<Photo>,
+    /// The heatmaps of [`Content::heats`], in their order.
+    pub heats: Vec<Heat>,
+}
+
+/// Photos scaled for drawing: switching class or layer needs the same one again.
+#[derive(Default)]
+pub struct Scaled(Vec<(ScaledKey, Arc<RgbImage>)>);
+
+type ScaledKey = (u64, [u32; 4], (u32, u32));
+
+const SCALED: usize = 24;
+
+/// Draws a tile of `size` pixels.
+pub fn draw(drawing: &Drawing, size: (u32, u32), scaled: &mut Scaled) -> RgbImage {
+    let (width, height) = (size.0.max(1), size.1.max(1));
+    let window = drawing.key.window.map(f32::from_bits);
+    let photo = scaled.photo(&drawing.photo, drawing.key.window, (width, height));
+    let seen = seen_in(&drawing.photo, window, (width, height));
+    let alpha = f32::from_bits(drawing.key.alpha);
+    let colormap = || colormap(drawing.key.colormap);
+    match (drawing.key.content, drawing.heats.as_slice()) {
+        (Content::Overlay(_), [heat, ..]) => overlay::render(&photo, heat.view(), &seen, colormap(), alpha),
+        (Content::Heat(_), [heat, ..]) => {
+            overlay::render(&RgbImage::new(width, height), heat.view(), &seen, colormap(), 0.0)
+        }
+        (Content::Difference(..), [first, second, ..]) => {
+            overlay::render(&photo, difference(first, second).view(), &seen, colormap(), alpha)
+        }
+        _ => RgbImage::clone(&photo),
+    }
+}
+
+/// Half of one more than the difference: 0.5 where both are the same.
+pub fn difference(first: &Heat, second: &Heat) -> Array2<f32> {
+    let (height, width) = first.dim();
+    if second.dim() == first.dim() {
+        return (first.as_ref() - second.as_ref() + 1.0) / 2.0;
+    }
+    (first.as_ref() - &overlay::enlarge(second.view(), width as u32, height as u32) + 1.0) / 2.0
+}
+
+/// The heat at a point of the photo given as fractions; `None` where the network didn't see.
+pub fn heat_at(photo: &Photo, heat: &Heat, (x, y): (f32, f32)) -> Option<f32> {
+    let (width, height) = photo.pixels.dimensions();
+    let seen = &photo.seen;
+    let at = |fraction: f32, size: u32, start: f64, length: f64| (f64::from(fraction) * f64::from(size) - start) / length;
+    let (x, y) = (at(x, width, seen.x, seen.width), at(y, height, seen.y, seen.height));
+    if !(0.0..1.0).contains(&x) || !(0.0..1.0).contains(&y) {
+        return None;
+    }
+    let (rows, columns) = heat.dim();
+    let sample = |at: f64, count: usize| {
+        let at = at * count as f64 - 0.5;
+        let low = at.floor().clamp(0.0, count as f64 - 1.0);
+        (low as usize, (low as usize + 1).min(count - 1), (at - low).clamp(0.0, 1.0) as f32)
+    };
+    if rows == 0 || columns == 0 {
+        return None;
+    }
+    let ((x0, x1, px), (y0, y1, py)) = (sample(x, columns), sample(y, rows));
+    let row = |y: usize| heat[(y, x0)] * (1.0 - px) + heat[(y, x1)] * px;
+    Some(row(y0) * (1.0 - py) + row(y1) * py)
+}
+
+/// The colormap at that place of the list.
+pub fn colormap(at: usize) -> &'static dyn Colormap {
+    // There is always a first one.
+    overlay::all().nth(at).or_else(|| overlay::all().next()).unwrap_or_else(|| unreachable!("no colormap is built in"))
+}
+
+/// The rectangle that the network sees, in the tile's pixels.
+fn seen_in(photo: &Photo, [left, top, width, height]: [f32; 4], size: (u32, u32)) -> Seen {
+    let (photo_width, photo_height) = photo.pixels.dimensions();
+    let axis = |from: f64, length: f64, start: f32, part: f32, photo: u32, size: u32| {
+        let visible = f64::from(part) * f64::from(photo);
+        let scale = f64::from(size) / visible.max(f64::MIN_POSITIVE);
+        ((from - f64::from(start) * f64::from(photo)) * scale, length * scale)
+    };
+    let seen = &photo.seen;
+    let (x, w) = axis(seen.x, seen.width, left, width, photo_width, size.0);
+    let (y, h) = axis(seen.y, seen.height, top, height, photo_height, size.1);
+    Seen { x, y, width: w, height: h }
+}
+
+impl Scaled {
+    fn photo(&mut self, photo: &Photo, window: [u32; 4], size: (u32, u32)) -> Arc<RgbImage> {
+        let key = (photo.id, window, size);
+        if let Some(at) = self.0.iter().position(|(known, _)| *known == key) {
+            let entry = self.0.remove(at);
+            let found = Arc::clone(&entry.1);
+            self.0.push(entry);
+            return found;
+        }
+        let scaled = Arc::new(scale(&photo.pixels, window.map(f32::from_bits), size));
+        self.0.push((key, Arc::clone(&scaled)));
+        if self.0.len() > SCALED {
+            self.0.remove(0);
+        }
+        scaled
+    }
+}
+
+/// A part of the photo at `size` pixels.
+fn scale(photo: &RgbImage, [left, top, width, height]: [f32; 4], size: (u32, u32)) -> RgbImage {
+    let (photo_width, photo_height) = photo.dimensions();
+    let span = |start: f32, part: f32, whole: u32| {
+        let from = ((f64::from(start) * f64::from(whole)).round() as u32).min(whole.saturating_sub(1));
+        let length = ((f64::from(part) * f64::from(whole)).round() as u32).clamp(1, (whole - from).max(1));
+        (from, length)
+    };
+    if photo_width == 0 || photo_height == 0 {
+        return RgbImage::new(size.0, size.1);
+    }
+    let ((x, w), (y, h)) = (span(left, width, photo_width), span(top, height, photo_height));
+    let part = imageops::crop_imm(photo, x, y, w, h);
+    if (x, y, w, h) == (0, 0, size.0, size.1) && (w, h) == photo.dimensions() {
+        return photo.clone();
+    }
+    // Averaging is exact enough for shrinking, and far faster than a filter.
+    if w >= size.0 && h >= size.1 {
+        imageops::thumbnail(&*part, size.0, size.1)
+    } else {
+        imageops::resize(&*part, size.0, size.1, imageops::FilterType::Triangle)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use image::Rgb;
+    use ndarray::{ArrayD, IxDyn, array};
+
+    use super::*;
+    use crate::engine::HeatKey;
+
+    fn photo() -> Arc<Photo> {
+        let pixels = RgbImage::from_fn(40, 20, |x, _| if x < 20 { Rgb([200, 0, 0]) } else { Rgb([0, 0, 200]) });
+        let seen = Seen { x: 10.0, y: 0.0, width: 20.0, height: 20.0 };
+        Arc::new(Photo { id: 1, pixels, seen, tensor: ArrayD::zeros(IxDyn(&[1])), modified: None })
+    }
+
+    fn drawing(content: Content, alpha: f32, window: [f32; 4]) -> Drawing {
+        let key = TileKey {
+            photo: 1,
+            content,
+            colormap: 0,
+            alpha: alpha.to_bits(),
+            window: window.map(f32::to_bits),
+            cells: (1, 1),
+        };
+        let heats = vec![Arc::new(array![[0.0, 1.0]]), Arc::new(array![[1.0, 0.0]])];
+        Drawing { key, photo: photo(), heats }
+    }
+
+    const KEY: HeatKey = HeatKey { photo: 1, class: 0, layer: 0, method: 0 };
+    const WHOLE: [f32; 4] = [0.0, 0.0, 1.0, 1.0];
+
+    #[test]
+    fn the_heat_lies_where_the_network_looked_also_when_zoomed() {
+        let mut scaled = Scaled::default();
+        let whole = draw(&drawing(Content::Heat(KEY), 0.0, WHOLE), (40, 20), &mut scaled);
+        assert_eq!(whole.get_pixel(5, 5).0, [0, 0, 0]);
+        assert_eq!(whole.get_pixel(11, 5).0, [0, 0, 128]);
+        assert_eq!(whole.get_pixel(28, 5).0, [128, 0, 0]);
+        let right = draw(&drawing(Content::Heat(KEY), 0.0, [0.5, 0.0, 0.5, 1.0]), (40, 40), &mut scaled);
+        assert_eq!(right.get_pixel(18, 5).0, [128, 0, 0]);
+        assert_eq!(right.get_pixel(22, 5).0, [0, 0, 0]);
+    }
+
+    #[test]
+    fn a_zoomed_photo_shows_its_part() {
+        let drawn = draw(&drawing(Content::Photo, 0.0, [0.5, 0.0, 0.5, 1.0]), (8, 8), &mut Scaled::default());
+        assert!(drawn.pixels().all(|pixel| pixel.0 == [0, 0, 200]));
+    }
+
+    #[test]
+    fn a_difference_is_grey_in_the_middle() {
+        let drawing = drawing(Content::Difference(KEY, KEY), 0.0, WHOLE);
+        assert_eq!(difference(&drawing.heats[0], &drawing.heats[1]), array![[0.0, 1.0]]);
+        assert_eq!(difference(&drawing.heats[0], &drawing.heats[0]), array![[0.5, 0.5]]);
+        let coarse = Arc::new(array![[1.0]]);
+        assert_eq!(difference(&drawing.heats[0], &coarse), array![[0.0, 0.5]]);
+    }
+
+    #[test]
+    fn the_heat_is_read_at_a_point() {
+        let drawing = drawing(Content::Photo, 0.0, WHOLE);
+        let read = |x, y| heat_at(&drawing.photo, &drawing.heats[0], (x, y));
+        assert_eq!(read(0.1, 0.5), None);
+        assert_eq!(read(0.26, 0.5), Some(0.0));
+        assert_eq!(read(0.5, 0.5), Some(0.5));
+        assert_eq!(read(0.74, 0.5), Some(1.0));
+    }
+}

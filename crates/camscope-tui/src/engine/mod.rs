@@ -1,0 +1,167 @@
+//! What the explorer asks of a model. The boundary at which tests put a double.
+
+mod real;
+
+use std::{path::Path, sync::Arc, time::SystemTime};
+
+use camscope_core::{
+    Error,
+    image::Seen,
+    model::Labels,
+    runtime::{Canceller, SessionOptions},
+    target::Score,
+};
+use image::RgbImage;
+use ndarray::{Array2, ArrayD};
+
+pub use real::Opened;
+
+/// Why the engine has no answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The run was cancelled: nobody waits for it any more.
+    Cancelled,
+    /// What happened and, where there is something, what to do.
+    Said(String),
+}
+
+impl From<Error> for Fault {
+    fn from(error: Error) -> Self {
+        match (&error, error.help()) {
+            (Error::Cancelled, _) => Self::Cancelled,
+            (_, Some(help)) => Self::Said(format!("{error}; {help}")),
+            (_, None) => Self::Said(error.to_string()),
+        }
+    }
+}
+
+impl std::fmt::Display for Fault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Cancelled => f.write_str("cancelled"),
+            Self::Said(text) => f.write_str(text),
+        }
+    }
+}
+
+/// The engine's result type.
+pub type Result<T> = std::result::Result<T, Fault>;
+
+/// What is known of an open model.
+#[derive(Clone, Debug)]
+pub struct ModelInfo {
+    /// The file.
+    pub path: std::path::PathBuf,
+    /// The file as it was when it was read.
+    pub modified: Option<SystemTime>,
+    /// The classes' names.
+    pub labels: Labels,
+    /// The layers in the order of the graph.
+    pub layers: Vec<LayerInfo>,
+    /// The layer that `auto` takes.
+    pub default_layer: usize,
+    /// The sidecar's method; an index into [`camscope_core::method::METHODS`].
+    pub method: usize,
+    /// What a person should know: assumed preprocessing, a provider that was not taken.
+    pub notes: Vec<String>,
+    /// The execution provider.
+    pub provider: String,
+}
+
+/// One layer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LayerInfo {
+    /// The module's path, else the value's name; as `--layer` takes it.
+    pub name: String,
+    /// The operator that makes it.
+    pub op: String,
+    /// Height and width of its heatmap, and its number of channels.
+    pub shape: String,
+    /// What its axes mean.
+    pub layout: String,
+}
+
+/// A photo as the explorer uses it.
+#[derive(Debug)]
+pub struct Photo {
+    /// Another for every photo that is read, also when the same file is read again.
+    pub id: u64,
+    /// The pixels, upright.
+    pub pixels: RgbImage,
+    /// The rectangle that the network sees.
+    pub seen: Seen,
+    /// The network's input.
+    pub tensor: ArrayD<f32>,
+    /// The file as it was when it was read.
+    pub modified: Option<SystemTime>,
+}
+
+/// What the model says of a photo.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Scores {
+    /// One number a class.
+    pub logits: Vec<f32>,
+    /// One a class.
+    pub probabilities: Vec<f32>,
+    /// The classes, the likeliest first.
+    pub ranking: Vec<usize>,
+}
+
+/// A heatmap's place among all of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct HeatKey {
+    /// [`Photo::id`].
+    pub photo: u64,
+    /// The class's number.
+    pub class: usize,
+    /// Position in [`ModelInfo::layers`].
+    pub layer: usize,
+    /// Position in [`camscope_core::method::METHODS`].
+    pub method: usize,
+}
+
+/// A heatmap, `[height, width]` at the layer's resolution, scaled to 0..=1.
+pub type Heat = Arc<Array2<f32>>;
+
+/// An open model.
+pub trait Engine: Send + Sync {
+    /// What is known of it.
+    fn info(&self) -> &ModelInfo;
+
+    /// Reads a photo and makes the network's input of it.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    fn photo(&self, path: &Path) -> Result<Photo>;
+
+    /// The forward pass.
+    ///
+    /// # Errors
+    /// The runtime fails, or the run was cancelled.
+    fn scores(&self, photo: &Photo, canceller: &Canceller) -> Result<Scores>;
+
+    /// The heatmap of that key, whose photo is `photo`.
+    ///
+    /// # Errors
+    /// The layer has no gradient, the runtime fails, or the run was cancelled.
+    fn heat(&self, key: HeatKey, photo: &Photo, canceller: &Canceller) -> Result<Heat>;
+
+    /// Makes ready what the layers beyond the default one need, which takes a moment; answers, layer by layer, why one has no
+    /// gradient.
+    ///
+    /// # Errors
+    /// None has.
+    fn prepare_layers(&self) -> Result<Vec<Option<String>>>;
+}
+
+/// How models are opened.
+#[derive(Clone, Debug, Default)]
+pub struct OpenOptions {
+    /// Where and how they run.
+    pub session: SessionOptions,
+    /// What of a class is explained.
+    pub score: Score,
+}
+
+/// Opens a model; it is what the command `o` calls, too.
+pub type Opener = Arc<dyn Fn(&Path) -> Result<Arc<dyn Engine>> + Send + Sync>;

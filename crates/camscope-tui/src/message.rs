@@ -1,0 +1,76 @@
+//! What reaches the explorer, and what it has done for it: the two sides of `update`.
+
+use std::{path::PathBuf, sync::Arc};
+
+use crossterm::event::{KeyEvent, MouseEvent};
+
+use crate::{
+    engine::{Fault, Heat, HeatKey, ModelInfo, Photo, Scores},
+    graphics::Picture,
+    tiles::TileKey,
+};
+
+/// Something that happened.
+#[derive(Clone, Debug)]
+pub enum Message {
+    /// A key.
+    Key(KeyEvent),
+    /// The mouse.
+    Mouse(MouseEvent),
+    /// Text that was pasted.
+    Paste(String),
+    /// The screen has another size; the cell's pixels where they changed.
+    Resize((u16, u16), Option<(u16, u16)>),
+    /// The screen was cleared by somebody else.
+    Redraw,
+    /// A model was opened.
+    Model(Result<Arc<ModelInfo>, Fault>),
+    /// Why layers have no gradient, layer by layer.
+    Layers(Result<Vec<Option<String>>, Fault>),
+    /// A photo was read: the photo, and a small copy.
+    Photo(PathBuf, Result<(Arc<Photo>, Arc<Photo>), Fault>),
+    /// The model's answer to a photo, and the milliseconds it took.
+    Scores(u64, Result<Arc<Scores>, Fault>, f64),
+    /// A heatmap, and the milliseconds it took.
+    Heat(HeatKey, Result<Heat, Fault>, f64),
+    /// A picture for the terminal.
+    Picture(TileKey, Arc<Picture>),
+    /// How many runs are waited for.
+    Queue(usize),
+    /// A file was changed by another program.
+    Changed(PathBuf),
+    /// Paths that begin with what was typed.
+    Paths(String, Vec<String>),
+    /// A file was saved, or not.
+    Saved(Result<Vec<String>, String>),
+    /// The process was asked to end.
+    Terminate,
+}
+
+/// Something to do that is more than a change of state.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Command {
+    /// Open a model.
+    OpenModel(PathBuf),
+    /// Make the layers beyond the default one ready.
+    PrepareLayers,
+    /// Find paths that begin like this.
+    Complete(String),
+    /// Put text on the clipboard of the person's terminal.
+    Copy(String),
+    /// Save what is shown.
+    Save(Save),
+    /// Clear the screen and draw everything.
+    Redraw,
+    /// Stop until the shell goes on.
+    Suspend,
+}
+
+/// What is saved, and where.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Save {
+    /// The file; its extension says what: `.png`, `.npy` or `.json`.
+    pub path: PathBuf,
+    /// What is shown, for `.json`.
+    pub description: serde_json::Value,
+}

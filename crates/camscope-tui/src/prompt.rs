@@ -1,0 +1,249 @@
+//! A line that is typed, with suggestions: search, filter, palette, paths.
+
+use nucleo_matcher::{
+    Config, Matcher,
+    pattern::{CaseMatching, Normalization, Pattern},
+};
+
+use crate::action::{ACTIONS, Action};
+
+/// What the line is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// A class, among all labels.
+    SearchClass,
+    /// A filter for the list of layers; it works while it is typed.
+    FilterLayers,
+    /// A file to open.
+    Open,
+    /// An action.
+    Palette,
+    /// A file to save to.
+    Save,
+}
+
+/// What a suggestion stands for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Value {
+    /// A class.
+    Class(usize),
+    /// An action.
+    Action(Action),
+    /// A path.
+    Path(String),
+}
+
+/// A suggestion.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Item {
+    /// What is shown.
+    pub text: String,
+    /// What it stands for.
+    pub value: Value,
+}
+
+/// The line and its suggestions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Prompt {
+    /// What it is for.
+    pub purpose: Purpose,
+    /// What has been typed.
+    pub text: String,
+    /// Bytes before the cursor.
+    pub cursor: usize,
+    /// Suggestions, the best first.
+    pub items: Vec<Item>,
+    /// The suggestion that enter takes.
+    pub selected: usize,
+    /// What the filter was before, for going back.
+    pub before: String,
+}
+
+/// Suggestions beyond this many are not shown by anybody.
+const MOST: usize = 200;
+
+impl Prompt {
+    /// An empty line, or one with text to go on from.
+    pub fn new(purpose: Purpose, text: impl Into<String>) -> Self {
+        let text = text.into();
+        Self { purpose, cursor: text.len(), before: text.clone(), text, items: Vec::new(), selected: 0 }
+    }
+
+    /// What stands before the line.
+    pub fn title(&self) -> &'static str {
+        match self.purpose {
+            Purpose::SearchClass => "class",
+            Purpose::FilterLayers => "layers",
+            Purpose::Open => "open",
+            Purpose::Palette => "do",
+            Purpose::Save => "save to",
+        }
+    }
+
+    /// Types a character; control characters are not typed.
+    pub fn insert(&mut self, character: char) {
+        if !camscope_core::text::is_hidden(character) {
+            self.text.insert(self.cursor, character);
+            self.cursor += character.len_utf8();
+        }
+    }
+
+    /// Removes the character before the cursor.
+    pub fn backspace(&mut self) {
+        if let Some(character) = self.text[..self.cursor].chars().next_back() {
+            self.cursor -= character.len_utf8();
+            self.text.remove(self.cursor);
+        }
+    }
+
+    /// Removes the character at the cursor.
+    pub fn delete(&mut self) {
+        if self.cursor < self.text.len() {
+            self.text.remove(self.cursor);
+        }
+    }
+
+    /// Removes the word before the cursor.
+    pub fn delete_word(&mut self) {
+        let kept = self.text[..self.cursor].trim_end_matches([' ', '/']);
+        let start = kept.rfind([' ', '/']).map_or(0, |at| at + 1);
+        self.text.replace_range(start..self.cursor, "");
+        self.cursor = start;
+    }
+
+    /// Empties the line before the cursor.
+    pub fn delete_to_start(&mut self) {
+        self.text.replace_range(..self.cursor, "");
+        self.cursor = 0;
+    }
+
+    /// Moves the cursor by a character.
+    pub fn step(&mut self, forward: bool) {
+        let next = if forward {
+            self.text[self.cursor..].chars().next().map(|character| self.cursor + character.len_utf8())
+        } else {
+            self.text[..self.cursor].chars().next_back().map(|character| self.cursor - character.len_utf8())
+        };
+        self.cursor = next.unwrap_or(self.cursor);
+    }
+
+    /// Replaces the line.
+    pub fn set(&mut self, text: impl Into<String>) {
+        self.text = text.into();
+        self.cursor = self.text.len();
+    }
+
+    /// Chooses another suggestion, around the end.
+    pub fn select(&mut self, by: isize) {
+        if !self.items.is_empty() {
+            self.selected = (self.selected as isize + by).rem_euclid(self.items.len() as isize) as usize;
+        }
+    }
+
+    /// The chosen suggestion.
+    pub fn chosen(&self) -> Option<&Item> {
+        self.items.get(self.selected)
+    }
+
+    /// Suggests classes: by number, and by fuzzy match of the labels.
+    pub fn suggest_classes(&mut self, labels: &[String], count: usize) {
+        let item = |class: usize| {
+            let name = labels.get(class).filter(|name| !name.is_empty());
+            let text = name.map_or_else(|| format!("class {class}"), |name| format!("{name}  ({class})"));
+            Item { text, value: Value::Class(class) }
+        };
+        let number = self.text.trim().parse::<usize>().ok().filter(|class| *class < count);
+        let all = (0..count).map(item);
+        self.items = number.map(item).into_iter().chain(best(&self.text, all)).take(MOST).collect();
+        self.items.dedup();
+        self.selected = 0;
+    }
+
+    /// Suggests actions.
+    pub fn suggest_actions(&mut self) {
+        let all = ACTIONS.iter().filter(|(_, action, _)| *action != Action::Palette);
+        let item = |(name, action, description): &(&str, Action, &str)| Item {
+            text: format!("{name}  {description}"),
+            value: Value::Action(*action),
+        };
+        self.items = best(&self.text, all.map(item)).into_iter().take(MOST).collect();
+        self.selected = 0;
+    }
+
+    /// Suggests paths that were found for what is typed.
+    pub fn suggest_paths(&mut self, paths: Vec<String>) {
+        let item = |path: String| Item { text: path.clone(), value: Value::Path(path) };
+        self.items = paths.into_iter().take(MOST).map(item).collect();
+        self.selected = 0;
+    }
+}
+
+/// The items that match, the best first; all of them in their own order where nothing is typed.
+fn best(query: &str, items: impl Iterator<Item = Item>) -> Vec<Item> {
+    struct Matched(Item);
+    impl AsRef<str> for Matched {
+        fn as_ref(&self) -> &str {
+            &self.0.text
+        }
+    }
+    if query.trim().is_empty() {
+        return items.collect();
+    }
+    let mut matcher = Matcher::new(Config::DEFAULT);
+    let pattern = Pattern::parse(query, CaseMatching::Ignore, Normalization::Smart);
+    pattern.match_list(items.map(Matched), &mut matcher).into_iter().map(|(matched, _)| matched.0).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_edited_by_characters_not_bytes() {
+        let mut prompt = Prompt::new(Purpose::Open, "");
+        "né/x".chars().for_each(|character| prompt.insert(character));
+        prompt.insert('\u{1b}');
+        prompt.step(false);
+        prompt.step(false);
+        prompt.backspace();
+        assert_eq!((prompt.text.as_str(), prompt.cursor), ("n/x", 1));
+        prompt.delete();
+        prompt.step(true);
+        assert_eq!((prompt.text.as_str(), prompt.cursor), ("nx", 2));
+        prompt.set("/some folder/name");
+        prompt.delete_word();
+        assert_eq!(prompt.text, "/some folder/");
+        prompt.delete_to_start();
+        assert_eq!(prompt.text, "");
+        prompt.backspace();
+        prompt.delete();
+        prompt.delete_word();
+    }
+
+    #[test]
+    fn classes_are_found_by_label_and_number() {
+        let labels = ["tabby", "tiger cat", "Egyptian cat", ""].map(str::to_owned);
+        let mut prompt = Prompt::new(Purpose::SearchClass, "egc");
+        prompt.suggest_classes(&labels, 4);
+        assert_eq!(prompt.chosen().map(|item| item.value.clone()), Some(Value::Class(2)));
+        prompt.set("3");
+        prompt.suggest_classes(&labels, 4);
+        assert_eq!(prompt.items[0], Item { text: "class 3".into(), value: Value::Class(3) });
+        prompt.set("");
+        prompt.suggest_classes(&labels, 4);
+        assert_eq!(prompt.items.len(), 4);
+        prompt.select(-1);
+        assert_eq!(prompt.selected, 3);
+        prompt.set("zzzz");
+        prompt.suggest_classes(&labels, 4);
+        assert_eq!(prompt.chosen(), None);
+        prompt.select(1);
+    }
+
+    #[test]
+    fn actions_are_found_by_what_they_do() {
+        let mut prompt = Prompt::new(Purpose::Palette, "every layer");
+        prompt.suggest_actions();
+        assert!(prompt.items.iter().any(|item| item.value == Value::Action(Action::View(crate::action::View::Sweep))));
+    }
+}

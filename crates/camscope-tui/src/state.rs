@@ -1,0 +1,407 @@
+//! What the explorer knows: plain data, changed by `update` alone.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    path::PathBuf,
+    sync::Arc,
+};
+
+use camscope_core::{layer::Choice, method::METHODS, overlay, target::ClassSpec};
+
+use crate::{
+    action::View,
+    engine::{Heat, HeatKey, ModelInfo, Photo, Scores},
+    graphics::{Picture, Screen},
+    keymap::Keymap,
+    prompt::Prompt,
+    tiles::TileKey,
+    view::theme::Paints,
+};
+
+/// Bytes of pictures, photos and heatmaps that are kept for going back, where the configuration doesn't say otherwise.
+pub const MEMORY: usize = 512 << 20;
+
+/// An image of the list.
+#[derive(Clone, Debug)]
+pub struct ImageEntry {
+    /// The file.
+    pub path: PathBuf,
+    /// What was read of it, while it is kept.
+    pub photo: Option<Arc<Photo>>,
+    /// A small copy, which is kept for good.
+    pub thumbnail: Option<Arc<Photo>>,
+    /// Whether the file has changed since.
+    pub stale: bool,
+    /// Why it cannot be shown.
+    pub error: Option<String>,
+}
+
+impl ImageEntry {
+    /// A file that has not been read yet.
+    pub fn new(path: PathBuf) -> Self {
+        Self { path, photo: None, thumbnail: None, stale: false, error: None }
+    }
+}
+
+/// A layer's standing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum LayerState {
+    /// Not known yet whether it has a gradient.
+    #[default]
+    Unknown,
+    /// It has one.
+    Ready,
+    /// It has none, for this reason.
+    Without(String),
+}
+
+/// What part of the photo fills the picture.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Zoom {
+    /// 1: all of it.
+    pub factor: f32,
+    /// The middle, as fractions of the photo.
+    pub centre: (f32, f32),
+}
+
+impl Default for Zoom {
+    fn default() -> Self {
+        Self { factor: 1.0, centre: (0.5, 0.5) }
+    }
+}
+
+impl Zoom {
+    /// The visible part: left, top, width and height as fractions of the photo.
+    pub fn window(self) -> [f32; 4] {
+        let size = 1.0 / self.factor.max(1.0);
+        let start = |centre: f32| (centre - size / 2.0).clamp(0.0, 1.0 - size);
+        [start(self.centre.0), start(self.centre.1), size, size]
+    }
+}
+
+/// A line for the person at the keyboard.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// What it says.
+    pub text: String,
+    /// Whether something went wrong.
+    pub is_error: bool,
+}
+
+/// What has the keyboard.
+#[derive(Clone, Debug, Default)]
+pub enum Mode {
+    /// Keys are those of the keymap.
+    #[default]
+    Normal,
+    /// The help, scrolled by so many lines.
+    Help(u16),
+    /// A line is typed.
+    Prompt(Prompt),
+}
+
+/// Milliseconds that the last run of each kind took.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Times {
+    /// The forward pass.
+    pub scores: Option<f64>,
+    /// A heatmap: its backward pass and method.
+    pub heat: Option<f64>,
+}
+
+/// Everything that is shown, and everything that decides what is to be computed.
+pub struct State {
+    /// The open model; `None` while the first is opened.
+    pub model: Option<Arc<ModelInfo>>,
+    /// The model being opened.
+    pub opening: Option<PathBuf>,
+    /// The images.
+    pub images: Vec<ImageEntry>,
+    /// The one that is shown.
+    pub image: usize,
+    /// The model's answers, by photo.
+    pub scores: HashMap<u64, Arc<Scores>>,
+    /// Heatmaps.
+    pub heats: Cache<HeatKey, Heat>,
+    /// Why a heatmap could not be had.
+    pub failed: HashMap<HeatKey, String>,
+    /// Pictures as the terminal takes them.
+    pub pictures: Cache<TileKey, Arc<Picture>>,
+    /// What was shown last in each place of the picture area, for as long as its successor isn't there.
+    pub shown: HashMap<usize, (TileKey, Arc<Picture>)>,
+    /// The class that was asked for on the command line, until a model and its answer say which it is.
+    pub asked_class: Option<ClassSpec>,
+    /// The layer that was asked for on the command line, until a model says which it is.
+    pub asked_layer: Option<Choice>,
+    /// Whether the method was chosen by somebody: then a model's own doesn't replace it.
+    pub asked_method: bool,
+    /// The class; `None`: the one of [`State::rank`] in each image.
+    pub class: Option<usize>,
+    /// Whether the class stays when the image changes: it was searched for, not stepped to.
+    pub class_stays: bool,
+    /// How likely a class is shown where none was chosen; 0: the likeliest.
+    pub rank: usize,
+    /// Classes kept for comparing.
+    pub pinned: Vec<usize>,
+    /// The layer.
+    pub layer: usize,
+    /// What is known of each layer.
+    pub layers: Vec<LayerState>,
+    /// Whether the layers beyond the default one have been asked for.
+    pub layers_wanted: bool,
+    /// Only layers whose line holds this.
+    pub filter: String,
+    /// Position in [`METHODS`].
+    pub method: usize,
+    /// The name of the colormap.
+    pub colormap: String,
+    /// The photo's weight in the overlay.
+    pub alpha: f32,
+    /// What the picture shows.
+    pub view: View,
+    /// What part of it.
+    pub zoom: Zoom,
+    /// The crosshair, as fractions of the photo.
+    pub crosshair: Option<(f32, f32)>,
+    /// Where the mouse is: fractions of the photo.
+    pub pointer: Option<(f32, f32)>,
+    /// What has the keyboard.
+    pub mode: Mode,
+    /// A line to show until the next key.
+    pub message: Option<Message>,
+    /// Lines of which the first is shown while nothing else is.
+    pub notes: VecDeque<String>,
+    /// Times.
+    pub times: Times,
+    /// How many runs are waited for.
+    pub queue: usize,
+    /// Columns and rows.
+    pub size: (u16, u16),
+    /// What the terminal can show.
+    pub screen: Screen,
+    /// The keys.
+    pub keymap: Keymap,
+    /// Colours that differ from the built-in ones.
+    pub paints: Paints,
+    /// Whether the interface is without colours.
+    pub no_color: bool,
+    /// Whether to leave.
+    pub quitting: bool,
+}
+
+impl State {
+    /// Nothing open yet.
+    pub fn new(screen: Screen, size: (u16, u16), keymap: Keymap) -> Self {
+        Self {
+            model: None,
+            opening: None,
+            images: Vec::new(),
+            image: 0,
+            scores: HashMap::new(),
+            heats: Cache::new(MEMORY / 2),
+            failed: HashMap::new(),
+            pictures: Cache::new(MEMORY / 2),
+            shown: HashMap::new(),
+            asked_class: None,
+            asked_layer: None,
+            asked_method: false,
+            class: None,
+            class_stays: false,
+            rank: 0,
+            pinned: Vec::new(),
+            layer: 0,
+            layers: Vec::new(),
+            layers_wanted: false,
+            filter: String::new(),
+            method: 0,
+            colormap: overlay::all().next().map_or("jet", |map| map.name()).to_owned(),
+            alpha: overlay::DEFAULT_ALPHA,
+            view: View::default(),
+            zoom: Zoom::default(),
+            crosshair: None,
+            pointer: None,
+            mode: Mode::default(),
+            message: None,
+            notes: VecDeque::new(),
+            times: Times::default(),
+            queue: 0,
+            size,
+            screen,
+            keymap,
+            paints: Paints::default(),
+            no_color: false,
+            quitting: false,
+        }
+    }
+
+    /// The photo that is shown.
+    pub fn photo(&self) -> Option<&Arc<Photo>> {
+        self.images.get(self.image)?.photo.as_ref()
+    }
+
+    /// What the model says of it.
+    pub fn current_scores(&self) -> Option<&Arc<Scores>> {
+        self.scores.get(&self.photo()?.id)
+    }
+
+    /// The class that is explained: the chosen one, else the likeliest.
+    pub fn current_class(&self) -> Option<usize> {
+        self.class.or_else(|| self.current_scores()?.ranking.get(self.rank).copied())
+    }
+
+    /// The heatmap that is shown.
+    pub fn current_key(&self) -> Option<HeatKey> {
+        self.key(self.current_class()?, self.layer)
+    }
+
+    /// The heatmap of another class or layer of the photo that is shown.
+    pub fn key(&self, class: usize, layer: usize) -> Option<HeatKey> {
+        Some(HeatKey { photo: self.photo()?.id, class, layer, method: self.method })
+    }
+
+    /// The method's name.
+    pub fn method_name(&self) -> &'static str {
+        METHODS.get(self.method).map_or("", |method| method.name())
+    }
+
+    /// A class's name.
+    pub fn class_name(&self, class: usize) -> String {
+        self.model.as_ref().map_or_else(|| format!("class {class}"), |model| model.labels.name(class))
+    }
+
+    /// The classes in the order of the list: pinned ones, then by rank.
+    pub fn class_list(&self) -> Vec<usize> {
+        let mut list = self.pinned.clone();
+        if let Some(scores) = self.current_scores() {
+            list.extend(scores.ranking.iter().filter(|class| !self.pinned.contains(class)));
+        }
+        list
+    }
+
+    /// The layers that the filter lets through.
+    pub fn layer_list(&self) -> Vec<usize> {
+        let Some(model) = &self.model else { return Vec::new() };
+        let wanted = self.filter.to_lowercase();
+        let matches = |at: &usize| {
+            let layer = &model.layers[*at];
+            wanted.split_whitespace().all(|word| {
+                [&layer.name, &layer.op, &layer.shape].iter().any(|text| text.to_lowercase().contains(word))
+            })
+        };
+        (0..model.layers.len()).filter(matches).collect()
+    }
+
+    /// The class that `contrast` sets against the current one: the first other pinned one, else the likeliest other.
+    pub fn rival(&self) -> Option<usize> {
+        let current = self.current_class()?;
+        let pinned = self.pinned.iter().find(|class| **class != current).copied();
+        pinned.or_else(|| self.current_scores()?.ranking.iter().find(|class| **class != current).copied())
+    }
+
+    /// Says something until the next key.
+    pub fn say(&mut self, text: impl Into<String>) {
+        self.message = Some(Message { text: text.into(), is_error: false });
+    }
+
+    /// Says that something went wrong.
+    pub fn complain(&mut self, text: impl Into<String>) {
+        self.message = Some(Message { text: text.into(), is_error: true });
+    }
+}
+
+/// Values kept by key, the least recently used of them dropped beyond a number of bytes.
+#[derive(Debug)]
+pub struct Cache<K, V> {
+    entries: HashMap<K, (u64, usize, V)>,
+    clock: u64,
+    bytes: usize,
+    most: usize,
+}
+
+impl<K: std::hash::Hash + Eq + Copy, V> Cache<K, V> {
+    /// An empty one for so many bytes.
+    pub fn new(most: usize) -> Self {
+        Self { entries: HashMap::new(), clock: 0, bytes: 0, most }
+    }
+
+    /// The value, if it is there.
+    pub fn get(&self, key: &K) -> Option<&V> {
+        self.entries.get(key).map(|(_, _, value)| value)
+    }
+
+    /// Notes that the value is in use.
+    pub fn touch(&mut self, key: &K) {
+        self.clock += 1;
+        if let Some(entry) = self.entries.get_mut(key) {
+            entry.0 = self.clock;
+        }
+    }
+
+    /// Keeps a value of that many bytes; the one just put in is never dropped.
+    pub fn put(&mut self, key: K, bytes: usize, value: V) {
+        self.clock += 1;
+        if let Some((_, old, _)) = self.entries.insert(key, (self.clock, bytes, value)) {
+            self.bytes -= old;
+        }
+        self.bytes += bytes;
+        while self.bytes > self.most && self.entries.len() > 1 {
+            let oldest = self.entries.iter().min_by_key(|(_, (used, _, _))| *used).map(|(key, _)| *key);
+            if let Some((_, size, _)) = oldest.and_then(|key| self.entries.remove(&key)) {
+                self.bytes -= size;
+            }
+        }
+    }
+
+    /// Keeps what `keep` says.
+    pub fn retain(&mut self, mut keep: impl FnMut(&K) -> bool) {
+        let bytes = &mut self.bytes;
+        self.entries.retain(|key, (_, size, _)| {
+            let kept = keep(key);
+            if !kept {
+                *bytes -= *size;
+            }
+            kept
+        });
+    }
+
+    /// Keeps so many bytes from now on.
+    pub fn limit(&mut self, most: usize) {
+        self.most = most;
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cache_drops_what_was_not_used_for_longest() {
+        let mut cache = Cache::new(100);
+        for key in 0..4 {
+            cache.put(key, 30, key);
+            cache.touch(&0);
+        }
+        assert_eq!([0, 1, 2, 3].map(|key| cache.get(&key).is_some()), [true, false, true, true]);
+        cache.put(9, 1000, 9);
+        assert_eq!((cache.len(), cache.get(&9)), (1, Some(&9)));
+        cache.retain(|_| false);
+        assert!(cache.is_empty() && cache.bytes == 0);
+    }
+
+    #[test]
+    fn the_window_stays_on_the_photo() {
+        let zoom = Zoom { factor: 4.0, centre: (0.0, 1.0) };
+        assert_eq!(zoom.window(), [0.0, 0.75, 0.25, 0.25]);
+        assert_eq!(Zoom::default().window(), [0.0, 0.0, 1.0, 1.0]);
+    }
+}

@@ -1,0 +1,311 @@
+//! The pictures of a view: what each shows, and where.
+
+use camscope_core::overlay::{self, Kind};
+use ratatui::layout::Rect;
+
+use crate::{
+    action::View,
+    engine::HeatKey,
+    layout::{Areas, THUMBNAIL, areas, fit, grid},
+    state::{LayerState, State},
+};
+
+/// What a tile shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Content {
+    /// The photo as it is.
+    Photo,
+    /// The heat over the photo.
+    Overlay(HeatKey),
+    /// The heat alone.
+    Heat(HeatKey),
+    /// The first heat less the second, over the photo.
+    Difference(HeatKey, HeatKey),
+    /// Another image, small.
+    Thumbnail(usize),
+}
+
+impl Content {
+    /// The heatmaps that it needs.
+    pub fn heats(self) -> impl Iterator<Item = HeatKey> {
+        let (first, second) = match self {
+            Self::Photo | Self::Thumbnail(_) => (None, None),
+            Self::Overlay(key) | Self::Heat(key) => (Some(key), None),
+            Self::Difference(first, second) => (Some(first), Some(second)),
+        };
+        first.into_iter().chain(second)
+    }
+}
+
+/// What pressing the mouse on a tile chooses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Chooses {
+    /// Nothing: the point is read.
+    Point,
+    /// A layer.
+    Layer(usize),
+    /// A class.
+    Class(usize),
+    /// An image.
+    Image(usize),
+}
+
+/// A picture of the view.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tile {
+    /// Its place: what was shown there stays until this is ready.
+    pub slot: usize,
+    /// The cells that it fills.
+    pub area: Rect,
+    /// A line below it.
+    pub caption: Option<(Rect, String)>,
+    /// What it shows.
+    pub content: Content,
+    /// What pressing the mouse on it chooses.
+    pub chooses: Chooses,
+    /// Whether it is the selected one of several.
+    pub selected: bool,
+}
+
+/// A picture for the terminal, told from every other one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct TileKey {
+    /// The photo.
+    pub photo: u64,
+    /// What is shown of it.
+    pub content: Content,
+    /// Position in the list of colormaps; 0 where none is used.
+    pub colormap: usize,
+    /// Bits of the photo's weight; 0 where it doesn't matter.
+    pub alpha: u32,
+    /// Bits of the visible part.
+    pub window: [u32; 4],
+    /// Columns and rows.
+    pub cells: (u16, u16),
+}
+
+const FIRST_THUMBNAIL: usize = 10_000;
+
+/// The tiles of what is shown now.
+pub fn tiles(state: &State) -> Vec<Tile> {
+    let parts = areas(state.size, state.images.len());
+    let mut tiles = view_tiles(state, parts.picture);
+    tiles.extend(thumbnails(state, &parts));
+    tiles
+}
+
+fn view_tiles(state: &State, room: Rect) -> Vec<Tile> {
+    let Some(photo) = state.photo() else { return Vec::new() };
+    let (width, height) = photo.pixels.dimensions();
+    let aspect = f64::from(width.max(1)) / f64::from(height.max(1));
+    let current = state.current_key();
+    let wide = |contents: &[(Content, String, Chooses)]| {
+        let many = contents.len() > 1;
+        let (columns, rows) = if many { grid(room, contents.len(), aspect, state.screen.cell) } else { (1, 1) };
+        arrange(state, room, aspect, (columns, rows), contents)
+    };
+    let one = |content| vec![(content, String::new(), Chooses::Point)];
+    match (state.view, current) {
+        (View::Photo, _) | (_, None) => wide(&one(Content::Photo)),
+        (View::Overlay, Some(key)) => wide(&one(Content::Overlay(key))),
+        (View::Heatmap, Some(key)) => wide(&one(Content::Heat(key))),
+        (View::SideBySide, Some(key)) => wide(&[
+            (Content::Photo, "photo".into(), Chooses::Point),
+            (Content::Overlay(key), state.class_name(key.class), Chooses::Point),
+        ]),
+        (View::Sweep, Some(key)) => {
+            let layers = sweep_layers(state);
+            let selected = layers.iter().position(|layer| *layer == state.layer).unwrap_or(0);
+            let contents: Vec<_> = layers
+                .iter()
+                .map(|layer| {
+                    let name = state.model.as_ref().map_or_else(String::new, |model| model.layers[*layer].name.clone());
+                    (Content::Overlay(HeatKey { layer: *layer, ..key }), name, Chooses::Layer(*layer))
+                })
+                .collect();
+            page(state, room, aspect, &contents, selected)
+        }
+        (View::Classes, Some(key)) => {
+            let contents: Vec<_> = compared_classes(state)
+                .into_iter()
+                .map(|class| {
+                    let percent = state.current_scores().map_or(0.0, |scores| 100.0 * scores.probabilities[class]);
+                    let caption = format!("{} {percent:.1} %", state.class_name(class));
+                    (Content::Overlay(HeatKey { class, ..key }), caption, Chooses::Class(class))
+                })
+                .collect();
+            wide(&contents)
+        }
+        (View::Contrast, Some(key)) => match state.rival() {
+            None => wide(&one(Content::Overlay(key))),
+            Some(class) => {
+                let rival = HeatKey { class, ..key };
+                let (name, other) = (state.class_name(key.class), state.class_name(class));
+                wide(&[
+                    (Content::Overlay(key), name.clone(), Chooses::Class(key.class)),
+                    (Content::Difference(key, rival), format!("{name} − {other}"), Chooses::Point),
+                    (Content::Overlay(rival), other, Chooses::Class(class)),
+                ])
+            }
+        },
+    }
+}
+
+/// The layers of the sweep: those that have a gradient, as far as that is known, and pass the filter.
+pub fn sweep_layers(state: &State) -> Vec<usize> {
+    let has = |layer: &usize| !matches!(state.layers.get(*layer), Some(LayerState::Without(_)));
+    state.layer_list().into_iter().filter(has).collect()
+}
+
+/// The classes of the view `classes`: the current one and the pinned ones, then the likeliest, up to nine.
+pub fn compared_classes(state: &State) -> Vec<usize> {
+    let mut classes: Vec<usize> = state.pinned.clone();
+    let Some(current) = state.current_class() else { return classes };
+    let ranked = state.current_scores().map_or(&[][..], |scores| &scores.ranking);
+    let most = 9.max(classes.len() + 1).min(16);
+    for class in ranked.iter().copied().take(most) {
+        if !classes.contains(&class) {
+            classes.push(class);
+        }
+    }
+    classes.truncate(most);
+    if !classes.contains(&current) {
+        classes.pop();
+        classes.push(current);
+    }
+    classes
+}
+
+/// The page of a long list that the selected one is on.
+fn page(
+    state: &State,
+    room: Rect,
+    aspect: f64,
+    contents: &[(Content, String, Chooses)],
+    selected: usize,
+) -> Vec<Tile> {
+    let (columns, rows) = grid(room, contents.len(), aspect, state.screen.cell);
+    let on_page = usize::from(columns) * usize::from(rows);
+    let first = selected / on_page.max(1) * on_page;
+    let shown = &contents[first.min(contents.len())..(first + on_page).min(contents.len())];
+    arrange(state, room, aspect, (columns, rows), shown)
+}
+
+fn arrange(
+    state: &State,
+    room: Rect,
+    aspect: f64,
+    (columns, rows): (u16, u16),
+    contents: &[(Content, String, Chooses)],
+) -> Vec<Tile> {
+    let (width, height) = (room.width / columns.max(1), room.height / rows.max(1));
+    let tile = |(slot, (content, caption, chooses)): (usize, &(Content, String, Chooses))| {
+        let (column, row) = ((slot % usize::from(columns)) as u16, (slot / usize::from(columns)) as u16);
+        let cell = Rect::new(room.x + column * width, room.y + row * height, width, height);
+        let with_caption = !caption.is_empty() && height > 1;
+        let picture = Rect {
+            width: if columns > 1 { cell.width.saturating_sub(1).max(1) } else { cell.width },
+            height: cell.height - u16::from(with_caption),
+            ..cell
+        };
+        let area = fit(picture, aspect, state.screen.cell);
+        let below = Rect { x: cell.x, y: area.bottom(), width: picture.width, height: 1 };
+        let selected = contents.len() > 1
+            && match chooses {
+                Chooses::Layer(layer) => *layer == state.layer,
+                Chooses::Class(class) => Some(*class) == state.current_class(),
+                Chooses::Point | Chooses::Image(_) => false,
+            };
+        Tile {
+            slot,
+            area,
+            caption: with_caption.then(|| (below, caption.clone())),
+            content: *content,
+            chooses: *chooses,
+            selected,
+        }
+    };
+    contents.iter().enumerate().map(tile).filter(|tile| tile.area.area() > 0).collect()
+}
+
+fn thumbnails(state: &State, parts: &Areas) -> Vec<Tile> {
+    let Some(strip) = parts.strip else { return Vec::new() };
+    let step = THUMBNAIL.0 + 1;
+    let fits = usize::from((strip.width / step).max(1));
+    let first = state.image.saturating_sub(fits / 2).min(state.images.len().saturating_sub(fits));
+    let entries = state.images.iter().enumerate().skip(first).take(fits);
+    entries
+        .filter_map(|(image, entry)| {
+            let photo = entry.thumbnail.as_ref()?;
+            let (width, height) = photo.pixels.dimensions();
+            let aspect = f64::from(width.max(1)) / f64::from(height.max(1));
+            let room = Rect::new(strip.x + (image - first) as u16 * step, strip.y + 1, THUMBNAIL.0, THUMBNAIL.1);
+            Some(Tile {
+                slot: FIRST_THUMBNAIL + image,
+                area: fit(room, aspect, state.screen.cell),
+                caption: None,
+                content: Content::Thumbnail(image),
+                chooses: Chooses::Image(image),
+                selected: image == state.image,
+            })
+        })
+        .collect()
+}
+
+/// The picture that a tile needs, if its photo is there.
+pub fn key(state: &State, tile: &Tile) -> Option<TileKey> {
+    let cells = (tile.area.width, tile.area.height);
+    let whole = [0.0f32, 0.0, 1.0, 1.0].map(f32::to_bits);
+    if let Content::Thumbnail(image) = tile.content {
+        let photo = state.images.get(image)?.thumbnail.as_ref()?.id;
+        return Some(TileKey { photo, content: Content::Photo, colormap: 0, alpha: 0, window: whole, cells });
+    }
+    let uses_alpha = matches!(tile.content, Content::Overlay(_) | Content::Difference(..));
+    let colormap = match tile.content {
+        Content::Photo | Content::Thumbnail(_) => 0,
+        Content::Overlay(_) | Content::Heat(_) => position(&state.colormap),
+        Content::Difference(..) => diverging(position(&state.colormap)),
+    };
+    Some(TileKey {
+        photo: state.photo()?.id,
+        content: tile.content,
+        colormap,
+        alpha: if uses_alpha { state.alpha.to_bits() } else { 0 },
+        window: state.zoom.window().map(f32::to_bits),
+        cells,
+    })
+}
+
+/// A colormap's place in the list.
+pub fn position(name: &str) -> usize {
+    overlay::all().position(|map| map.name() == name).unwrap_or(0)
+}
+
+/// The colormap itself if it is diverging, else the first that is: a difference has a middle.
+fn diverging(chosen: usize) -> usize {
+    let is = |at: usize| overlay::all().nth(at).is_some_and(|map| map.kind() == Kind::Diverging);
+    if is(chosen) { chosen } else { overlay::all().position(|map| map.kind() == Kind::Diverging).unwrap_or(chosen) }
+}
+
+/// The point of the photo, as fractions, that a cell of the tile shows.
+pub fn point(state: &State, tile: &Tile, column: u16, row: u16) -> Option<(f32, f32)> {
+    if !tile.area.contains((column, row).into()) || matches!(tile.content, Content::Thumbnail(_)) {
+        return None;
+    }
+    let [left, top, width, height] = state.zoom.window();
+    let x = (f32::from(column - tile.area.x) + 0.5) / f32::from(tile.area.width);
+    let y = (f32::from(row - tile.area.y) + 0.5) / f32::from(tile.area.height);
+    Some((left + x * width, top + y * height))
+}
+
+/// The cell of a tile that shows a point of the photo.
+pub fn cell_of(state: &State, tile: &Tile, (x, y): (f32, f32)) -> Option<(u16, u16)> {
+    let [left, top, width, height] = state.zoom.window();
+    let (x, y) = ((x - left) / width, (y - top) / height);
+    if !(0.0..1.0).contains(&x) || !(0.0..1.0).contains(&y) {
+        return None;
+    }
+    let column = tile.area.x + (x * f32::from(tile.area.width)) as u16;
+    let row = tile.area.y + (y * f32::from(tile.area.height)) as u16;
+    Some((column, row))
+}

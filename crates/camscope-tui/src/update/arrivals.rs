@@ -1,0 +1,195 @@
+//! What workers bring.
+
+use std::{path::Path, sync::Arc};
+
+use camscope_core::{layer::Choice, target::ClassSpec};
+
+use crate::{
+    engine::{Fault, ModelInfo},
+    message::{Command, Message},
+    prompt::Purpose,
+    state::{LayerState, Mode, State},
+    tiles,
+};
+
+/// Puts an answer where it belongs.
+pub(super) fn arrived(state: &mut State, message: Message) -> Vec<Command> {
+    match message {
+        Message::Model(result) => return model(state, result),
+        Message::Layers(Ok(reasons)) => {
+            state.layers = reasons
+                .into_iter()
+                .map(|reason| reason.map_or(LayerState::Ready, LayerState::Without))
+                .collect();
+        }
+        Message::Layers(Err(Fault::Said(reason))) => {
+            let default = state.model.as_ref().map(|model| model.default_layer);
+            for (at, layer) in state.layers.iter_mut().enumerate() {
+                if Some(at) != default {
+                    *layer = LayerState::Without(reason.clone());
+                }
+            }
+        }
+        Message::Photo(path, result) => {
+            let shown = state.image;
+            for (at, entry) in state.images.iter_mut().enumerate().filter(|(_, entry)| entry.path == path) {
+                match &result {
+                    Ok((photo, thumbnail)) => {
+                        entry.photo = Some(Arc::clone(photo));
+                        entry.thumbnail = Some(Arc::clone(thumbnail));
+                        (entry.stale, entry.error) = (false, None);
+                    }
+                    Err(Fault::Said(reason)) => {
+                        (entry.stale, entry.error) = (false, Some(reason.clone()));
+                        if at == shown {
+                            entry.photo = None;
+                        }
+                    }
+                    Err(Fault::Cancelled) => {}
+                }
+            }
+            forget_photos(state);
+        }
+        Message::Scores(photo, Ok(scores), took) => {
+            state.times.scores = Some(took);
+            if let Some(asked) = state.asked_class.take() {
+                asked_class(state, &asked, &scores.logits);
+            }
+            state.scores.insert(photo, scores);
+        }
+        Message::Scores(photo, Err(Fault::Said(reason)), _) => {
+            let entry = state.images.iter_mut().find(|entry| entry.photo.as_ref().is_some_and(|known| known.id == photo));
+            if let Some(entry) = entry {
+                entry.error = Some(reason);
+            }
+        }
+        Message::Heat(key, Ok(heat), took) => {
+            state.times.heat = Some(took);
+            state.failed.remove(&key);
+            state.heats.put(key, heat.len() * 4 + 64, heat);
+        }
+        Message::Heat(key, Err(Fault::Said(reason)), _) => {
+            state.failed.insert(key, reason);
+        }
+        Message::Picture(key, picture) => {
+            for tile in tiles::tiles(state) {
+                if tiles::key(state, &tile) == Some(key) {
+                    state.shown.insert(tile.slot, (key, Arc::clone(&picture)));
+                }
+            }
+            state.pictures.put(key, picture.bytes() + 256, picture);
+        }
+        Message::Queue(length) => state.queue = length,
+        Message::Paths(typed, paths) => {
+            if let Mode::Prompt(prompt) = &mut state.mode
+                && prompt.text == typed
+                && matches!(prompt.purpose, Purpose::Open | Purpose::Save)
+            {
+                prompt.suggest_paths(paths);
+            }
+        }
+        Message::Saved(Ok(paths)) => state.say(format!("saved {}", paths.join(", "))),
+        Message::Saved(Err(reason)) => state.complain(reason),
+        // Cancelled work has been replaced by what is wanted more; the rest is `update`'s own.
+        _ => {}
+    }
+    Vec::new()
+}
+
+fn model(state: &mut State, result: Result<Arc<ModelInfo>, Fault>) -> Vec<Command> {
+    let was_opening = state.opening.take();
+    let info = match result {
+        Ok(info) => info,
+        Err(Fault::Said(reason)) => {
+            let what = was_opening.map_or_else(String::new, |path| format!("{}: ", path.display()));
+            state.complain(format!("{what}{reason}"));
+            return Vec::new();
+        }
+        Err(Fault::Cancelled) => return Vec::new(),
+    };
+    // The same file again: the person stays where they were, as far as that is still there.
+    let same = state.model.as_ref().filter(|old| old.path == info.path);
+    let layer_name = same.and_then(|old| old.layers.get(state.layer)).map(|layer| layer.name.clone());
+    let is_reload = layer_name.is_some();
+    let kept = layer_name.and_then(|name| info.layers.iter().position(|layer| layer.name == name));
+    state.layer = kept.unwrap_or(info.default_layer);
+    if !is_reload {
+        (state.class, state.class_stays, state.rank) = (None, false, 0);
+        state.pinned.clear();
+        state.filter.clear();
+        if !state.asked_method {
+            state.method = info.method;
+        }
+    } else {
+        state.say("the model has changed: opened again");
+    }
+    state.layers = vec![LayerState::Unknown; info.layers.len()];
+    if let Some(layer) = state.layers.get_mut(info.default_layer) {
+        *layer = LayerState::Ready;
+    }
+    state.layers_wanted = false;
+    state.notes = state.screen.notes.iter().chain(&info.notes).cloned().collect();
+    state.scores.clear();
+    state.heats.retain(|_| false);
+    state.failed.clear();
+    // Another model may want another size: photos are prepared anew. What is shown stays until then.
+    for entry in &mut state.images {
+        entry.stale = true;
+        entry.error = None;
+    }
+    if let Some(asked) = state.asked_layer.take() {
+        asked_layer(state, &info, &asked);
+    }
+    state.model = Some(info);
+    Vec::new()
+}
+
+fn asked_layer(state: &mut State, info: &ModelInfo, asked: &Choice) {
+    let found = match asked {
+        Choice::Auto => Some(info.default_layer),
+        Choice::Index(index) => Some(*index).filter(|index| *index < info.layers.len()),
+        Choice::Name(name) => info.layers.iter().position(|layer| layer.name == *name),
+        Choice::Input => None,
+    };
+    match found {
+        Some(layer) => state.layer = layer,
+        None => state.complain("the layer that was asked for is not in the list"),
+    }
+}
+
+fn asked_class(state: &mut State, asked: &ClassSpec, logits: &[f32]) {
+    let Some(model) = &state.model else { return };
+    match (asked, asked.resolve(logits, &model.labels)) {
+        (ClassSpec::Top(rank), Ok(_)) => state.rank = rank - 1,
+        (_, Ok(class)) => super::choose_class(state, class),
+        (_, Err(error)) => state.complain(Fault::from(error).to_string()),
+    }
+}
+
+/// A file was changed by another program.
+pub(super) fn changed(state: &mut State, path: &Path) -> Vec<Command> {
+    for entry in state.images.iter_mut().filter(|entry| entry.path == path) {
+        entry.stale = true;
+    }
+    if state.model.as_ref().is_some_and(|model| model.path == path) && state.opening.is_none() {
+        state.opening = Some(path.to_owned());
+        return vec![Command::OpenModel(path.to_owned())];
+    }
+    Vec::new()
+}
+
+/// Decoded photos are large: only those near the shown one are kept.
+fn forget_photos(state: &mut State) {
+    const NEAR: usize = 2;
+    const LARGE: usize = 256 << 20;
+    let size = |entry: &crate::state::ImageEntry| entry.photo.as_ref().map_or(0, |photo| photo.pixels.len());
+    let mut total: usize = state.images.iter().map(size).sum();
+    let count = state.images.len();
+    for at in 0..count {
+        let distance = at.abs_diff(state.image).min(count - at.abs_diff(state.image));
+        if total > LARGE && distance > NEAR {
+            total -= size(&state.images[at]);
+            state.images[at].photo = None;
+        }
+    }
+}

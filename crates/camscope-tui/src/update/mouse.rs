@@ -1,0 +1,103 @@
+//! The mouse: on pictures, lists and thumbnails.
+
+use crossterm::event::{MouseButton, MouseEvent, MouseEventKind};
+use ratatui::layout::{Position, Rect};
+
+use super::{act, choose_class, clamp_centre, go_to_image, zoom};
+use crate::{
+    action::Action,
+    layout::{areas, list_start},
+    message::Command,
+    state::{Mode, State},
+    tiles::{self, Chooses},
+};
+
+const WHEEL_ZOOM: f32 = 1.2;
+
+/// One event of the mouse.
+pub(super) fn mouse(state: &mut State, event: MouseEvent) -> Vec<Command> {
+    let at = Position::new(event.column, event.row);
+    let parts = areas(state.size, state.images.len());
+    let over = |area: Option<Rect>| area.filter(|area| area.contains(at));
+    if let Mode::Help(_) = state.mode {
+        if matches!(event.kind, MouseEventKind::Down(_)) {
+            state.mode = Mode::Normal;
+        }
+        return Vec::new();
+    }
+    let dragged_from = state.pointer;
+    state.pointer = tiles::tiles(state).iter().find_map(|tile| tiles::point(state, tile, at.x, at.y));
+    match event.kind {
+        MouseEventKind::ScrollUp | MouseEventKind::ScrollDown => {
+            let down = event.kind == MouseEventKind::ScrollDown;
+            if over(parts.classes).is_some() {
+                return act(state, if down { Action::NextClass } else { Action::PreviousClass });
+            }
+            if over(parts.layers).is_some() {
+                return act(state, if down { Action::NextLayer } else { Action::PreviousLayer });
+            }
+            if over(parts.strip).is_some() {
+                return act(state, if down { Action::NextImage } else { Action::PreviousImage });
+            }
+            if let Some(point) = state.pointer {
+                zoom(state, if down { 1.0 / WHEEL_ZOOM } else { WHEEL_ZOOM }, Some(point));
+            }
+        }
+        MouseEventKind::Down(MouseButton::Left) => {
+            state.message = None;
+            if let Some(area) = over(parts.classes) {
+                let list = state.class_list();
+                let selected = list.iter().position(|class| Some(*class) == state.current_class()).unwrap_or(0);
+                if let Some(class) = clicked(area, at, &list, selected) {
+                    choose_class(state, class);
+                }
+            } else if let Some(area) = over(parts.layers) {
+                let list = state.layer_list();
+                let selected = list.iter().position(|layer| *layer == state.layer).unwrap_or(0);
+                if let Some(layer) = clicked(area, at, &list, selected) {
+                    state.layer = layer;
+                }
+            } else {
+                press(state, at);
+            }
+        }
+        MouseEventKind::Drag(MouseButton::Left) => {
+            if let (Some((x0, y0)), Some((x1, y1)), true) = (dragged_from, state.pointer, state.zoom.factor > 1.0) {
+                state.zoom.centre = (state.zoom.centre.0 + x0 - x1, state.zoom.centre.1 + y0 - y1);
+                clamp_centre(&mut state.zoom);
+                // The point that was taken hold of stays under the mouse.
+                state.pointer = dragged_from;
+            }
+        }
+        _ => {}
+    }
+    Vec::new()
+}
+
+/// The entry of a bordered list under the mouse.
+fn clicked(area: Rect, at: Position, list: &[usize], selected: usize) -> Option<usize> {
+    let row = at.y.checked_sub(area.y + 1)?;
+    let height = area.height.saturating_sub(1);
+    if row >= height {
+        return None;
+    }
+    list.get(list_start(selected, list.len(), height) + usize::from(row)).copied()
+}
+
+fn press(state: &mut State, at: Position) {
+    let tiles = tiles::tiles(state);
+    let on = |tile: &&tiles::Tile| {
+        tile.area.contains(at) || tile.caption.as_ref().is_some_and(|(caption, _)| caption.contains(at))
+    };
+    let Some(tile) = tiles.iter().find(on) else { return };
+    match tile.chooses {
+        Chooses::Layer(layer) => state.layer = layer,
+        Chooses::Class(class) => choose_class(state, class),
+        Chooses::Image(image) => go_to_image(state, image),
+        Chooses::Point => {
+            if state.crosshair.is_some() {
+                state.crosshair = tiles::point(state, tile, at.x, at.y).or(state.crosshair);
+            }
+        }
+    }
+}

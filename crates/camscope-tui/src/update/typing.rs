@@ -1,0 +1,146 @@
+//! Keys while a line is typed or the help is open.
+
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+
+use super::{act, choose_class, save};
+use crate::{
+    message::Command,
+    prompt::{Prompt, Purpose, Value},
+    state::{ImageEntry, Mode, State},
+};
+
+/// A key while the help is open: it scrolls, or closes it.
+pub(super) fn help(state: &mut State, scroll: u16, key: KeyEvent) -> Vec<Command> {
+    let moved = match key.code {
+        KeyCode::Down | KeyCode::Char('j') => scroll.saturating_add(1),
+        KeyCode::Up | KeyCode::Char('k') => scroll.saturating_sub(1),
+        KeyCode::PageDown | KeyCode::Char(' ') => scroll.saturating_add(10),
+        KeyCode::PageUp => scroll.saturating_sub(10),
+        _ => return Vec::new(),
+    };
+    state.mode = Mode::Help(moved.min(crate::view::help_lines(state)));
+    Vec::new()
+}
+
+/// A key while a line is typed.
+pub(super) fn prompt(state: &mut State, mut prompt: Prompt, key: KeyEvent) -> Vec<Command> {
+    let control = key.modifiers.contains(KeyModifiers::CONTROL);
+    let before = prompt.text.clone();
+    match key.code {
+        KeyCode::Esc => {
+            if prompt.purpose == Purpose::FilterLayers {
+                state.filter = prompt.before;
+            }
+            return Vec::new();
+        }
+        KeyCode::Enter => return accept(state, prompt),
+        KeyCode::Up => prompt.select(-1),
+        KeyCode::Down => prompt.select(1),
+        KeyCode::Char('p') if control => prompt.select(-1),
+        KeyCode::Char('n') if control => prompt.select(1),
+        KeyCode::Tab => match (prompt.purpose, prompt.chosen().map(|item| item.value.clone())) {
+            (Purpose::Open | Purpose::Save, Some(Value::Path(path))) => prompt.set(path),
+            _ => prompt.select(1),
+        },
+        KeyCode::BackTab => prompt.select(-1),
+        KeyCode::Left => prompt.step(false),
+        KeyCode::Right => prompt.step(true),
+        KeyCode::Home => prompt.cursor = 0,
+        KeyCode::End => prompt.cursor = prompt.text.len(),
+        KeyCode::Char('a') if control => prompt.cursor = 0,
+        KeyCode::Char('e') if control => prompt.cursor = prompt.text.len(),
+        KeyCode::Backspace if prompt.text.is_empty() => return Vec::new(),
+        KeyCode::Backspace => prompt.backspace(),
+        KeyCode::Delete => prompt.delete(),
+        KeyCode::Char('w') if control => prompt.delete_word(),
+        KeyCode::Char('u') if control => prompt.delete_to_start(),
+        KeyCode::Char(character) if !control => prompt.insert(character),
+        _ => {}
+    }
+    let typed = prompt.text != before;
+    if typed {
+        suggest(state, &mut prompt);
+    }
+    let purpose = prompt.purpose;
+    state.mode = Mode::Prompt(prompt);
+    if typed && matches!(purpose, Purpose::Open | Purpose::Save) { complete(state) } else { Vec::new() }
+}
+
+/// Pasted text goes into the line that is typed; elsewhere it is nothing, certainly not keys.
+pub(super) fn paste(state: &mut State, text: &str) -> Vec<Command> {
+    let Mode::Prompt(mut prompt) = std::mem::take(&mut state.mode) else { return Vec::new() };
+    text.trim_end().chars().for_each(|character| prompt.insert(character));
+    suggest(state, &mut prompt);
+    let purpose = prompt.purpose;
+    state.mode = Mode::Prompt(prompt);
+    if matches!(purpose, Purpose::Open | Purpose::Save) { complete(state) } else { Vec::new() }
+}
+
+/// Asks for paths that begin like the line.
+pub(super) fn complete(state: &State) -> Vec<Command> {
+    match &state.mode {
+        Mode::Prompt(prompt) => vec![Command::Complete(prompt.text.clone())],
+        _ => Vec::new(),
+    }
+}
+
+/// Finds suggestions for the line, as far as the state knows them; the filter works at once.
+pub(super) fn suggest(state: &mut State, prompt: &mut Prompt) {
+    match prompt.purpose {
+        Purpose::SearchClass => {
+            let count = state.current_scores().map_or(0, |scores| scores.logits.len());
+            let labels = state.model.as_ref().map_or(&[][..], |model| model.labels.names());
+            prompt.suggest_classes(labels, count.max(labels.len()));
+        }
+        Purpose::Palette => prompt.suggest_actions(),
+        Purpose::FilterLayers => state.filter.clone_from(&prompt.text),
+        Purpose::Open | Purpose::Save => {}
+    }
+}
+
+fn accept(state: &mut State, prompt: Prompt) -> Vec<Command> {
+    let chosen = prompt.chosen().map(|item| item.value.clone());
+    match (prompt.purpose, chosen) {
+        (Purpose::SearchClass, Some(Value::Class(class))) => {
+            let count = state.current_scores().map_or(usize::MAX, |scores| scores.logits.len());
+            if class < count {
+                choose_class(state, class);
+            } else {
+                state.complain(format!("the model has only {count} classes"));
+            }
+        }
+        (Purpose::SearchClass, _) => state.complain(format!("no label matches `{}`", prompt.text)),
+        (Purpose::Palette, Some(Value::Action(action))) => return act(state, action),
+        (Purpose::Palette, _) => state.complain(format!("no action matches `{}`", prompt.text)),
+        (Purpose::FilterLayers, _) => {
+            if state.layer_list().is_empty() {
+                state.complain(format!("no layer matches `{}`", state.filter));
+                state.filter.clear();
+            }
+        }
+        (Purpose::Open, _) => return open(state, &prompt.text),
+        (Purpose::Save, _) => return save(state, &prompt.text),
+    }
+    Vec::new()
+}
+
+/// Opens a model, or adds images and goes to the first of them. What a path is, is found out elsewhere: the state knows no files.
+fn open(state: &mut State, text: &str) -> Vec<Command> {
+    let path = std::path::PathBuf::from(text.trim());
+    if path.as_os_str().is_empty() {
+        return Vec::new();
+    }
+    if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("onnx")) {
+        state.opening = Some(path.clone());
+        return vec![Command::OpenModel(path)];
+    }
+    let at = match state.images.iter().position(|entry| entry.path == path) {
+        Some(at) => at,
+        None => {
+            state.images.push(ImageEntry::new(path));
+            state.images.len() - 1
+        }
+    };
+    super::go_to_image(state, at);
+    Vec::new()
+}

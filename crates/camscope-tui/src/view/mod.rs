@@ -1,0 +1,184 @@
+//! The screen: drawn from the state, which is only read.
+
+mod lists;
+mod popups;
+mod status;
+mod text;
+pub mod theme;
+
+use std::sync::Arc;
+
+use ratatui::{
+    Frame,
+    buffer::{Buffer, CellDiffOption},
+    layout::{Alignment, Rect},
+    style::{Color, Modifier, Style},
+    text::{Line, Span},
+    widgets::{Clear, Paragraph, Widget, Wrap},
+};
+
+use crate::{
+    action::View,
+    graphics::{Picture, Protocol, fill},
+    layout::areas,
+    state::{Mode, State},
+    terminal::Scene,
+    tiles::{self, Content, Tile},
+    update::layer_reason,
+};
+use theme::Theme;
+
+pub use popups::help_lines;
+
+/// Draws a frame; what comes back are the pictures, and what covers them.
+pub fn view(state: &State, frame: &mut Frame) -> Scene {
+    let area = frame.area();
+    draw(state, area, frame.buffer_mut())
+}
+
+/// [`view`] into a buffer.
+pub fn draw(state: &State, screen: Rect, buf: &mut Buffer) -> Scene {
+    let theme = Theme::of(state);
+    let parts = areas((screen.width, screen.height), state.images.len());
+    title(state, &theme, parts.title, buf);
+    let mut scene = Scene::default();
+    let shown = tiles::tiles(state);
+    for tile in &shown {
+        if let Some(picture) = picture(state, tile) {
+            fill(&picture, tile.area, buf);
+            scene.pictures.push((tile.area, picture));
+        }
+        caption(tile, &theme, buf);
+    }
+    if let Some(strip) = parts.strip {
+        strip_mark(&theme, strip, &shown, buf);
+    }
+    if let Some(covered) = notice(state, &theme, parts.picture, &shown, buf) {
+        scene.covered.push(covered);
+    }
+    if let Some(area) = parts.classes {
+        lists::classes(state, &theme, area, buf);
+    }
+    if let Some(area) = parts.layers {
+        lists::layers(state, &theme, area, buf);
+    }
+    crosshair(state, &shown, &mut scene, buf);
+    status::status(state, &theme, parts.status, buf);
+    match &state.mode {
+        Mode::Normal => {}
+        Mode::Help(scroll) => scene.covered.push(popups::help(state, &theme, *scroll, screen, buf)),
+        Mode::Prompt(prompt) => scene.covered.extend(popups::prompt(prompt, &theme, &parts, buf)),
+    }
+    scene
+}
+
+/// What a tile shows: its picture, or for as long as that isn't ready the one that was in its place.
+fn picture(state: &State, tile: &Tile) -> Option<Arc<Picture>> {
+    let key = tiles::key(state, tile)?;
+    let ready = state.pictures.get(&key).cloned();
+    ready.or_else(|| {
+        let (known, picture) = state.shown.get(&tile.slot)?;
+        // Another photo's heat under this one's name would be a lie.
+        (known.cells == key.cells && known.photo == key.photo).then(|| Arc::clone(picture))
+    })
+}
+
+fn is_thumbnail(tile: &Tile) -> bool {
+    matches!(tile.content, Content::Thumbnail(_))
+}
+
+fn title(state: &State, theme: &Theme, area: Rect, buf: &mut Buffer) {
+    let mut spans = vec![Span::styled(" camscope ", theme.title.add_modifier(Modifier::REVERSED)), Span::raw(" ")];
+    let room = usize::from(area.width).saturating_sub(12);
+    let name = |path: &std::path::Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let model = state.model.as_ref().map(|model| name(&model.path));
+    let image = state.images.get(state.image).map(|entry| {
+        let count = state.images.len();
+        let place = if count > 1 { format!(" ({}/{count})", state.image + 1) } else { String::new() };
+        name(&entry.path) + &place
+    });
+    let how = state.model.as_ref().map(|_| format!("{} · {}", state.view.name(), state.method_name()));
+    let line = [model, image, how].into_iter().flatten().collect::<Vec<_>>().join("  ·  ");
+    spans.push(Span::styled(text::fitted(&line, room), theme.plain));
+    Line::from(spans).render(area, buf);
+}
+
+fn caption(tile: &Tile, theme: &Theme, buf: &mut Buffer) {
+    let Some((area, caption)) = &tile.caption else { return };
+    let style = if tile.selected { theme.selected } else { theme.faint };
+    let text = match tile.chooses {
+        tiles::Chooses::Layer(_) => text::fitted_end(caption, area.width.into()),
+        _ => text::fitted(caption, area.width.into()),
+    };
+    Line::styled(text, style).alignment(Alignment::Center).render(area.intersection(buf.area), buf);
+}
+
+/// A line over the thumbnail of the image that is shown.
+fn strip_mark(theme: &Theme, strip: Rect, shown: &[Tile], buf: &mut Buffer) {
+    for tile in shown.iter().filter(|tile| is_thumbnail(tile) && tile.selected) {
+        let mark = Rect { x: tile.area.x, y: strip.y, width: tile.area.width, height: 1 };
+        Line::styled("▄".repeat(mark.width.into()), theme.bar).render(mark.intersection(buf.area), buf);
+    }
+}
+
+/// In place of the picture, or over it: what is being done, or why there is none. Gives what it covers.
+fn notice(state: &State, theme: &Theme, area: Rect, shown: &[Tile], buf: &mut Buffer) -> Option<Rect> {
+    let entry = state.images.get(state.image);
+    let unreadable = entry.and_then(|entry| Some(format!("{}: {}", entry.path.display(), entry.error.as_ref()?)));
+    let without = state.current_key().filter(|_| state.view != View::Photo).and_then(|key| {
+        let reason = state.failed.get(&key).map(String::as_str).or_else(|| layer_reason(state, state.layer))?;
+        let name = &state.model.as_ref()?.layers.get(state.layer)?.name;
+        Some(format!("no heatmap at {name}: {reason}"))
+    });
+    let has_picture = || shown.iter().any(|tile| !is_thumbnail(tile) && picture(state, tile).is_some());
+    let (text, style) = if let Some(reason) = unreadable.or(without) {
+        (reason, theme.error)
+    } else if has_picture() {
+        return None;
+    } else if let Some(path) = &state.opening {
+        (format!("opening {} …", path.display()), theme.faint)
+    } else if state.model.is_none() {
+        ("no model is open: press o to open one, q to quit".to_owned(), theme.faint)
+    } else if state.images.is_empty() {
+        ("no image is open: press o to open one".to_owned(), theme.faint)
+    } else if state.screen.protocol == Protocol::None {
+        ("pictures are off".to_owned(), theme.faint)
+    } else {
+        ("working …".to_owned(), theme.faint)
+    };
+    let text = camscope_core::text::printable(&text).into_owned();
+    let room = Rect { x: area.x + area.width / 10, width: area.width - area.width / 5, ..area };
+    let paragraph = Paragraph::new(text).style(style).alignment(Alignment::Center).wrap(Wrap { trim: true });
+    let lines = text_lines(&paragraph, room);
+    let room = Rect { y: area.y + (area.height - lines) / 3, height: lines, ..room };
+    Clear.render(room, buf);
+    buf.set_style(room, theme.popup);
+    paragraph.render(room, buf);
+    Some(room)
+}
+
+/// Lines that a paragraph needs, as far as there is room.
+fn text_lines(paragraph: &Paragraph<'_>, room: Rect) -> u16 {
+    if room.width == 0 {
+        return 0;
+    }
+    let mut scratch = Buffer::empty(Rect { x: 0, y: 0, ..room });
+    paragraph.clone().render(scratch.area, &mut scratch);
+    let is_used = |y: &u16| (0..room.width).any(|x| scratch[(x, *y)].symbol() != " ");
+    (0..room.height).rev().find(is_used).map_or(0, |last| last + 1)
+}
+
+/// A mark at the crosshair, a character over the picture.
+fn crosshair(state: &State, shown: &[Tile], scene: &mut Scene, buf: &mut Buffer) {
+    let Some(point) = state.crosshair else { return };
+    for tile in shown.iter().filter(|tile| !is_thumbnail(tile)) {
+        if let Some(at) = tiles::cell_of(state, tile, point)
+            && let Some(cell) = buf.cell_mut(at)
+        {
+            cell.reset();
+            cell.set_symbol("╋").set_style(Style::new().fg(Color::White).bg(Color::Black));
+            cell.set_diff_option(CellDiffOption::None);
+            scene.covered.push(Rect::new(at.0, at.1, 1, 1));
+        }
+    }
+}

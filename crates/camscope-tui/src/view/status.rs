@@ -1,0 +1,76 @@
+//! The line at the bottom: messages, what is under the crosshair, hints; and times, provider and protocol.
+
+use ratatui::{
+    buffer::Buffer,
+    layout::{Alignment, Rect},
+    text::{Line, Span},
+    widgets::Widget,
+};
+
+use super::{text, theme::Theme};
+use crate::{action::Action, compose::heat_at, state::State};
+
+/// Draws the line.
+pub(super) fn status(state: &State, theme: &Theme, area: Rect, buf: &mut Buffer) {
+    let width = usize::from(area.width);
+    let right = text::fitted(&facts(state), width / 2);
+    let room = width.saturating_sub(text::width(&right) + 2);
+    let (left, style) = match (&state.message, &state.opening) {
+        (Some(message), _) => (message.text.clone(), if message.is_error { theme.error } else { theme.plain }),
+        (None, Some(path)) => (format!("opening {} …", path.display()), theme.faint),
+        (None, None) => match readout(state).or_else(|| state.notes.front().cloned()) {
+            Some(line) => (line, theme.plain),
+            None => (hints(state), theme.faint),
+        },
+    };
+    // A message may need the room more than the facts do.
+    let (left, right) = match &state.message {
+        Some(_) if text::width(&left) > room => (text::fitted(&left, width.saturating_sub(2)), String::new()),
+        _ => (text::fitted(&left, room), right),
+    };
+    Line::from(vec![Span::raw(" "), Span::styled(left, style)]).render(area, buf);
+    Line::styled(right, theme.faint).alignment(Alignment::Right).render(area, buf);
+}
+
+fn facts(state: &State) -> String {
+    let mut words = Vec::new();
+    if state.queue > 0 {
+        words.push(format!("{} to run", state.queue));
+    }
+    let times = [("forward", state.times.scores), ("heat", state.times.heat)];
+    words.extend(times.iter().filter_map(|(what, time)| time.map(|time| format!("{what} {time:.0} ms"))));
+    words.extend(state.model.as_ref().map(|model| model.provider.clone()));
+    words.push(state.screen.protocol.name().to_owned());
+    words.join(" · ") + " "
+}
+
+/// Heat and coordinates at the crosshair, else at the mouse.
+fn readout(state: &State) -> Option<String> {
+    let point = state.crosshair.or(state.pointer)?;
+    let photo = state.photo()?;
+    let (width, height) = photo.pixels.dimensions();
+    let at = |fraction: f32, size: u32| ((fraction * size as f32) as u32).min(size.saturating_sub(1));
+    let (x, y) = (at(point.0, width), at(point.1, height));
+    let heat = state.current_key().and_then(|key| state.heats.get(&key));
+    let heat = heat.map(|heat| heat_at(photo, heat, point));
+    Some(match heat {
+        Some(Some(heat)) => format!("x {x}  y {y}  heat {heat:.2}"),
+        Some(None) => format!("x {x}  y {y}  not seen by the network"),
+        None => format!("x {x}  y {y}"),
+    })
+}
+
+fn hints(state: &State) -> String {
+    let key = |action| state.keymap.keys(action).next().map(|key| key.to_string()).unwrap_or_default();
+    let pair = |a, b| format!("{}{}", key(a), key(b));
+    format!(
+        "{} class  {} layer  {} view  {} method  {} search  {} help  {} quit",
+        pair(Action::PreviousClass, Action::NextClass),
+        pair(Action::PreviousLayer, Action::NextLayer),
+        key(Action::NextView),
+        key(Action::NextMethod),
+        key(Action::SearchClass),
+        key(Action::Help),
+        key(Action::Quit),
+    )
+}

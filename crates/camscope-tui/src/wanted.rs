@@ -1,0 +1,190 @@
+//! What is to be computed for the state as it is: photos to read, runs of the model, pictures to draw. The most wanted comes
+//! first, and what is only likely to be wanted soon last. Workers always have the newest wishes only.
+
+use std::{path::PathBuf, sync::Arc};
+
+use crate::{
+    action::View,
+    compose::Drawing,
+    engine::{HeatKey, Photo},
+    layout::areas,
+    state::{LayerState, State},
+    tiles::{self, Content, Tile},
+};
+
+/// Photos beyond the shown one that are read ahead, to either side.
+const AHEAD: usize = 1;
+
+/// A run of the model.
+#[derive(Clone, Debug)]
+pub enum Run {
+    /// The forward pass of a photo.
+    Scores(Arc<Photo>),
+    /// A heatmap.
+    Heat(HeatKey, Arc<Photo>),
+}
+
+impl Run {
+    /// Whether it gives the same.
+    pub fn is(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Scores(a), Self::Scores(b)) => a.id == b.id,
+            (Self::Heat(a, _), Self::Heat(b, _)) => a == b,
+            _ => false,
+        }
+    }
+}
+
+/// Everything that is wanted.
+#[derive(Clone, Debug, Default)]
+pub struct Wanted {
+    /// Files to read.
+    pub photos: Vec<PathBuf>,
+    /// Runs of the model.
+    pub runs: Vec<Run>,
+    /// How many of the runs are waited for; the others are done ahead.
+    pub waited: usize,
+    /// Pictures to draw.
+    pub drawings: Vec<Drawing>,
+}
+
+/// What the state wants.
+pub fn wanted(state: &State) -> Wanted {
+    let shown = tiles::tiles(state);
+    let (runs, waited) = runs(state, &shown);
+    Wanted { photos: photos(state), runs, waited, drawings: drawings(state, &shown) }
+}
+
+fn photos(state: &State) -> Vec<PathBuf> {
+    if state.model.is_none() || state.images.is_empty() {
+        return Vec::new();
+    }
+    let count = state.images.len() as isize;
+    let at = |offset: isize| (state.image as isize + offset).rem_euclid(count) as usize;
+    let mut order = vec![at(0)];
+    for step in 1..=AHEAD as isize {
+        order.extend([at(step), at(-step)]);
+    }
+    let needs_photo = |image: &usize| {
+        let entry = &state.images[*image];
+        (entry.photo.is_none() && entry.error.is_none()) || entry.stale
+    };
+    let mut wanted: Vec<usize> = order.into_iter().filter(needs_photo).collect();
+    if let Some(strip) = areas(state.size, state.images.len()).strip {
+        let fits = usize::from(strip.width / crate::layout::THUMBNAIL.0) + 1;
+        let first = state.image.saturating_sub(fits);
+        let near = first..(state.image + fits + 1).min(state.images.len());
+        let bare = |image: &usize| state.images[*image].thumbnail.is_none() && state.images[*image].error.is_none();
+        wanted.extend(near.filter(bare));
+    }
+    let mut paths: Vec<PathBuf> = Vec::new();
+    for image in wanted {
+        let path = &state.images[image].path;
+        if !paths.contains(path) {
+            paths.push(path.clone());
+        }
+    }
+    paths
+}
+
+fn runs(state: &State, shown: &[Tile]) -> (Vec<Run>, usize) {
+    let Some(photo) = state.photo() else { return (Vec::new(), 0) };
+    if state.scores.get(&photo.id).is_none() {
+        return if failed(state) { (Vec::new(), 0) } else { (vec![Run::Scores(Arc::clone(photo))], 1) };
+    }
+    let mut keys: Vec<HeatKey> = Vec::new();
+    let mut want = |key: HeatKey| {
+        let is_there = state.heats.get(&key).is_some() || state.failed.contains_key(&key);
+        let has_none = matches!(state.layers.get(key.layer), Some(LayerState::Without(_)));
+        if !is_there && !has_none && key.photo == photo.id && !keys.contains(&key) {
+            keys.push(key);
+        }
+    };
+    state.current_key().into_iter().for_each(&mut want);
+    shown.iter().flat_map(|tile| tile.content.heats()).for_each(&mut want);
+    let waited = {
+        state.crosshair.and(state.current_key()).into_iter().for_each(&mut want);
+        keys.len()
+    };
+    let mut want = |key: HeatKey| {
+        let is_there = state.heats.get(&key).is_some() || state.failed.contains_key(&key);
+        let is_ready = matches!(state.layers.get(key.layer), Some(LayerState::Ready));
+        if !is_there && is_ready && !keys.contains(&key) {
+            keys.push(key);
+        }
+    };
+    neighbours(state).into_iter().for_each(&mut want);
+    let mut runs: Vec<Run> = keys.into_iter().map(|key| Run::Heat(key, Arc::clone(photo))).collect();
+    // The next photo's answer is what `n` shows first.
+    let count = state.images.len();
+    for step in [1, count.saturating_sub(1)] {
+        let next = state.images.get((state.image + step) % count.max(1)).and_then(|entry| entry.photo.as_ref());
+        if let Some(next) = next.filter(|next| next.id != photo.id && !state.scores.contains_key(&next.id)) {
+            runs.push(Run::Scores(Arc::clone(next)));
+        }
+    }
+    (runs, waited)
+}
+
+fn failed(state: &State) -> bool {
+    state.images.get(state.image).is_some_and(|entry| entry.error.is_some())
+}
+
+/// The heatmaps that one key press leads to: the next class and layer, to both sides, and the method after this one.
+fn neighbours(state: &State) -> Vec<HeatKey> {
+    let Some(current) = state.current_key() else { return Vec::new() };
+    let mut keys = Vec::new();
+    let classes = state.class_list();
+    let at = classes.iter().position(|class| *class == current.class);
+    let beside = |at: Option<usize>, by: isize| at.and_then(|at| at.checked_add_signed(by));
+    let class = |by| beside(at, by).and_then(|at| classes.get(at));
+    keys.extend([1, -1, 2].into_iter().filter_map(class).map(|class| HeatKey { class: *class, ..current }));
+    let layers = state.layer_list();
+    let at = layers.iter().position(|layer| *layer == current.layer);
+    let layer = |by| beside(at, by).and_then(|at| layers.get(at));
+    keys.extend([-1, 1, -2, 2].into_iter().filter_map(layer).map(|layer| HeatKey { layer: *layer, ..current }));
+    keys
+}
+
+fn drawings(state: &State, shown: &[Tile]) -> Vec<Drawing> {
+    let mut drawings: Vec<Drawing> = Vec::new();
+    let mut want = |tile: &Tile| {
+        if let Some(drawing) = drawing(state, tile)
+            && state.pictures.get(&drawing.key).is_none()
+            && drawings.iter().all(|known| known.key != drawing.key)
+        {
+            drawings.push(drawing);
+        }
+    };
+    shown.iter().for_each(&mut want);
+    // What one key press leads to is drawn ahead, where the view shows one heatmap.
+    if let [tile] = shown.iter().filter(|tile| !matches!(tile.content, Content::Thumbnail(_))).collect::<Vec<_>>()[..]
+        && matches!(state.view, View::Overlay | View::Heatmap)
+        && !shown.iter().any(|tile| drawing_missing(state, tile))
+    {
+        for key in neighbours(state) {
+            let content = match tile.content {
+                Content::Overlay(_) => Content::Overlay(key),
+                Content::Heat(_) => Content::Heat(key),
+                _ => continue,
+            };
+            want(&Tile { content, ..tile.clone() });
+        }
+    }
+    drawings
+}
+
+fn drawing_missing(state: &State, tile: &Tile) -> bool {
+    tiles::key(state, tile).is_some_and(|key| state.pictures.get(&key).is_none())
+}
+
+/// What a tile is drawn from, if all of it is there.
+pub fn drawing(state: &State, tile: &Tile) -> Option<Drawing> {
+    let key = tiles::key(state, tile)?;
+    let photo = match tile.content {
+        Content::Thumbnail(image) => state.images.get(image)?.thumbnail.as_ref()?,
+        _ => state.photo()?,
+    };
+    let heats = tile.content.heats().map(|key| state.heats.get(&key).cloned()).collect::<Option<Vec<_>>>()?;
+    Some(Drawing { key, photo: Arc::clone(photo), heats })
+}

@@ -1,0 +1,110 @@
+//! The thread that runs the model, one run at a time, the most wanted first.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Arc, Mutex, PoisonError},
+    thread::JoinHandle,
+    time::Instant,
+};
+
+use camscope_core::runtime::Canceller;
+
+use super::{Desk, Send};
+use crate::{
+    engine::{Engine, Fault},
+    message::Message,
+    wanted::Run,
+};
+
+/// Runs to do, with the model to do them on.
+#[derive(Clone)]
+pub struct Runs {
+    /// The model.
+    pub engine: Arc<dyn Engine>,
+    /// The runs, the most wanted first.
+    pub runs: Vec<Run>,
+}
+
+/// The thread's handle.
+pub struct Runner {
+    desk: Desk<Runs>,
+    /// What is run at this moment.
+    running: Arc<Mutex<Option<(Run, Canceller)>>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Runner {
+    /// Starts the thread.
+    pub fn start(send: Send) -> Self {
+        let desk = Desk::default();
+        let running = Arc::new(Mutex::new(None));
+        let (wishes, now) = (desk.clone(), Arc::clone(&running));
+        let thread = std::thread::Builder::new()
+            .name("model".into())
+            .spawn(move || {
+                while let Some(wish) = wishes.take() {
+                    work(&wishes, &wish, &now, &send);
+                }
+            })
+            .ok();
+        Self { desk, running, thread }
+    }
+
+    /// Replaces what is to be run. A run in flight that nobody wants any more is cancelled.
+    pub fn want(&self, wish: Runs) {
+        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((run, canceller)) = running.as_ref()
+            && !wish.runs.iter().any(|wanted| wanted.is(run))
+        {
+            canceller.cancel();
+        }
+        self.desk.put(wish);
+    }
+}
+
+impl Drop for Runner {
+    fn drop(&mut self) {
+        self.desk.close();
+        if let Some((_, canceller)) = self.running.lock().unwrap_or_else(PoisonError::into_inner).as_ref() {
+            canceller.cancel();
+        }
+        // A run that doesn't end when asked to is not waited for: the program is ending.
+        drop(self.thread.take());
+    }
+}
+
+fn work(desk: &Desk<Runs>, wish: &Runs, running: &Mutex<Option<(Run, Canceller)>>, send: &Send) {
+    for run in &wish.runs {
+        if desk.has_news() {
+            return;
+        }
+        let canceller = Canceller::new();
+        *running.lock().unwrap_or_else(PoisonError::into_inner) = Some((run.clone(), canceller.clone()));
+        let start = Instant::now();
+        let message = catch_unwind(AssertUnwindSafe(|| one(&*wish.engine, run, start, &canceller)));
+        *running.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        send(message.unwrap_or_else(|_| crashed(run)));
+    }
+}
+
+fn one(engine: &dyn Engine, run: &Run, start: Instant, canceller: &Canceller) -> Message {
+    let took = || start.elapsed().as_secs_f64() * 1e3;
+    match run {
+        Run::Scores(photo) => {
+            let scores = engine.scores(photo, canceller).map(Arc::new);
+            Message::Scores(photo.id, scores, took())
+        }
+        Run::Heat(key, photo) => {
+            let heat = engine.heat(*key, photo, canceller);
+            Message::Heat(*key, heat, took())
+        }
+    }
+}
+
+fn crashed(run: &Run) -> Message {
+    let fault = Fault::Said("a defect of camscope: the run panicked".into());
+    match run {
+        Run::Scores(photo) => Message::Scores(photo.id, Err(fault), 0.0),
+        Run::Heat(key, _) => Message::Heat(*key, Err(fault), 0.0),
+    }
+}

@@ -1,0 +1,245 @@
+//! A model that needs no runtime: its heatmaps say which class and layer they belong to, and it can be slow.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use camscope_core::{image::Seen, model::Labels, runtime::Canceller};
+use camscope_tui::{
+    Explorer, Start,
+    app::Happening,
+    engine::{Engine, Fault, Heat, HeatKey, LayerInfo, ModelInfo, Photo, Result, Scores},
+    graphics::{Protocol, Screen},
+    input::Incoming,
+    terminal::Session,
+};
+use crossterm::event::{Event, KeyCode, KeyEvent, KeyModifiers};
+use image::{Rgb, RgbImage};
+use ndarray::{Array2, ArrayD};
+
+/// The double.
+pub(crate) struct Double {
+    info: ModelInfo,
+    /// While this is set, runs of the model don't end unless cancelled.
+    pub(crate) stuck: AtomicBool,
+    /// Milliseconds that a run takes.
+    pub(crate) slow: AtomicU64,
+    /// Runs that were begun, of either kind.
+    pub(crate) begun: AtomicUsize,
+    /// Runs that were cancelled.
+    pub(crate) cancelled: AtomicUsize,
+    /// The heatmaps computed, in their order.
+    pub(crate) heats: Mutex<Vec<HeatKey>>,
+}
+
+const LABELS: &[&str] = &["Egyptian cat", "espresso", "tiger cat", "tabby", "猫と珈琲", "\u{1b}[31mred\u{1b}[0m", "cup"];
+
+static PHOTOS: AtomicU64 = AtomicU64::new(1);
+
+impl Double {
+    pub(crate) fn new() -> Self {
+        let layer = |at: usize| LayerInfo {
+            name: format!("features.{at}.conv"),
+            op: "Conv".into(),
+            shape: format!("{0}×{0}×{1}", 56 >> (at / 4), 16 << (at / 4)),
+            layout: "NCHW".into(),
+        };
+        let info = ModelInfo {
+            path: "models/double.onnx".into(),
+            modified: None,
+            labels: Labels::new(LABELS.iter().map(|&label| label.to_owned()).collect()),
+            layers: (0..12).map(layer).collect(),
+            default_layer: 11,
+            method: 0,
+            notes: Vec::new(),
+            provider: "cpu".into(),
+        };
+        Self {
+            info,
+            stuck: AtomicBool::new(false),
+            slow: AtomicU64::new(0),
+            begun: AtomicUsize::new(0),
+            cancelled: AtomicUsize::new(0),
+            heats: Mutex::default(),
+        }
+    }
+
+    fn work(&self, canceller: &Canceller) -> Result<()> {
+        self.begun.fetch_add(1, Ordering::SeqCst);
+        let mut left = self.slow.load(Ordering::SeqCst);
+        while left > 0 || self.stuck.load(Ordering::SeqCst) {
+            if canceller.is_cancelled() {
+                self.cancelled.fetch_add(1, Ordering::SeqCst);
+                return Err(Fault::Cancelled);
+            }
+            std::thread::sleep(Duration::from_millis(1));
+            left = left.saturating_sub(1);
+        }
+        Ok(())
+    }
+}
+
+impl Engine for Double {
+    fn info(&self) -> &ModelInfo {
+        &self.info
+    }
+
+    fn photo(&self, path: &Path) -> Result<Photo> {
+        let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        if name == "broken" {
+            return Err(Fault::Said("not an image; open another".into()));
+        }
+        let shade = name.bytes().map(usize::from).sum::<usize>() as u8;
+        let pixels = RgbImage::from_fn(120, 80, |x, y| Rgb([x as u8 * 2, y as u8 * 3, shade]));
+        let seen = Seen { x: 20.0, y: 0.0, width: 80.0, height: 80.0 };
+        let id = PHOTOS.fetch_add(1, Ordering::SeqCst);
+        Ok(Photo { id, pixels, seen, tensor: ArrayD::zeros(vec![1]), modified: None })
+    }
+
+    fn scores(&self, photo: &Photo, canceller: &Canceller) -> Result<Scores> {
+        self.work(canceller)?;
+        // Which class is the likeliest depends on the photo.
+        let first = usize::from(photo.pixels.get_pixel(0, 0).0[2]) % 2;
+        let logits: Vec<f32> = (0..LABELS.len()).map(|class| -(((class + first) % LABELS.len()) as f32)).collect();
+        let probabilities = camscope_core::target::probabilities(&logits, false);
+        let ranking = camscope_core::target::ranking(&logits);
+        Ok(Scores { logits, probabilities, ranking })
+    }
+
+    fn heat(&self, key: HeatKey, _: &Photo, canceller: &Canceller) -> Result<Heat> {
+        self.work(canceller)?;
+        self.heats.lock().unwrap().push(key);
+        if key.layer == 2 {
+            return Err(Fault::Said("no gradient: Frobnicate (domain my.own, opset 1) at node `f`: there is no rule".into()));
+        }
+        let (row, column) = (key.layer % 4, key.class % 4);
+        Ok(Arc::new(Array2::from_shape_fn((4, 4), |at| if at == (row, column) { 1.0 } else { 0.1 })))
+    }
+
+    fn prepare_layers(&self) -> Result<Vec<Option<String>>> {
+        let reason = |at| (at == 1).then(|| "no gradient: Round stops it".to_owned());
+        Ok((0..self.info.layers.len()).map(reason).collect())
+    }
+}
+
+/// An explorer on the double, of which the terminal is a vector of bytes.
+pub(crate) struct Rig {
+    pub(crate) explorer: Explorer<Vec<u8>>,
+    pub(crate) double: Arc<Double>,
+    pub(crate) size: (u16, u16),
+}
+
+impl Rig {
+    pub(crate) fn new(size: (u16, u16), protocol: Protocol) -> Self {
+        Self::with(size, protocol, start(&["cat.jpg", "cow.jpg", "broken.jpg"]))
+    }
+
+    pub(crate) fn with(size: (u16, u16), protocol: Protocol, start: Start) -> Self {
+        let double = Arc::new(Double::new());
+        let screen = Screen::new(protocol);
+        let session = Session::over(Vec::new(), &screen, size).unwrap();
+        let engine = Arc::clone(&double);
+        let opener = move |path: &Path| match path.file_stem().and_then(|name| name.to_str()) {
+            Some("missing") => Err(Fault::Said("no such file".into())),
+            _ => Ok(Arc::clone(&engine) as Arc<dyn Engine>),
+        };
+        let explorer = Explorer::new(session, screen, size, start, Arc::new(opener));
+        Self { explorer, double, size }
+    }
+
+    /// Lets it work until there is nothing left to do.
+    pub(crate) fn settle(&mut self) -> &mut Self {
+        for _ in 0..2000 {
+            self.explorer.draw().unwrap();
+            let news = self.explorer.take_up(None, Some(Duration::from_millis(20))).unwrap();
+            if !news && self.explorer.is_settled() {
+                return self;
+            }
+        }
+        panic!("it never comes to rest: {:?}", self.explorer.state().message);
+    }
+
+    pub(crate) fn send(&mut self, event: Event) -> &mut Self {
+        self.explorer.sender().send(Happening::Incoming(Incoming::Event(event))).unwrap();
+        self
+    }
+
+    /// Types keys by the names that the keymap has for them, or text.
+    pub(crate) fn keys(&mut self, keys: &str) -> &mut Self {
+        for key in keys.split_whitespace() {
+            self.key(key);
+        }
+        self
+    }
+
+    pub(crate) fn key(&mut self, key: &str) -> &mut Self {
+        let (modifiers, rest) = match key.split_once('-') {
+            Some(("ctrl", rest)) => (KeyModifiers::CONTROL, rest),
+            Some(("shift", rest)) => (KeyModifiers::SHIFT, rest),
+            _ => (KeyModifiers::NONE, key),
+        };
+        let code = match rest {
+            "left" => KeyCode::Left,
+            "right" => KeyCode::Right,
+            "up" => KeyCode::Up,
+            "down" => KeyCode::Down,
+            "home" => KeyCode::Home,
+            "pageup" => KeyCode::PageUp,
+            "pagedown" => KeyCode::PageDown,
+            "enter" => KeyCode::Enter,
+            "esc" => KeyCode::Esc,
+            "tab" => KeyCode::Tab,
+            "backspace" => KeyCode::Backspace,
+            "space" => KeyCode::Char(' '),
+            text => {
+                for character in text.chars() {
+                    self.send(Event::Key(KeyEvent::new(KeyCode::Char(character), modifiers)));
+                }
+                return self;
+            }
+        };
+        self.send(Event::Key(KeyEvent::new(code, modifiers)))
+    }
+
+    /// The screen as text.
+    pub(crate) fn screen(&self) -> String {
+        let area = ratatui::layout::Rect::new(0, 0, self.size.0, self.size.1);
+        let mut buffer = ratatui::buffer::Buffer::empty(area);
+        camscope_tui::view::draw(self.explorer.state(), area, &mut buffer);
+        let mut text = String::new();
+        for y in 0..area.height {
+            let mut line = String::new();
+            let mut skip = 0;
+            for x in 0..area.width {
+                let symbol = buffer[(x, y)].symbol();
+                if skip > 0 {
+                    skip -= 1;
+                    continue;
+                }
+                skip = unicode_width::UnicodeWidthStr::width(symbol).saturating_sub(1);
+                line.push_str(symbol);
+            }
+            text.push_str(line.trim_end());
+            text.push('\n');
+        }
+        text
+    }
+
+    /// The bytes of the next frame.
+    pub(crate) fn frame(&mut self) -> usize {
+        self.explorer.draw().unwrap()
+    }
+}
+
+pub(crate) fn start(images: &[&str]) -> Start {
+    Start {
+        model: Some("models/double.onnx".into()),
+        images: images.iter().map(PathBuf::from).collect(),
+        ..Default::default()
+    }
+}

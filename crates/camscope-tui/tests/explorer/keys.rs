@@ -1,0 +1,347 @@
+//! State before, keys, state after.
+
+use std::sync::atomic::Ordering;
+
+use camscope_tui::{
+    action::View,
+    app::Happening,
+    graphics::Protocol,
+    input::Incoming,
+    message::Message,
+    state::{LayerState, Mode},
+};
+use crossterm::event::{Event, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
+
+use crate::double::{Rig, start};
+
+const SIZE: (u16, u16) = (120, 40);
+
+fn rig() -> Rig {
+    let mut rig = Rig::new(SIZE, Protocol::HalfBlocks);
+    rig.settle();
+    rig
+}
+
+#[test]
+fn it_starts_at_the_likeliest_class_and_the_default_layer() {
+    let rig = rig();
+    let state = rig.explorer.state();
+    assert_eq!((state.current_class(), state.layer, state.view), (Some(0), 11, View::Overlay));
+    assert_eq!(state.class_list().len(), 7);
+}
+
+#[test]
+fn arrows_switch_class_and_layer_and_stop_at_the_ends() {
+    let mut rig = rig();
+    let ranking = rig.explorer.state().current_scores().unwrap().ranking.clone();
+    rig.keys("right right up").settle();
+    assert_eq!(rig.explorer.state().current_class(), Some(ranking[2]));
+    assert_eq!(rig.explorer.state().layer, 10);
+    rig.keys("left left left left pagedown").settle();
+    assert_eq!(rig.explorer.state().current_class(), Some(ranking[0]));
+    assert_eq!(rig.explorer.state().layer, 11);
+    rig.keys("g").settle();
+    assert_eq!(rig.explorer.state().layer, 0);
+    rig.keys("a").settle();
+    assert_eq!(rig.explorer.state().layer, 11);
+}
+
+#[test]
+fn what_was_computed_is_not_computed_again_and_neighbours_are_there_already() {
+    let mut rig = rig();
+    let key = |rig: &Rig| rig.explorer.state().current_key().unwrap();
+    let before = rig.double.heats.lock().unwrap().len();
+    rig.key("right");
+    rig.explorer.take_up(None, None).unwrap();
+    let state = rig.explorer.state();
+    assert!(state.heats.get(&key(&rig)).is_some(), "the next class was computed ahead");
+    rig.settle().keys("left right left").settle();
+    let heats = rig.double.heats.lock().unwrap();
+    let mut unique = heats.clone();
+    unique.sort_by_key(|key| (key.photo, key.class, key.layer, key.method));
+    unique.dedup();
+    assert!(heats.len() > before);
+    assert_eq!(heats.len(), unique.len(), "every heatmap is computed once");
+}
+
+#[test]
+fn views_are_chosen_by_digit_and_in_turn() {
+    let mut rig = rig();
+    for (digit, view) in (1..).zip(View::ALL) {
+        rig.key(&digit.to_string()).settle();
+        assert_eq!(rig.explorer.state().view, view);
+    }
+    rig.key("v").settle();
+    assert_eq!(rig.explorer.state().view, View::Overlay);
+}
+
+#[test]
+fn images_go_round_and_one_that_cannot_be_read_says_so() {
+    let mut rig = rig();
+    rig.key("n").settle();
+    assert_eq!((rig.explorer.state().image, rig.explorer.state().current_class()), (1, Some(6)));
+    rig.key("n").settle();
+    assert!(rig.screen().contains("broken.jpg: not an image; open another"), "{}", rig.screen());
+    rig.key("n").settle();
+    assert_eq!(rig.explorer.state().image, 0);
+    rig.key("p").settle();
+    assert_eq!(rig.explorer.state().image, 2);
+}
+
+#[test]
+fn a_class_is_searched_and_stays_with_the_next_image() {
+    let mut rig = rig();
+    rig.keys("/ tgr enter").settle();
+    assert_eq!(rig.explorer.state().current_class(), Some(2));
+    rig.key("n").settle();
+    assert_eq!(rig.explorer.state().current_class(), Some(2));
+    rig.key("home").settle();
+    assert_eq!(rig.explorer.state().current_class(), Some(6));
+    rig.keys("/ zzzz enter").settle();
+    assert!(rig.explorer.state().message.as_ref().unwrap().is_error);
+    rig.keys("/ esp esc").settle();
+    assert_eq!(rig.explorer.state().current_class(), Some(6));
+}
+
+#[test]
+fn layers_are_filtered_while_typing_and_escape_takes_it_back() {
+    let mut rig = rig();
+    rig.keys("f 1.conv").settle();
+    assert_eq!(rig.explorer.state().layer_list(), [1, 11]);
+    rig.key("enter").settle();
+    rig.key("up").settle();
+    assert_eq!(rig.explorer.state().layer, 1);
+    rig.keys("f backspace backspace esc").settle();
+    assert_eq!(rig.explorer.state().filter, "1.conv");
+    rig.keys("f ctrl-u nosuch enter").settle();
+    assert!(rig.explorer.state().message.as_ref().unwrap().is_error);
+    assert_eq!(rig.explorer.state().layer_list().len(), 12);
+}
+
+#[test]
+fn layers_without_a_gradient_say_why() {
+    let mut rig = rig();
+    assert_eq!(rig.explorer.state().layers[0], LayerState::Ready);
+    assert!(matches!(rig.explorer.state().layers[1], LayerState::Without(_)));
+    rig.keys("g down").settle();
+    assert!(rig.screen().contains("no heatmap at features.1.conv: no gradient: Round"), "{}", rig.screen());
+    rig.key("down").settle();
+    assert!(rig.screen().contains("Frobnicate"), "{}", rig.screen());
+    rig.key("down").settle();
+    assert!(!rig.screen().contains("Frobnicate"));
+}
+
+#[test]
+fn pins_lead_the_list_and_the_contrast() {
+    let mut rig = rig();
+    rig.keys("right right space home 7").settle();
+    let state = rig.explorer.state();
+    assert_eq!(state.class_list()[0], state.pinned[0]);
+    assert_eq!(state.rival(), Some(state.pinned[0]));
+    rig.keys("left space").settle();
+    assert!(rig.explorer.state().pinned.is_empty());
+}
+
+#[test]
+fn method_colormap_and_blend_change() {
+    let mut rig = rig();
+    rig.keys("m c +").settle();
+    let state = rig.explorer.state();
+    assert_eq!((state.method_name(), state.colormap.as_str()), ("hirescam", "turbo"));
+    assert!((state.alpha - 0.3).abs() < 1e-6);
+    rig.keys("M C - -").settle();
+    let state = rig.explorer.state();
+    assert_eq!((state.method_name(), state.colormap.as_str()), ("gradcam", "jet"));
+    assert!((state.alpha - 0.5).abs() < 1e-6);
+}
+
+#[test]
+fn zooming_keeps_to_the_photo() {
+    let mut rig = rig();
+    rig.keys("z z").keys(&"shift-left ".repeat(20)).settle();
+    let [left, ..] = rig.explorer.state().zoom.window();
+    assert_eq!(left, 0.0);
+    rig.keys("Z Z Z").settle();
+    assert_eq!(rig.explorer.state().zoom.window(), [0.0, 0.0, 1.0, 1.0]);
+}
+
+#[test]
+fn the_crosshair_reads_the_heat() {
+    let mut rig = rig();
+    rig.key("x").settle();
+    assert!(rig.screen().contains("x 60  y 40  heat 0."), "{}", rig.screen());
+    for _ in 0..40 {
+        rig.key("shift-left");
+    }
+    rig.settle();
+    assert!(rig.screen().contains("not seen by the network"), "{}", rig.screen());
+}
+
+#[test]
+fn the_mouse_chooses_reads_zooms_and_drags() {
+    let mut rig = rig();
+    let mouse = |kind, column, row| Event::Mouse(MouseEvent { kind, column, row, modifiers: KeyModifiers::NONE });
+    let press = MouseEventKind::Down(MouseButton::Left);
+    // The third class, then the first layer.
+    rig.send(mouse(press, 90, 4)).settle();
+    let list = rig.explorer.state().class_list();
+    assert_eq!(rig.explorer.state().current_class(), Some(list[2]));
+    rig.send(mouse(press, 90, 17)).settle();
+    assert_eq!(rig.explorer.state().layer, 0);
+    rig.send(mouse(MouseEventKind::ScrollDown, 90, 20)).settle();
+    assert_eq!(rig.explorer.state().layer, 1);
+    rig.send(mouse(MouseEventKind::Moved, 40, 15)).settle();
+    assert!(rig.screen().lines().last().unwrap().contains("x 5"), "{}", rig.screen());
+    rig.send(mouse(MouseEventKind::ScrollUp, 40, 15)).send(mouse(MouseEventKind::ScrollUp, 40, 15)).settle();
+    assert!(rig.explorer.state().zoom.factor > 1.3);
+    let before = rig.explorer.state().zoom.centre;
+    rig.send(mouse(press, 40, 15)).send(mouse(MouseEventKind::Drag(MouseButton::Left), 44, 15)).settle();
+    assert!(rig.explorer.state().zoom.centre.0 < before.0);
+    // A tile of the sweep is its layer, a thumbnail its image.
+    rig.keys("0 5").settle();
+    rig.send(mouse(press, 4, 3)).settle();
+    assert_eq!(rig.explorer.state().layer, 0);
+    rig.send(mouse(press, 12, 37)).settle();
+    assert_eq!(rig.explorer.state().image, 1);
+}
+
+#[test]
+fn the_palette_does_everything() {
+    let mut rig = rig();
+    rig.keys(": sweep enter").settle();
+    assert_eq!(rig.explorer.state().view, View::Sweep);
+    rig.keys(": quit enter");
+    rig.explorer.take_up(None, None).unwrap();
+    while !rig.explorer.state().quitting {
+        rig.explorer.take_up(None, None).unwrap();
+    }
+}
+
+#[test]
+fn the_command_line_is_copied() {
+    let mut rig = rig();
+    rig.keys("right up m c").settle();
+    rig.key("y").settle();
+    let copied = rig.explorer.state().message.clone().unwrap().text;
+    assert_eq!(
+        copied,
+        "copied: camscope explain models/double.onnx cat.jpg --class 1 --layer features.10.conv --method hirescam --colormap turbo"
+    );
+    let bytes = String::from_utf8_lossy(rig.explorer.session().out()).into_owned();
+    assert!(bytes.contains("\u{1b}]52;c;Y2Ftc2NvcGUgZXhwbGFpbiBtb2RlbHMvZG91YmxlLm9ubng"));
+}
+
+#[test]
+fn what_is_shown_is_saved_as_picture_array_and_json() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut rig = rig();
+    for (action, name) in [("save", "a.png"), ("save-array", "a.npy"), ("save-json", "a.json"), ("save", "a.txt")] {
+        let path = folder.path().join(name);
+        rig.keys(&format!(": {action} enter ctrl-u {} enter", path.display())).settle();
+        while rig.explorer.state().message.is_none() {
+            rig.explorer.take_up(None, None).unwrap();
+        }
+    }
+    assert!(rig.explorer.state().message.as_ref().unwrap().text.contains("must end in .png, .npy or .json"));
+    let picture = image::open(folder.path().join("a.png")).unwrap();
+    assert_eq!((picture.width(), picture.height()), (120, 80));
+    let json: serde_json::Value = serde_json::from_slice(&std::fs::read(folder.path().join("a.json")).unwrap()).unwrap();
+    assert_eq!((json["class"].as_u64(), json["label"].as_str()), (Some(0), Some("Egyptian cat")));
+    let array: ndarray::Array2<f32> = ndarray_npy::read_npy(folder.path().join("a.npy")).unwrap();
+    assert_eq!(array.dim(), (4, 4));
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 3, "nothing else is left");
+}
+
+#[test]
+fn a_stuck_model_delays_no_key_and_is_cancelled() {
+    let mut rig = rig();
+    rig.double.stuck.store(true, Ordering::SeqCst);
+    rig.keys("g down");
+    rig.explorer.take_up(None, None).unwrap();
+    while rig.double.begun.load(Ordering::SeqCst) < 2 || rig.explorer.state().layer != 1 {
+        rig.explorer.take_up(None, Some(std::time::Duration::from_millis(5))).unwrap();
+    }
+    // Whatever the model does, keys change the state at once.
+    rig.keys("G up v ?");
+    while !matches!(rig.explorer.state().mode, Mode::Help(_)) {
+        rig.explorer.take_up(None, None).unwrap();
+        rig.explorer.draw().unwrap();
+    }
+    assert_eq!((rig.explorer.state().layer, rig.explorer.state().view), (10, View::Heatmap));
+    rig.key("esc");
+    rig.double.stuck.store(false, Ordering::SeqCst);
+    rig.settle();
+    let state = rig.explorer.state();
+    assert!(state.heats.get(&state.current_key().unwrap()).is_some());
+}
+
+#[test]
+fn holding_a_key_skips_to_the_newest_wish() {
+    let mut rig = Rig::with(SIZE, Protocol::HalfBlocks, start(&["cat.jpg"]));
+    rig.settle();
+    rig.double.heats.lock().unwrap().clear();
+    rig.double.slow.store(30, Ordering::SeqCst);
+    rig.keys("up up up up up up up").settle();
+    let heats = rig.double.heats.lock().unwrap();
+    assert_eq!(heats[0].layer, 4, "the first run is for where the keys led: {heats:?}");
+}
+
+#[test]
+fn another_model_or_image_is_opened_by_name() {
+    let mut rig = rig();
+    rig.keys("o ctrl-u other.jpg enter").settle();
+    assert_eq!(rig.explorer.state().images.len(), 4);
+    assert_eq!(rig.explorer.state().image, 3);
+    rig.keys("up o ctrl-u missing.onnx enter").settle();
+    let message = rig.explorer.state().message.clone().unwrap();
+    assert!(message.is_error && message.text.starts_with("missing.onnx: "), "{message:?}");
+    assert_eq!(rig.explorer.state().layer, 10, "the old model goes on");
+    rig.keys("o ctrl-u another.onnx enter").settle();
+    assert!(rig.explorer.state().model.is_some());
+}
+
+#[test]
+fn files_that_change_are_read_again() {
+    let mut rig = rig();
+    let before = rig.explorer.state().photo().unwrap().id;
+    rig.explorer.sender().send(Happening::Message(Message::Changed("cat.jpg".into()))).unwrap();
+    rig.settle();
+    assert_ne!(rig.explorer.state().photo().unwrap().id, before);
+    rig.keys("up").settle();
+    rig.explorer.sender().send(Happening::Message(Message::Changed("models/double.onnx".into()))).unwrap();
+    rig.settle();
+    assert_eq!(rig.explorer.state().layer, 10, "the layer is found again by its name");
+}
+
+#[test]
+fn pasted_text_is_no_keys() {
+    let mut rig = rig();
+    rig.send(Event::Paste("qqq".into())).settle();
+    assert!(!rig.explorer.state().quitting);
+    rig.key("/").send(Event::Paste("tabby\n".into())).key("enter").settle();
+    assert_eq!(rig.explorer.state().current_class(), Some(3));
+}
+
+#[test]
+fn signals_and_ctrl_c_end_it() {
+    let mut rig = rig();
+    rig.explorer.sender().send(Happening::Incoming(Incoming::Terminate(15))).unwrap();
+    assert_eq!(rig.explorer.run(None).unwrap(), camscope_tui::Ending::Signal(15));
+    let mut rig = Rig::new(SIZE, Protocol::HalfBlocks);
+    rig.keys("/ abc ctrl-c");
+    assert_eq!(rig.explorer.run(None).unwrap(), camscope_tui::Ending::Quit);
+    let out = String::from_utf8_lossy(rig.explorer.session().out()).into_owned();
+    assert!(out.ends_with("\u{1b}[?1049l"), "the alternate screen is left");
+}
+
+#[test]
+fn options_of_the_command_line_are_taken_up() {
+    let mut begin = start(&["cat.jpg"]);
+    begin.class = Some("tabby".parse().unwrap());
+    begin.layer = Some("features.3.conv".parse().unwrap());
+    begin.method = Some("layercam".into());
+    let mut rig = Rig::with(SIZE, Protocol::HalfBlocks, begin);
+    rig.settle();
+    let state = rig.explorer.state();
+    assert_eq!((state.current_class(), state.layer, state.method_name()), (Some(3), 3, "layercam"));
+}

@@ -1,0 +1,7 @@
+//! The explorer through its real event loop, on a model that is a test double: what keys and mouse do, what the screen shows, and
+//! what goes over the wire.
+
+mod double;
+mod keys;
+mod views;
+mod wire;

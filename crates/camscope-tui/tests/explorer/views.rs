@@ -1,0 +1,146 @@
+//! What the screen shows, as snapshots of its characters.
+
+use camscope_tui::{
+    graphics::{Protocol, Screen},
+    view,
+};
+use insta::assert_snapshot;
+
+use crate::double::{Rig, start};
+
+const SIZES: [(u16, u16); 3] = [(80, 24), (120, 40), (200, 60)];
+
+/// Every view at every size.
+fn check(name: &str, keys: &str) {
+    for size in SIZES {
+        let mut rig = Rig::new(size, Protocol::HalfBlocks);
+        rig.settle().keys(keys).settle();
+        let screen = rig.screen();
+        // Times differ from run to run.
+        let screen = regex_free_times(&screen);
+        assert_snapshot!(format!("{name}_{}x{}", size.0, size.1), screen);
+    }
+}
+
+/// Milliseconds as `_`: they are the machine's.
+fn regex_free_times(screen: &str) -> String {
+    let mut out = String::new();
+    for line in screen.lines() {
+        let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
+        let mut words = words;
+        for at in 1..words.len() {
+            if words[at] == "ms" && words[at - 1].parse::<f64>().is_ok() {
+                words[at - 1] = "_".repeat(words[at - 1].len().min(1));
+            }
+        }
+        out += words.join(" ").trim_end();
+        out.push('\n');
+    }
+    // How wide the number is moves what stands before it.
+    out.replace("   forward", " forward").replace("  forward", " forward")
+}
+
+#[test]
+fn overlay() {
+    check("overlay", "");
+}
+
+#[test]
+fn heatmap() {
+    check("heatmap", "2");
+}
+
+#[test]
+fn photo() {
+    check("photo", "3");
+}
+
+#[test]
+fn side_by_side() {
+    check("side_by_side", "4");
+}
+
+#[test]
+fn sweep() {
+    check("sweep", "5 up up");
+}
+
+#[test]
+fn classes() {
+    check("classes", "6");
+}
+
+#[test]
+fn contrast() {
+    check("contrast", "7 right");
+}
+
+#[test]
+fn help() {
+    check("help", "?");
+}
+
+#[test]
+fn palette() {
+    check("palette", ": layer");
+}
+
+#[test]
+fn search() {
+    check("search", "/ cat");
+}
+
+#[test]
+fn a_layer_without_gradient() {
+    check("without_gradient", "g down");
+}
+
+#[test]
+fn any_size_can_be_drawn() {
+    for columns in [0, 1, 5, 20, 57, 80, 300] {
+        for rows in [0, 1, 2, 3, 8, 24, 100] {
+            for keys in ["", "5", "6", "7", "?", ":", "/", "x"] {
+                let mut rig = Rig::with((columns.max(1), rows.max(1)), Protocol::HalfBlocks, start(&["cat.jpg"]));
+                rig.size = (columns, rows);
+                for _ in 0..40 {
+                    rig.explorer.take_up(None, Some(std::time::Duration::from_millis(1))).unwrap();
+                }
+                rig.keys(keys);
+                rig.explorer.take_up(None, Some(std::time::Duration::from_millis(1))).unwrap();
+                rig.screen();
+            }
+        }
+    }
+}
+
+#[test]
+fn text_from_files_cannot_steer_the_terminal() {
+    let mut rig = Rig::with((120, 40), Protocol::HalfBlocks, start(&["evil\u{1b}]0;title\u{7}.jpg"]));
+    rig.settle();
+    let screen = rig.screen();
+    assert!(!screen.contains('\u{1b}') && !screen.contains('\u{7}'), "{screen}");
+    assert!(screen.contains("\\u{1b}[31mred"), "{screen}");
+    let out = String::from_utf8_lossy(rig.explorer.session().out()).into_owned();
+    assert!(!out.contains("\u{1b}]0;title"));
+}
+
+#[test]
+fn without_colours_there_are_none() {
+    let mut begin = start(&["cat.jpg"]);
+    begin.no_color = true;
+    let mut rig = Rig::with((120, 40), Protocol::None, begin);
+    rig.settle().keys("up ?").settle();
+    let area = ratatui::layout::Rect::new(0, 0, 120, 40);
+    let mut buffer = ratatui::buffer::Buffer::empty(area);
+    view::draw(rig.explorer.state(), area, &mut buffer);
+    let plain = ratatui::style::Color::Reset;
+    assert!(buffer.content.iter().all(|cell| cell.fg == plain && cell.bg == plain));
+    assert_snapshot!("without_colours", rig.screen().lines().take(12).collect::<Vec<_>>().join("\n"));
+}
+
+#[test]
+fn a_light_background_gets_dark_colours() {
+    let mut screen = Screen::new(Protocol::HalfBlocks);
+    screen.background = Some([250, 250, 245]);
+    assert!(screen.is_light());
+}
