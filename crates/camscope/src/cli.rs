@@ -7,21 +7,76 @@ use camscope_core::{
     runtime::ProviderChoice,
     target::{ClassSpec, Score},
 };
+use camscope_tui::graphics::GraphicsChoice;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// See what an ONNX image model looked at.
+///
+/// camscope MODEL [IMAGE]… opens the explorer: the photo with its heatmap, class by class and layer by layer, by keyboard and mouse.
 #[derive(Debug, Parser)]
-#[command(name = "camscope", version, max_term_width = 100)]
+#[command(name = "camscope", version, max_term_width = 100, arg_required_else_help = true)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub(crate) struct Cli {
     /// What to do.
     #[command(subcommand)]
-    pub(crate) command: Command,
+    pub(crate) command: Option<Command>,
+    /// The explorer.
+    #[command(flatten)]
+    pub(crate) explore: ExploreArgs,
+}
+
+/// `camscope MODEL [IMAGE]…`.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct ExploreArgs {
+    /// The model, an .onnx file
+    #[arg(required = true)]
+    pub(crate) model: Option<PathBuf>,
+    /// Photos, and folders of photos
+    #[arg(value_name = "IMAGE")]
+    pub(crate) images: Vec<PathBuf>,
+    /// How activations are weighed by gradients: gradcam, hirescam, gradcam++, xgradcam, layercam or gradcam-elementwise
+    /// [default: the configuration's, else the model's sidecar's, else gradcam]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) method: Option<String>,
+    /// The layer to look at first: auto, a value's name, a PyTorch module path, or a number of `camscope layers`
+    #[arg(long, value_name = "LAYER")]
+    pub(crate) layer: Option<Choice>,
+    /// The class to explain first: top1 (top2, …), a number, or a label
+    #[arg(long = "class", value_name = "CLASS")]
+    pub(crate) class: Option<ClassSpec>,
+    /// What of a class is explained
+    #[arg(long, value_enum, default_value_t = ScoreArg::Logit)]
+    pub(crate) score: ScoreArg,
+    /// The colours of the heat [default: the configuration's, else jet]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) colormap: Option<String>,
+    /// The photo's weight in the overlay, from 0 to 1; the heat has the rest [default: the configuration's, else 0.4]
+    #[arg(long, value_name = "A", value_parser = fraction)]
+    pub(crate) alpha: Option<f32>,
+    /// What the explorer's terminal is asked for.
+    #[command(flatten)]
+    pub(crate) screen: ScreenArgs,
+    /// Where it runs.
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
+}
+
+/// How the explorer shows pictures.
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct ScreenArgs {
+    /// How pictures are shown: auto (the best that the terminal says it can), kitty, sixel, iterm2, halfblocks, none
+    /// [default: the configuration's, else auto]
+    #[arg(long, value_name = "PROTOCOL")]
+    pub(crate) graphics: Option<GraphicsChoice>,
+    /// Width and height of a character in pixels, where the terminal doesn't tell: 10x20
+    #[arg(long, value_name = "WxH", value_parser = camscope_tui::config::font_size)]
+    pub(crate) font_size: Option<(u16, u16)>,
 }
 
 /// The subcommands.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Explain bundled photos with the bundled model
+    /// Explore bundled photos with the bundled model; without a terminal, or with -o, explain them
     Demo(DemoArgs),
     /// Show what a model looked at in photos: in the terminal, as PNG, as arrays
     Explain(Box<ExplainArgs>),
@@ -31,6 +86,9 @@ pub(crate) enum Command {
     Check(CheckArgs),
     /// Write a model that also computes gradients: inputs seed.NAME, outputs grad.NAME
     Differentiate(DifferentiateArgs),
+    /// The explorer's configuration
+    #[command(subcommand)]
+    Config(ConfigCommand),
     /// The ONNX Runtime that models run with: show what there is, or get one
     #[command(subcommand)]
     Runtime(RuntimeCommand),
@@ -47,6 +105,13 @@ pub(crate) enum Command {
         /// The library.
         path: PathBuf,
     },
+}
+
+/// The subcommands of `camscope config`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Print the configuration in force, defaults included, as a file that gives the same
+    Print,
 }
 
 /// The subcommands of `camscope runtime`.
@@ -197,9 +262,12 @@ impl Shape {
 /// `camscope demo`.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct DemoArgs {
-    /// Write the pictures into this folder [default: camscope-demo where there is no terminal to show them in, else none]
+    /// Don't explore: write pictures into this folder [default: camscope-demo where there is no terminal to explore in]
     #[arg(short, long, value_name = "DIR")]
     pub(crate) output: Option<PathBuf>,
+    /// What the explorer's terminal is asked for.
+    #[command(flatten)]
+    pub(crate) screen: ScreenArgs,
     /// Where it runs.
     #[command(flatten)]
     pub(crate) run: RunArgs,

@@ -1,7 +1,6 @@
 //! `camscope demo`: the bundled model on the bundled photos.
 
 use std::{
-    io::IsTerminal,
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -15,7 +14,9 @@ use camscope_core::{
 
 use crate::{
     cli::{DemoArgs, ExplainArgs, MethodArgs, ScoreArg},
-    explain_cmd, output,
+    explain_cmd,
+    explore_cmd::{self, has_terminal},
+    output,
     runtime_cmd::ensure_runtime,
 };
 
@@ -52,8 +53,10 @@ const FOLDER: &str = "camscope-demo";
 /// The files cannot be unpacked, no ONNX Runtime can be had, or explaining fails.
 pub(crate) fn run(args: &DemoArgs) -> Result<ExitCode> {
     let folder = unpack()?;
-    let has_terminal = std::io::stdout().is_terminal();
-    let written = args.output.clone().or_else(|| (!has_terminal).then(|| PathBuf::from(FOLDER)));
+    if args.output.is_none() && has_terminal() {
+        return explore_demo(&folder, args);
+    }
+    let written = Some(args.output.clone().unwrap_or_else(|| PathBuf::from(FOLDER)));
     let explain = |images: &[&str], classes: Vec<ClassSpec>| {
         let args = ExplainArgs {
             model: folder.join(MODEL),
@@ -81,6 +84,19 @@ pub(crate) fn run(args: &DemoArgs) -> Result<ExitCode> {
     let model = printable_path(&folder.join(MODEL));
     output::print(&format!("\nTry your own: camscope explain {model} PHOTO.jpg\n"))?;
     Ok(if first == ExitCode::SUCCESS { second } else { first })
+}
+
+/// The explorer on the bundled photos.
+fn explore_demo(folder: &Path, args: &DemoArgs) -> Result<ExitCode> {
+    let runtime = ensure_runtime()?;
+    let mut start = explore_cmd::start(&args.screen)?;
+    start.model = Some(folder.join(MODEL));
+    start.images = FILES.iter().map(|file| folder.join(file.name)).filter(|path| is_photo(path)).collect();
+    explore_cmd::explore(start, explore_cmd::opener(runtime, &args.run, ScoreArg::Logit))
+}
+
+fn is_photo(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "jpg")
 }
 
 /// Puts the bundled files where they can be used by other commands too: into camscope's data folder, else a temporary one.

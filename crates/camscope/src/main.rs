@@ -2,9 +2,11 @@
 
 mod check_cmd;
 mod cli;
+mod config_cmd;
 mod demo_cmd;
 mod differentiate_cmd;
 mod explain_cmd;
+mod explore_cmd;
 mod graphics;
 mod layers_cmd;
 mod output;
@@ -29,7 +31,9 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> Result<ExitCode> {
-    match cli.command {
+    let Some(command) = cli.command else { return explore_cmd::run(&cli.explore) };
+    match command {
+        Command::Config(command) => config_cmd::run(&command),
         Command::Demo(args) => demo_cmd::run(&args),
         Command::Explain(args) => explain_cmd::run(&args),
         Command::Layers(args) => layers_cmd::run(&args),

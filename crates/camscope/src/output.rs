@@ -27,9 +27,14 @@ pub(crate) fn print(text: &str) -> Result<()> {
 ///
 /// ONNX Runtime's and the decoders' own words repeat names from files, so all of it is made safe to show.
 pub(crate) fn report(error: &Error) {
-    eprintln!("error: {}", safe(&error.to_string()));
-    if let Some(help) = error.help() {
-        eprintln!("help: {}", safe(&help));
+    complain(&error.to_string(), error.help().as_deref());
+}
+
+/// Prints what happened, then what to do about it, to stderr.
+pub(crate) fn complain(error: &str, help: Option<&str>) {
+    eprintln!("error: {}", safe(error));
+    if let Some(help) = help {
+        eprintln!("help: {}", safe(help));
     }
 }
 

@@ -1,0 +1,107 @@
+//! `camscope MODEL [IMAGE]…`: the explorer.
+
+use std::{
+    io::IsTerminal,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::Arc,
+};
+
+use camscope_core::{
+    Error, Result, method, overlay,
+    runtime::{Runtime, SessionOptions},
+    text::printable_path,
+};
+use camscope_tui::{
+    Ending, Start,
+    engine::{OpenOptions, Opened, Opener},
+    graphics::Overrides,
+};
+
+use crate::{
+    cli::{ExploreArgs, RunArgs, ScoreArg, ScreenArgs},
+    config_cmd,
+    explain_cmd::{open, session_options},
+    output::complain,
+};
+
+/// Runs the explorer on what the arguments name.
+///
+/// # Errors
+/// There is no terminal, no such model, or no ONNX Runtime.
+pub(crate) fn run(args: &ExploreArgs) -> Result<ExitCode> {
+    let model = args.model.clone().unwrap_or_default();
+    if !has_terminal() {
+        let help = format!("explain photos without one: camscope explain {} IMAGE -o FOLDER", model.to_string_lossy());
+        complain("the explorer needs a terminal, for its input and its output", Some(&help));
+        return Ok(ExitCode::FAILURE);
+    }
+    for path in std::iter::once(&model).chain(&args.images) {
+        if !path.exists() {
+            let what = if *path == model { "model" } else { "image" };
+            return Err(Error::NoSuchFile { what, path: printable_path(path) });
+        }
+    }
+    let runtime = Runtime::get_or_load()?;
+    let mut start = start(&args.screen)?;
+    start.method.clone_from(&args.method);
+    if let Some(name) = &start.method {
+        method::by_name(name)?;
+    }
+    if let Some(name) = &args.colormap {
+        start.config.colormap = overlay::by_name(name)?.name().to_owned();
+    }
+    start.config.alpha = args.alpha.unwrap_or(start.config.alpha);
+    start.class.clone_from(&args.class);
+    start.layer.clone_from(&args.layer);
+    start.model = Some(model);
+    start.images.clone_from(&args.images);
+    explore(start, opener(runtime, &args.run, args.score))
+}
+
+/// Whether there is a terminal to explore in.
+pub(crate) fn has_terminal() -> bool {
+    std::io::stdout().is_terminal() && std::io::stdin().is_terminal()
+}
+
+/// What the configuration says, patched by the options for the terminal. A configuration that is wrong is a complaint, not a reason not
+/// to start.
+///
+/// # Errors
+/// None so far.
+pub(crate) fn start(screen: &ScreenArgs) -> Result<Start> {
+    let (config, complaint) = match config_cmd::read() {
+        Ok(config) => (config, None),
+        Err(complaint) => (Default::default(), Some(complaint)),
+    };
+    let overrides = Overrides {
+        graphics: Some(screen.graphics.unwrap_or(config.graphics)),
+        font_size: screen.font_size.or(config.font_size),
+    };
+    let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    Ok(Start { config, complaint, overrides, no_color, ..Default::default() })
+}
+
+/// Runs the explorer; its exit status is a shell's after the signal that ended it.
+///
+/// # Errors
+/// The terminal cannot be taken over, or is gone.
+pub(crate) fn explore(start: Start, opener: Opener) -> Result<ExitCode> {
+    let ended = camscope_tui::run(start, opener);
+    let failed = |source| Error::Io { action: "use", path: "the terminal".into(), source };
+    Ok(match ended.map_err(failed)? {
+        Ending::Quit => ExitCode::SUCCESS,
+        Ending::Signal(signal) => ExitCode::from(128u8.wrapping_add(signal as u8)),
+    })
+}
+
+/// Opens models as the options say.
+pub(crate) fn opener(runtime: &'static Runtime, run: &RunArgs, score: ScoreArg) -> Opener {
+    let session: SessionOptions = session_options(run);
+    let how = OpenOptions { session, score: score.into() };
+    Arc::new(move |path: &Path| {
+        let path: PathBuf = path.to_owned();
+        let (network, sidecar) = open(&path)?;
+        Ok(Arc::new(Opened::new(runtime, network, sidecar, &how)?))
+    })
+}
