@@ -18,7 +18,7 @@ use crate::{
     clipboard,
     config::Config,
     engine::{Engine, Fault, Opener},
-    graphics::{Overrides, Screen, detect},
+    graphics::{Overrides, Screen},
     input::{Incoming, Input},
     message::{Command, Message, Save},
     save,
@@ -110,8 +110,7 @@ struct Asked {
 /// The terminal cannot be taken over, or is gone.
 pub fn run(start: Start, opener: Opener) -> io::Result<Ending> {
     let env = |name: &str| std::env::var(name).ok();
-    let screen = detect(&start.overrides, &env);
-    let session = Session::start(&screen)?;
+    let (session, screen) = Session::open(&start.overrides, &env)?;
     let size = crossterm::terminal::size()?;
     let mut explorer = Explorer::new(session, screen, size, start, opener);
     let input = Input::start(explorer.sender(), Happening::Incoming)?;
@@ -251,6 +250,12 @@ impl<W: Write> Explorer<W> {
                 Incoming::Closed(_) => {
                     self.signal = Some(1);
                     Message::Terminate
+                }
+                Incoming::Answer(late) => {
+                    if !self.state.screen.learn(&late, &self.overrides) {
+                        return Ok(());
+                    }
+                    Message::Screen
                 }
                 Incoming::Suspend => return self.suspend(input),
                 Incoming::Continued => {

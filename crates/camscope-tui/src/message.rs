@@ -23,6 +23,8 @@ pub enum Message {
     Resize((u16, u16), Option<(u16, u16)>),
     /// The screen was cleared by somebody else.
     Redraw,
+    /// The terminal shows pictures in another way than was thought.
+    Screen,
     /// A model was opened.
     Model(Result<Arc<ModelInfo>, Fault>),
     /// Why layers have no gradient, layer by layer.

@@ -1,7 +1,8 @@
 //! kitty's protocol: <https://sw.kovidgoyal.net/kitty/graphics-protocol/>.
 //!
-//! A picture is sent once, under a number; from then on the terminal holds it, and showing it again costs some fifty bytes. It
-//! lies below text and below coloured cells, so that a popup with a background covers it.
+//! A picture is sent once, under a number; from then on the terminal holds it, and showing it again costs some fifty bytes. Where
+//! something lies over it, it is shown in pieces around that. (The protocol could put it below coloured cells instead, but kitty
+//! 0.26, which Debian 12 has, then leaves on the screen what was there before.)
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
@@ -19,9 +20,6 @@ use super::{Protocol, Screen, placeholders};
 /// The most base64 characters that one escape sequence may carry.
 const CHUNK: usize = 4096;
 
-/// Below cells with a background colour: less than half of the least 32-bit integer.
-const BELOW_BACKGROUNDS: i32 = i32::MIN / 2 - 1;
-
 /// How many pictures the terminal is asked to hold.
 const HELD_PICTURES: usize = 64;
 
@@ -36,8 +34,8 @@ pub(super) struct Kept {
     pub(super) number: u32,
     /// What makes the terminal hold it.
     pub(super) transmission: Vec<u8>,
-    /// Bytes that it takes in the terminal.
-    pixels: usize,
+    /// Width and height in pixels.
+    size: (u32, u32),
     /// Whether it is shown by placeholders.
     pub(super) is_virtual: bool,
 }
@@ -64,8 +62,7 @@ pub(super) fn encode(id: u32, screen: &Screen, image: &RgbImage, cells: (u16, u1
         transmission.extend(maybe_through_tmux(screen.tmux, sequence));
         control.clear();
     }
-    let pixels = 4 * image.width() as usize * image.height() as usize;
-    Kept { number, transmission, pixels, is_virtual }
+    Kept { number, transmission, size: image.dimensions(), is_virtual }
 }
 
 /// `image` as PNG. For photos, higher levels take five times as long to save one byte in twenty.
@@ -99,9 +96,13 @@ struct Held {
     pixels: usize,
 }
 
+/// A picture on the screen, or a piece of one.
 #[derive(Debug, PartialEq)]
 struct Shown {
+    /// The whole picture's cells.
     area: Rect,
+    /// Those that are shown.
+    piece: Rect,
     number: u32,
     slot: u32,
 }
@@ -126,25 +127,33 @@ impl KittyPainter {
             // Numbers come round after some thousands of pictures: the terminal has replaced the old one.
             self.held.retain(|held| held.number != kept.number);
             self.shown.retain(|shown| shown.number != kept.number);
-            self.held.push_back(Held { id: picture.id(), number: kept.number, pixels: kept.pixels });
+            let pixels = 4 * kept.size.0 as usize * kept.size.1 as usize;
+            self.held.push_back(Held { id: picture.id(), number: kept.number, pixels });
         }
         Ok(())
     }
 
     /// Shows the pictures where they belong, takes others away, and deletes the oldest where there are too many.
-    pub(super) fn after(&mut self, out: &mut impl Write, placements: &[Placement]) -> io::Result<()> {
+    pub(super) fn after(
+        &mut self,
+        out: &mut impl Write,
+        placements: &[Placement],
+        covered: &[Rect],
+    ) -> io::Result<()> {
         let mut before = std::mem::take(&mut self.shown);
         for (placement, (_, kept)) in placements.iter().filter_map(|placement| Some((placement, kept(placement)?))) {
             if kept.is_virtual || placement.area.is_empty() {
                 continue;
             }
             let (area, number) = (placement.area, kept.number);
-            let same = before.iter().position(|shown| shown.area == area && shown.number == number);
-            let shown = match same {
-                Some(place) => before.swap_remove(place),
-                None => self.place(out, area, number)?,
-            };
-            self.shown.push(shown);
+            for piece in around(area, covered) {
+                let is_same = |shown: &Shown| (shown.area, shown.piece, shown.number) == (area, piece, number);
+                let shown = match before.iter().position(is_same) {
+                    Some(place) => before.swap_remove(place),
+                    None => self.place(out, area, piece, kept)?,
+                };
+                self.shown.push(shown);
+            }
         }
         // The new one lies over the old one already: nothing flickers.
         for Shown { number, slot, .. } in before {
@@ -170,13 +179,14 @@ impl KittyPainter {
         if self.tmux { Vec::new() } else { b"\x1b_Ga=d,d=A,q=2\x1b\\".to_vec() }
     }
 
-    fn place(&mut self, out: &mut impl Write, area: Rect, number: u32) -> io::Result<Shown> {
+    fn place(&mut self, out: &mut impl Write, area: Rect, piece: Rect, kept: &Kept) -> io::Result<Shown> {
         self.last_slot = self.last_slot % 0xff_ffff + 1;
-        let slot = self.last_slot;
-        let (columns, rows) = (area.width, area.height);
-        move_to(out, area.x, area.y)?;
-        self.command(out, &format!("a=p,i={number},p={slot},c={columns},r={rows},C=1,z={BELOW_BACKGROUNDS},q=2"))?;
-        Ok(Shown { area, number, slot })
+        let (slot, number) = (self.last_slot, kept.number);
+        let part = if piece == area { String::new() } else { part(area, piece, kept.size) };
+        let (columns, rows) = (piece.width, piece.height);
+        move_to(out, piece.x, piece.y)?;
+        self.command(out, &format!("a=p,i={number},p={slot},{part}c={columns},r={rows},C=1,q=2"))?;
+        Ok(Shown { area, piece, number, slot })
     }
 
     /// Deletes the pictures that were not shown for longest.
@@ -198,6 +208,39 @@ impl KittyPainter {
     fn command(&self, out: &mut impl Write, control: &str) -> io::Result<()> {
         out.write_all(&maybe_through_tmux(self.tmux, format!("\x1b_G{control}\x1b\\").into_bytes()))
     }
+}
+
+/// The rectangles that are left of `area` where `covered` is taken out of it.
+fn around(area: Rect, covered: &[Rect]) -> Vec<Rect> {
+    let mut pieces = vec![area];
+    for cover in covered {
+        pieces = pieces.into_iter().flat_map(|piece| without(piece, *cover)).collect();
+    }
+    pieces
+}
+
+/// What is left of a rectangle: above, below, to the left and to the right of what is taken out.
+fn without(piece: Rect, cover: Rect) -> Vec<Rect> {
+    let hole = piece.intersection(cover);
+    if hole.is_empty() {
+        return vec![piece];
+    }
+    let above = Rect { height: hole.y - piece.y, ..piece };
+    let below = Rect { y: hole.bottom(), height: piece.bottom() - hole.bottom(), ..piece };
+    let left = Rect { y: hole.y, height: hole.height, width: hole.x - piece.x, ..piece };
+    let right = Rect { x: hole.right(), width: piece.right() - hole.right(), ..left };
+    [above, below, left, right].into_iter().filter(|part| !part.is_empty()).collect()
+}
+
+/// The pixels of a piece, as the protocol names them.
+fn part(area: Rect, piece: Rect, (width, height): (u32, u32)) -> String {
+    let at = |cell: u16, cells: u16, pixels: u32| (u64::from(cell) * u64::from(pixels) / u64::from(cells.max(1))) as u32;
+    let (x, y) = (at(piece.x - area.x, area.width, width), at(piece.y - area.y, area.height, height));
+    let (right, bottom) = (
+        at(piece.right() - area.x, area.width, width),
+        at(piece.bottom() - area.y, area.height, height),
+    );
+    format!("x={x},y={y},w={},h={},", (right - x).max(1), (bottom - y).max(1))
 }
 
 /// The picture of a placement, if it is one of kitty's protocol.

@@ -56,7 +56,7 @@ impl Painter {
     ) -> io::Result<()> {
         match &mut self.driver {
             Driver::Characters => Ok(()),
-            Driver::Kitty(kitty) => kitty.after(out, placements),
+            Driver::Kitty(kitty) => kitty.after(out, placements, covered),
             Driver::Pixels(pixels) => pixels.after(out, placements, covered, buffer),
         }
     }

@@ -52,6 +52,12 @@ pub fn update(state: &mut State, message: Message) -> Vec<Command> {
             vec![Command::Redraw]
         }
         Message::Redraw => vec![Command::Redraw],
+        Message::Screen => {
+            state.pictures.retain(|_| false);
+            state.shown.clear();
+            state.notes = state.screen.notes.iter().cloned().collect();
+            vec![Command::Redraw]
+        }
         Message::Terminate => act(state, Action::Quit),
         Message::Changed(path) => arrivals::changed(state, &path),
         other => arrivals::arrived(state, other),
