@@ -30,6 +30,7 @@ mod gelu;
 mod grid_sample;
 mod indexing;
 mod layer_norm;
+mod loss;
 mod matmul;
 mod multi_head;
 mod norm;
@@ -63,6 +64,7 @@ pub(crate) const FAMILIES: &[&[Entry]] = &[
     grid_sample::RULES,
     indexing::RULES,
     layer_norm::RULES,
+    loss::RULES,
     matmul::RULES,
     multi_head::RULES,
     norm::RULES,

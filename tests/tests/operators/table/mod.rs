@@ -16,6 +16,7 @@ pub(crate) mod gelu;
 pub(crate) mod grid_sample;
 pub(crate) mod indexing;
 pub(crate) mod layer_norm;
+pub(crate) mod loss;
 pub(crate) mod matmul;
 pub(crate) mod multi_head;
 pub(crate) mod norm;
