@@ -30,6 +30,17 @@ pub(super) struct Heads {
     pub(super) biases: Vec<Val>,
     /// Where a query may look at a key; broadcast.
     pub(super) allowed: Vec<Val>,
+    /// The cotangent of the scores, where they are an output too.
+    pub(super) shown: Option<(Stage, Val)>,
+}
+
+/// How far the scores have come that a node outputs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stage {
+    Raw,
+    Capped,
+    Masked,
+    Probabilities,
 }
 
 /// The cotangents of the three, and of the scores after the cap.
@@ -102,15 +113,30 @@ impl Heads {
         let p_turned = turned(v, &p);
         let gv = v.g.matmul(&p_turned, gy);
         let v_turned = turned(v, &values);
-        let gp = v.g.matmul(gy, &v_turned);
+        let mut gp = v.g.matmul(gy, &v_turned);
+        let shown = |stage| self.shown.as_ref().filter(|(at, _)| *at == stage).map(|(_, cotangent)| cotangent);
+        if let Some(cotangent) = shown(Stage::Probabilities) {
+            gp = v.g.add(&gp, cotangent);
+        }
         let product = v.g.mul(&gp, &p);
         let sum = v.g.sum_over(&product, elem, &[-1], true);
         let centred = v.g.sub(&gp, &sum);
-        let gs = v.g.mul(&centred, &p);
-        let inner = match &slope {
-            Some(slope) => v.g.mul(&gs, slope),
-            None => gs.clone(),
-        };
+        let mut gs = v.g.mul(&centred, &p);
+        if let Some(cotangent) = shown(Stage::Masked) {
+            let zero = v.g.scalar(elem, 0.0);
+            let open = allowed.as_ref().map(|allowed| v.g.where_(allowed, cotangent, &zero));
+            gs = v.g.add(&gs, open.as_ref().unwrap_or(cotangent));
+        }
+        let mut inner = gs.clone();
+        if let Some(cotangent) = shown(Stage::Capped) {
+            inner = v.g.add(&inner, cotangent);
+        }
+        if let Some(slope) = &slope {
+            inner = v.g.mul(&inner, slope);
+        }
+        if let Some(cotangent) = shown(Stage::Raw) {
+            inner = v.g.add(&inner, cotangent);
+        }
         let gq = v.g.matmul(&inner, &k);
         let gq = v.g.scale(&gq, elem, self.scale);
         let inner_turned = turned(v, &inner);
@@ -165,9 +191,6 @@ fn size(dim: Option<&Dim>, what: &str) -> Result<usize> {
 /// ONNX's `Attention` (opset 23 and later): heads side by side in three axes or apart in four, grouped queries, a cache of
 /// keys and values before them, a boolean or added mask.
 fn attention(v: &mut Vjp<'_>) -> Result {
-    if v.cotangent(3).is_some() {
-        return Err("its output of scores is used".into());
-    }
     let elem = v.elem()?;
     let (q_dims, k_dims, v_dims) = (v.dims(0)?, v.dims(1)?, v.dims(2)?);
     let flat = q_dims.len() == 3;
@@ -214,6 +237,7 @@ fn attention(v: &mut Vjp<'_>) -> Result {
         softcap: v.node().attr_float("softcap").filter(|&cap| cap != 0.0),
         biases: Vec::new(),
         allowed: Vec::new(),
+        shown: shown(v)?,
     };
     if v.has(3) {
         mask(v, &mut heads, past_length, sequence(&k_dims))?;
@@ -255,7 +279,7 @@ fn attention(v: &mut Vjp<'_>) -> Result {
     v.each(|v, i| {
         let (whole, count, size) = match i {
             0 => return Ok(if flat { join_heads(v, &gradients.q, q_heads, q_size) } else { gradients.q.clone() }),
-            3 => return mask_gradient(v, &gradients.scores),
+            3 => return mask_gradient(v, &gradients.scores, &k_dims, past_length),
             1 | 4 => (&gradients.k, kv_heads, q_size),
             _ => (&gradients.v, kv_heads, v_size),
         };
@@ -268,24 +292,55 @@ fn attention(v: &mut Vjp<'_>) -> Result {
     })
 }
 
+/// The cotangent of the output of scores, and what it shows.
+fn shown(v: &Vjp<'_>) -> Result<Option<(Stage, Val)>> {
+    let Some(cotangent) = v.cotangent(3) else { return Ok(None) };
+    let stage = match v.node().attr_int("qk_matmul_output_mode").unwrap_or(0) {
+        0 => Stage::Raw,
+        1 => Stage::Capped,
+        2 => Stage::Masked,
+        3 => Stage::Probabilities,
+        other => return Err(format!("its qk_matmul_output_mode {other} is not known").into()),
+    };
+    Ok(Some((stage, cotangent)))
+}
+
+/// How many keys the mask (input 3) says nothing about, at the end: these are closed.
+fn uncovered(v: &Vjp<'_>, keys: Option<Dim>, past: usize) -> Result<usize> {
+    let keys = keys.and_then(Dim::fixed).map(|keys| keys + past);
+    match (v.dims(3)?.last(), keys) {
+        (Some(Dim::Fixed(covered)), Some(keys)) if *covered != 1 => {
+            keys.checked_sub(*covered).ok_or_else(|| format!("its mask is for {covered} of {keys} keys").into())
+        }
+        _ => Ok(0),
+    }
+}
+
 /// Adds the mask (input 3) to what bounds the scores.
 fn mask(v: &mut Vjp<'_>, heads: &mut Heads, past: usize, keys: Option<Dim>) -> Result<()> {
-    let (mask, dims) = (v.x(3), v.dims(3)?);
-    let keys = keys.and_then(Dim::fixed).map(|keys| keys + past);
-    if let (Some(Dim::Fixed(covered)), Some(keys)) = (dims.last(), keys)
-        && ![1, keys].contains(covered)
-    {
-        // ONNX Runtime refuses that too.
-        return Err(format!("its mask is for {covered} of {keys} keys").into());
+    let (mut mask, rank, uncovered) = (v.x(3), v.rank(3)?, uncovered(v, keys, past)?);
+    let elem = v.elem_of(&mask)?;
+    if uncovered > 0 {
+        let mut pads = vec![0; 2 * rank];
+        pads[2 * rank - 1] = uncovered as i64;
+        let (pads, closed) = (v.g.ints(&pads), v.g.scalar(heads.elem, f64::NEG_INFINITY));
+        let closed = if elem.is_float() { closed } else { Val::absent() };
+        mask = v.g.op("Pad", &[&mask, &pads, &closed], vec![]);
     }
-    let bounds = if v.elem_of(&mask)?.is_float() { &mut heads.biases } else { &mut heads.allowed };
-    bounds.push(mask);
+    if elem.is_float() {
+        heads.biases.push(mask)
+    } else {
+        heads.allowed.push(mask)
+    }
     Ok(())
 }
 
 /// The scores' cotangent, summed to the shape of the mask.
-fn mask_gradient(v: &mut Vjp<'_>, scores: &Val) -> Result<Val> {
-    let dims = v.dims(3)?;
+fn mask_gradient(v: &mut Vjp<'_>, scores: &Val, k_dims: &[Dim], past: usize) -> Result<Val> {
+    let rank = v.rank(3)?;
+    let keys = k_dims.get(k_dims.len().saturating_sub(2)).copied();
+    let uncovered = uncovered(v, keys, past)? as i64;
+    let covered = if uncovered > 0 { v.g.slice(scores, &[0], &[-uncovered], &[3], &[1]) } else { scores.clone() };
     // No axis of the scores is known to be 1, as far as the sum is concerned: over one element it changes nothing.
-    v.unbroadcast_from(scores, &vec![Dim::Free; dims.len().max(4)], 3)
+    v.unbroadcast_from(&covered, &vec![Dim::Free; rank.max(4)], 3)
 }

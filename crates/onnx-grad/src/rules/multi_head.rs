@@ -92,6 +92,7 @@ fn multi_head_attention(v: &mut Vjp<'_>) -> Result {
         softcap: None,
         biases: Vec::new(),
         allowed: Vec::new(),
+        shown: None,
     };
     if v.has(4) {
         let mask = integer_mask(v, 4, elem, keys, q_dims[0])?;
@@ -168,6 +169,7 @@ fn attention(v: &mut Vjp<'_>) -> Result {
         softcap: None,
         biases: Vec::new(),
         allowed: Vec::new(),
+        shown: None,
     };
     if v.has(3) {
         let mask = integer_mask(v, 3, elem, length, x_dims[0])?;

@@ -43,6 +43,15 @@ pub(crate) fn cases() -> Vec<Case> {
         at(&[25]).x(&[2, 2, 4, 4]).x(&[2, 2, 4, 4]).x(&[2, 2, 4, 3]).attr_int("left_window_size", 1).note("window"),
     ]);
 
+    for mode in 0..4 {
+        let shows = |node: Case| node.attr_int("qk_matmul_output_mode", mode).note(&format!("scores, mode {mode}"));
+        cases.extend([
+            shows(apart().outputs(4)),
+            shows(apart().x(&[3, 5]).attr_float("softcap", 0.7).outputs(4)),
+            shows(both().x(&[2, 4, 3, 4]).x(&[2, 2, 5, 4]).x(&[2, 2, 5, 3]).outputs(4)),
+        ]);
+    }
+
     let angles: Vec<f64> = (0..64).map(|i| f64::from(i) * 0.37 % 3.0 - 1.5).collect();
     let (cosines, sines): (Vec<f64>, Vec<f64>) = angles.iter().map(|angle| (angle.cos(), angle.sin())).unzip();
     for interleaved in [0, 1] {
@@ -61,6 +70,14 @@ pub(crate) fn cases() -> Vec<Case> {
             full(&[2, 3, 8]).attr_int("num_heads", 2).note("flat"),
             full(&[2, 2, 3, 6]).attr_int("rotary_embedding_dim", 4).note("part of a head"),
             placed(&[2, 2, 3, 4]).note("positions"),
+            rotary().x(&[2, 2, 3, 4]).x(&[2, 3, 2]).x(&[2, 3, 2]).note("angles that are computed"),
+            rotary()
+                .x(&[2, 3, 8])
+                .x(&[4, 2])
+                .x(&[4, 2])
+                .int_tensor(&[2, 3], &[0, 1, 2, 3, 1, 0])
+                .attr_int("num_heads", 2)
+                .note("angles that are computed, positions"),
             placed(&[2, 3, 12]).attr_int("num_heads", 2).attr_int("rotary_embedding_dim", 4).note("flat, part"),
             microsoft(&[2, 3, 8]).ints(&[1]).floats(&[4, 2], &cosines[..8]).floats(&[4, 2], &sines[..8]),
             microsoft(&[2, 2, 3, 4])
