@@ -32,6 +32,8 @@ pub(crate) enum Arg {
     Constant(Box<TensorProto>),
     /// Integers computed as the model runs, from the batch of the first input: where that is free, nobody knows them before.
     Computed(Vec<i64>),
+    /// One such integer, without axes.
+    ComputedScalar(i64),
     /// Left out.
     Absent,
 }
@@ -55,6 +57,8 @@ pub(crate) struct Case {
     pub(crate) attributes: Vec<AttributeProto>,
     /// How many outputs; gradients flow from each that is a float.
     pub(crate) outputs: usize,
+    /// How many of the first outputs nobody wants: they have no names.
+    pub(crate) unnamed: usize,
     /// Whether the first axis of the first input, and of others of its rank and batch, is also tried as free.
     pub(crate) free_batch: bool,
     /// Largest relative error of the gradient against finite differences.
@@ -74,6 +78,7 @@ pub(crate) fn case(op: &'static str) -> Case {
         captured: 0,
         attributes: Vec::new(),
         outputs: 1,
+        unnamed: 0,
         free_batch: false,
         tolerance: 2e-3,
         note: String::new(),
@@ -145,6 +150,11 @@ impl Case {
         self
     }
 
+    pub(crate) fn computed_scalar(mut self, value: i64) -> Self {
+        self.args.push(Arg::ComputedScalar(value));
+        self
+    }
+
     pub(crate) fn absent(mut self) -> Self {
         self.args.push(Arg::Absent);
         self
@@ -179,6 +189,11 @@ impl Case {
 
     pub(crate) fn outputs(mut self, outputs: usize) -> Self {
         self.outputs = outputs;
+        self
+    }
+
+    pub(crate) fn unnamed(mut self, unnamed: usize) -> Self {
+        self.unnamed = unnamed;
         self
     }
 
@@ -227,7 +242,9 @@ impl Case {
             domain: self.domain.into(),
             name: "node".into(),
             attribute: self.attributes.clone(),
-            output: (0..self.outputs).map(Self::output_name).collect(),
+            output: (0..self.outputs)
+                .map(|i| if i < self.unnamed { String::new() } else { Self::output_name(i) })
+                .collect(),
             ..Default::default()
         };
         for (i, arg) in self.args.iter().enumerate() {
@@ -241,10 +258,22 @@ impl Case {
                 }
                 Arg::Constant(tensor) => graph.initializer.push(TensorProto { name, ..self.typed(tensor) }),
                 Arg::Computed(values) => graph.node.extend(self.computing(&name, values)),
+                Arg::ComputedScalar(value) => {
+                    let list = format!("{name}.list");
+                    graph.node.extend(self.computing(&list, &[*value]));
+                    graph.node.push(NodeProto {
+                        op_type: "Squeeze".into(),
+                        name: name.clone(),
+                        input: vec![list],
+                        output: vec![name],
+                        ..Default::default()
+                    });
+                }
                 Arg::Absent => {}
             }
         }
-        graph.output = node.output.iter().map(|name| onnx_grad::value_info(name, None)).collect();
+        let named = node.output.iter().filter(|name| !name.is_empty());
+        graph.output = named.map(|name| onnx_grad::value_info(name, None)).collect();
         graph.node.push(node);
         let mut opset_import = vec![OperatorSetIdProto { domain: String::new(), version: opset }];
         if !self.domain.is_empty() {

@@ -54,6 +54,9 @@ pub(crate) fn cases() -> Vec<Case> {
             cases.extend([full(op, direction), weights(op, direction).note(&format!("{direction}, no bias"))]);
         }
         cases.push(full(op, "forward").opsets(&[7, 14]));
+        for direction in ["forward", "reverse", "bidirectional"] {
+            cases.push(full(op, direction).unnamed(1).note(&format!("{direction}, the last state alone")));
+        }
         let lengths = TensorProto::raw("", ElemType::Int32, &[2], [3, 0, 0, 0].repeat(BATCH).into());
         let mut stated = weights(op, "forward").absent().note("stated lengths");
         stated.args.push(Arg::Constant(Box::new(lengths)));

@@ -48,7 +48,7 @@ fn reset_after(v: &mut Vjp<'_>, run: &Run) -> Result<Back> {
     let parts = finish(v, run, f, z, r, &n_sum);
     let to_r = v.g.mul(&hidden[2], &parts.r_slope);
     let sequences = [&run.gy, &parts.z, &parts.z_slope, &parts.n_slope, &to_r, &parts.r];
-    let mut out = scan(v, run, true, &[&run.gh], &sequences, |g, states, at| {
+    let mut out = scan(v, (run.elem, 2), !run.reverse, &[&run.gh], &sequences, |g, states, at| {
         let total = g.add(&states[0], &at[0]);
         let (z, n) = (g.mul(&total, &at[2]), g.mul(&total, &at[3]));
         let (r, q) = (g.mul(&n, &at[4]), g.mul(&n, &at[5]));
@@ -91,7 +91,7 @@ fn reset_before(v: &mut Vjp<'_>, run: &Run) -> Result<Back> {
     let parts = finish(v, run, f, z, r, &n_sum);
     let to_r = v.g.mul(&run.before, &parts.r_slope);
     let sequences = [&run.gy, &parts.z, &parts.z_slope, &parts.n_slope, &to_r, &parts.r];
-    let mut out = scan(v, run, true, &[&run.gh], &sequences, |g, states, at| {
+    let mut out = scan(v, (run.elem, 2), !run.reverse, &[&run.gh], &sequences, |g, states, at| {
         let total = g.add(&states[0], &at[0]);
         let (z, n) = (g.mul(&total, &at[2]), g.mul(&total, &at[3]));
         let u = g.matmul(&n, &weights[1]);

@@ -1,6 +1,9 @@
 //! `LSTM`.
 
-use super::{Back, Grad, Result, Run, activation::Activation, both_directions, gates, pick, scan, shifted, sums};
+use super::{
+    Back, Grad, Result, Run, activation::Activation, both_directions, gates, initial_state, last_cotangent, pick, scan,
+    shifted, sums,
+};
 use crate::{builder::Val, vjp::Vjp};
 
 /// a = x Wᵀ + h Rᵀ + b in the order i, o, f, g; c′ = f c + i g, h′ = o tanh c′, where i, f and o are sigmoids, and with
@@ -15,11 +18,12 @@ pub(super) fn lstm(v: &mut Vjp<'_>) -> Result<Vec<Grad>> {
 fn back(v: &mut Vjp<'_>, run: &Run) -> Result<Back> {
     let elem = run.elem;
     let [f, g, h] = Activation::of_run(v, run, [Activation::Sigmoid, Activation::Tanh, Activation::Tanh])?;
-    let start = if v.has(6) {
-        pick(v.g, &v.x(6), run.at, 0)
-    } else {
-        let shape = v.g.shape(&run.initial);
-        v.g.full(&shape, elem, 0.0)
+    let start = match initial_state(v, 6) {
+        Some(initial) => pick(v.g, &initial, run.at, 0),
+        None => {
+            let shape = v.g.shape(&run.initial);
+            v.g.full(&shape, elem, 0.0)
+        }
     };
     let peepholes = v.has(7).then(|| {
         let own = pick(v.g, &v.x(7), run.at, 0);
@@ -33,14 +37,14 @@ fn back(v: &mut Vjp<'_>, run: &Run) -> Result<Back> {
         None => {
             let (input, forget) = (f.of(v, &sums[0]), f.of(v, &sums[2]));
             let added = v.g.mul(&input, &new);
-            scan(v, run, false, &[&start], &[&forget, &added], |g, states, at| {
+            scan(v, (run.elem, 2), run.reverse, &[&start], &[&forget, &added], |g, states, at| {
                 let kept = g.mul(&at[0], &states[0]);
                 let cell = g.add(&kept, &at[1]);
                 let copy = g.unary("Identity", &cell);
                 (vec![cell], vec![copy])
             })
         }
-        Some(holes) => scan(v, run, false, &[&start], &[&sums[0], &sums[2], &new], |g, states, at| {
+        Some(holes) => scan(v, (run.elem, 2), run.reverse, &[&start], &[&sums[0], &sums[2], &new], |g, states, at| {
             let gate = |g: &mut crate::Builder, sum: &Val, hole: &Val| {
                 let seen = g.mul(&states[0], hole);
                 let sum = g.add(sum, &seen);
@@ -72,12 +76,12 @@ fn back(v: &mut Vjp<'_>, run: &Run) -> Result<Back> {
     let to_input = slope(v, f, &input, &new);
     let to_forget = slope(v, f, &forget, &before);
     let to_new = slope(v, g, &new, &input);
-    let last = match v.cotangent(2) {
+    let last = match last_cotangent(v, 2) {
         Some(gc) => pick(v.g, &gc, run.at, 0),
         None => run.zeros.clone(),
     };
     let sequences = [&run.gy, &to_cell, &to_output, &to_input, &to_forget, &to_new, &forget];
-    let mut out = scan(v, run, true, &[&run.gh, &last], &sequences, |g, states, at| {
+    let mut out = scan(v, (run.elem, 2), !run.reverse, &[&run.gh, &last], &sequences, |g, states, at| {
         let total = g.add(&states[0], &at[0]);
         let output = g.mul(&total, &at[2]);
         let shown = g.mul(&total, &at[1]);

@@ -14,7 +14,7 @@ use crate::{
     builder::{Builder, Val},
     proto::GraphProto,
     registry::{Entry, Grad, Unsupported, rule},
-    types::{ElemType, ValueType, value_info},
+    types::{Dim, ElemType, ValueType, value_info},
     vjp::Vjp,
 };
 
@@ -83,12 +83,15 @@ fn both_directions(
         for (run, back) in runs.iter().zip(&backs) {
             parts.push(part(v, run, back, i)?);
         }
-        if i == 0 {
-            return v.g.sum(&parts).ok_or_else(|| "it has no direction".into());
-        }
-        let stacked: Vec<Val> = parts.iter().map(|part| v.g.unsqueeze(part, &[0])).collect();
-        let stacked: Vec<&Val> = stacked.iter().collect();
-        Ok(v.g.concat(&stacked, 0))
+        let turns = batch_first(v) && matches!(i, 0 | 5 | 6);
+        let whole = if i == 0 {
+            v.g.sum(&parts).ok_or("it has no direction")?
+        } else {
+            let stacked: Vec<Val> = parts.iter().map(|part| v.g.unsqueeze(part, &[0])).collect();
+            let stacked: Vec<&Val> = stacked.iter().collect();
+            v.g.concat(&stacked, 0)
+        };
+        Ok(if turns { v.g.transpose(&whole, &[1, 0, 2]) } else { whole })
     })
 }
 
@@ -121,6 +124,26 @@ fn part(v: &mut Vjp<'_>, run: &Run, back: &Back, i: usize) -> Result<Val> {
     }
 }
 
+/// Whether the batch is the first axis (`layout` 1) of the sequences and states, which ONNX Runtime's CPU kernels don't do.
+fn batch_first(v: &Vjp<'_>) -> bool {
+    v.node().attr_int("layout").unwrap_or(0) != 0
+}
+
+/// From [batch, steps, directions, hidden] to [steps, directions, batch, hidden].
+const TIME_FIRST: [i64; 4] = [1, 2, 0, 3];
+
+/// Input `i`, a state of each direction, with the directions first.
+fn initial_state(v: &mut Vjp<'_>, i: usize) -> Option<Val> {
+    let state = v.has(i).then(|| v.x(i))?;
+    Some(if batch_first(v) { v.g.transpose(&state, &[1, 0, 2]) } else { state })
+}
+
+/// The cotangent of output `i`, the last state of each direction, with the directions first.
+fn last_cotangent(v: &mut Vjp<'_>, i: usize) -> Option<Val> {
+    let cotangent = v.cotangent(i)?;
+    Some(if batch_first(v) { v.g.transpose(&cotangent, &[1, 0, 2]) } else { cotangent })
+}
+
 fn runs(v: &mut Vjp<'_>, gates: i64) -> Result<Vec<Run>> {
     let node = v.node();
     if node.attr("clip").is_some() {
@@ -132,19 +155,21 @@ fn runs(v: &mut Vjp<'_>, gates: i64) -> Result<Vec<Run>> {
         "bidirectional" => &[false, true],
         other => return Err(format!("its direction `{other}` is not known").into()),
     };
-    if node.attr_int("layout").unwrap_or(0) != 0 {
-        return Err("its batch comes first (layout 1), which ONNX Runtime doesn't run".into());
-    }
     if v.has(4) {
-        let steps = v.fixed(0, [0])?[0] as i64;
+        let steps = v.fixed(0, [usize::from(batch_first(v))])?[0] as i64;
         if v.ints(4)?.iter().any(|&length| length != steps) {
             return Err("its sequences are of different lengths".into());
         }
     }
     let (elem, hidden) = (v.elem_of(&v.x(0))?, v.fixed(2, [2])?[0] as i64);
     let all = v.y_kept(0, elem);
-    let (x, gy, gh) = (v.x(0), v.cotangent(0), v.cotangent(1));
-    let initial = v.has(5).then(|| v.x(5));
+    let first = batch_first(v);
+    let turned = |v: &mut Vjp<'_>, value: Val, perm: &[i64]| if first { v.g.transpose(&value, perm) } else { value };
+    let all = turned(v, all, &TIME_FIRST);
+    let x = v.x(0);
+    let (x, gy, gh) = (turned(v, x, &[1, 0, 2]), v.cotangent(0), last_cotangent(v, 1));
+    let gy = gy.map(|gy| turned(v, gy, &TIME_FIRST));
+    let initial = initial_state(v, 5);
     let mut runs = Vec::new();
     for (at, &reverse) in reverse.iter().enumerate() {
         let after = pick(v.g, &all, at, 1);
@@ -160,7 +185,7 @@ fn runs(v: &mut Vjp<'_>, gates: i64) -> Result<Vec<Run>> {
         let own_gy = gy.as_ref().map(|gy| pick(v.g, gy, at, 1));
         let own_gh = gh.as_ref().map(|gh| pick(v.g, gh, at, 0));
         // The batch of the seeds may be larger than that of the image.
-        let zeros = match (&own_gy, &own_gh, v.cotangent(2)) {
+        let zeros = match (&own_gy, &own_gh, last_cotangent(v, 2)) {
             (Some(gy), _, _) => none(v, gy, 1),
             (None, Some(gh), _) => none(v, gh, 0),
             (None, None, Some(gc)) => none(v, &gc, 1),
@@ -231,13 +256,14 @@ fn gates(g: &mut Builder, run: &Run, value: &Val, count: i64) -> Vec<Val> {
     g.ops("Split", &[value, &sizes], vec![attr::int("axis", -1)], count as usize)
 }
 
-/// A loop over the steps, backward in time with `undo`. `body` makes the new states and the outputs of one step from the states
+/// A loop over the steps, perhaps from the last to the first; all values within a step are of that type and number of axes, which
+/// ONNX Runtime has to know. `body` makes the new states and the outputs of one step from the states
 /// and the inputs of that step; it may read values from outside, and must emit no constants of its own. Gives the last states,
 /// then the sequences of outputs, in the order of time.
-fn scan(
+pub(super) fn scan(
     v: &mut Vjp<'_>,
-    run: &Run,
-    undo: bool,
+    (elem, rank): (ElemType, usize),
+    backward: bool,
     states: &[&Val],
     sequences: &[&Val],
     body: impl FnOnce(&mut Builder, &[Val], &[Val]) -> (Vec<Val>, Vec<Val>),
@@ -250,13 +276,13 @@ fn scan(
     let (new_states, outputs) = body(&mut inner, &state_names, &sequence_names);
     // An output may be no input, nor another output.
     let results: Vec<Val> = new_states.iter().chain(&outputs).cloned().collect();
-    let ty = ValueType { elem: run.elem, shape: None };
+    let ty = ValueType { elem, shape: Some(vec![Dim::Free; rank]) };
     let infos = |values: &[Val]| values.iter().map(|value| value_info(value.name(), Some(&ty))).collect::<Vec<_>>();
     let input = infos(&state_names).into_iter().chain(infos(&sequence_names)).collect();
     let output = infos(&results);
     let (node, initializer) = inner.into_parts();
     let graph = GraphProto { name: "step".into(), node, initializer, input, output, ..Default::default() };
-    let direction = i64::from(undo != run.reverse);
+    let direction = i64::from(backward);
     let attributes = vec![
         attr::graph("body", graph),
         attr::int("num_scan_inputs", sequences.len() as i64),

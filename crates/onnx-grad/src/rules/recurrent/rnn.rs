@@ -11,7 +11,7 @@ pub(super) fn rnn(v: &mut Vjp<'_>) -> Result<Vec<Grad>> {
 fn back(v: &mut Vjp<'_>, run: &Run) -> Result<Back> {
     let [f] = Activation::of_run(v, run, [Activation::Tanh])?;
     let slope = f.slope(v, &run.after, run.elem);
-    let mut out = scan(v, run, true, &[&run.gh], &[&run.gy, &slope], |g, states, inputs| {
+    let mut out = scan(v, (run.elem, 2), !run.reverse, &[&run.gh], &[&run.gy, &slope], |g, states, inputs| {
         let total = g.add(&states[0], &inputs[0]);
         let gate = g.mul(&total, &inputs[1]);
         (vec![g.matmul(&gate, &run.r)], vec![gate])
