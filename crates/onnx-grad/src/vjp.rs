@@ -374,6 +374,15 @@ impl Vjp<'_> {
         Ok(if own == elem { value.clone() } else { self.g.cast(value, elem) })
     }
 
+    /// A cotangent of the first output in the type that sums are accumulated in.
+    ///
+    /// # Errors
+    /// The type of the output isn't known.
+    pub fn widen(&mut self, value: &Val) -> Result<Val, Unsupported> {
+        let elem = self.elem()?;
+        Ok(if elem.accumulator() == elem { value.clone() } else { self.g.cast(value, elem.accumulator()) })
+    }
+
     /// The axes of a value of shape `from` to sum over for the shape of input `i`, which was broadcast to it: those that stay,
     /// as 1s, and those that go, at the front.
     fn broadcast_axes(&self, from: &[Dim], i: usize) -> Result<(Vec<i64>, Vec<i64>), Unsupported> {

@@ -11,6 +11,7 @@ type Result<T = Vec<Grad>> = std::result::Result<T, Unsupported>;
 
 pub(crate) const RULES: &[Entry] = &[
     rule("Gelu", gelu),
+    rule("SwiGLU", swiglu),
     rule("Swish", swish),
     fused("BiasGelu", bias_gelu),
     fused("FastGelu", fast_gelu),
@@ -57,7 +58,7 @@ fn tanh_slope(v: &mut Vjp<'_>, x: &Val, elem: ElemType) -> Val {
 }
 
 /// y = x s, s = σ(αx): the slope is s + αx s (1 − s)
-fn swish_slope(v: &mut Vjp<'_>, x: &Val, elem: ElemType, alpha: f64) -> Val {
+pub(super) fn swish_slope(v: &mut Vjp<'_>, x: &Val, elem: ElemType, alpha: f64) -> Val {
     let scaled = v.g.scale(x, elem, alpha);
     let (s, one) = (v.g.unary("Sigmoid", &scaled), v.g.scalar(elem, 1.0));
     let rest = v.g.sub(&one, &s);
@@ -105,6 +106,23 @@ fn fast_gelu(v: &mut Vjp<'_>) -> Result {
 fn swish(v: &mut Vjp<'_>) -> Result {
     let alpha = v.node().attr_float("alpha").unwrap_or(1.0);
     chain(v, |v, x, elem| swish_slope(v, x, elem, alpha))
+}
+
+/// y = s(a) b with s the same as in [`swish`]
+fn swiglu(v: &mut Vjp<'_>) -> Result {
+    let (gy, a, b, elem) = (v.gy()?, v.x(0), v.x(1), v.elem()?);
+    let alpha = v.node().attr_float("alpha").unwrap_or(1.0);
+    v.each(|v, i| {
+        let factor = if i == 0 {
+            let slope = swish_slope(v, &a, elem, alpha);
+            v.g.mul(&slope, &b)
+        } else {
+            let scaled = v.g.scale(&a, elem, alpha);
+            let gate = v.g.unary("Sigmoid", &scaled);
+            v.g.mul(&a, &gate)
+        };
+        Ok(v.g.mul(&gy, &factor))
+    })
 }
 
 fn quick_gelu(v: &mut Vjp<'_>) -> Result {

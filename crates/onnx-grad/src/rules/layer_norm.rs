@@ -130,14 +130,6 @@ impl Layer {
     }
 }
 
-impl Vjp<'_> {
-    /// A cotangent of the first output in the type that sums are accumulated in.
-    fn widen(&mut self, value: &Val) -> Result<Val> {
-        let elem = self.elem()?;
-        Ok(if elem.accumulator() == elem { value.clone() } else { self.g.cast(value, elem.accumulator()) })
-    }
-}
-
 /// The `axis` attribute, from 0.
 fn from_axis(v: &Vjp<'_>, rank: usize) -> Result<usize> {
     place(v.node().attr_int("axis").unwrap_or(-1), rank)

@@ -18,6 +18,7 @@ use crate::registry::Entry;
 
 mod activation;
 mod attention;
+mod causal_conv;
 mod control;
 mod conv;
 mod cumulative;
@@ -30,6 +31,7 @@ mod gelu;
 mod grid_sample;
 mod indexing;
 mod layer_norm;
+mod linear_attention;
 mod loss;
 mod matmul;
 mod multi_head;
@@ -52,6 +54,7 @@ mod window;
 pub(crate) const FAMILIES: &[&[Entry]] = &[
     activation::RULES,
     attention::RULES,
+    causal_conv::RULES,
     control::RULES,
     conv::RULES,
     cumulative::RULES,
@@ -64,6 +67,7 @@ pub(crate) const FAMILIES: &[&[Entry]] = &[
     grid_sample::RULES,
     indexing::RULES,
     layer_norm::RULES,
+    linear_attention::RULES,
     loss::RULES,
     matmul::RULES,
     multi_head::RULES,

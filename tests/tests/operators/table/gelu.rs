@@ -9,6 +9,8 @@ pub(crate) fn cases() -> Vec<Case> {
         case("Gelu").opsets(&[20, 22]).x(&SHAPE).attr_str("approximate", "none"),
         case("Gelu").opsets(&[20, 22]).x(&SHAPE).attr_str("approximate", "tanh").free_batch(),
         case("Swish").opsets(&[24]).x(&SHAPE).free_batch(),
+        // ONNX Runtime has no kernel for it yet; ONNX's own node tests check it.
+        case("SwiGLU").opsets(&[]).x(&SHAPE).x(&SHAPE),
         case("Swish").opsets(&[24]).x(&SHAPE).attr_float("alpha", 1.7),
         microsoft("Gelu").x(&SHAPE).free_batch(),
         microsoft("BiasGelu").x(&SHAPE).x(&[4]).free_batch(),

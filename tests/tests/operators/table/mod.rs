@@ -2,6 +2,7 @@
 
 pub(crate) mod activation;
 pub(crate) mod attention;
+pub(crate) mod causal_conv;
 pub(crate) mod control;
 pub(crate) mod conv;
 pub(crate) mod cumulative;
@@ -16,6 +17,7 @@ pub(crate) mod gelu;
 pub(crate) mod grid_sample;
 pub(crate) mod indexing;
 pub(crate) mod layer_norm;
+pub(crate) mod linear_attention;
 pub(crate) mod loss;
 pub(crate) mod matmul;
 pub(crate) mod multi_head;
