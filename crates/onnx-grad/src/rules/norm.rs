@@ -14,7 +14,7 @@ pub(crate) const RULES: &[Entry] = &[rule("BatchNormalization", batch_normalizat
 /// y = s (x − m) / √(v + ε) + b with the recorded statistics m and v: a line in x, as steep as s / √(v + ε).
 fn batch_normalization(v: &mut Vjp<'_>) -> Result {
     if v.node().attr_int("training_mode").unwrap_or(0) != 0 {
-        return Err("it is in training mode: export the model for inference".into());
+        return in_training(v);
     }
     let (gy, x, elem, rank) = (v.gy()?, v.x(0), v.elem()?, v.rank(0)?);
     let (scale, mean, variance) = (v.x(1), v.x(3), v.x(4));
@@ -71,6 +71,79 @@ fn batch_normalization(v: &mut Vjp<'_>) -> Result {
                 back(v, gradient)
             }
         }
+    })
+}
+
+/// In training mode the statistics m and v are those of this batch, and the recorded ones follow them: r′ = μ r + (1 − μ) m.
+/// With x̂ = (x − m) / √(v + ε): ∂x = s (gy − ⟨gy⟩ − x̂ ⟨gy x̂⟩) / √(v + ε), and from the outputs r′ (1 − μ) / n and
+/// 2 (1 − μ) (x − m) / n.
+fn in_training(v: &mut Vjp<'_>) -> Result {
+    let (gy, x, rank) = (v.gy()?, v.x(0), v.rank(0)?);
+    let elem = v.elem()?.accumulator();
+    let node = v.node();
+    let epsilon = node.attr_float("epsilon").unwrap_or(1e-5);
+    let momentum = node.attr_float("momentum").unwrap_or(0.9);
+    let others: Vec<i64> = std::iter::once(0).chain(2..rank as i64).collect();
+    let spread: Vec<i64> = std::iter::once(-1).chain((2..rank).map(|_| 1)).collect();
+    let (gy, wide, scale) = (v.widen(&gy)?, v.cast_to(&x, elem)?, v.x(1));
+    let scale = v.cast_to(&scale, elem)?;
+    let scale = v.g.reshape(&scale, &spread);
+    let mean = v.g.reduce_mean(&wide, &others, true);
+    let centred = v.g.sub(&wide, &mean);
+    let square = v.g.mul(&centred, &centred);
+    let variance = v.g.reduce_mean(&square, &others, true);
+    let epsilon = v.g.scalar(elem, epsilon);
+    let shifted = v.g.add(&variance, &epsilon);
+    let deviation = v.g.unary("Sqrt", &shifted);
+    let unit = v.g.div(&centred, &deviation);
+    // The cotangents of the new statistics, times a factor, an entry a channel.
+    let statistic = |v: &mut Vjp<'_>, output: usize, factor: f64| -> Result<Option<Val>> {
+        let Some(cotangent) = v.cotangent(output) else { return Ok(None) };
+        let own = v.elem_of(&v.y(output))?;
+        let wide = if own == elem { cotangent } else { v.g.cast(&cotangent, elem) };
+        Ok(Some(v.g.scale(&wide, elem, factor)))
+    };
+    v.each(|v, i| {
+        let gradient = match i {
+            0 => {
+                let product = v.g.mul(&gy, &unit);
+                let (level, along) = (v.g.reduce_mean(&gy, &others, true), v.g.reduce_mean(&product, &others, true));
+                let along = v.g.mul(&unit, &along);
+                let rest = v.g.sub(&gy, &level);
+                let rest = v.g.sub(&rest, &along);
+                let steep = v.g.div(&scale, &deviation);
+                let mut gradient = v.g.mul(&rest, &steep);
+                let terms = [statistic(v, 1, 1.0 - momentum)?, statistic(v, 2, 2.0 * (1.0 - momentum))?];
+                for (term, slope) in terms.into_iter().zip([None, Some(&centred)]) {
+                    let Some(term) = term else { continue };
+                    let (whole, channels) = (v.g.unary("Size", &x), v.g.unary("Size", &v.x(1)));
+                    let count = v.g.div(&whole, &channels);
+                    v.hoist(&count);
+                    let count = v.g.cast(&count, elem);
+                    let share = v.g.div(&term, &count);
+                    let share = v.g.reshape(&share, &spread);
+                    let term = match slope {
+                        Some(slope) => v.g.mul(&share, slope),
+                        None => share,
+                    };
+                    gradient = v.g.add(&gradient, &term);
+                }
+                gradient
+            }
+            1 => {
+                let product = v.g.mul(&gy, &unit);
+                v.g.reduce_sum(&product, &others, false)
+            }
+            2 => v.g.reduce_sum(&gy, &others, false),
+            _ => match statistic(v, i - 2, momentum)? {
+                Some(gradient) => gradient,
+                None => {
+                    let shape = v.shape_value(&v.x(i))?;
+                    v.g.full(&shape, elem, 0.0)
+                }
+            },
+        };
+        v.in_type_of(&gradient, elem, i)
     })
 }
 

@@ -3,6 +3,7 @@
 use crate::{
     attr,
     registry::{Entry, Grad, Unsupported, rule},
+    types::ElemType,
     vjp::{Vjp, place},
 };
 
@@ -28,13 +29,29 @@ fn identity(v: &mut Vjp<'_>) -> Result {
     v.first(gy)
 }
 
-/// At inference a `Dropout` hands its input through; in training mode it is random.
+/// At inference a `Dropout` hands its input through. In training mode y = x · mask / (1 − ratio), with the mask of this very run.
 fn dropout(v: &mut Vjp<'_>) -> Result {
-    let training = v.has(2) && v.constant(2).and_then(|t| t.to_ints().ok()).is_none_or(|mode| mode != [0]);
-    if training {
-        return Err("it may be in training mode, where it is random".into());
+    let mode = v.constant(2).and_then(|mode| mode.to_ints().ok());
+    if !v.has(2) || mode.as_deref() == Some(&[0]) {
+        return identity(v);
     }
-    identity(v)
+    let (gy, elem) = (v.gy()?, v.elem()?);
+    let mask = v.y_kept(1, ElemType::Bool);
+    let (zero, one) = (v.g.scalar(elem, 0.0), v.g.scalar(elem, 1.0));
+    let ratio = if v.has(1) {
+        let ratio = v.x(1);
+        v.cast_to(&ratio, elem)?
+    } else {
+        v.g.scalar(elem, 0.5)
+    };
+    let share = v.g.sub(&one, &ratio);
+    let scaled = v.g.div(&gy, &share);
+    let mut gradient = v.g.where_(&mask, &scaled, &zero);
+    if mode.is_none() {
+        let training = v.x(2);
+        gradient = v.g.where_(&training, &gradient, &gy);
+    }
+    v.first(gradient)
 }
 
 fn cast(v: &mut Vjp<'_>) -> Result {

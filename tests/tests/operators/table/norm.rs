@@ -11,6 +11,16 @@ pub(crate) fn cases() -> Vec<Case> {
     }
     let fixed = case("BatchNormalization").x(&[2, 2, 3, 3]).floats(&[2], &[1.5, -0.5]).floats(&[2], &[0.1, 0.2]);
     cases.push(fixed.floats(&[2], &[0.3, -0.3]).floats(&[2], &[0.7, 1.3]).free_batch().note("constant statistics"));
+    for shape in [&[2, 3, 4, 3][..], &[4, 3]] {
+        let training = || {
+            let node = case("BatchNormalization").opsets(&[15, 22]).x(shape).x(&[3]).x(&[3]);
+            node.x_from(&[3], Draw::Unit).x_from(&[3], Draw::Positive).attr_int("training_mode", 1)
+        };
+        cases.extend([
+            training().outputs(3).attr_float("momentum", 0.7).note("training"),
+            training().outputs(3).attr_float("epsilon", 0.1).note("training, epsilon"),
+        ]);
+    }
     // ONNX Runtime has no even sizes.
     for size in [1, 3, 5] {
         cases.push(

@@ -8,6 +8,8 @@ pub(crate) fn cases() -> Vec<Case> {
         case("Dropout").x(&SHAPE).free_batch(),
         case("Dropout").opsets(&[7, 10]).x(&SHAPE).attr_float("ratio", 0.4),
         case("Dropout").opsets(&[12, 13]).x(&SHAPE).scalar(0.4),
+        case("Dropout").x(&SHAPE).scalar(0.0).bools(&[], &[true]).note("training that drops nothing"),
+        case("Dropout").x(&SHAPE).scalar(0.4).bools(&[], &[false]).note("inference"),
         case("Cast").x(&SHAPE).attr_int("to", 11).note("to double and on").tolerance(2e-3),
         case("Cast").x(&SHAPE).attr_int("to", 1),
         case("CastLike").x(&SHAPE).floats(&[1], &[0.0]),
