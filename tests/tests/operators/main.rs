@@ -26,7 +26,7 @@ macro_rules! families {
     };
 }
 
-families! { activation attention causal_conv control conv cumulative deform_conv dtype einsum elementwise fourier fused gather gelu grid_sample indexing layer_norm linear_attention loss matmul multi_head norm pool rearrange recurrent reduce resize scatter shape softmax spatial }
+families! { activation attention causal_conv control conv cumulative deform_conv dtype einsum elementwise fourier fused gather gelu grid_sample indexing layer_norm linear_attention loss matmul multi_head norm pool quantize rearrange recurrent reduce resize scatter shape softmax spatial }
 
 #[test]
 fn every_operator_with_a_rule_has_a_row() {

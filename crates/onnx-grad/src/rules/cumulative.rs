@@ -1,4 +1,4 @@
-//! Running sums and products along an axis.
+//! Running sums and products along an axis, and the line of numbers.
 
 use crate::{
     attr,
@@ -9,7 +9,7 @@ use crate::{
 
 type Result<T = Vec<Grad>> = std::result::Result<T, Unsupported>;
 
-pub(crate) const RULES: &[Entry] = &[rule("CumProd", cum_prod), rule("CumSum", cum_sum)];
+pub(crate) const RULES: &[Entry] = &[rule("CumProd", cum_prod), rule("CumSum", cum_sum), rule("Range", range)];
 
 fn flag(v: &Vjp<'_>, name: &str) -> bool {
     v.node().attr_int(name).unwrap_or(0) != 0
@@ -58,4 +58,18 @@ fn cum_prod(v: &mut Vjp<'_>) -> Result {
     let at_first = running(v, "CumSum", &product, &axis, exclusive, !reverse);
     let gradient = v.g.where_(&first, &at_first, &elsewhere);
     v.first(gradient)
+}
+
+/// yᵢ = start + i · delta: Σ gy and Σ i gy; the limit sets how many there are.
+fn range(v: &mut Vjp<'_>) -> Result {
+    let (gy, elem, y) = (v.gy()?, v.elem()?, v.y(0));
+    let count = v.shape_value(&y)?;
+    let count = v.g.squeeze(&count, &[0]);
+    let (zero, one) = (v.g.int(0), v.g.int(1));
+    let numbers = v.g.op("Range", &[&zero, &count, &one], vec![]);
+    let numbers = v.g.cast(&numbers, elem);
+    let start = v.g.sum_over(&gy, elem, &[0], false);
+    let product = v.g.mul(&gy, &numbers);
+    let delta = v.g.sum_over(&product, elem, &[0], false);
+    Ok(vec![Grad::Of(start), Grad::Zero, Grad::Of(delta)])
 }

@@ -85,13 +85,16 @@ fn div(v: &mut Vjp<'_>) -> Result {
 
 /// y = a − q b with a whole number q, of either rounding: ∂a = gy, ∂b = −gy · q
 fn remainder(v: &mut Vjp<'_>) -> Result {
-    let (gy, a, b, y) = (v.gy()?, v.x(0), v.x(1), v.y(0));
+    let (gy, a, b, y, elem) = (v.gy()?, v.x(0), v.x(1), v.y(0), v.elem()?);
     v.each(|v, i| match i {
         0 => v.unbroadcast(&gy, 0),
         _ => {
             let whole = v.g.sub(&a, &y);
             let quotient = v.g.div(&whole, &b);
             let quotient = v.g.unary("Round", &quotient);
+            // Of infinities there is no remainder.
+            let (undefined, zero) = (v.g.unary("IsNaN", &quotient), v.g.scalar(elem, 0.0));
+            let quotient = v.g.where_(&undefined, &zero, &quotient);
             let product = v.g.mul(&gy, &quotient);
             let summed = v.unbroadcast(&product, 1)?;
             Ok(v.g.neg(&summed))

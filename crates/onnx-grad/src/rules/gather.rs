@@ -15,6 +15,7 @@ pub(crate) const RULES: &[Entry] = &[
     rule("Compress", compress),
     rule("GatherElements", gather_elements),
     rule("GatherND", gather_nd),
+    rule("OneHot", one_hot),
     rule("TopK", top_k),
     rule("Unique", unique),
 ];
@@ -148,4 +149,21 @@ fn full_indices(v: &mut Vjp<'_>, gy: &Val) -> Result<Val> {
     parts.push(v.g.expand_to(&indices, &shape));
     let parts: Vec<&Val> = parts.iter().collect();
     Ok(v.g.concat(&parts, index_rank as i64 - 1))
+}
+
+/// The second of the two values stands at the indices, the first everywhere else; each gets the sum of its places.
+fn one_hot(v: &mut Vjp<'_>) -> Result {
+    let (gy, elem, indices, depth) = (v.gy()?, v.elem()?, v.x(0), v.x(1));
+    let axis = v.node().attr_int("axis").unwrap_or(-1);
+    let all: Vec<i64> = (0..v.out_dims(0)?.len() as i64).collect();
+    let mut sums = Vec::new();
+    for pair in [[1.0, 0.0], [0.0, 1.0]] {
+        let pair = v.g.floats(elem, &[2], &pair);
+        let places = v.g.op("OneHot", &[&indices, &depth, &pair], vec![attr::int("axis", axis)]);
+        let product = v.g.mul(&gy, &places);
+        let sum = v.g.sum_over(&product, elem, &all, false);
+        sums.push(v.g.unsqueeze(&sum, &[0]));
+    }
+    let gradient = v.g.concat(&[&sums[0], &sums[1]], 0);
+    Ok(vec![Grad::Zero, Grad::Zero, Grad::Of(gradient)])
 }

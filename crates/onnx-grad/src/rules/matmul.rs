@@ -3,6 +3,7 @@
 use crate::{
     attr,
     builder::Val,
+    proto::TensorProto,
     registry::{Entry, Grad, Unsupported, rule},
     types::{Dim, ElemType},
     vjp::Vjp,
@@ -10,7 +11,7 @@ use crate::{
 
 type Result<T = Vec<Grad>> = std::result::Result<T, Unsupported>;
 
-pub(crate) const RULES: &[Entry] = &[rule("Gemm", gemm), rule("MatMul", matmul)];
+pub(crate) const RULES: &[Entry] = &[rule("Det", det), rule("Gemm", gemm), rule("MatMul", matmul)];
 
 /// The value with its last two axes swapped.
 fn swap_last(v: &mut Vjp<'_>, value: &Val, rank: usize) -> Val {
@@ -137,4 +138,32 @@ pub(super) fn gemm(v: &mut Vjp<'_>) -> Result {
             v.unbroadcast(&scaled, 2)
         }
     })
+}
+
+/// ∂x = gy C with the cofactors C\[i, j\] = (−1)ⁱ⁺ʲ |x without row i and column j|, which hold for singular matrices too.
+fn det(v: &mut Vjp<'_>) -> Result {
+    let (gy, x, elem, rank) = (v.gy()?, v.x(0), v.elem()?, v.rank(0)?);
+    let lead = rank.checked_sub(2).ok_or("its input is no matrix")?;
+    let size = v.fixed(0, [lead])?[0] as i64;
+    if size > 64 {
+        return Err(format!("the minors of a matrix of {size} rows take too much memory").into());
+    }
+    let gy = v.g.unsqueeze(&gy, &[lead as i64, lead as i64 + 1]);
+    if size == 1 {
+        return v.first(gy);
+    }
+    let others: Vec<i64> = (0..size).flat_map(|i| (0..size).filter(move |&other| other != i)).collect();
+    let others = v.g.constant(TensorProto::ints("", &[size, size - 1], &others));
+    let rows = v.g.op("Gather", &[&x, &others], vec![attr::int("axis", lead as i64)]);
+    let minors = v.g.op("Gather", &[&rows, &others], vec![attr::int("axis", lead as i64 + 2)]);
+    // …, i, rows, j, columns
+    let perm: Vec<i64> = (0..lead).chain([lead, lead + 2, lead + 1, lead + 3]).map(|axis| axis as i64).collect();
+    let minors = v.g.transpose(&minors, &perm);
+    let minors = v.g.unary("Det", &minors);
+    let signs: Vec<f64> =
+        (0..size * size).map(|at| if (at / size + at % size) % 2 == 0 { 1.0 } else { -1.0 }).collect();
+    let signs = v.g.floats(elem, &[size, size], &signs);
+    let cofactors = v.g.mul(&minors, &signs);
+    let gradient = v.g.mul(&gy, &cofactors);
+    v.first(gradient)
 }

@@ -37,6 +37,7 @@ mod matmul;
 mod multi_head;
 mod norm;
 mod pool;
+mod quantize;
 mod rearrange;
 mod recurrent;
 mod reduce;
@@ -73,6 +74,7 @@ pub(crate) const FAMILIES: &[&[Entry]] = &[
     multi_head::RULES,
     norm::RULES,
     pool::RULES,
+    quantize::RULES,
     rearrange::RULES,
     recurrent::RULES,
     reduce::RULES,

@@ -78,9 +78,12 @@ fn depth_to_space(v: &mut Vjp<'_>) -> Result {
     v.first(gradient)
 }
 
+/// Unfolded by `DepthToSpace` of the same mode (opset 28; before, `DCR` is the only one).
 fn space_to_depth(v: &mut Vjp<'_>) -> Result {
     let (gy, block) = (v.gy()?, block(v)?);
-    let gradient = v.g.op("DepthToSpace", &[&gy], vec![attr::int("blocksize", block)]);
+    let mode = v.node().attr_str("mode").unwrap_or("DCR").to_owned();
+    let attributes = vec![attr::int("blocksize", block), attr::string("mode", &mode)];
+    let gradient = v.g.op("DepthToSpace", &[&gy], attributes);
     v.first(gradient)
 }
 

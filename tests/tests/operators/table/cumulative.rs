@@ -20,5 +20,7 @@ pub(crate) fn cases() -> Vec<Case> {
             ]);
         }
     }
+    let line = || case("Range").x(&[]).floats(&[], &[9.0]);
+    cases.extend([line().x_from(&[], Draw::Positive), line().floats(&[], &[1.5])]);
     cases
 }

@@ -30,5 +30,7 @@ pub(crate) fn cases() -> Vec<Case> {
         case("Unique").x(&[7]).outputs(4),
         case("Unique").x(&[2, 3]).attr_int("sorted", 0).note("flat, as they come"),
         case("Unique").x(&[3, 2]).attr_int("axis", 0).note("rows"),
+        case("OneHot").ints(&[1, 0, -1, 7]).int_tensor(&[], &[3]).x(&[2]),
+        case("OneHot").int_tensor(&[2, 2], &[1, 0, -1, 7]).ints(&[3]).x(&[2]).attr_int("axis", 1),
     ]
 }

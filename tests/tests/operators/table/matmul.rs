@@ -1,4 +1,4 @@
-use crate::case::{Case, case};
+use crate::case::{Case, Draw, case};
 
 pub(crate) fn cases() -> Vec<Case> {
     let shapes: [(&[usize], &[usize]); 14] = [
@@ -20,6 +20,10 @@ pub(crate) fn cases() -> Vec<Case> {
     let mut cases: Vec<Case> = shapes.iter().map(|(a, b)| case("MatMul").x(a).x(b)).collect();
     cases.push(case("MatMul").opsets(&[7, 9, 13]).x(&[2, 3, 4]).x(&[4, 5]));
     cases.push(case("MatMul").x(&[2, 3, 4]).x(&[2, 4, 5]).free_batch());
+    for size in [1, 2, 3, 4] {
+        cases.extend([case("Det").x(&[size, size]), case("Det").x(&[2, 3, size, size]).free_batch()]);
+    }
+    cases.push(case("Det").x_from(&[3, 3], Draw::Zeros).note("with zeros"));
     cases.push(case("MatMul").x(&[3, 4]).floats(&[4, 2], &[1.0, -0.5, 0.3, 2.0, -1.0, 0.7, 0.1, 0.2]).free_batch());
     for (trans_a, trans_b) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
         let a: &[usize] = if trans_a == 1 { &[4, 3] } else { &[3, 4] };

@@ -23,6 +23,7 @@ pub(crate) mod matmul;
 pub(crate) mod multi_head;
 pub(crate) mod norm;
 pub(crate) mod pool;
+pub(crate) mod quantize;
 pub(crate) mod rearrange;
 pub(crate) mod recurrent;
 pub(crate) mod reduce;
