@@ -100,8 +100,15 @@ impl Cut {
 fn slice(v: &mut Vjp<'_>) -> Result {
     let rank = v.rank(0)?;
     let listed = v.ints(1).ok().map(|starts| starts.len()).or_else(|| v.dims(1).ok()?.first()?.fixed());
-    let listed = listed.ok_or("the number of its `starts` is not known")?;
-    let axes = if v.has(3) { v.ints(3)? } else { (0..listed as i64).collect() };
+    let axes = match (v.has(3).then(|| v.ints(3)), listed) {
+        (Some(Ok(axes)), _) => axes,
+        (None, Some(listed)) => (0..listed as i64).collect(),
+        _ => {
+            let bounds: Vec<Val> = (1..v.inputs()).map(|i| v.x(i)).collect();
+            let bounds: Vec<&Val> = bounds.iter().collect();
+            return by_number(v, |v, numbers| v.g.op("Slice", &[&[numbers], bounds.as_slice()].concat(), vec![]));
+        }
+    };
     let axes = axes.into_iter().map(|axis| place(axis, rank)).collect::<Result<Vec<usize>>>()?;
     match cuts(v, &axes)? {
         Some(cuts) if cuts.iter().any(|cut| cut.count == 0) => {
@@ -195,6 +202,25 @@ fn unslice(v: &mut Vjp<'_>, axes: &[usize]) -> Result {
     v.first(gradient)
 }
 
+/// For nodes of which not even the axes are known before the model runs: what the node makes of the elements' numbers tells
+/// where each came from.
+fn by_number(v: &mut Vjp<'_>, node: impl FnOnce(&mut Vjp<'_>, &Val) -> Val) -> Result {
+    let (gy, x, elem) = (v.gy()?, v.x(0), v.elem()?);
+    let shape = v.shape_value(&x)?;
+    let (zero, one) = (v.g.int(0), v.g.int(1));
+    let count = v.g.op("ReduceProd", &[&shape], vec![attr::int("keepdims", 0)]);
+    let numbers = v.g.op("Range", &[&zero, &count, &one], vec![]);
+    let numbers = v.g.reshape_to(&numbers, &shape);
+    let places = node(v, &numbers);
+    let places = v.g.reshape(&places, &[-1]);
+    let line = v.g.reshape(&gy, &[-1]);
+    let length = v.g.unsqueeze(&count, &[0]);
+    let zeros = v.g.full(&length, elem, 0.0);
+    let sum = scatter_add(v, &zeros, &places, &line, 0, elem);
+    let gradient = v.reshape_like(&sum, &x)?;
+    v.first(gradient)
+}
+
 /// Repeated indices add up.
 fn gather(v: &mut Vjp<'_>) -> Result {
     let (gy, dims, rank) = (v.gy()?, v.dims(0)?, v.rank(0)?);
@@ -271,7 +297,15 @@ fn pad_constant(v: &mut Vjp<'_>) -> Result {
 /// Pads copied from inside. The pads of one axis are taken back at a time, and added where they were copied from.
 fn pad_copied(v: &mut Vjp<'_>, mode: &str) -> Result {
     let (mut gradient, elem, rank) = (v.gy()?, v.elem()?, v.rank(0)?);
-    let axes = if v.has(3) { v.ints(3)? } else { (0..rank as i64).collect() };
+    let axes = match v.has(3).then(|| v.ints(3)) {
+        Some(Ok(axes)) => axes,
+        None => (0..rank as i64).collect(),
+        Some(Err(_)) => {
+            let (pads, axes) = (v.x(1), v.x(3));
+            let mode = vec![attr::string("mode", mode)];
+            return by_number(v, |v, numbers| v.g.op("Pad", &[numbers, &pads, &Val::absent(), &axes], mode));
+        }
+    };
     let axes = axes.into_iter().map(|axis| place(axis, rank)).collect::<Result<Vec<usize>>>()?;
     let Ok(pads) = v.ints(1) else { return unpad(v, &axes, mode) };
     if pads.len() != 2 * axes.len() {

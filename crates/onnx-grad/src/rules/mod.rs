@@ -25,6 +25,7 @@ mod cumulative;
 mod deform_conv;
 mod einsum;
 mod elementwise;
+mod fourier;
 mod fused;
 mod gather;
 mod gelu;
@@ -63,6 +64,7 @@ pub(crate) const FAMILIES: &[&[Entry]] = &[
     deform_conv::RULES,
     elementwise::RULES,
     gather::RULES,
+    fourier::RULES,
     fused::RULES,
     gelu::RULES,
     grid_sample::RULES,

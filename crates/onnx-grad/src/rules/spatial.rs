@@ -3,11 +3,10 @@
 use crate::{
     attr,
     builder::Val,
-    proto::AttributeProto,
     registry::{Entry, Grad, Unsupported, rule},
-    rules::{gather::scatter_nd_add, indexing::axis_size},
+    rules::gather::scatter_nd_add,
     types::ElemType,
-    vjp::{Vjp, place},
+    vjp::Vjp,
 };
 
 type Result<T = Vec<Grad>> = std::result::Result<T, Unsupported>;
@@ -15,8 +14,6 @@ type Result<T = Vec<Grad>> = std::result::Result<T, Unsupported>;
 pub(crate) const RULES: &[Entry] = &[
     rule("AffineGrid", affine_grid),
     rule("Col2Im", col2im),
-    Entry { until: 19, ..rule("DFT", dft_17) },
-    Entry { since: 20, ..rule("DFT", dft_20) },
     rule("MaxUnpool", max_unpool),
     rule("RoiAlign", roi_align),
 ];
@@ -49,7 +46,7 @@ fn affine_grid(v: &mut Vjp<'_>) -> Result {
 /// The blocks of the cotangent's image: N × C × H × W to N × C·k × L, where the padding reads zeros.
 fn col2im(v: &mut Vjp<'_>) -> Result {
     let gy = v.gy()?;
-    let (image, block) = (v.ints(1)?, v.ints(2)?);
+    let (Ok(image), Ok(block)) = (v.ints(1), v.ints(2)) else { return col2im_computed(v) };
     let axes = image.len();
     let list =
         |name: &str, default: i64, count: usize| v.node().attr_ints(name).map_or(vec![default; count], <[i64]>::to_vec);
@@ -88,6 +85,61 @@ fn col2im(v: &mut Vjp<'_>) -> Result {
     let whole = v.g.pad_zeros(&gy, &around);
     let flat = v.g.reshape(&whole, &[0, 0, -1]);
     let places = v.g.ints(&places);
+    let read = v.g.op("Gather", &[&flat, &places], vec![attr::int("axis", 2)]);
+    let gradient = v.reshape_like(&read, &v.x(0))?;
+    v.first(gradient)
+}
+
+/// The same where image or blocks are computed as the model runs: so are then the places.
+fn col2im_computed(v: &mut Vjp<'_>) -> Result {
+    let gy = v.gy()?;
+    let axes = v.out_dims(0)?.len().checked_sub(2).ok_or("its output has no spatial axes")?;
+    let list = |name: &str, default: i64, count: usize| {
+        let list = v.node().attr_ints(name).map_or(vec![default; count], <[i64]>::to_vec);
+        if list.len() == count { Ok(list) } else { Err(Unsupported(format!("its {name} don't fit its image"))) }
+    };
+    let (strides, dilations, pads) =
+        (list("strides", 1, axes)?, list("dilations", 1, axes)?, list("pads", 0, 2 * axes)?);
+    let (image, block) = (v.x(1), v.x(2));
+    let pick = |v: &mut Vjp<'_>, value: &Val, axis: usize| {
+        let at = v.g.int(axis as i64);
+        v.g.op("Gather", &[value, &at], vec![])
+    };
+    let (zero, one) = (v.g.int(0), v.g.int(1));
+    // Places as block₁ × … × blocks₁ × …
+    let mut places: Option<Val> = None;
+    for axis in 0..axes {
+        let (size, block) = (pick(v, &image, axis), pick(v, &block, axis));
+        let padding = v.g.int(pads[axis] + pads[axes + axis]);
+        let padded = v.g.add(&size, &padding);
+        let (stride, dilation) = (v.g.int(strides[axis]), v.g.int(dilations[axis]));
+        let last = v.g.sub(&block, &one);
+        let reach = v.g.mul(&last, &dilation);
+        let room = v.g.sub(&padded, &reach);
+        let room = v.g.sub(&room, &one);
+        let count = v.g.div(&room, &stride);
+        let count = v.g.add(&count, &one);
+        let mut line = |count: &Val, step: &Val, at: usize| {
+            let numbers = v.g.op("Range", &[&zero, count, &one], vec![]);
+            let numbers = v.g.mul(&numbers, step);
+            let others: Vec<i64> = (0..2 * axes as i64).filter(|&other| other != at as i64).collect();
+            v.g.unsqueeze(&numbers, &others)
+        };
+        let (within, between) = (line(&block, &dilation, axis), line(&count, &stride, axes + axis));
+        let own = v.g.add(&within, &between);
+        places = Some(match places {
+            None => own,
+            Some(before) => {
+                let before = v.g.mul(&before, &padded);
+                v.g.add(&before, &own)
+            }
+        });
+    }
+    let places = places.ok_or("its image has no axes")?;
+    let places = v.g.reshape(&places, &[-1]);
+    let around: Vec<i64> = [0, 0].iter().chain(&pads[..axes]).chain(&[0, 0]).chain(&pads[axes..]).copied().collect();
+    let whole = v.g.pad_zeros(&gy, &around);
+    let flat = v.g.reshape(&whole, &[0, 0, -1]);
     let read = v.g.op("Gather", &[&flat, &places], vec![attr::int("axis", 2)]);
     let gradient = v.reshape_like(&read, &v.x(0))?;
     v.first(gradient)
@@ -198,59 +250,4 @@ fn roi_weights(v: &mut Vjp<'_>, axis: i64, size: i64, bins: i64, elem: ElemType)
     let weight = g.relu(&weight);
     let weight = g.mul(&weight, &share);
     Ok(g.reduce_sum(&weight, &[2], false))
-}
-
-/// A linear map along one axis, so its matrix is what it makes of an identity; the cotangent is multiplied by the transpose.
-/// Complex numbers are pairs on the last axis.
-///
-/// Until opset 19 the axis is an attribute.
-fn dft_17(v: &mut Vjp<'_>) -> Result {
-    let axis = v.node().attr_int("axis").unwrap_or(1);
-    dft(v, axis, Val::absent(), Some(attr::int("axis", 1)))
-}
-
-/// From opset 20 on the axis is an input.
-fn dft_20(v: &mut Vjp<'_>) -> Result {
-    let axis = if v.has(2) { v.ints(2)?.first().copied().ok_or("its axis is empty")? } else { -2 };
-    let along = v.g.int(1);
-    dft(v, axis, along, None)
-}
-
-fn dft(v: &mut Vjp<'_>, axis: i64, along: Val, own_axis: Option<AttributeProto>) -> Result {
-    let (gy, x, elem, rank) = (v.gy()?, v.x(0), v.elem()?, v.rank(0)?);
-    let dims = v.dims(0)?;
-    let axis = place(axis, rank)?;
-    let parts = dims[rank - 1].fixed().filter(|parts| (1..=2).contains(parts)).ok_or("its last axis isn't 1 or 2")?;
-    let n = axis_size(v, &x, dims[axis], axis);
-    let pair = v.g.ints(&[parts as i64]);
-    let wide = v.g.mul(&n, &pair);
-    let square = v.g.concat(&[&wide, &wide], 0);
-    let blank = v.g.full(&square, elem, 0.0);
-    let identity = v.g.op("EyeLike", &[&blank], vec![]);
-    let basis = v.g.concat(&[&wide, &n, &pair], 0);
-    let identity = v.g.reshape_to(&identity, &basis);
-    let flag = |name: &str| attr::int(name, v.node().attr_int(name).unwrap_or(0));
-    let attributes = [flag("inverse"), flag("onesided")].into_iter().chain(own_axis).collect();
-    let length = v.x(1);
-    // n·parts × out × parts of the result
-    let matrix = v.g.op("DFT", &[&identity, &length, &along], attributes);
-    let rest = v.g.ints(&[-1]);
-    let flat = v.g.concat(&[&wide, &rest], 0);
-    let matrix = v.g.reshape_to(&matrix, &flat);
-    let matrix = v.g.transpose(&matrix, &[1, 0]);
-    // The axis next to the last, then both as one.
-    let mut perm: Vec<i64> =
-        (0..rank as i64).filter(|&other| other != axis as i64 && other != rank as i64 - 1).collect();
-    perm.extend([axis as i64, rank as i64 - 1]);
-    let turned = v.g.transpose(&gy, &perm);
-    let lead = v.g.op("Shape", &[&turned], vec![attr::int("end", -2)]);
-    let merged = v.g.concat(&[&lead, &rest], 0);
-    let merged = v.g.reshape_to(&turned, &merged);
-    let product = v.g.matmul(&merged, &matrix);
-    let split = v.g.concat(&[&lead, &n, &pair], 0);
-    let product = v.g.reshape_to(&product, &split);
-    let mut inverse = vec![0; rank];
-    perm.iter().enumerate().for_each(|(to, &from)| inverse[from as usize] = to as i64);
-    let gradient = v.g.transpose(&product, &inverse);
-    v.first(gradient)
 }

@@ -1,8 +1,8 @@
 //! Transforms that are linear in their input, by tables of their own.
 
-use onnx_grad::ElemType;
+use onnx_grad::{ElemType, proto::TensorProto};
 
-use crate::case::{Case, case};
+use crate::case::{Arg, Case, case};
 
 pub(crate) fn cases() -> Vec<Case> {
     let old = |x: &[usize], axis| case("DFT").opsets(&[17, 18]).attr_int("axis", axis).x(x);
@@ -18,6 +18,19 @@ pub(crate) fn cases() -> Vec<Case> {
             new().x(&[2, 6, parts]).int_tensor(&[], &[4]).note("shorter"),
         ]);
     }
+    let stft = |x: &[usize], opset: i64| case("STFT").opsets(&[opset]).x(x);
+    let half = TensorProto::ints("", &[], &[2]);
+    let mut stepped = stft(&[2, 9, 1], 18);
+    stepped.args.push(Arg::Constant(Box::new(half)));
+    cases.extend([
+        stepped.clone().x(&[4]).free_batch(),
+        stepped.clone().absent().int_tensor(&[], &[5]).note("no window"),
+        stepped.x(&[4]).attr_int("onesided", 0).note("both sides"),
+        stft(&[2, 9, 1], 20).int_tensor(&[], &[3]).x(&[4]),
+        stft(&[2, 9, 2], 20).int_tensor(&[], &[3]).x(&[4]).attr_int("onesided", 0).note("complex"),
+        new().x(&[2, 6, 3, 1]).absent().computed_scalar(-3).note("a computed axis").free_batch(),
+        new().x(&[2, 6, 3, 2]).int_tensor(&[], &[5]).computed_scalar(-3).note("a computed axis").free_batch(),
+    ]);
     cases.extend([
         old(&[2, 5, 1], 1).note("odd"),
         old(&[2, 5, 2], 1).attr_int("inverse", 1).note("inverse"),

@@ -60,6 +60,7 @@ pub(crate) fn cases() -> Vec<Case> {
     let sliced = |starts: &[i64], ends: &[i64]| case("Slice").x(&[2, 5, 4]).computed(starts).computed(ends);
     cases.extend([
         sliced(&[1], &[4]).ints(&[1]).free_batch().note("computed bounds"),
+        sliced(&[1], &[4]).computed(&[-2]).free_batch().note("computed axes"),
         sliced(&[1, -1], &[4, -4]).ints(&[1, 2]).ints(&[2, -1]).free_batch().note("computed bounds, steps"),
         case("Pad").x(&[2, 3, 4]).computed(&[0, 1, 2, 0, 2, 1]).free_batch().note("computed pads"),
         case("Split").x(&[2, 9]).computed(&[4, 5]).attr_int("axis", 1).outputs(2).note("computed sizes"),
