@@ -51,18 +51,25 @@ pub fn probe(runtime: &Runtime, model: &Model, inputs: &[Feed]) -> Result<Types>
     if is_known(model.graph(), &types) {
         return Ok(types);
     }
-    // Small integers and booleans are shapes, indices and switches: made-up ones would show something else than real ones.
-    if inputs.iter().any(|input| !input.elem.is_float() && input.shape.len() < 3) {
-        return Ok(types);
-    }
     // A model that cannot be run on made-up values (indices out of range, say) keeps what was inferred; a rule that needs more
     // says so.
     let mut measured = types.clone();
     match measure(runtime, model, inputs, &mut measured) {
-        Ok(()) => Ok(measured),
-        Err(Error::Inference { .. }) => Ok(types),
-        Err(error) => Err(error),
+        Ok(()) => {}
+        Err(Error::Inference { .. }) => return Ok(types),
+        Err(error) => return Err(error),
     }
+    // Small integers and booleans are shapes, indices and switches: made-up ones show other sizes than real ones, but the ranks.
+    if inputs.iter().any(|input| !input.elem.is_float() && input.shape.len() < 3) {
+        let ranked = measured.iter().filter_map(|(name, ty)| Some((name, ty.elem, ty.shape.as_ref()?.len())));
+        for (name, elem, rank) in ranked {
+            if types.get(name).is_some_and(|ty| ty.shape.is_none()) {
+                types.insert(name, ValueType { elem, shape: Some(vec![Dim::Free; rank]) });
+            }
+        }
+        return Ok(types);
+    }
+    Ok(measured)
 }
 
 /// The model with its control flow taken apart as far as it is known ([`onnx_grad::unroll`]), and every value's type.
@@ -104,10 +111,25 @@ fn is_known(graph: &GraphProto, types: &Types) -> bool {
     graph.node.iter().all(|node| {
         let computed = matches!(
             &*node.op_type,
-            "Slice" | "Pad" | "Tile" | "Resize" | "Upsample" | "TopK" | "Squeeze" | "Unsqueeze"
+            "Slice"
+                | "Pad"
+                | "Tile"
+                | "Resize"
+                | "Upsample"
+                | "TopK"
+                | "Squeeze"
+                | "Unsqueeze"
+                | "LSTM"
+                | "GRU"
+                | "RNN"
+                | "Col2Im"
+                | "DFT"
+                | "STFT"
         ) || node.op_type.starts_with("Reduce");
         let is_float = node.input.first().and_then(|name| types.get(name)).is_none_or(|ty| ty.elem.is_float());
-        let open = computed && is_float && !node.input.iter().skip(1).all(is_constant);
+        // The course of control flow is in integers and booleans, whatever else it reads.
+        let control = matches!(&*node.op_type, "If" | "Loop" | "Scan");
+        let open = control || computed && is_float && !node.input.iter().skip(1).all(is_constant);
         !open && node.output.iter().all(|name| name.is_empty() || is_known(name))
     })
 }
