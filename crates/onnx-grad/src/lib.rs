@@ -27,6 +27,7 @@
 //! - Models older than opset 18 are upgraded first (see [`upgrade`]); the emitted nodes are of the standard domain alone.
 
 pub mod attr;
+mod broadcast;
 mod builder;
 mod differentiate;
 mod error;

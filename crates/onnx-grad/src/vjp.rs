@@ -327,35 +327,6 @@ impl Vjp<'_> {
         Ok(self.g.expand_to(gradient, &shape))
     }
 
-    /// A gradient of shape `from` summed back to the shape of input `i`, which was broadcast to `from` in the forward pass.
-    ///
-    /// # Errors
-    /// The rank of the input isn't known.
-    pub fn unbroadcast_from(&mut self, gradient: &Val, from: &[Dim], i: usize) -> Result<Val, Unsupported> {
-        let (kept, leading) = self.broadcast_axes(from, i)?;
-        let elem = self.elem()?;
-        let summed = self.g.sum_over(gradient, elem, &kept, true);
-        Ok(self.g.sum_over(&summed, elem, &leading, false))
-    }
-
-    /// A gradient of shape `from` and type `elem` summed back to the shape of input `i` and cast to its type: for rules that
-    /// compute in a type of their own.
-    ///
-    /// # Errors
-    /// The rank or type of the input isn't known.
-    pub fn unbroadcast_typed(
-        &mut self,
-        gradient: &Val,
-        elem: ElemType,
-        from: &[Dim],
-        i: usize,
-    ) -> Result<Val, Unsupported> {
-        let (kept, leading) = self.broadcast_axes(from, i)?;
-        let summed = self.g.sum_over(gradient, elem, &kept, true);
-        let summed = self.g.sum_over(&summed, elem, &leading, false);
-        self.in_type_of(&summed, elem, i)
-    }
-
     /// A value of type `elem` in the type of input `i`.
     ///
     /// # Errors
@@ -383,25 +354,20 @@ impl Vjp<'_> {
         Ok(if elem.accumulator() == elem { value.clone() } else { self.g.cast(value, elem.accumulator()) })
     }
 
-    /// The axes of a value of shape `from` to sum over for the shape of input `i`, which was broadcast to it: those that stay,
-    /// as 1s, and those that go, at the front.
-    fn broadcast_axes(&self, from: &[Dim], i: usize) -> Result<(Vec<i64>, Vec<i64>), Unsupported> {
-        let to = self.dims(i)?;
-        let Some(lead) = from.len().checked_sub(to.len()) else {
-            return Err(format!("`{}` has more axes than the result", self.x(i)).into());
-        };
-        let stretched = |axis: usize| to[axis] == Dim::Fixed(1) && from[lead + axis] != Dim::Fixed(1);
-        let kept = (0..to.len()).filter(|&axis| stretched(axis)).map(|axis| (lead + axis) as i64).collect();
-        Ok((kept, (0..lead as i64).collect()))
-    }
-
-    /// A gradient of the first output's shape summed back to the shape of input `i`.
-    ///
-    /// # Errors
-    /// A rank isn't known.
-    pub fn unbroadcast(&mut self, gradient: &Val, i: usize) -> Result<Val, Unsupported> {
-        let from = self.out_dims(0)?;
-        self.unbroadcast_from(gradient, &from, i)
+    /// Whether output 0 goes, as it is or cast, to a node of this kind.
+    pub(crate) fn leads_to(&self, op: &str) -> bool {
+        let mut todo = vec![self.y(0).name().to_owned()];
+        while let Some(name) = todo.pop() {
+            for node in self.index.readers(&name) {
+                if node.op_type == op {
+                    return true;
+                }
+                if matches!(&*node.op_type, "Cast" | "Identity") {
+                    todo.extend(node.output.iter().cloned());
+                }
+            }
+        }
+        false
     }
 }
 

@@ -89,7 +89,7 @@ fn every_operator_in_the_way_is_listed() {
     let mut nodes = vec![
         foreign("Swirl", "x", "a"),
         node("Relu", &["a"], &["b"], vec![]),
-        node("Det", &["b"], &["c"], vec![]),
+        node("MaxRoiPool", &["b"], &["c"], vec![]),
         foreign("Whirl", "c", "y"),
     ];
     nodes[2].name.clear();
@@ -103,13 +103,13 @@ fn every_operator_in_the_way_is_listed() {
         error.to_string(),
         "no gradient: 3 nodes are in the way
   Swirl (domain com.example, opset 3) at node `a_Swirl`: there is no gradient rule for this operator
-  Det (domain ai.onnx, opset 18) at node `c`: there is no gradient rule for this operator
+  MaxRoiPool (domain ai.onnx, opset 18) at node `c`: there is no gradient rule for this operator
   Whirl (domain com.example, opset 3) at node `y_Whirl`: there is no gradient rule for this operator"
     );
     let error = gradient(&model, &["c"], &["b"]).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "no gradient: Det (domain ai.onnx, opset 18) at node `c`: there is no gradient rule for this operator"
+        "no gradient: MaxRoiPool (domain ai.onnx, opset 18) at node `c`: there is no gradient rule for this operator"
     );
 }
 

@@ -54,6 +54,11 @@ impl<'a> Index<'a> {
         self.consumers.get(name).map_or(&[], Vec::as_slice)
     }
 
+    /// The nodes that read a value, in order.
+    pub fn readers(&self, name: &str) -> impl Iterator<Item = &'a NodeProto> {
+        self.consumers(name).iter().map(|&at| &self.graph.node[at])
+    }
+
     /// Whether a value is an input or a constant of the graph.
     pub fn is_given(&self, name: &str) -> bool {
         self.given.contains_key(name)
