@@ -29,7 +29,8 @@ fn identity(v: &mut Vjp<'_>) -> Result {
     v.first(gy)
 }
 
-/// At inference a `Dropout` hands its input through. In training mode y = x · mask / (1 − ratio), with the mask of this very run.
+/// At inference a `Dropout` hands its input through. In training mode y = x · mask / (1 − ratio), with the mask of this very run;
+/// ∂ratio = Σ gy y / (1 − ratio) by that mask.
 fn dropout(v: &mut Vjp<'_>) -> Result {
     let mode = v.constant(2).and_then(|mode| mode.to_ints().ok());
     if !v.has(2) || mode.as_deref() == Some(&[0]) {
@@ -47,11 +48,24 @@ fn dropout(v: &mut Vjp<'_>) -> Result {
     let share = v.g.sub(&one, &ratio);
     let scaled = v.g.div(&gy, &share);
     let mut gradient = v.g.where_(&mask, &scaled, &zero);
+    let training = v.x(2);
     if mode.is_none() {
-        let training = v.x(2);
         gradient = v.g.where_(&training, &gradient, &gy);
     }
-    v.first(gradient)
+    let mut all = vec![Grad::Of(gradient), Grad::Zero, Grad::Zero];
+    all.truncate(v.inputs());
+    if v.needs(1) {
+        let product = v.g.mul(&scaled, &v.y(0));
+        let axes: Vec<i64> = (0..v.rank(0)? as i64).collect();
+        let mut sum = v.g.sum_over(&product, elem, &axes, false);
+        if mode.is_none() {
+            sum = v.g.where_(&training, &sum, &zero);
+        }
+        let ratio = v.x(1);
+        let sum = v.reshape_like(&sum, &ratio)?;
+        all[1] = Grad::Of(v.in_type_of(&sum, elem, 1)?);
+    }
+    Ok(all)
 }
 
 fn cast(v: &mut Vjp<'_>) -> Result {
