@@ -197,8 +197,14 @@ fn measure(runtime: &Runtime, model: &Model, inputs: &[Feed], types: &mut Types)
     let is_free = inputs.iter().any(|input| input.free_batch);
     let second = if is_free { run(&session, inputs, 2, &asked).ok() } else { None };
     let second = second.as_ref().unwrap_or(&first);
+    let made_up = MadeUp::of(model.graph());
     for (name, dims) in &first.shapes {
-        let Some(elem) = types.get(name).map(|ty| ty.elem) else { continue };
+        let Some(ValueType { elem, shape }) = types.get(name).cloned() else { continue };
+        if made_up.sizes.contains(name.as_str()) {
+            let shape = shape.or_else(|| Some(vec![Dim::Free; dims.len()]));
+            types.insert(name, ValueType { elem, shape });
+            continue;
+        }
         let other = second.shapes.get(name).filter(|other| other.len() == dims.len());
         let same = |axis: usize| other.is_some_and(|other| other[axis] == dims[axis]);
         let dim = |(axis, &size): (usize, &usize)| if same(axis) { Dim::Fixed(size) } else { Dim::Free };
@@ -206,11 +212,54 @@ fn measure(runtime: &Runtime, model: &Model, inputs: &[Feed], types: &mut Types)
         types.insert(name, ValueType { elem, shape });
     }
     for (name, ints) in &first.ints {
-        if second.ints.get(name) == Some(ints) {
+        if second.ints.get(name) == Some(ints) && !made_up.contents.contains(name.as_str()) {
             types.insert_ints(name, ints.clone());
         }
     }
     Ok(())
+}
+
+/// The values that a run on made-up inputs tells nothing about: with real inputs they are others.
+#[derive(Default)]
+struct MadeUp<'a> {
+    /// What these hold depends on what the inputs hold.
+    contents: HashSet<&'a str>,
+    /// So does how large these are.
+    sizes: HashSet<&'a str>,
+}
+
+impl<'a> MadeUp<'a> {
+    fn of(graph: &'a GraphProto) -> Self {
+        let constants: HashSet<&str> = graph.initializer.iter().map(|tensor| tensor.name.as_str()).collect();
+        let inputs = graph.input.iter().map(|input| input.name.as_str());
+        let mut all = Self { contents: inputs.filter(|name| !constants.contains(name)).collect(), ..Self::default() };
+        for node in &graph.node {
+            let reads = graph::reads(node);
+            let held = |at: usize| node.input.get(at).is_some_and(|name| all.contents.contains(name.as_str()));
+            let contents = reads.iter().any(|name| all.contents.contains(name));
+            let sizes = reads.iter().any(|name| all.sizes.contains(name));
+            let (contents, sizes) = match &*node.op_type {
+                "Shape" | "Size" => (sizes, false),
+                "NonZero" | "Compress" | "Unique" | "NonMaxSuppression" => (contents, contents || sizes),
+                "ConstantOfShape" => (sizes, held(0) || sizes),
+                "If" => (contents, held(0) || sizes),
+                "Range" => (contents, (0..3).any(held) || sizes),
+                "Loop" => (contents, held(0) || held(1) || sizes),
+                "OneHot" => (contents, held(1) || sizes),
+                "Reshape" | "Expand" | "Slice" | "Pad" | "Tile" | "Resize" | "TopK" | "Split" | "Unsqueeze"
+                | "Squeeze" | "CenterCropPad" | "Col2Im" => (contents, (1..5).any(held) || sizes),
+                _ => (contents, sizes),
+            };
+            let outputs = node.output.iter().map(String::as_str).filter(|name| !name.is_empty());
+            if contents {
+                all.contents.extend(outputs.clone());
+            }
+            if sizes {
+                all.sizes.extend(outputs);
+            }
+        }
+        all
+    }
 }
 
 #[derive(Default)]
