@@ -151,7 +151,7 @@ fn weights(v: &mut Vjp<'_>, axes: &[usize], listed: usize) -> Result<Val> {
 /// Where one axis sets the scale of all, that axis comes along: every row of it is the same, and so is every row of the result.
 fn weights_by_policy(v: &mut Vjp<'_>, axes: &[usize], listed: usize, not_larger: bool) -> Result<Val> {
     let inputs = v.fixed(0, axes.iter().copied())?;
-    let sizes = v.ints(3)?;
+    let Ok(sizes) = v.ints(3) else { return weights_by_computed_policy(v, axes, listed, &inputs) };
     let ratio = |at: &usize| sizes.get(*at).map_or(f32::NAN, |&size| size as f32 / inputs[*at] as f32);
     let leading = (0..axes.len()).reduce(|best, at| {
         let better = if not_larger { ratio(&at) < ratio(&best) } else { ratio(&at) > ratio(&best) };
@@ -172,6 +172,33 @@ fn weights_by_policy(v: &mut Vjp<'_>, axes: &[usize], listed: usize, not_larger:
     let resized = v.g.op("Resize", &[&stack, &roi, &Val::absent(), &target], attributes);
     let first = v.g.slice(&resized, &[0], &[1], &[2], &[1]);
     Ok(v.g.squeeze(&first, &[1, 2]))
+}
+
+/// The same where the sizes are computed as the model runs, and with them which axis sets the scale: all come along.
+fn weights_by_computed_policy(v: &mut Vjp<'_>, axes: &[usize], listed: usize, inputs: &[usize]) -> Result<Val> {
+    let size = inputs[listed] as i64;
+    let square = v.g.ints(&[size, size]);
+    let blank = v.g.full(&square, ElemType::Float, 0.0);
+    let identity = v.g.op("EyeLike", &[&blank], vec![]);
+    // Two axes are resized as those of pictures: some runtimes know no other form.
+    let lead: &[i64] = if axes.len() == 2 { &[size, 1] } else { &[size] };
+    let spread = |picked: &dyn Fn(usize) -> i64| -> Vec<i64> {
+        lead.iter().copied().chain((0..axes.len()).map(picked)).collect()
+    };
+    let rows = v.g.reshape(&identity, &spread(&|at| if at == listed { size } else { 1 }));
+    let whole = v.g.ints(&spread(&|at| inputs[at] as i64));
+    let stack = v.g.expand_to(&rows, &whole);
+    let all: Vec<Option<usize>> = (0..axes.len()).map(Some).collect();
+    let roi = roi(v, axes.len(), &all)?;
+    let places: Vec<i64> = (0..axes.len()).map(|at| (lead.len() + at) as i64).collect();
+    let mut attributes = attributes(v, true);
+    attributes.push(attr::ints("axes", &places));
+    let resized = v.g.op("Resize", &[&stack, &roi, &Val::absent(), &v.x(3)], attributes);
+    let others: Vec<i64> = places.iter().copied().filter(|&place| place != places[listed]).collect();
+    let count = others.len();
+    let first = v.g.slice(&resized, &vec![0; count], &vec![1; count], &others, &vec![1; count]);
+    let ones: Vec<i64> = (1..lead.len() as i64).chain(others).collect();
+    Ok(v.g.squeeze(&first, &ones))
 }
 
 /// The region of interest along the given axes; the whole of those that aren't listed.

@@ -42,7 +42,11 @@ pub(crate) fn cases() -> Vec<Case> {
         for policy in ["not_larger", "not_smaller"] {
             let note = format!("{mode} {policy}");
             let resize = case("Resize").x(&[1, 1, 3, 5]).absent().absent().ints(&[7, 8]).attr_ints("axes", &[2, 3]);
-            cases.push(resize.attr_str("mode", mode).attr_str("keep_aspect_ratio_policy", policy).note(&note));
+            let computed =
+                case("Resize").x(&[1, 1, 3, 5]).absent().absent().computed(&[7, 8]).attr_ints("axes", &[2, 3]);
+            for resize in [resize, computed.free_batch()] {
+                cases.push(resize.attr_str("mode", mode).attr_str("keep_aspect_ratio_policy", policy).note(&note));
+            }
         }
     }
     for rounding in ["round_prefer_floor", "round_prefer_ceil", "floor", "ceil"] {
