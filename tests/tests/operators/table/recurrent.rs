@@ -61,6 +61,19 @@ pub(crate) fn cases() -> Vec<Case> {
         let mut stated = weights(op, "forward").absent().note("stated lengths");
         stated.args.push(Arg::Constant(Box::new(lengths)));
         cases.push(stated);
+        for direction in ["forward", "reverse", "bidirectional"] {
+            let lengths = TensorProto::raw("", ElemType::Int32, &[2], vec![3, 0, 0, 0, 1, 0, 0, 0].into());
+            let mut uneven = full(op, direction).note(&format!("{direction}, uneven lengths"));
+            uneven.args[4] = Arg::Constant(Box::new(lengths));
+            cases.push(uneven.clone());
+            if op == "GRU" {
+                cases.push(uneven.attr_int("linear_before_reset", 1));
+            } else if op == "LSTM" {
+                let directions = if direction == "bidirectional" { 2 } else { 1 };
+                cases
+                    .push(uneven.x(&[directions, 3 * HIDDEN]).note(&format!("{direction}, uneven lengths, peepholes")));
+            }
+        }
     }
     for direction in ["forward", "bidirectional"] {
         let note = format!("{direction}, linear before reset");

@@ -31,6 +31,7 @@ fn finish(v: &mut Vjp<'_>, run: &Run, f: [Activation; 2], z: Val, r: Val, n_sum:
     let share = v.g.sub(&one, &z);
     let n_slope = v.g.mul(&slope, &share);
     let r_slope = f[0].slope(v, &r, elem);
+    let (z, z_slope, n_slope) = (run.keep(v.g, &z), run.cut(v.g, &z_slope), run.cut(v.g, &n_slope));
     Gates { r, z, z_slope, n_slope, r_slope }
 }
 

@@ -37,6 +37,7 @@ fn back(v: &mut Vjp<'_>, run: &Run) -> Result<Back> {
         None => {
             let (input, forget) = (f.of(v, &sums[0]), f.of(v, &sums[2]));
             let added = v.g.mul(&input, &new);
+            let (forget, added) = (run.keep(v.g, &forget), run.cut(v.g, &added));
             scan(v, (run.elem, 2), run.reverse, &[&start], &[&forget, &added], |g, states, at| {
                 let kept = g.mul(&at[0], &states[0]);
                 let cell = g.add(&kept, &at[1]);
@@ -44,18 +45,27 @@ fn back(v: &mut Vjp<'_>, run: &Run) -> Result<Back> {
                 (vec![cell], vec![copy])
             })
         }
-        Some(holes) => scan(v, (run.elem, 2), run.reverse, &[&start], &[&sums[0], &sums[2], &new], |g, states, at| {
-            let gate = |g: &mut crate::Builder, sum: &Val, hole: &Val| {
-                let seen = g.mul(&states[0], hole);
-                let sum = g.add(sum, &seen);
-                g.unary(f.op(), &sum)
-            };
-            let (input, forget) = (gate(g, &at[0], &holes[0]), gate(g, &at[1], &holes[2]));
-            let (kept, added) = (g.mul(&forget, &states[0]), g.mul(&input, &at[2]));
-            let cell = g.add(&kept, &added);
-            let copy = g.unary("Identity", &cell);
-            (vec![cell], vec![copy])
-        }),
+        Some(holes) => {
+            let cut = run.cut(v.g, &new);
+            let mut sequences = vec![&sums[0], &sums[2], &cut];
+            sequences.extend(run.open());
+            scan(v, (run.elem, 2), run.reverse, &[&start], &run.with_padding(&sequences), |g, states, at| {
+                let gate = |g: &mut crate::Builder, sum: &Val, hole: &Val| {
+                    let seen = g.mul(&states[0], hole);
+                    let sum = g.add(sum, &seen);
+                    g.unary(f.op(), &sum)
+                };
+                let (input, mut forget) = (gate(g, &at[0], &holes[0]), gate(g, &at[1], &holes[2]));
+                if let Some(open) = at.get(3).filter(|_| run.open().is_some()) {
+                    forget = g.mul(&forget, open);
+                }
+                let (kept, added) = (g.mul(&forget, &states[0]), g.mul(&input, &at[2]));
+                let cell = g.add(&kept, &added);
+                let cell = run.or_before(g, cell, &states[0], at);
+                let copy = g.unary("Identity", &cell);
+                (vec![cell], vec![copy])
+            })
+        }
     };
     let after = cells[1].clone();
     let before = shifted(v.g, &after, &start, run.reverse);
@@ -69,7 +79,8 @@ fn back(v: &mut Vjp<'_>, run: &Run) -> Result<Back> {
     let shown = h.of(v, &after);
     let slope = |v: &mut Vjp<'_>, of: super::activation::Activation, y: &Val, times: &Val| {
         let slope = of.slope(v, y, elem);
-        v.g.mul(&slope, times)
+        let slope = v.g.mul(&slope, times);
+        run.cut(v.g, &slope)
     };
     let to_cell = slope(v, h, &shown, &output);
     let to_output = slope(v, f, &output, &shown);
@@ -80,7 +91,9 @@ fn back(v: &mut Vjp<'_>, run: &Run) -> Result<Back> {
         Some(gc) => pick(v.g, &gc, run.at, 0),
         None => run.zeros.clone(),
     };
+    let forget = run.keep(v.g, &forget);
     let sequences = [&run.gy, &to_cell, &to_output, &to_input, &to_forget, &to_new, &forget];
+    let sequences = run.with_padding(&sequences);
     let mut out = scan(v, (run.elem, 2), !run.reverse, &[&run.gh, &last], &sequences, |g, states, at| {
         let total = g.add(&states[0], &at[0]);
         let output = g.mul(&total, &at[2]);
@@ -99,7 +112,8 @@ fn back(v: &mut Vjp<'_>, run: &Run) -> Result<Back> {
                 earlier = g.add(&earlier, &seen);
             }
         }
-        (vec![g.matmul(&all, &run.r), earlier], vec![all])
+        let through = g.matmul(&all, &run.r);
+        (vec![run.or_before(g, through, &total, at), earlier], vec![all])
     });
     let all = out.pop().ok_or("it has no gates")?;
     let mut holes = None;

@@ -6,6 +6,7 @@
 
 mod activation;
 mod gru;
+mod lengths;
 mod lstm;
 mod rnn;
 
@@ -49,6 +50,8 @@ struct Run {
     /// B × H: the cotangent of the last hidden state, and zeros of that shape
     gh: Val,
     zeros: Val,
+    /// Where the sequences are of different lengths
+    padding: Option<lengths::Padding>,
 }
 
 /// The cotangents that one direction sends back.
@@ -155,13 +158,8 @@ fn runs(v: &mut Vjp<'_>, gates: i64) -> Result<Vec<Run>> {
         "bidirectional" => &[false, true],
         other => return Err(format!("its direction `{other}` is not known").into()),
     };
-    if v.has(4) {
-        let steps = v.fixed(0, [usize::from(batch_first(v))])?[0] as i64;
-        if v.ints(4)?.iter().any(|&length| length != steps) {
-            return Err("its sequences are of different lengths".into());
-        }
-    }
     let (elem, hidden) = (v.elem_of(&v.x(0))?, v.fixed(2, [2])?[0] as i64);
+    let padding = lengths::Padding::of(v, elem, usize::from(batch_first(v)))?;
     let all = v.y_kept(0, elem);
     let first = batch_first(v);
     let turned = |v: &mut Vjp<'_>, value: Val, perm: &[i64]| if first { v.g.transpose(&value, perm) } else { value };
@@ -181,8 +179,15 @@ fn runs(v: &mut Vjp<'_>, gates: i64) -> Result<Vec<Run>> {
             Some(initial) => pick(v.g, initial, at, 0),
             None => none(v, &after, 1),
         };
-        let before = shifted(v.g, &after, &initial, reverse);
-        let own_gy = gy.as_ref().map(|gy| pick(v.g, gy, at, 1));
+        let mut before = shifted(v.g, &after, &initial, reverse);
+        let mut own_gy = gy.as_ref().map(|gy| pick(v.g, gy, at, 1));
+        if let Some(padding) = &padding {
+            // Beyond the ends the outputs are zeros, whatever the state.
+            own_gy = own_gy.map(|gy| padding.cut(v.g, &gy));
+            if reverse {
+                before = padding.at_last(v.g, &before, &initial);
+            }
+        }
         let own_gh = gh.as_ref().map(|gh| pick(v.g, gh, at, 0));
         // The batch of the seeds may be larger than that of the image.
         let zeros = match (&own_gy, &own_gh, last_cotangent(v, 2)) {
@@ -211,6 +216,7 @@ fn runs(v: &mut Vjp<'_>, gates: i64) -> Result<Vec<Run>> {
             after,
             gh: own_gh.unwrap_or_else(|| zeros.clone()),
             zeros,
+            padding: padding.clone(),
         });
     }
     Ok(runs)

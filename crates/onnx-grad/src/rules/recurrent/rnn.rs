@@ -11,10 +11,13 @@ pub(super) fn rnn(v: &mut Vjp<'_>) -> Result<Vec<Grad>> {
 fn back(v: &mut Vjp<'_>, run: &Run) -> Result<Back> {
     let [f] = Activation::of_run(v, run, [Activation::Tanh])?;
     let slope = f.slope(v, &run.after, run.elem);
-    let mut out = scan(v, (run.elem, 2), !run.reverse, &[&run.gh], &[&run.gy, &slope], |g, states, inputs| {
-        let total = g.add(&states[0], &inputs[0]);
-        let gate = g.mul(&total, &inputs[1]);
-        (vec![g.matmul(&gate, &run.r)], vec![gate])
+    let slope = run.cut(v.g, &slope);
+    let sequences = run.with_padding(&[&run.gy, &slope]);
+    let mut out = scan(v, (run.elem, 2), !run.reverse, &[&run.gh], &sequences, |g, states, at| {
+        let total = g.add(&states[0], &at[0]);
+        let gate = g.mul(&total, &at[1]);
+        let through = g.matmul(&gate, &run.r);
+        (vec![run.or_before(g, through, &total, at)], vec![gate])
     });
     let gates = out.pop().ok_or("it has no gates")?;
     Ok(Back { by_input: gates.clone(), by_hidden: gates, initial: out, r: None, peepholes: None })
