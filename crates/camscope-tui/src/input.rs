@@ -90,9 +90,11 @@ impl Drop for Input {
         self.control.ask(Wish::Stop);
         #[cfg(unix)]
         self.signals.stop();
-        if let Some(reader) = self.reader.take() {
-            let _ = reader.join(); // it cannot have panicked, and if so: it has ended
-        }
+        // One that doesn't end is left behind: the program is ending.
+        let state = self.control.state();
+        let busy = |state: &mut State| !state.is_idle;
+        drop(self.control.changed.wait_timeout_while(state, 4 * TICK, busy));
+        drop(self.reader.take());
     }
 }
 
@@ -146,11 +148,35 @@ impl Control {
     }
 }
 
+/// Waits until there is something to read or the time is over, and says whether the terminal has hung up: from then on crossterm
+/// would read nothing over and over and never return, so it must not be asked.
+#[cfg(unix)]
+fn is_gone(limit: Duration) -> bool {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    let stdin = io::stdin();
+    let mut waiting = [PollFd::new(&stdin, PollFlags::IN)];
+    let limit = Timespec { tv_sec: 0, tv_nsec: limit.subsec_nanos().into() };
+    // A signal may have interrupted it: then there is no news.
+    let _ = poll(&mut waiting, Some(&limit));
+    waiting[0].revents().intersects(PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL)
+}
+
+/// A console doesn't hang up; reading it waits by itself.
+#[cfg(not(unix))]
+fn is_gone(limit: Duration) -> bool {
+    let _ = event::poll(limit); // what there is, or the error, is found again
+    false
+}
+
 /// Reads events until it should stop or `send` says that nobody listens.
 fn read(control: &Control, send: impl Fn(Incoming) -> bool) {
     let mut filter = LateAnswers::default();
     while control.may_read() {
-        let next = match event::poll(TICK) {
+        if is_gone(TICK) {
+            send(Incoming::Closed("the terminal is gone".to_owned()));
+            break;
+        }
+        let next = match event::poll(Duration::ZERO) {
             Ok(true) => event::read().map(Some),
             Ok(false) => Ok(None),
             Err(error) => Err(error),

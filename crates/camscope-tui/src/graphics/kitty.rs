@@ -104,7 +104,12 @@ struct Shown {
     /// Those that are shown.
     piece: Rect,
     number: u32,
-    slot: u32,
+}
+
+impl Shown {
+    fn is(&self, area: Rect, piece: Rect, number: u32) -> bool {
+        (self.area, self.piece, self.number) == (area, piece, number)
+    }
 }
 
 impl KittyPainter {
@@ -140,24 +145,31 @@ impl KittyPainter {
         placements: &[Placement],
         covered: &[Rect],
     ) -> io::Result<()> {
+        let visible = |placement: &&Placement| !placement.area.is_empty();
+        let direct = placements.iter().filter(visible).filter_map(|placement| Some((placement.area, kept(placement)?.1)));
+        let wanted: Vec<(Rect, Rect, &Kept)> = direct
+            .filter(|(_, kept)| !kept.is_virtual)
+            .flat_map(|(area, kept)| around(area, covered).into_iter().map(move |piece| (area, piece, kept)))
+            .collect();
         let mut before = std::mem::take(&mut self.shown);
-        for (placement, (_, kept)) in placements.iter().filter_map(|placement| Some((placement, kept(placement)?))) {
-            if kept.is_virtual || placement.area.is_empty() {
-                continue;
+        for (area, piece, kept) in &wanted {
+            let is_kept = |shown: &Shown| wanted.iter().any(|(area, piece, kept)| shown.is(*area, *piece, kept.number));
+            // Pieces go all together: kitty 0.26 deletes others than the one that is named by its slot.
+            if before.iter().any(|shown| shown.number == kept.number && !is_kept(shown)) {
+                before.retain(|shown| shown.number != kept.number);
+                self.command(out, &format!("a=d,d=i,i={},q=2", kept.number))?;
             }
-            let (area, number) = (placement.area, kept.number);
-            for piece in around(area, covered) {
-                let is_same = |shown: &Shown| (shown.area, shown.piece, shown.number) == (area, piece, number);
-                let shown = match before.iter().position(is_same) {
-                    Some(place) => before.swap_remove(place),
-                    None => self.place(out, area, piece, kept)?,
-                };
-                self.shown.push(shown);
-            }
+            let shown = match before.iter().position(|shown| shown.is(*area, *piece, kept.number)) {
+                Some(place) => before.swap_remove(place),
+                None => self.place(out, *area, *piece, kept)?,
+            };
+            self.shown.push(shown);
         }
         // The new one lies over the old one already: nothing flickers.
-        for Shown { number, slot, .. } in before {
-            self.command(out, &format!("a=d,d=i,i={number},p={slot},q=2"))?;
+        let mut gone: Vec<u32> = before.iter().map(|shown| shown.number).collect();
+        gone.dedup();
+        for number in gone {
+            self.command(out, &format!("a=d,d=i,i={number},q=2"))?;
         }
         self.evict(out, placements)
     }
@@ -186,7 +198,7 @@ impl KittyPainter {
         let (columns, rows) = (piece.width, piece.height);
         move_to(out, piece.x, piece.y)?;
         self.command(out, &format!("a=p,i={number},p={slot},{part}c={columns},r={rows},C=1,q=2"))?;
-        Ok(Shown { area, piece, number, slot })
+        Ok(Shown { area, piece, number })
     }
 
     /// Deletes the pictures that were not shown for longest.
