@@ -1,4 +1,5 @@
-//! Gradients at the input against values recorded from PyTorch: small networks of the families of timm, both exporters.
+//! Gradients at the input against values recorded from PyTorch and TensorFlow: small networks of the families of timm, by both
+//! exporters, and of Keras.
 
 use std::{
     fs::File,
@@ -92,9 +93,9 @@ fn check(recorded: &Recorded, class: usize, file: &Path) -> Result<(), String> {
     within("gradient", &found, &recorded.gradient, TOLERANCE.max(4.0 * recorded.float32_error))
 }
 
-#[test]
-fn gradients_at_the_input_equal_float64_gradients_for_every_family_and_exporter() {
-    let folder = fixture("families");
+/// Checks every file of a folder; how many networks there are.
+fn check_all(folder: &str) -> usize {
+    let folder = fixture(folder);
     let text = std::fs::read_to_string(folder.join("index.json")).expect("the index");
     let index: Vec<Json> = serde_json::from_str(&text).expect("a JSON list");
     let files = |entry: &Json| entry["files"].as_array().expect("a list of files").clone();
@@ -119,6 +120,17 @@ fn gradients_at_the_input_equal_float64_gradients_for_every_family_and_exporter(
         }
     });
     let failures = failures.into_inner().expect("no thread panics");
-    assert!(index.len() >= 40, "only {} families", index.len());
     assert!(failures.is_empty(), "{} of {} fail:\n{}", failures.len(), all.len(), failures.join("\n"));
+    index.len()
+}
+
+#[test]
+fn gradients_at_the_input_equal_float64_gradients_for_every_family_and_exporter() {
+    let families = check_all("families");
+    assert!(families >= 40, "only {families} families");
+}
+
+#[test]
+fn gradients_at_the_input_equal_float64_gradients_for_keras_by_tf2onnx() {
+    assert_eq!(check_all("keras"), 3);
 }
