@@ -32,11 +32,13 @@ fn clip(up: &mut Upgrade, mut node: NodeProto) -> Result {
     Ok(nodes)
 }
 
-/// At inference the ratio is of no effect. What the mask holds then is not the same in every version.
-fn dropout(_: &mut Upgrade, mut node: NodeProto) -> Result {
-    if node.output.get(1).is_some_and(|mask| !mask.is_empty()) {
+/// At inference the ratio is of no effect. What the mask holds then is not the same in every version; where nothing reads it, as
+/// in most old files that have one, it goes.
+fn dropout(up: &mut Upgrade, mut node: NodeProto) -> Result {
+    if node.output.get(1).is_some_and(|mask| up.known.read.contains(mask)) {
         return Err("its mask output changed its meaning".into());
     }
+    node.output.truncate(1);
     take(&mut node, "ratio");
     Ok(vec![node])
 }

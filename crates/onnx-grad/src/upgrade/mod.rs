@@ -39,7 +39,8 @@ pub fn upgrade(model: &Model, to: i64) -> Result<Model> {
     let graph = model.graph_mut();
     let mut known = Known::default();
     known.look_at(graph);
-    let mut upgrade = Upgrade { opset, taken: used_names(graph), known, ranks: HashMap::new(), constants: Vec::new() };
+    let (taken, ranks, constants) = (used_names(graph), HashMap::new(), Vec::new());
+    let mut upgrade = Upgrade { opset, taken, known, ranks, constants };
     upgrade.graph(graph)?;
     graph.initializer.append(&mut upgrade.constants);
     model.set_opset("", to);
@@ -188,10 +189,14 @@ struct Known {
     small: HashMap<String, TensorProto>,
     /// Every float type that any value starts from.
     floats: HashSet<ElemType>,
+    /// The values that any node reads or any graph puts out.
+    read: HashSet<String>,
 }
 
 impl Known {
     fn look_at(&mut self, graph: &GraphProto) {
+        self.read.extend(graph.node.iter().flat_map(|node| &node.input).cloned());
+        self.read.extend(graph.output.iter().map(|output| output.name.clone()));
         for (name, ty) in Types::stated(graph).iter() {
             self.types.insert(name, ty.clone());
         }
