@@ -186,6 +186,19 @@ fn slope_row(plain: &Plain<'_>, tensor: &ArrayD<f32>, gradient: &ArrayD<f32>, cl
             .ok_or(Error::ClassRange { class: class.to_string(), count: 0 })
     };
     let scale = plain.logits(tensor)?.iter().map(|logit| f64::from(logit.abs())).fold(1e-6, f64::max);
+    // Too flat for float32: even a step of a tenth of the picture changes the score by less than its rounding. Then there is
+    // nothing to compare; but a score that does change would belie such a gradient.
+    let reach = 0.1 * tensor.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt();
+    let rounding = 4.0 * f64::from(f32::EPSILON) * scale;
+    if 2.0 * reach * analytic.abs() < rounding {
+        let change = (score(reach)? - score(-reach)?).abs();
+        let outcome = if change <= 4.0 * rounding { Outcome::Noted } else { Outcome::Failed };
+        let detail = format!(
+            "the score of class {class} is flat: it rises by {analytic:.1e} along a direction at the input, too little for float32 to \
+             show, and changes by {change:.1e} over a tenth of the picture"
+        );
+        return Ok(Row { what: "gradient", outcome, detail });
+    }
     let mut best = (f64::INFINITY, 0.0);
     for share in [0.003, 0.01, 0.03, 0.1] {
         let step = share * scale / analytic.abs().max(f64::MIN_POSITIVE);
@@ -197,11 +210,16 @@ fn slope_row(plain: &Plain<'_>, tensor: &ArrayD<f32>, gradient: &ArrayD<f32>, cl
     }
     let outcome = if best.0 <= SLOPE_TOLERANCE { Outcome::Passed } else { Outcome::Failed };
     let detail = format!(
-        "along a direction at the input the score of class {class} rises by {analytic:.5}, by finite differences {:.5}: {:.2} % apart",
-        best.1,
+        "along a direction at the input the score of class {class} rises by {}, by finite differences {}: {:.2} % apart",
+        readable(analytic),
+        readable(best.1),
         100.0 * best.0
     );
     Ok(Row { what: "gradient", outcome, detail })
+}
+
+fn readable(slope: f64) -> String {
+    if (1e-3..1e6).contains(&slope.abs()) { format!("{slope:.5}") } else { format!("{slope:.4e}") }
 }
 
 fn noted(what: &'static str, detail: String) -> Row {
