@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 
 use insta::assert_snapshot;
 use ndarray::Array;
+use onnx_grad::attr;
 
 use crate::{
     common::{Scene, cat_and_coffee, file, mobilenet, write_floats},
-    models::classifier,
+    models::{classifier, node},
 };
 
 const FIXTURES: &str = "tests/fixtures/classifiers";
@@ -113,4 +114,21 @@ fn arrays_of_doubles_are_taken() {
     command.args(["explain", "--ep", "cpu", "--json", "--tensor", "single.npy", "--tensor", "double.npy"]);
     let lines = scene.ended(command.arg(mobilenet()).output().expect("the binary runs")).ok().json();
     assert_eq!((lines.len(), &lines[0]["logit"]), (2, &lines[1]["logit"]));
+}
+
+#[test]
+fn a_score_too_flat_for_float32_is_not_taken_for_a_wrong_gradient() {
+    let scene = Scene::new();
+    let constant = |name, value| node("Constant", &[], name, vec![attr::float("value_float", value)]);
+    let flat = vec![
+        constant("tiny", 1e-12),
+        constant("half", 0.5),
+        node("Mul", &["relu", "tiny"], "scaled", vec![]),
+        node("Add", &["scaled", "half"], "last", vec![]),
+    ];
+    for (middle, said) in [(flat, "is flat"), (vec![], "% apart")] {
+        let model = scene.model("model.onnx", &classifier(3, middle));
+        let ran = scene.run(["check".as_ref(), model.as_os_str()]).ok();
+        assert!(ran.stdout.contains(said), "{}", ran.stdout);
+    }
 }
