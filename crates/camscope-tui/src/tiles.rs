@@ -6,7 +6,7 @@ use ratatui::layout::Rect;
 use crate::{
     action::View,
     engine::HeatKey,
-    layout::{Areas, THUMBNAIL, areas, fit, grid},
+    layout::{Areas, THUMBNAIL, areas, fit, grid, list_start},
     state::{LayerState, State},
 };
 
@@ -176,7 +176,7 @@ pub fn compared_classes(state: &State) -> Vec<usize> {
     classes
 }
 
-/// The page of a long list that the selected one is on.
+/// The rows of a long list around the selected one.
 fn page(
     state: &State,
     room: Rect,
@@ -185,9 +185,9 @@ fn page(
     selected: usize,
 ) -> Vec<Tile> {
     let (columns, rows) = grid(room, contents.len(), aspect, state.screen.cell);
-    let on_page = usize::from(columns) * usize::from(rows);
-    let first = selected / on_page.max(1) * on_page;
-    let shown = &contents[first.min(contents.len())..(first + on_page).min(contents.len())];
+    let across = usize::from(columns.max(1));
+    let first = across * list_start(selected / across, contents.len().div_ceil(across), rows);
+    let shown = &contents[first.min(contents.len())..(first + across * usize::from(rows)).min(contents.len())];
     arrange(state, room, aspect, (columns, rows), shown)
 }
 

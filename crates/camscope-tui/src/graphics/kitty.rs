@@ -151,25 +151,18 @@ impl KittyPainter {
             .filter(|(_, kept)| !kept.is_virtual)
             .flat_map(|(area, kept)| around(area, covered).into_iter().map(move |piece| (area, piece, kept)))
             .collect();
-        let mut before = std::mem::take(&mut self.shown);
-        for (area, piece, kept) in &wanted {
-            let is_kept = |shown: &Shown| wanted.iter().any(|(area, piece, kept)| shown.is(*area, *piece, kept.number));
-            // Pieces go all together: kitty 0.26 deletes others than the one that is named by its slot.
-            if before.iter().any(|shown| shown.number == kept.number && !is_kept(shown)) {
-                before.retain(|shown| shown.number != kept.number);
-                self.command(out, &format!("a=d,d=i,i={},q=2", kept.number))?;
-            }
-            let shown = match before.iter().position(|shown| shown.is(*area, *piece, kept.number)) {
-                Some(place) => before.swap_remove(place),
-                None => self.place(out, *area, *piece, kept)?,
-            };
-            self.shown.push(shown);
+        // Where one goes, all are taken away and placed anew, in the same update, so that nothing flickers: kitty 0.26 may take
+        // away others than the one that is named, and anew they cost some fifty bytes each.
+        let stays = |shown: &Shown| wanted.iter().any(|(area, piece, kept)| shown.is(*area, *piece, kept.number));
+        if !self.shown.iter().all(stays) {
+            self.shown.clear();
+            self.command(out, "a=d,d=a,q=2")?;
         }
-        // The new one lies over the old one already: nothing flickers.
-        let mut gone: Vec<u32> = before.iter().map(|shown| shown.number).collect();
-        gone.dedup();
-        for number in gone {
-            self.command(out, &format!("a=d,d=i,i={number},q=2"))?;
+        for (area, piece, kept) in wanted {
+            if !self.shown.iter().any(|shown| shown.is(area, piece, kept.number)) {
+                let shown = self.place(out, area, piece, kept)?;
+                self.shown.push(shown);
+            }
         }
         self.evict(out, placements)
     }
