@@ -114,13 +114,36 @@ pub fn run(start: Start, opener: Opener) -> io::Result<Ending> {
     let size = crossterm::terminal::size()?;
     let mut explorer = Explorer::new(session, screen, size, start, opener);
     let input = Input::start(explorer.sender(), Happening::Incoming)?;
-    let ended = explorer.run(Some(&input));
+    let ended = match explorer.run(Some(&input)) {
+        // As when SIGHUP, or the end of the input, comes first.
+        Err(error) if is_gone(&error) => Ok(Ending::Signal(1)),
+        ended => ended,
+    };
     drop(input);
     drop(explorer);
     for panic in take_panics() {
         eprintln!("error: a defect of camscope: {panic}");
     }
     ended
+}
+
+/// Whether this is what writing to a terminal gives that is no longer there.
+fn is_gone(error: &io::Error) -> bool {
+    #[cfg(unix)]
+    if error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error()) {
+        return true;
+    }
+    error.kind() == io::ErrorKind::BrokenPipe
+}
+
+/// Ends the process, at once: a model that is being opened or run would go on while the destructors of ONNX Runtime's library take
+/// away what it needs, and that ends in a crash.
+pub fn exit(status: u8) -> ! {
+    let _ = io::stdout().flush().and_then(|()| io::stderr().flush()); // nobody is left to be told
+    #[cfg(unix)]
+    signal_hook::low_level::exit(status.into());
+    #[cfg(not(unix))]
+    std::process::exit(status.into())
 }
 
 impl<W: Write> Explorer<W> {

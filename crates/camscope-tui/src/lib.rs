@@ -26,4 +26,4 @@ pub mod view;
 pub mod wanted;
 pub mod worker;
 
-pub use app::{Ending, Explorer, Start, run};
+pub use app::{Ending, Explorer, Start, exit, run};

@@ -25,7 +25,10 @@ pub(crate) fn run(command: &ConfigCommand) -> Result<ExitCode> {
             match read() {
                 Ok(config) => output::print(&(place + &config.to_toml())).map(|()| ExitCode::SUCCESS),
                 Err(error) => {
-                    output::complain(&error, Some("correct the file; until then the explorer starts with the defaults"));
+                    output::complain(
+                        &error,
+                        Some("correct the file; until then the explorer starts with the defaults"),
+                    );
                     Ok(ExitCode::FAILURE)
                 }
             }

@@ -88,7 +88,7 @@ pub(crate) fn run(args: &DemoArgs) -> Result<ExitCode> {
 
 /// The explorer on the bundled photos.
 fn explore_demo(folder: &Path, args: &DemoArgs) -> Result<ExitCode> {
-    let runtime = ensure_runtime()?;
+    let runtime = explore_cmd::despite_config(ensure_runtime())?;
     let mut start = explore_cmd::start(&args.screen)?;
     start.model = Some(folder.join(MODEL));
     start.images = FILES.iter().map(|file| folder.join(file.name)).filter(|path| is_photo(path)).collect();

@@ -9,7 +9,7 @@ use std::{
 
 use camscope_core::{
     Error, Result, method, overlay,
-    runtime::{Runtime, SessionOptions},
+    runtime::{Runtime, Search, SessionOptions},
     text::printable_path,
 };
 use camscope_tui::{
@@ -22,7 +22,7 @@ use crate::{
     cli::{ExploreArgs, RunArgs, ScoreArg, ScreenArgs},
     config_cmd,
     explain_cmd::{open, session_options},
-    output::complain,
+    output::{complain, report},
 };
 
 /// Runs the explorer on what the arguments name.
@@ -42,7 +42,7 @@ pub(crate) fn run(args: &ExploreArgs) -> Result<ExitCode> {
             return Err(Error::NoSuchFile { what, path: printable_path(path) });
         }
     }
-    let runtime = Runtime::get_or_load()?;
+    let runtime = despite_config(Runtime::get_or_load())?;
     let mut start = start(&args.screen)?;
     start.method.clone_from(&args.method);
     if let Some(name) = &start.method {
@@ -57,6 +57,17 @@ pub(crate) fn run(args: &ExploreArgs) -> Result<ExitCode> {
     start.model = Some(model);
     start.images.clone_from(&args.images);
     explore(start, opener(runtime, &args.run, args.score))
+}
+
+/// The runtime, also where the configuration, which may name one, cannot be read: [`start`] has the explorer show what is wrong there.
+///
+/// # Errors
+/// That of loading, other than [`Error::Config`].
+pub(crate) fn despite_config(loaded: Result<&'static Runtime>) -> Result<&'static Runtime> {
+    match loaded {
+        Err(Error::Config { .. }) => Runtime::load(&Search::of_process().find_despite_config()?),
+        loaded => loaded,
+    }
 }
 
 /// Whether there is a terminal to explore in.
@@ -82,17 +93,17 @@ pub(crate) fn start(screen: &ScreenArgs) -> Result<Start> {
     Ok(Start { config, complaint, overrides, no_color, ..Default::default() })
 }
 
-/// Runs the explorer; its exit status is a shell's after the signal that ended it.
-///
-/// # Errors
-/// The terminal cannot be taken over, or is gone.
-pub(crate) fn explore(start: Start, opener: Opener) -> Result<ExitCode> {
-    let ended = camscope_tui::run(start, opener);
-    let failed = |source| Error::Io { action: "use", path: "the terminal".into(), source };
-    Ok(match ended.map_err(failed)? {
-        Ending::Quit => ExitCode::SUCCESS,
-        Ending::Signal(signal) => ExitCode::from(128u8.wrapping_add(signal as u8)),
-    })
+/// Runs the explorer, then ends the process: with the exit status of a shell after the signal that ended it.
+pub(crate) fn explore(start: Start, opener: Opener) -> ! {
+    let status = match camscope_tui::run(start, opener) {
+        Ok(Ending::Quit) => 0,
+        Ok(Ending::Signal(signal)) => 128u8.wrapping_add(signal as u8),
+        Err(source) => {
+            report(&Error::Io { action: "use", path: "the terminal".into(), source });
+            1
+        }
+    };
+    camscope_tui::exit(status)
 }
 
 /// Opens models as the options say.

@@ -159,6 +159,16 @@ impl Search {
         choose(Origin::ALL.into_iter().flat_map(|origin| self.look(origin)))
     }
 
+    /// As [`Search::find`], but a configuration that cannot be read is passed over: for who shows what is wrong with it and goes on.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`choose`], but [`Error::Config`].
+    pub fn find_despite_config(&self) -> Result<Library> {
+        let candidates = Origin::ALL.into_iter().flat_map(|origin| self.look(origin));
+        choose(candidates.filter(|candidate| !matches!(candidate.verdict, Verdict::BadConfig(_))))
+    }
+
     /// What is at one kind of place.
     fn look(&self, origin: Origin) -> Vec<Candidate> {
         let (paths, nothing) = match origin {
@@ -349,6 +359,8 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         put(home.path().join(".config/camscope/config.toml"));
         assert!(matches!(search(home.path()).find(), Err(Error::Config { .. })));
+        // Unless asked to: then it is as if it named none.
+        assert!(matches!(search(home.path()).find_despite_config(), Err(Error::RuntimeMissing { .. })));
     }
 
     #[test]
