@@ -47,7 +47,8 @@ pub fn description(state: &State) -> Value {
         "heatmap_shape": heat.map(|heat| heat.shape().to_vec()),
         "view": state.view.name(),
         "colormap": state.colormap,
-        "alpha": state.alpha,
+        // Through its shortest text: 0.4 as f64 is 0.4000000059604645.
+        "alpha": state.alpha.to_string().parse::<f64>().unwrap_or_default(),
         "tiles": tiles::tiles(state).iter().filter_map(|tile| Some(&tile.caption.as_ref()?.1)).collect::<Vec<_>>(),
         "command": explain(state),
     })

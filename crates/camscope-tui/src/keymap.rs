@@ -166,7 +166,11 @@ impl Keymap {
             KeyCode::F(_) => key.to_string().to_lowercase(),
             _ => key.to_string(),
         };
-        self.0.iter().map(|(key, action)| (spelled(key), toml::Value::from(action.name()))).collect()
+        let bound = self.0.iter().map(|(key, action)| (spelled(key), toml::Value::from(action.name())));
+        // What the defaults have and this has not must be said: the file is a patch over them.
+        let preset = Self::preset();
+        let unbound = preset.0.iter().filter(|(key, _)| self.action(*key).is_none());
+        bound.chain(unbound.map(|(key, _)| (spelled(key), "none".into()))).collect()
     }
 }
 

@@ -1,5 +1,7 @@
 //! A line that is typed, with suggestions: search, filter, palette, paths.
 
+use std::cmp::Reverse;
+
 use nucleo_matcher::{
     Config, Matcher,
     pattern::{CaseMatching, Normalization, Pattern},
@@ -191,12 +193,23 @@ fn best(query: &str, items: impl Iterator<Item = Item>) -> Vec<Item> {
     }
     let mut matcher = Matcher::new(Config::DEFAULT);
     let pattern = Pattern::parse(query, CaseMatching::Ignore, Normalization::Smart);
-    pattern.match_list(items.map(Matched), &mut matcher).into_iter().map(|(matched, _)| matched.0).collect()
+    let mut found = pattern.match_list(items.map(Matched), &mut matcher);
+    // Of those that match equally well, `espresso` before `espresso maker`.
+    found.sort_by_key(|(matched, score)| (Reverse(*score), matched.0.text.chars().count()));
+    found.into_iter().map(|(matched, _)| matched.0).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_nothing_but_the_query_comes_first() {
+        let mut prompt = Prompt::new(Purpose::SearchClass, "espresso");
+        prompt.suggest_classes(&["espresso maker".to_owned(), "cup".to_owned(), "espresso".to_owned()], 3);
+        let found: Vec<_> = prompt.items.iter().map(|item| item.value.clone()).collect();
+        assert_eq!(found, [Value::Class(2), Value::Class(0)]);
+    }
 
     #[test]
     fn a_line_is_edited_by_characters_not_bytes() {
