@@ -68,10 +68,16 @@ fn visible_commands() -> clap::Command {
     let all = Cli::command();
     let visible = all.get_subcommands().filter(|command| !command.is_hide_set()).cloned();
     let about = all.get_about().cloned().unwrap_or_default();
+    let long_about = all.get_long_about().cloned().unwrap_or_default();
+    // The explorer's own: `camscope MODEL [IMAGE]…`.
+    let arguments = all.get_arguments().filter(|argument| !argument.is_hide_set()).cloned();
     clap::Command::new("camscope")
         .version(env!("CARGO_PKG_VERSION"))
         .about(about)
-        .subcommand_required(true)
+        .long_about(long_about)
+        .args_conflicts_with_subcommands(true)
+        .subcommand_negates_reqs(true)
+        .args(arguments)
         .subcommands(visible)
 }
 

@@ -53,6 +53,11 @@ fn the_manual_page_has_every_command_and_option() {
         assert!(ran.stdout.contains(&format!("\\-\\-{option}")), "{option}");
     }
     assert!(!ran.stdout.contains("probe"), "the hidden command");
+    // The explorer comes before the commands.
+    let explorer = ran.stdout.split(".TH").nth(1).expect("the first page");
+    for word in ["MODEL", "IMAGE", "\\-\\-font\\-size", "\\-\\-layer", "opens the explorer"] {
+        assert!(explorer.contains(word), "{word}: {explorer}");
+    }
 }
 
 #[test]
