@@ -19,6 +19,9 @@ pub(crate) use signals::stop_process;
 /// How long the reader waits at once: pausing and stopping it take so long at most.
 const TICK: Duration = Duration::from_millis(50);
 
+/// How long the end of reading is waited for.
+const PATIENCE: Duration = Duration::from_secs(1);
+
 /// What comes from outside.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Incoming {
@@ -90,11 +93,12 @@ impl Drop for Input {
         self.control.ask(Wish::Stop);
         #[cfg(unix)]
         self.signals.stop();
-        // One that doesn't end is left behind: the program is ending.
-        let state = self.control.state();
-        let busy = |state: &mut State| !state.is_idle;
-        drop(self.control.changed.wait_timeout_while(state, 4 * TICK, busy));
-        drop(self.reader.take());
+        // A reader that is stuck, because the terminal went in the wrong moment, keeps nobody: it ends with the process.
+        if let Some(reader) = self.reader.take()
+            && self.control.has_ended(PATIENCE)
+        {
+            let _ = reader.join(); // it cannot have panicked, and if so: it has ended
+        }
     }
 }
 
@@ -142,41 +146,23 @@ impl Control {
         state.wish == Wish::Read
     }
 
+    /// Whether the reader ends within the limit.
+    fn has_ended(&self, limit: Duration) -> bool {
+        let waited = self.changed.wait_timeout_while(self.state(), limit, |state| !state.is_idle);
+        waited.unwrap_or_else(PoisonError::into_inner).0.is_idle
+    }
+
     fn end(&self) {
         self.state().is_idle = true;
         self.changed.notify_all();
     }
 }
 
-/// Waits until there is something to read or the time is over, and says whether the terminal has hung up: from then on crossterm
-/// would read nothing over and over and never return, so it must not be asked.
-#[cfg(unix)]
-fn is_gone(limit: Duration) -> bool {
-    use rustix::event::{PollFd, PollFlags, Timespec, poll};
-    let stdin = io::stdin();
-    let mut waiting = [PollFd::new(&stdin, PollFlags::IN)];
-    let limit = Timespec { tv_sec: 0, tv_nsec: limit.subsec_nanos().into() };
-    // A signal may have interrupted it: then there is no news.
-    let _ = poll(&mut waiting, Some(&limit));
-    waiting[0].revents().intersects(PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL)
-}
-
-/// A console doesn't hang up; reading it waits by itself.
-#[cfg(not(unix))]
-fn is_gone(limit: Duration) -> bool {
-    let _ = event::poll(limit); // what there is, or the error, is found again
-    false
-}
-
 /// Reads events until it should stop or `send` says that nobody listens.
 fn read(control: &Control, send: impl Fn(Incoming) -> bool) {
     let mut filter = LateAnswers::default();
     while control.may_read() {
-        if is_gone(TICK) {
-            send(Incoming::Closed("the terminal is gone".to_owned()));
-            break;
-        }
-        let next = match event::poll(Duration::ZERO) {
+        let next = match wait().and_then(event::poll) {
             Ok(true) => event::read().map(Some),
             Ok(false) => Ok(None),
             Err(error) => Err(error),
@@ -199,9 +185,38 @@ fn read(control: &Control, send: impl Fn(Incoming) -> bool) {
     control.end();
 }
 
+/// Waits for the terminal, and says how long crossterm is to wait for it then. Of a terminal that is gone crossterm would read
+/// nothing again and again, for ever: that is an error here.
+#[cfg(unix)]
+fn wait() -> io::Result<Duration> {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    let tick = Timespec { tv_sec: 0, tv_nsec: TICK.subsec_nanos().into() };
+    let stdin = io::stdin();
+    let mut waiting = [PollFd::new(&stdin, PollFlags::IN)];
+    poll(&mut waiting, Some(&tick))?;
+    if waiting[0].revents().intersects(PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL) {
+        return Err(io::Error::from(io::ErrorKind::UnexpectedEof));
+    }
+    // New sizes are no input: they are asked for every time.
+    Ok(Duration::ZERO)
+}
+
+#[cfg(not(unix))]
+fn wait() -> io::Result<Duration> {
+    Ok(TICK)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_reader_that_is_stuck_is_waited_for_in_vain_but_not_for_long() {
+        let control = Control::default();
+        assert!(!control.has_ended(Duration::from_millis(5)));
+        control.end();
+        assert!(control.has_ended(Duration::from_secs(60)));
+    }
 
     #[test]
     fn a_reader_that_has_ended_can_be_paused_and_stopped() {
