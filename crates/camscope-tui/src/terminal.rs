@@ -105,13 +105,14 @@ impl<W: Write> Session<W> {
         let Session { frame, terminal, painter, .. } = self;
         let mut scene = Scene::default();
         let mut before = Ok(());
-        if !self.is_wrapped_painting {
-            frame.bytes().extend_from_slice(BEGIN_FRAME);
-        }
+        let begin = if self.is_wrapped_painting { &[][..] } else { BEGIN_FRAME };
         let completed = terminal.draw(|target| {
             scene = render(target);
+            // What the terminal is to hold comes before the update: kitty 0.26 loses parts of an update that is this large.
+            before = painter.send(frame, &placements(&scene));
+            frame.bytes().extend_from_slice(begin);
             // ratatui writes the characters after this.
-            before = painter.before(frame, &placements(&scene));
+            before = std::mem::replace(&mut before, Ok(())).and_then(|()| painter.before(frame, &placements(&scene)));
         })?;
         before?;
         painter.after(frame, &placements(&scene), &scene.covered, completed.buffer)?;

@@ -118,7 +118,7 @@ impl KittyPainter {
     }
 
     /// Sends the pictures that the terminal doesn't hold.
-    pub(super) fn before(&mut self, out: &mut impl Write, placements: &[Placement]) -> io::Result<()> {
+    pub(super) fn send(&mut self, out: &mut impl Write, placements: &[Placement]) -> io::Result<()> {
         for number in std::mem::take(&mut self.forgotten) {
             self.command(out, &format!("a=d,d=I,i={number},q=2"))?;
         }
@@ -176,7 +176,7 @@ impl KittyPainter {
     /// Deletes all pictures of this process.
     pub(super) fn leave(&mut self, out: &mut impl Write) -> io::Result<()> {
         self.forget();
-        self.before(out, &[])
+        self.send(out, &[])
     }
 
     /// Deletes all pictures on the screen, whosever they are; placeholders are deleted with the characters.

@@ -35,11 +35,18 @@ impl Painter {
         Painter { driver }
     }
 
-    /// Writes what must come before ratatui's output: pictures that the terminal should hold, blanks over those that go.
+    /// Writes the pictures that the terminal should hold, which changes nothing on its screen.
+    pub fn send(&mut self, out: &mut impl Write, placements: &[Placement]) -> io::Result<()> {
+        match &mut self.driver {
+            Driver::Kitty(kitty) => kitty.send(out, placements),
+            Driver::Characters | Driver::Pixels(_) => Ok(()),
+        }
+    }
+
+    /// Writes what must come before ratatui's output: blanks over pictures that go.
     pub fn before(&mut self, out: &mut impl Write, placements: &[Placement]) -> io::Result<()> {
         match &mut self.driver {
-            Driver::Characters => Ok(()),
-            Driver::Kitty(kitty) => kitty.before(out, placements),
+            Driver::Characters | Driver::Kitty(_) => Ok(()),
             Driver::Pixels(pixels) => pixels.before(out, placements),
         }
     }

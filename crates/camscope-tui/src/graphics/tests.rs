@@ -36,6 +36,7 @@ impl Wire {
         }
         let placements: Vec<_> = pictures.iter().map(|&(area, picture)| Placement { area, picture }).collect();
         let mut out = Vec::new();
+        self.painter.send(&mut out, &placements).unwrap();
         self.painter.before(&mut out, &placements).unwrap();
         let changes = self.last.diff(&buffer);
         if !changes.is_empty() {
@@ -147,7 +148,7 @@ fn a_large_picture_goes_in_chunks() {
         let placements = Arc::new(encode_as(7, &screen, &image, (6, 3)));
         let mut out = Vec::new();
         let placement = Placement { area: Rect::new(0, 0, 6, 3), picture: &placements };
-        Painter::new(&screen).before(&mut out, &[placement]).unwrap();
+        Painter::new(&screen).send(&mut out, &[placement]).unwrap();
         let text = String::from_utf8(out).unwrap().replace("\x1b\x1b", "\x1b");
         let chunks: Vec<&str> = text.split("\x1b_G").skip(1).collect();
         assert!(chunks.len() > 2, "{}", chunks.len());
