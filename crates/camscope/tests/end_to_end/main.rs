@@ -8,6 +8,12 @@ mod common;
 mod demo;
 mod errors;
 mod explain;
+#[cfg(unix)]
+mod explorer;
+#[cfg(unix)]
+mod explorer_far;
+#[cfg(unix)]
+mod explorer_screen;
 mod fixed_batch;
 mod layers;
 mod models;

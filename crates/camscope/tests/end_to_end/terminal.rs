@@ -20,10 +20,10 @@ use crate::common::{Scene, cat_and_coffee, mobilenet};
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// How a terminal answers: what it is asked (the beginning, the end), and what it says then.
-type Answers = &'static [(&'static str, &'static str, &'static str)];
+pub(crate) type Answers = &'static [(&'static str, &'static str, &'static str)];
 
 /// kitty at the other end of an SSH connection: it cannot read this machine's files.
-const KITTY: Answers = &[
+pub(crate) const KITTY: Answers = &[
     ("\x1b_Gi=31,s=1,v=1,a=q,t=d", "\x1b\\", "\x1b_Gi=31;OK\x1b\\"),
     ("\x1b_Gi=31,s=1,v=1,a=q,t=t", "\x1b\\", "\x1b_Gi=31;EBADF:no such file\x1b\\"),
     ("\x1b[c", "", "\x1b[?62;c"),
@@ -31,13 +31,13 @@ const KITTY: Answers = &[
 ];
 
 /// foot.
-const SIXEL: Answers = &[("\x1b[c", "", "\x1b[?62;4;22c")];
+pub(crate) const SIXEL: Answers = &[("\x1b[c", "", "\x1b[?62;4;22c")];
 
 /// xterm as a VT100 with few options.
-const PLAIN: Answers = &[("\x1b[c", "", "\x1b[?1;2c")];
+pub(crate) const PLAIN: Answers = &[("\x1b[c", "", "\x1b[?1;2c")];
 
 /// The answer to the first question in what was printed, and where the question ends.
-fn first_answer(printed: &[u8], answers: Answers) -> Option<(usize, &'static str)> {
+pub(crate) fn first_answer(printed: &[u8], answers: Answers) -> Option<(usize, &'static str)> {
     let find = |text: &[u8], part: &str| text.windows(part.len().max(1)).position(|bytes| bytes == part.as_bytes());
     let found = answers.iter().filter_map(|(start, end, answer)| {
         let after = find(printed, start)? + start.len();
