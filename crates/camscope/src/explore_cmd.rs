@@ -31,16 +31,22 @@ use crate::{
 /// There is no terminal, no such model, or no ONNX Runtime.
 pub(crate) fn run(args: &ExploreArgs) -> Result<ExitCode> {
     let model = args.model.clone().unwrap_or_default();
+    for path in std::iter::once(&model).chain(&args.images) {
+        if !path.exists() {
+            let what = if *path == model { "model" } else { "image" };
+            // A command that was mistyped looks like this.
+            if *path == model && model.extension().is_none() && model.components().count() == 1 {
+                let error = Error::NoSuchFile { what, path: printable_path(path) };
+                complain(&format!("{error}, nor a command"), Some("camscope --help lists the commands"));
+                return Ok(ExitCode::FAILURE);
+            }
+            return Err(Error::NoSuchFile { what, path: printable_path(path) });
+        }
+    }
     if !has_terminal() {
         let help = format!("explain photos without one: camscope explain {} IMAGE -o FOLDER", model.to_string_lossy());
         complain("the explorer needs a terminal, for its input and its output", Some(&help));
         return Ok(ExitCode::FAILURE);
-    }
-    for path in std::iter::once(&model).chain(&args.images) {
-        if !path.exists() {
-            let what = if *path == model { "model" } else { "image" };
-            return Err(Error::NoSuchFile { what, path: printable_path(path) });
-        }
     }
     let runtime = despite_config(Runtime::get_or_load())?;
     let mut start = start(&args.screen)?;
