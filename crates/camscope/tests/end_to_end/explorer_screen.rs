@@ -23,7 +23,7 @@ use vt100::{Color, MouseProtocolMode, Parser, Screen};
 
 use crate::{
     common::Scene,
-    terminal::{Answers, first_answer},
+    terminal::{Answers, QUESTIONS, first_answer},
 };
 
 /// How long anything may take: far more than it does, on a machine that does other things besides.
@@ -302,10 +302,8 @@ fn read(shown: &Shown, mut master: File, answers: Answers) {
         let mut written = shown.lock();
         written.take(&buffer[..count]);
         let mut answer_now = Vec::new();
-        // Questions are asked before the first picture, which is long.
-        while let Some((end, answer)) =
-            first_answer(&written.bytes[answered.min(written.bytes.len())..], answers).filter(|_| answered < 4096)
-        {
+        let start = written.bytes.len().min(QUESTIONS);
+        while let Some((end, answer)) = first_answer(&written.bytes[answered..start], answers) {
             answer_now.extend_from_slice(answer.as_bytes());
             answered += end;
         }
