@@ -129,7 +129,8 @@ impl Bench {
             self.explorer.draw()?;
             let state = self.explorer.state();
             let shown = tiles::tiles(state);
-            let ready = |tile: &tiles::Tile| tiles::key(state, tile).is_some_and(|key| state.pictures.get(&key).is_some());
+            let ready =
+                |tile: &tiles::Tile| tiles::key(state, tile).is_some_and(|key| state.pictures.get(&key).is_some());
             if shown.iter().all(ready) {
                 break;
             }

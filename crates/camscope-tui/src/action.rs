@@ -107,15 +107,8 @@ pub enum View {
 
 impl View {
     /// All of them, in the order of their digits.
-    pub const ALL: [Self; 7] = [
-        Self::Overlay,
-        Self::Heatmap,
-        Self::Photo,
-        Self::SideBySide,
-        Self::Sweep,
-        Self::Classes,
-        Self::Contrast,
-    ];
+    pub const ALL: [Self; 7] =
+        [Self::Overlay, Self::Heatmap, Self::Photo, Self::SideBySide, Self::Sweep, Self::Classes, Self::Contrast];
 
     /// Its name in the configuration and on the screen.
     pub fn name(self) -> &'static str {

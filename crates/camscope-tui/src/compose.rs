@@ -66,7 +66,8 @@ pub fn difference(first: &Heat, second: &Heat) -> Array2<f32> {
 pub fn heat_at(photo: &Photo, heat: &Heat, (x, y): (f32, f32)) -> Option<f32> {
     let (width, height) = photo.pixels.dimensions();
     let seen = &photo.seen;
-    let at = |fraction: f32, size: u32, start: f64, length: f64| (f64::from(fraction) * f64::from(size) - start) / length;
+    let at =
+        |fraction: f32, size: u32, start: f64, length: f64| (f64::from(fraction) * f64::from(size) - start) / length;
     let (x, y) = (at(x, width, seen.x, seen.width), at(y, height, seen.y, seen.height));
     if !(0.0..1.0).contains(&x) || !(0.0..1.0).contains(&y) {
         return None;

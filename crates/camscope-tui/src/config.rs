@@ -11,7 +11,7 @@ use crate::{
     action::View,
     graphics::GraphicsChoice,
     keymap::Keymap,
-    view::theme::{Part, Paint, Paints},
+    view::theme::{Paint, Paints, Part},
 };
 
 /// What the explorer starts with.
@@ -180,7 +180,8 @@ impl Config {
         table.insert("keys".into(), self.keymap.to_toml().into());
         let ink = |paint: &Paint| {
             let pairs = [("fg", paint.fg), ("bg", paint.bg)];
-            let written = pairs.into_iter().filter_map(|(name, color)| Some((name.to_owned(), color?.to_string().into())));
+            let written =
+                pairs.into_iter().filter_map(|(name, color)| Some((name.to_owned(), color?.to_string().into())));
             toml::Value::Table(written.collect())
         };
         let colors: toml::Table =
@@ -199,7 +200,9 @@ impl Config {
 pub fn font_size(text: &str) -> Result<(u16, u16), String> {
     let number = |text: &str| text.trim().parse::<u16>().ok().filter(|number| (1..=1000).contains(number));
     let pair = text.split_once(['x', '×']).and_then(|(width, height)| Some((number(width)?, number(height)?)));
-    pair.ok_or_else(|| format!("`{text}` is no font size: write the width and height of a character in pixels, such as 10x20"))
+    pair.ok_or_else(|| {
+        format!("`{text}` is no font size: write the width and height of a character in pixels, such as 10x20")
+    })
 }
 
 fn checked<T>(value: &Spanned<String>, read: impl FnOnce(&str) -> Result<T, String>) -> Result<T, Wrong> {
@@ -208,7 +211,8 @@ fn checked<T>(value: &Spanned<String>, read: impl FnOnce(&str) -> Result<T, Stri
 
 fn color(value: Option<Spanned<String>>) -> Result<Option<Color>, Wrong> {
     let Some(value) = value else { return Ok(None) };
-    let unknown = |name: &str| format!("`{name}` is no colour: write a name such as lightblue, a number to 255, or #rrggbb");
+    let unknown =
+        |name: &str| format!("`{name}` is no colour: write a name such as lightblue, a number to 255, or #rrggbb");
     checked(&value, |name| name.parse::<Color>().map_err(|_| unknown(name))).map(Some)
 }
 

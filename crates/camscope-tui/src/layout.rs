@@ -101,7 +101,14 @@ mod tests {
         for columns in [0, 1, 20, 55, 56, 80, 120, 200, 300] {
             for rows in [0, 1, 2, 7, 10, 24, 40, 60, 100] {
                 let areas = areas((columns, rows), 3);
-                let parts = [Some(areas.title), Some(areas.picture), areas.strip, areas.classes, areas.layers, Some(areas.status)];
+                let parts = [
+                    Some(areas.title),
+                    Some(areas.picture),
+                    areas.strip,
+                    areas.classes,
+                    areas.layers,
+                    Some(areas.status),
+                ];
                 let parts: Vec<Rect> = parts.into_iter().flatten().collect();
                 let cells: u32 = parts.iter().map(|part| u32::from(part.width) * u32::from(part.height)).sum();
                 assert_eq!(cells, u32::from(columns) * u32::from(rows), "{columns}×{rows} {areas:?}");

@@ -177,13 +177,7 @@ pub fn compared_classes(state: &State) -> Vec<usize> {
 }
 
 /// The rows of a long list around the selected one.
-fn page(
-    state: &State,
-    room: Rect,
-    aspect: f64,
-    contents: &[(Content, String, Chooses)],
-    selected: usize,
-) -> Vec<Tile> {
+fn page(state: &State, room: Rect, aspect: f64, contents: &[(Content, String, Chooses)], selected: usize) -> Vec<Tile> {
     let (columns, rows) = grid(room, contents.len(), aspect, state.screen.cell);
     let across = usize::from(columns.max(1));
     let first = across * list_start(selected / across, contents.len().div_ceil(across), rows);

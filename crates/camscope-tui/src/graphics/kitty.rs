@@ -139,14 +139,10 @@ impl KittyPainter {
     }
 
     /// Shows the pictures where they belong, takes others away, and deletes the oldest where there are too many.
-    pub(super) fn after(
-        &mut self,
-        out: &mut impl Write,
-        placements: &[Placement],
-        covered: &[Rect],
-    ) -> io::Result<()> {
+    pub(super) fn after(&mut self, out: &mut impl Write, placements: &[Placement], covered: &[Rect]) -> io::Result<()> {
         let visible = |placement: &&Placement| !placement.area.is_empty();
-        let direct = placements.iter().filter(visible).filter_map(|placement| Some((placement.area, kept(placement)?.1)));
+        let direct =
+            placements.iter().filter(visible).filter_map(|placement| Some((placement.area, kept(placement)?.1)));
         let wanted: Vec<(Rect, Rect, &Kept)> = direct
             .filter(|(_, kept)| !kept.is_virtual)
             .flat_map(|(area, kept)| around(area, covered).into_iter().map(move |piece| (area, piece, kept)))
@@ -239,12 +235,11 @@ fn without(piece: Rect, cover: Rect) -> Vec<Rect> {
 
 /// The pixels of a piece, as the protocol names them.
 fn part(area: Rect, piece: Rect, (width, height): (u32, u32)) -> String {
-    let at = |cell: u16, cells: u16, pixels: u32| (u64::from(cell) * u64::from(pixels) / u64::from(cells.max(1))) as u32;
+    let at =
+        |cell: u16, cells: u16, pixels: u32| (u64::from(cell) * u64::from(pixels) / u64::from(cells.max(1))) as u32;
     let (x, y) = (at(piece.x - area.x, area.width, width), at(piece.y - area.y, area.height, height));
-    let (right, bottom) = (
-        at(piece.right() - area.x, area.width, width),
-        at(piece.bottom() - area.y, area.height, height),
-    );
+    let (right, bottom) =
+        (at(piece.right() - area.x, area.width, width), at(piece.bottom() - area.y, area.height, height));
     format!("x={x},y={y},w={},h={},", (right - x).max(1), (bottom - y).max(1))
 }
 

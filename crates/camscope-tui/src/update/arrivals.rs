@@ -17,10 +17,8 @@ pub(super) fn arrived(state: &mut State, message: Message) -> Vec<Command> {
     match message {
         Message::Model(result) => return model(state, result),
         Message::Layers(Ok(reasons)) => {
-            state.layers = reasons
-                .into_iter()
-                .map(|reason| reason.map_or(LayerState::Ready, LayerState::Without))
-                .collect();
+            state.layers =
+                reasons.into_iter().map(|reason| reason.map_or(LayerState::Ready, LayerState::Without)).collect();
         }
         Message::Layers(Err(Fault::Said(reason))) => {
             let default = state.model.as_ref().map(|model| model.default_layer);
@@ -58,7 +56,8 @@ pub(super) fn arrived(state: &mut State, message: Message) -> Vec<Command> {
             state.scores.insert(photo, scores);
         }
         Message::Scores(photo, Err(Fault::Said(reason)), _) => {
-            let entry = state.images.iter_mut().find(|entry| entry.photo.as_ref().is_some_and(|known| known.id == photo));
+            let entry =
+                state.images.iter_mut().find(|entry| entry.photo.as_ref().is_some_and(|known| known.id == photo));
             if let Some(entry) = entry {
                 entry.error = Some(reason);
             }

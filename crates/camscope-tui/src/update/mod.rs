@@ -32,7 +32,8 @@ pub fn update(state: &mut State, message: Message) -> Vec<Command> {
         Message::Key(key) => {
             state.message = None;
             // Whatever has the keyboard, this ends the program.
-            let ends = key.modifiers.contains(KeyModifiers::CONTROL) && key.code == crossterm::event::KeyCode::Char('c');
+            let ends =
+                key.modifiers.contains(KeyModifiers::CONTROL) && key.code == crossterm::event::KeyCode::Char('c');
             match std::mem::take(&mut state.mode) {
                 _ if ends => act(state, Action::Quit),
                 Mode::Normal => state.keymap.action(Key::from(key)).map_or_else(Vec::new, |action| act(state, action)),

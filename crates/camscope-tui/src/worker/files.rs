@@ -90,11 +90,7 @@ fn work(desk: &Desk<Files>, send: &Send) {
     }
 }
 
-fn look(
-    watched: &[(PathBuf, Option<SystemTime>)],
-    said: &mut HashMap<PathBuf, Option<SystemTime>>,
-    send: &Send,
-) {
+fn look(watched: &[(PathBuf, Option<SystemTime>)], said: &mut HashMap<PathBuf, Option<SystemTime>>, send: &Send) {
     for (path, known) in watched {
         let now = std::fs::metadata(path).and_then(|data| data.modified()).ok();
         let settled = now.is_some_and(|now| now.elapsed().is_ok_and(|age| age > SETTLED));

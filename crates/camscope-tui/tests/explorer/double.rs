@@ -37,7 +37,8 @@ pub(crate) struct Double {
     pub(crate) heats: Mutex<Vec<HeatKey>>,
 }
 
-const LABELS: &[&str] = &["Egyptian cat", "espresso", "tiger cat", "tabby", "猫と珈琲", "\u{1b}[31mred\u{1b}[0m", "cup"];
+const LABELS: &[&str] =
+    &["Egyptian cat", "espresso", "tiger cat", "tabby", "猫と珈琲", "\u{1b}[31mred\u{1b}[0m", "cup"];
 
 static PHOTOS: AtomicU64 = AtomicU64::new(1);
 
@@ -115,7 +116,9 @@ impl Engine for Double {
         self.work(canceller)?;
         self.heats.lock().unwrap().push(key);
         if key.layer == 2 {
-            return Err(Fault::Said("no gradient: Frobnicate (domain my.own, opset 1) at node `f`: there is no rule".into()));
+            return Err(Fault::Said(
+                "no gradient: Frobnicate (domain my.own, opset 1) at node `f`: there is no rule".into(),
+            ));
         }
         let (row, column) = (key.layer % 4, key.class % 4);
         Ok(Arc::new(Array2::from_shape_fn((4, 4), |at| if at == (row, column) { 1.0 } else { 0.1 })))

@@ -245,7 +245,8 @@ fn what_is_shown_is_saved_as_picture_array_and_json() {
     assert!(rig.explorer.state().message.as_ref().unwrap().text.contains("must end in .png, .npy or .json"));
     let picture = image::open(folder.path().join("a.png")).unwrap();
     assert_eq!((picture.width(), picture.height()), (120, 80));
-    let json: serde_json::Value = serde_json::from_slice(&std::fs::read(folder.path().join("a.json")).unwrap()).unwrap();
+    let json: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(folder.path().join("a.json")).unwrap()).unwrap();
     assert_eq!((json["class"].as_u64(), json["label"].as_str()), (Some(0), Some("Egyptian cat")));
     let array: ndarray::Array2<f32> = ndarray_npy::read_npy(folder.path().join("a.npy")).unwrap();
     assert_eq!(array.dim(), (4, 4));
