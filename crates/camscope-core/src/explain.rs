@@ -83,10 +83,13 @@ pub struct Explainer {
     forward: Session,
     backward: Session,
     /// The methods' programs, by method and what they take; made when first wanted.
-    programs: Mutex<HashMap<(&'static str, Layout, i32), Arc<Session>>>,
+    programs: Mutex<HashMap<ProgramKey, Arc<Session>>>,
     /// Names that the passes use.
     wiring: Wiring,
 }
+
+/// A method's name, and the layout and element type of what its program takes.
+type ProgramKey = (&'static str, Layout, i32);
 
 /// How the values of the two passes are called.
 struct Wiring {

@@ -358,7 +358,7 @@ impl<W: Write> Explorer<W> {
         let state = &self.state;
         let shown = tiles::tiles(state);
         let of_view = |tile: &&tiles::Tile| !matches!(tile.content, tiles::Content::Thumbnail(_));
-        let first_row = shown.iter().filter(of_view).next().map(|tile| tile.area.y);
+        let first_row = shown.iter().find(of_view).map(|tile| tile.area.y);
         let contents = save::Contents {
             drawings: shown.iter().filter(of_view).filter_map(|tile| wanted::drawing(state, tile)).collect(),
             columns: shown.iter().filter(of_view).take_while(|tile| Some(tile.area.y) == first_row).count(),

@@ -57,7 +57,7 @@ pub fn areas((columns, rows): (u16, u16), images: usize) -> Areas {
 /// The largest rectangle of `aspect` (width through height, in pixels) within `room`, in the middle of it.
 pub fn fit(room: Rect, aspect: f64, cell: (u16, u16)) -> Rect {
     let cell_aspect = f64::from(cell.0.max(1)) / f64::from(cell.1.max(1));
-    if room.width == 0 || room.height == 0 || !(aspect > 0.0) {
+    if room.width == 0 || room.height == 0 || aspect.is_nan() || aspect <= 0.0 {
         return Rect { width: 0, height: 0, ..room };
     }
     let by_height = (f64::from(room.height) * aspect / cell_aspect).round();

@@ -89,7 +89,7 @@ fn photos(state: &State) -> Vec<PathBuf> {
 
 fn runs(state: &State, shown: &[Tile]) -> (Vec<Run>, usize) {
     let Some(photo) = state.photo() else { return (Vec::new(), 0) };
-    if state.scores.get(&photo.id).is_none() {
+    if !state.scores.contains_key(&photo.id) {
         return if failed(state) { (Vec::new(), 0) } else { (vec![Run::Scores(Arc::clone(photo))], 1) };
     }
     let mut keys: Vec<HeatKey> = Vec::new();
