@@ -156,7 +156,9 @@ impl Prompt {
         };
         let number = self.text.trim().parse::<usize>().ok().filter(|class| *class < count);
         let all = (0..count).map(item);
-        self.items = number.map(item).into_iter().chain(best(&self.text, all)).take(MOST).collect();
+        // `espresso` before `espresso maker`.
+        let length = |item: &Item| item.text.chars().count();
+        self.items = number.map(item).into_iter().chain(best(&self.text, all, length)).take(MOST).collect();
         self.items.dedup();
         self.selected = 0;
     }
@@ -168,7 +170,7 @@ impl Prompt {
             text: format!("{name}  {description}"),
             value: Value::Action(*action),
         };
-        self.items = best(&self.text, all.map(item)).into_iter().take(MOST).collect();
+        self.items = best(&self.text, all.map(item), |_| 0).into_iter().take(MOST).collect();
         self.selected = 0;
     }
 
@@ -180,8 +182,8 @@ impl Prompt {
     }
 }
 
-/// The items that match, the best first; all of them in their own order where nothing is typed.
-fn best(query: &str, items: impl Iterator<Item = Item>) -> Vec<Item> {
+/// The items that match, the best first, of equally good ones that of the lowest order; all of them in their own order where nothing is typed.
+fn best(query: &str, items: impl Iterator<Item = Item>, order: impl Fn(&Item) -> usize) -> Vec<Item> {
     struct Matched(Item);
     impl AsRef<str> for Matched {
         fn as_ref(&self) -> &str {
@@ -194,8 +196,7 @@ fn best(query: &str, items: impl Iterator<Item = Item>) -> Vec<Item> {
     let mut matcher = Matcher::new(Config::DEFAULT);
     let pattern = Pattern::parse(query, CaseMatching::Ignore, Normalization::Smart);
     let mut found = pattern.match_list(items.map(Matched), &mut matcher);
-    // Of those that match equally well, `espresso` before `espresso maker`.
-    found.sort_by_key(|(matched, score)| (Reverse(*score), matched.0.text.chars().count()));
+    found.sort_by_key(|(matched, score)| (Reverse(*score), order(&matched.0)));
     found.into_iter().map(|(matched, _)| matched.0).collect()
 }
 
