@@ -12,7 +12,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// See what an ONNX image model looked at.
 ///
-/// camscope MODEL [IMAGE]… opens the explorer: the photo with its heatmap, class by class and layer by layer, by keyboard and mouse.
+/// `camscope MODEL [IMAGE]…` opens the explorer: the photo with its heatmap, class by class and layer by layer, by keyboard and mouse.
 #[derive(Debug, Parser)]
 #[command(name = "camscope", version, max_term_width = 100, arg_required_else_help = true)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]

@@ -30,7 +30,10 @@ pub fn update(state: &mut State, message: Message) -> Vec<Command> {
     let mut commands = match message {
         Message::Key(key) if key.kind == KeyEventKind::Release => Vec::new(),
         Message::Key(key) => {
-            state.message = None;
+            // A note has been read when the next key is pressed; then comes the next one.
+            if state.message.take().is_none() && state.opening.is_none() {
+                state.notes.pop_front();
+            }
             // Whatever has the keyboard, this ends the program.
             let ends =
                 key.modifiers.contains(KeyModifiers::CONTROL) && key.code == crossterm::event::KeyCode::Char('c');

@@ -23,10 +23,12 @@ pub(super) fn status(state: &State, theme: &Theme, area: Rect, buf: &mut Buffer)
             None => (hints(state), theme.faint),
         },
     };
-    // A message may need the room more than the facts do.
-    let (left, right) = match &state.message {
-        Some(_) if text::width(&left) > room => (text::fitted(&left, width.saturating_sub(2)), String::new()),
-        _ => (text::fitted(&left, room), right),
+    // What is said needs the room more than the facts do; hints don't.
+    let is_said = state.message.is_some() || !state.notes.is_empty();
+    let (left, right) = if is_said && text::width(&left) > room {
+        (text::fitted(&left, width.saturating_sub(2)), String::new())
+    } else {
+        (text::fitted(&left, room), right)
     };
     Line::from(vec![Span::raw(" "), Span::styled(left, style)]).render(area, buf);
     Line::styled(right, theme.faint).alignment(Alignment::Right).render(area, buf);
