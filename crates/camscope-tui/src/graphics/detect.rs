@@ -133,7 +133,7 @@ fn choose(situation: &Situation) -> Screen {
 
 /// The note where tmux could show pictures, but isn't allowed to.
 const TMUX_HIDES: &str =
-    "tmux hides the terminal's graphics; `tmux set -g allow-passthrough on` shows pictures in full";
+    "`tmux set -g allow-passthrough on` shows pictures in full: tmux hides the terminal's graphics";
 
 /// The best protocol that the terminal has.
 fn automatic(situation: &Situation, notes: &mut Vec<String>) -> Protocol {

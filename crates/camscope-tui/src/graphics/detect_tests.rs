@@ -132,7 +132,7 @@ fn tmux_with_and_without_passthrough() {
     assert_eq!((screen.protocol, screen.tmux), (Protocol::HalfBlocks, false));
     insta::assert_snapshot!(
         screen.notes.join("\n"),
-        @"tmux hides the terminal's graphics; `tmux set -g allow-passthrough on` shows pictures in full"
+        @"`tmux set -g allow-passthrough on` shows pictures in full: tmux hides the terminal's graphics"
     );
     let screen = choose(TMUX_SIXEL, (false, "foot(1.20.2) foot"));
     assert_eq!((screen.protocol, screen.tmux, screen.cell), (Protocol::Sixel, false, (8, 16)));

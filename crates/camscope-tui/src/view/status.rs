@@ -23,9 +23,8 @@ pub(super) fn status(state: &State, theme: &Theme, area: Rect, buf: &mut Buffer)
             None => (hints(state), theme.faint),
         },
     };
-    // What is said needs the room more than the facts do; hints don't.
-    let is_said = state.message.is_some() || !state.notes.is_empty();
-    let (left, right) = if is_said && text::width(&left) > room {
+    // A message needs the room more than the facts do; notes begin with what matters, and hints can wait.
+    let (left, right) = if state.message.is_some() && text::width(&left) > room {
         (text::fitted(&left, width.saturating_sub(2)), String::new())
     } else {
         (text::fitted(&left, room), right)
