@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use crate::{
     builder::{Builder, EMITTED_OPSET, Val},
     error::{Error, Obstacle, Result},
+    foreign::{self, ForeignRules, NoForeignRules},
     graph::{self, Index, label, reads},
     model::Model,
     partition,
@@ -70,6 +71,14 @@ impl Gradient {
 /// # Errors
 /// An unknown value; [`Error::NotDifferentiable`] with every node in the way.
 pub fn differentiate(model: &Model, request: &Request<'_>) -> Result<Gradient> {
+    differentiate_with(model, request, &NoForeignRules)
+}
+
+/// As [`differentiate`]; operators that [`registry`] has no row for are looked up in `foreign`.
+///
+/// # Errors
+/// Those of [`differentiate`].
+pub fn differentiate_with(model: &Model, request: &Request<'_>, foreign: &dyn ForeignRules) -> Result<Gradient> {
     let model = upgrade::upgrade(model, EMITTED_OPSET)?;
     let graph = model.graph();
     let index = Index::new(graph);
@@ -87,7 +96,7 @@ pub fn differentiate(model: &Model, request: &Request<'_>) -> Result<Gradient> {
     }
     types.add_constants(graph);
 
-    let mut sweep = Sweep::new(&model, &index, &types, request);
+    let mut sweep = Sweep::new(&model, &index, &types, request, foreign);
     sweep.run(request)?;
     let mut gradients = Vec::new();
     for name in request.wrt {
@@ -112,6 +121,7 @@ struct Sweep<'a> {
     graph: &'a GraphProto,
     index: &'a Index<'a>,
     types: &'a Types,
+    foreign: &'a dyn ForeignRules,
     /// Values that a wanted value leads to by differentiable steps.
     active: HashSet<&'a str>,
     cotangents: HashMap<String, Vec<Val>>,
@@ -122,13 +132,20 @@ struct Sweep<'a> {
 }
 
 impl<'a> Sweep<'a> {
-    fn new(model: &'a Model, index: &'a Index<'a>, types: &'a Types, request: &Request<'a>) -> Self {
+    fn new(
+        model: &'a Model,
+        index: &'a Index<'a>,
+        types: &'a Types,
+        request: &Request<'a>,
+        foreign: &'a dyn ForeignRules,
+    ) -> Self {
         let graph = model.graph();
         let mut sweep = Self {
             model,
             graph,
             index,
             types,
+            foreign,
             active: HashSet::new(),
             cotangents: HashMap::new(),
             builder: Builder::avoiding(graph::used_names(graph)),
@@ -202,20 +219,22 @@ impl<'a> Sweep<'a> {
         let cotangents: Vec<Option<Val>> = node.output.iter().map(|name| self.total(name)).collect();
         let opset = self.model.opset(&node.domain).unwrap_or(1);
         let rule = registry::lookup(&node.domain, &node.op_type, opset).map(|entry| entry.kind);
-        let answer = match rule {
-            Some(Kind::Rule(rule)) => rule(&mut Vjp {
-                g: &mut self.builder,
-                node,
-                index: self.index,
-                types: self.types,
-                cotangents: &cotangents,
-                needs: &needs,
-                kept: &mut self.kept,
-            })
-            .map_err(|unsupported| unsupported.0)
-            .and_then(|gradients| complete(node, &needs, gradients)),
-            _ => Err("there is no gradient rule for this operator".to_owned()),
+        let opsets = (opset, self.model.opset("").unwrap_or(EMITTED_OPSET));
+        let mut vjp = Vjp {
+            g: &mut self.builder,
+            node,
+            index: self.index,
+            types: self.types,
+            cotangents: &cotangents,
+            needs: &needs,
+            kept: &mut self.kept,
         };
+        let answer = match rule {
+            Some(Kind::Rule(rule)) => rule(&mut vjp),
+            _ => foreign::gradient(&mut vjp, opsets, self.foreign),
+        };
+        let answer =
+            answer.map_err(|unsupported| unsupported.0).and_then(|gradients| complete(node, &needs, gradients));
         match answer {
             Ok(gradients) => self.accept(node, &needs, gradients),
             Err(reason) => {

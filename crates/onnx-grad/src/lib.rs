@@ -22,6 +22,7 @@
 //! - A *seed* is the gradient of whatever is explained at the model's outputs: `seed.NAME` is an input of the backward graph.
 //! - [`registry`] lists the operators with a rule. A node without one on the way is an error that names it and every other such
 //!   node; a gradient is never silently zero.
+//! - Operators of other domains take rules from elsewhere: see [`ForeignRules`] and [`differentiate_with`].
 //! - Where a maximum is reached more than once, gradients follow PyTorch: see [`rules`].
 //! - `If`, `Loop` and `Scan` are taken apart first, where what they do is known: see [`unroll`].
 //! - Models older than opset 18 are upgraded first (see [`upgrade`]); the emitted nodes are of the standard domain alone.
@@ -31,6 +32,7 @@ mod broadcast;
 mod builder;
 mod differentiate;
 mod error;
+mod foreign;
 pub mod graph;
 mod model;
 mod partition;
@@ -44,8 +46,9 @@ pub mod upgrade;
 mod vjp;
 
 pub use builder::{Builder, EMITTED_OPSET, Val};
-pub use differentiate::{Gradient, Request, differentiate};
+pub use differentiate::{Gradient, Request, differentiate, differentiate_with};
 pub use error::{Error, Obstacle, Result};
+pub use foreign::{ForeignNode, ForeignRules, NoForeignRules, check_function};
 pub use model::{Model, NEWEST_OPSET, OLDEST_OPSET};
 pub use registry::{Grad, Unsupported};
 pub use types::{Dim, ElemType, Types, ValueType, value_info};

@@ -162,7 +162,7 @@ impl<'a> Inliner<'a> {
 }
 
 /// Gives attributes that refer to the function's own attributes their values from the call, or the function's defaults.
-fn bind_attributes(node: &mut NodeProto, call: &NodeProto, defaults: &[AttributeProto]) {
+pub(crate) fn bind_attributes(node: &mut NodeProto, call: &NodeProto, defaults: &[AttributeProto]) {
     let value = |name: &str| call.attribute.iter().chain(defaults).find(|attribute| attribute.name == name);
     node.attribute.retain_mut(|attribute| {
         if attribute.ref_attr_name.is_empty() {

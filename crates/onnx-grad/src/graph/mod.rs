@@ -6,7 +6,7 @@ mod inline;
 use std::collections::{HashMap, HashSet, VecDeque};
 
 pub use index::Index;
-pub(crate) use inline::inline_functions;
+pub(crate) use inline::{bind_attributes, inline_functions};
 
 use crate::{
     error::{Error, Result},
