@@ -8,7 +8,7 @@ use crate::{
     layer::Choice,
     model::{Network, Sidecar, check_scores},
     runtime::{ElemType, Optimisation, Runtime, SessionOptions, Value},
-    subject::{default_layer, layers_of, type_values},
+    subject::{default_layer, layers_of, resolve, type_values},
     target::ClassSpec,
 };
 
@@ -77,8 +77,9 @@ fn explainable(
         types.iter().filter(|(_, ty)| ty.elem.is_float()).map(|(_, ty)| format!("{:?}", ty.elem)).collect();
     rows.push(noted("float types", floats.into_iter().collect::<Vec<_>>().join(", ")));
     rows.push(passed("scores", format!("`{}`, {:?} at the end", network.logits, network.head)));
-    let layers = layers_of(network, sidecar, &types);
-    let default = default_layer(&layers, sidecar)?;
+    let mut layers = layers_of(network, sidecar, &types);
+    let resolved = resolve(network, sidecar, &mut layers);
+    let default = resolved.first().map_or_else(|| default_layer(&layers, sidecar), |first| Ok(Some(first)))?;
     let layer = default.and_then(|index| layers.get(index));
     rows.push(noted(
         "layers",

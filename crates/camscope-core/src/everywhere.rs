@@ -2,10 +2,11 @@
 
 use std::collections::HashSet;
 
-use onnx_grad::{Request, differentiate, graph};
+use onnx_grad::{Request, graph};
 
 use crate::{
     error::{Error, Result},
+    rules,
     subject::Subject,
 };
 
@@ -26,7 +27,7 @@ pub(crate) fn without_gradient(subject: &Subject) -> Result<Vec<Option<String>>>
             return Err(Error::NoLayers);
         }
         let request = Request { outputs: &[&network.logits], wrt: &wanted, types: subject.types() };
-        match differentiate(&network.model, &request) {
+        match rules::differentiate(&network.model, &request) {
             Ok(gradient) => {
                 let without: HashSet<&str> = gradient
                     .gradients

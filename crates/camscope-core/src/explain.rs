@@ -12,7 +12,7 @@ use std::{
 };
 
 use ndarray::{Array2, ArrayD, Axis, Ix3, concatenate};
-use onnx_grad::{Request, Types, differentiate};
+use onnx_grad::{Request, Types};
 
 use crate::{
     error::{Error, Result},
@@ -20,6 +20,7 @@ use crate::{
     layer::{self, Choice, Layer, Layout},
     method::{self, Method},
     model::{Head, Labels, Network, Sidecar},
+    rules,
     runtime::{Canceller, ElemType, Outputs, ProviderChoice, Runtime, Session, SessionOptions, Value},
     subject::Subject,
     target::{ClassSpec, Score, probabilities, ranking},
@@ -218,7 +219,7 @@ impl Explainer {
         wanted.sort_unstable();
         wanted.dedup();
         let request = Request { outputs: &[&network.logits], wrt: &wanted, types: subject.types() };
-        let gradient = differentiate(&network.model, &request)?;
+        let gradient = rules::differentiate(&network.model, &request)?;
         let mut wired = Vec::new();
         for (tap, value) in taps.iter().zip(&values) {
             let found = gradient.gradients.iter().find(|(name, _)| name == value).and_then(|(_, name)| name.clone());

@@ -11,6 +11,7 @@ pub mod model;
 pub mod nearest;
 pub mod overlay;
 pub mod probe;
+pub mod rules;
 pub mod runtime;
 pub mod subject;
 pub mod target;

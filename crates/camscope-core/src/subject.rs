@@ -4,7 +4,7 @@ use onnx_grad::Types;
 
 use crate::{
     error::Result,
-    layer::{self, Choice, Layer, Layout},
+    layer::{self, Choice, Layer, Layout, Resolved},
     model::{self, Labels, Network, Sidecar, check_scores},
     probe::{Feed, probe_unrolled},
     runtime::Runtime,
@@ -17,6 +17,7 @@ pub struct Subject {
     types: Types,
     layers: Vec<Layer>,
     default_layer: Option<usize>,
+    resolved: Resolved,
 }
 
 impl Subject {
@@ -27,9 +28,11 @@ impl Subject {
     pub fn new(runtime: &Runtime, mut network: Network, sidecar: Sidecar) -> Result<Self> {
         let types = type_values(runtime, &mut network, &sidecar)?;
         check_scores(&network, &types)?;
-        let layers = layers_of(&network, &sidecar, &types);
-        let default_layer = default_layer(&layers, &sidecar)?;
-        Ok(Self { network, sidecar, types, layers, default_layer })
+        let mut layers = layers_of(&network, &sidecar, &types);
+        let resolved = resolve(&network, &sidecar, &mut layers);
+        let default_layer =
+            resolved.first().map_or_else(|| default_layer(&layers, &sidecar), |first| Ok(Some(first)))?;
+        Ok(Self { network, sidecar, types, layers, default_layer, resolved })
     }
 
     /// The model.
@@ -61,6 +64,16 @@ impl Subject {
     pub fn default_layer(&self) -> Option<usize> {
         self.default_layer
     }
+
+    /// What resolvers said of the layers.
+    pub fn resolved(&self) -> &Resolved {
+        &self.resolved
+    }
+}
+
+/// Asks the resolvers for the layers worth looking at, unless the sidecar names one; layouts that they give are taken over.
+pub fn resolve(network: &Network, sidecar: &Sidecar, layers: &mut [Layer]) -> Resolved {
+    if sidecar.layer.is_some() { Resolved::default() } else { layer::resolve(network, layers) }
 }
 
 /// The types of a model's values at the size that its sidecar asks for. Control flow whose course is known at that size is taken

@@ -5,9 +5,12 @@ mod class_token;
 mod find;
 mod layout;
 mod module_path;
+mod resolver;
 
 pub use choose::{Choice, automatic, by_index, by_name, choose};
 pub use find::{find, unlisted};
+pub use resolver::{LayerResolver, Preference, Resolved, add_resolver, check_preferences, resolve, resolvers};
+
 use onnx_grad::ElemType;
 
 use crate::error::{Error, Result};

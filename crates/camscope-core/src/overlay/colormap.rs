@@ -1,6 +1,6 @@
-//! Colormaps: 256 colours each, by name. A new one is a row in [`BUILT_IN`].
+//! Colormaps: 256 colours each, by name. A new one is a row in [`BUILT_IN`]; plugins [`add`] theirs.
 
-use std::sync::OnceLock;
+use std::sync::{OnceLock, PoisonError, RwLock};
 
 use colorgrad::Gradient;
 
@@ -26,14 +26,36 @@ pub trait Colormap: Send + Sync {
     fn kind(&self) -> Kind;
     /// The colours as red, green, blue, from heat 0 to heat 1.
     fn table(&self) -> [[u8; 3]; 256];
+    /// The plugin that it comes from; `None` for a built-in one.
+    fn plugin(&self) -> Option<&str> {
+        None
+    }
 }
 
-/// Every colormap that camscope has built in; the first is the default.
+/// Colormaps from elsewhere, in the order of their coming.
+static ADDED: RwLock<Vec<&'static dyn Colormap>> = RwLock::new(Vec::new());
+
+/// Adds a colormap to [`all`], at the end; one that was added before under the same name makes room for it in its place. A colormap
+/// of the name of a built-in one is not taken: the answer says whether it was.
+pub fn add(colormap: &'static dyn Colormap) -> bool {
+    if BUILT_IN.iter().any(|map| map.name == colormap.name()) {
+        return false;
+    }
+    let mut added = ADDED.write().unwrap_or_else(PoisonError::into_inner);
+    match added.iter_mut().find(|map| map.name() == colormap.name()) {
+        Some(place) => *place = colormap,
+        None => added.push(colormap),
+    }
+    true
+}
+
+/// Every colormap: those that camscope has built in, the default first, then those that were added.
 pub fn all() -> impl Iterator<Item = &'static dyn Colormap> {
-    BUILT_IN.iter().map(|map| map as &dyn Colormap)
+    let added = ADDED.read().unwrap_or_else(PoisonError::into_inner).clone();
+    BUILT_IN.iter().map(|map| map as &dyn Colormap).chain(added)
 }
 
-/// The built-in colormap called `name`, in whatever case.
+/// The colormap called `name`, in whatever case.
 ///
 /// # Errors
 /// [`Error::UnknownColormap`] with all names there are, the nearest first.

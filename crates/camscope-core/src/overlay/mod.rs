@@ -5,5 +5,5 @@ mod colormap;
 mod enlarge;
 
 pub use blend::{DEFAULT_ALPHA, DIMMED, normalise, render};
-pub use colormap::{Colormap, Kind, all, by_name};
+pub use colormap::{Colormap, Kind, add, all, by_name};
 pub use enlarge::{enlarge, heat_on_photo};

@@ -11,6 +11,7 @@ use ort::logging::LogLevel;
 use super::discover::{Library, Origin, Search};
 use super::log;
 use super::provider::{AutoChoice, Provider};
+use super::session::words;
 use super::vars::Vars;
 use super::version::Version;
 use crate::error::{Error, Result};
@@ -27,6 +28,8 @@ pub struct Runtime {
     /// Which providers were tried, and what came of it: to try one takes a while.
     pub(super) tried: Mutex<HashMap<Provider, Result<(), String>>>,
     pub(super) auto: Mutex<Option<AutoChoice>>,
+    /// Libraries of custom operators, which every session from now on knows.
+    pub(super) operators: Mutex<Vec<PathBuf>>,
 }
 
 impl Runtime {
@@ -53,8 +56,9 @@ impl Runtime {
         // It starts at the level where everything is logged, and every message costs time.
         environment.set_log_level(printed.unwrap_or(LogLevel::Error).min(LogLevel::Error));
         let providers = available_providers().map_err(failed)?;
-        let (tried, auto) = Default::default();
-        let runtime = Box::leak(Box::new(Runtime { environment, library: library.clone(), providers, tried, auto }));
+        let (tried, auto, operators) = Default::default();
+        let library = library.clone();
+        let runtime = Box::leak(Box::new(Runtime { environment, library, providers, tried, auto, operators }));
         *loaded = Some(runtime);
         Ok(runtime)
     }
@@ -95,6 +99,23 @@ impl Runtime {
     /// was built in does not say that it works on this machine: see [`Runtime::try_provider`].
     pub fn built_with(&self) -> &[String] {
         &self.providers
+    }
+
+    /// Has every session from now on know the custom operators of a library, which must be one for ONNX Runtime
+    /// (`RegisterCustomOps`). The path should be absolute: the system's loader searches for others.
+    ///
+    /// # Errors
+    /// It cannot be loaded, or is no such library.
+    pub fn use_operators(&self, library: &Path) -> Result<()> {
+        let failed =
+            |error: &str| Error::Inference { action: "load the operator library", reason: words(error).into() };
+        let builder = ort::session::Session::builder(&self.environment).map_err(|error| failed(error.message()))?;
+        builder.with_operator_library(library).map_err(|error| failed(error.message()))?;
+        let mut operators = self.operators.lock().unwrap_or_else(PoisonError::into_inner);
+        if !operators.iter().any(|known| known == library) {
+            operators.push(library.to_owned());
+        }
+        Ok(())
     }
 
     /// The folder of the library, where its providers' libraries lie.

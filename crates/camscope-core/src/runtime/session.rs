@@ -159,6 +159,9 @@ impl Runtime {
         let mut builder = ort::session::Session::builder(&self.environment)?
             .with_auto_device(AutoDevicePolicy::PreferCPU)?
             .with_optimization_level(level)?;
+        for library in self.operators.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            builder = builder.with_operator_library(library)?;
+        }
         if let Some(threads) = options.threads {
             builder = builder.with_intra_threads(threads)?;
         }
