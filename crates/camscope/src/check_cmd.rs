@@ -16,7 +16,7 @@ use serde_json::json;
 use crate::{
     cli::CheckArgs,
     explain_cmd::{open, session_options},
-    output,
+    output, plugins,
 };
 
 /// Runs `camscope check`. The exit status is 1 where a check fails.
@@ -24,6 +24,7 @@ use crate::{
 /// # Errors
 /// The model or the photo cannot be read.
 pub(crate) fn run(args: &CheckArgs) -> Result<ExitCode> {
+    plugins::load(&args.extra.plugins);
     let (network, sidecar) = open(&args.model)?;
     let preprocessing = &sidecar.preprocessing;
     let tensor = match &args.image {
@@ -33,7 +34,8 @@ pub(crate) fn run(args: &CheckArgs) -> Result<ExitCode> {
             pattern(preprocessing.layout, preprocessing.channels(), height, width)
         }
     };
-    let rows = check(Runtime::get_or_load()?, &network, &sidecar, &tensor, &session_options(&args.run));
+    let runtime = plugins::runtime(Runtime::get_or_load()?, &args.extra)?;
+    let rows = check(runtime, &network, &sidecar, &tensor, &session_options(&args.run));
     let text: String = rows.iter().map(|row| if args.json { line(row) } else { table_row(row) }).collect();
     output::print(&text)?;
     let failed = rows.iter().any(|row| row.outcome == Outcome::Failed);

@@ -10,6 +10,8 @@ use camscope_core::{
 use camscope_tui::graphics::GraphicsChoice;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub(crate) use crate::cli_plugins::{Language, PluginArgs, PluginCommand};
+
 /// See what an ONNX image model looked at.
 ///
 /// `camscope MODEL [IMAGE]…` opens the explorer: the photo with its heatmap, class by class and layer by layer, by keyboard and mouse.
@@ -59,6 +61,9 @@ pub(crate) struct ExploreArgs {
     /// Where it runs.
     #[command(flatten)]
     pub(crate) run: RunArgs,
+    /// Code from elsewhere.
+    #[command(flatten)]
+    pub(crate) extra: PluginArgs,
 }
 
 /// How the explorer shows pictures.
@@ -89,6 +94,9 @@ pub(crate) enum Command {
     /// The explorer's configuration
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Plugins: colormaps, layer resolvers and gradient rules of your own
+    #[command(subcommand)]
+    Plugin(PluginCommand),
     /// The ONNX Runtime that models run with: show what there is, or get one
     #[command(subcommand)]
     Runtime(RuntimeCommand),
@@ -104,6 +112,14 @@ pub(crate) enum Command {
     ProbeRuntime {
         /// The library.
         path: PathBuf,
+    },
+    /// Try a plugin: camscope runs itself like this, to be safe from bad plugins.
+    #[command(name = camscope_plugin_host::EXERCISE_COMMAND, hide = true)]
+    ExercisePlugin {
+        /// The library.
+        path: PathBuf,
+        /// Which part of it.
+        part: String,
     },
 }
 
@@ -197,6 +213,9 @@ pub(crate) struct ExplainArgs {
     /// Print one JSON object a line instead of pictures and text
     #[arg(long)]
     pub(crate) json: bool,
+    /// Code from elsewhere.
+    #[command(flatten)]
+    pub(crate) extra: PluginArgs,
 }
 
 /// `camscope layers`.
@@ -207,6 +226,9 @@ pub(crate) struct LayersArgs {
     /// Print one JSON object a line instead of a table
     #[arg(long)]
     pub(crate) json: bool,
+    /// Code from elsewhere.
+    #[command(flatten)]
+    pub(crate) extra: PluginArgs,
 }
 
 /// `camscope check`.
@@ -222,6 +244,9 @@ pub(crate) struct CheckArgs {
     /// Print one JSON object a line instead of a table
     #[arg(long)]
     pub(crate) json: bool,
+    /// Code from elsewhere.
+    #[command(flatten)]
+    pub(crate) extra: PluginArgs,
 }
 
 /// `camscope differentiate`.
@@ -241,6 +266,9 @@ pub(crate) struct DifferentiateArgs {
     /// Write the model here
     #[arg(short = 'o', value_name = "OUT.onnx")]
     pub(crate) output: PathBuf,
+    /// Code from elsewhere.
+    #[command(flatten)]
+    pub(crate) extra: PluginArgs,
 }
 
 /// An input's name and sizes.

@@ -16,7 +16,7 @@ use crate::{
     cli::{DemoArgs, ExplainArgs, MethodArgs, ScoreArg},
     explain_cmd,
     explore_cmd::{self, has_terminal},
-    output,
+    output, plugins,
     runtime_cmd::ensure_runtime,
 };
 
@@ -54,11 +54,13 @@ const FOLDER: &str = "camscope-demo";
 pub(crate) fn run(args: &DemoArgs) -> Result<ExitCode> {
     let folder = unpack()?;
     if args.output.is_none() && has_terminal() {
+        plugins::load(&[]);
         return explore_demo(&folder, args);
     }
     let written = Some(args.output.clone().unwrap_or_else(|| PathBuf::from(FOLDER)));
     let explain = |images: &[&str], classes: Vec<ClassSpec>| {
         let args = ExplainArgs {
+            extra: Default::default(),
             model: folder.join(MODEL),
             images: images.iter().map(|image| folder.join(image)).collect(),
             tensor: Vec::new(),

@@ -5,18 +5,20 @@ use std::process::ExitCode;
 use camscope_core::{
     Error, Result,
     probe::{Feed, probe_unrolled},
+    rules,
     runtime::Runtime,
     text::printable_path,
 };
-use onnx_grad::{EMITTED_OPSET, Model, Request, ValueType, differentiate, upgrade::upgrade};
+use onnx_grad::{EMITTED_OPSET, Model, Request, ValueType, upgrade::upgrade};
 
-use crate::{cli::DifferentiateArgs, output};
+use crate::{cli::DifferentiateArgs, output, plugins};
 
 /// Runs `camscope differentiate`.
 ///
 /// # Errors
 /// The model cannot be read, has no such value, or cannot be differentiated.
 pub(crate) fn run(args: &DifferentiateArgs) -> Result<ExitCode> {
+    plugins::load(&args.extra.plugins);
     let refused = |source| Error::Model { path: printable_path(&args.model), source };
     let model = Model::read(&args.model).and_then(|model| upgrade(&model, EMITTED_OPSET)).map_err(refused)?;
     let output = match &args.output_value {
@@ -24,10 +26,10 @@ pub(crate) fn run(args: &DifferentiateArgs) -> Result<ExitCode> {
         None => model.graph().output.first().map(|output| output.name.clone()).unwrap_or_default(),
     };
     let feeds = feeds(&model, args)?;
-    let (model, types) = probe_unrolled(Runtime::get_or_load()?, &model, &feeds)?;
+    let (model, types) = probe_unrolled(plugins::runtime(Runtime::get_or_load()?, &args.extra)?, &model, &feeds)?;
     let wrt: Vec<&str> = args.wrt.iter().map(String::as_str).collect();
     let request = Request { outputs: &[&output], wrt: &wrt, types: &types };
-    let gradient = differentiate(&model, &request).map_err(refused)?;
+    let gradient = rules::differentiate(&model, &request).map_err(refused)?;
     let unreached = gradient.gradients.iter().find(|(_, gradient)| gradient.is_none());
     if let Some((name, _)) = unreached {
         return Err(Error::NoGradient { name: name.clone() });

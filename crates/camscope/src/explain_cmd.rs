@@ -26,6 +26,7 @@ use crate::{
     cli::{ExplainArgs, MethodArgs, RunArgs},
     output,
     picture::Screen,
+    plugins,
 };
 
 /// Runs `camscope explain`.
@@ -39,6 +40,7 @@ pub(crate) fn run(args: &ExplainArgs) -> Result<ExitCode> {
 
 /// As [`run`], with the runtime from wherever the caller gets it.
 pub(crate) fn explain(args: &ExplainArgs, runtime: impl FnOnce() -> Result<&'static Runtime>) -> Result<ExitCode> {
+    plugins::load(&args.extra.plugins);
     let colormap = overlay::by_name(&args.how.colormap)?;
     let (network, mut sidecar) = open(&args.model)?;
     let inputs = Input::all(args, &network, &mut sidecar)?;
@@ -49,9 +51,10 @@ pub(crate) fn explain(args: &ExplainArgs, runtime: impl FnOnce() -> Result<&'sta
     if sidecar.preprocessing.source == Source::Assumed && args.tensor.is_empty() {
         eprintln!("note: {}", sidecar.preprocessing.source);
     }
-    let runtime = runtime()?;
+    let runtime = plugins::runtime(runtime()?, &args.extra)?;
     let explainer = Explainer::new(runtime, network, sidecar, options)?;
     note_provider(runtime, &explainer, &args.run);
+    plugins::note_resolved(explainer.subject().resolved());
 
     let screen = if args.json { None } else { Screen::detect() };
     let bar = progress(inputs.len());

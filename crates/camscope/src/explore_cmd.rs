@@ -23,6 +23,7 @@ use crate::{
     config_cmd,
     explain_cmd::{open, session_options},
     output::{complain, report},
+    plugins,
 };
 
 /// Runs the explorer on what the arguments name.
@@ -48,7 +49,8 @@ pub(crate) fn run(args: &ExploreArgs) -> Result<ExitCode> {
         complain("the explorer needs a terminal, for its input and its output", Some(&help));
         return Ok(ExitCode::FAILURE);
     }
-    let runtime = despite_config(Runtime::get_or_load())?;
+    plugins::load(&args.extra.plugins);
+    let runtime = plugins::runtime(despite_config(Runtime::get_or_load())?, &args.extra)?;
     let mut start = start(&args.screen)?;
     start.method.clone_from(&args.method);
     if let Some(name) = &start.method {

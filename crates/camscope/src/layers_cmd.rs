@@ -6,7 +6,7 @@ use camscope_core::{
     Result,
     layer::Layer,
     runtime::Runtime,
-    subject::{default_layer, layers_of, type_values},
+    subject::{default_layer, layers_of, resolve, type_values},
     text::printable,
 };
 use serde_json::json;
@@ -15,6 +15,7 @@ use crate::{
     cli::LayersArgs,
     explain_cmd::open,
     output::{self, json_line},
+    plugins,
 };
 
 /// Runs `camscope layers`.
@@ -22,10 +23,13 @@ use crate::{
 /// # Errors
 /// The model cannot be read, or ONNX Runtime cannot load it.
 pub(crate) fn run(args: &LayersArgs) -> Result<ExitCode> {
+    plugins::load(&args.extra.plugins);
     let (mut network, sidecar) = open(&args.model)?;
-    let types = type_values(Runtime::get_or_load()?, &mut network, &sidecar)?;
-    let layers = layers_of(&network, &sidecar, &types);
-    let default = default_layer(&layers, &sidecar)?;
+    let types = type_values(plugins::runtime(Runtime::get_or_load()?, &args.extra)?, &mut network, &sidecar)?;
+    let mut layers = layers_of(&network, &sidecar, &types);
+    let resolved = resolve(&network, &sidecar, &mut layers);
+    let default = resolved.first().map_or_else(|| default_layer(&layers, &sidecar), |first| Ok(Some(first)))?;
+    plugins::note_resolved(&resolved);
     let text = if args.json { lines(&layers, default) } else { table(&layers, default) };
     output::print(&text)?;
     if layers.is_empty() {

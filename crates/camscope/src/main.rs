@@ -2,6 +2,7 @@
 
 mod check_cmd;
 mod cli;
+mod cli_plugins;
 mod config_cmd;
 mod demo_cmd;
 mod differentiate_cmd;
@@ -11,6 +12,9 @@ mod graphics;
 mod layers_cmd;
 mod output;
 mod picture;
+mod plugin_cmd;
+mod plugin_new;
+mod plugins;
 mod runtime_cmd;
 
 use std::process::ExitCode;
@@ -39,6 +43,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::Layers(args) => layers_cmd::run(&args),
         Command::Check(args) => check_cmd::run(&args),
         Command::Differentiate(args) => differentiate_cmd::run(&args),
+        Command::Plugin(command) => plugin_cmd::run(&command),
         Command::Runtime(command) => runtime_cmd::run(&command),
         Command::Completions { shell } => {
             let mut text = Vec::new();
@@ -58,6 +63,10 @@ fn run(cli: Cli) -> Result<ExitCode> {
         }
         Command::ProbeRuntime { path } => {
             output::print(&prober::child_answer(&path))?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::ExercisePlugin { path, part } => {
+            camscope_plugin_host::exercise(&path, &part);
             Ok(ExitCode::SUCCESS)
         }
     }

@@ -1,0 +1,67 @@
+//! `camscope plugin new`: a project that builds and passes `camscope plugin check` as it is.
+
+use std::{fs, path::Path, process::ExitCode};
+
+use camscope_core::{
+    Error, Result,
+    text::{printable, printable_path},
+};
+
+use crate::{cli::Language, output};
+
+/// The header, as C projects get it: it need not be installed.
+const HEADER: &str = include_str!("../../camscope-plugin/include/camscope_plugin.h");
+const C_SOURCE: &str = include_str!("templates/plugin.c");
+const RUST_SOURCE: &str = include_str!("templates/plugin.rs");
+
+/// Writes a project into a new folder of that name.
+///
+/// # Errors
+/// The name is no plugin's, or the folder is there already or cannot be written.
+pub(crate) fn write(language: Language, name: &str) -> Result<ExitCode> {
+    let is_fine = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_');
+    let begins_well = name.starts_with(|c: char| c.is_ascii_lowercase());
+    if !begins_well || name.len() > 60 || !name.chars().all(is_fine) {
+        let reason = "must begin with a to z and have nothing but a to z, 0 to 9, - and _ after that";
+        return Err(Error::Value(format!("a plugin's name {reason}: `{}`", printable(name))));
+    }
+    let folder = Path::new(name);
+    let colormap = name.replace('-', "_");
+    let library = format!("{}{colormap}{}", std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX);
+    let (files, build, library) = match language {
+        Language::C => {
+            let source = C_SOURCE.replace("NAME", name).replace("COLORMAP", &colormap);
+            let files = vec![(format!("{name}.c"), source), ("camscope_plugin.h".to_owned(), HEADER.to_owned())];
+            let library = format!("{name}{}", std::env::consts::DLL_SUFFIX);
+            (files, format!("cc -O2 -fPIC -shared -o {library} {name}.c -lm"), library)
+        }
+        Language::Rust => {
+            let source = RUST_SOURCE.replace("COLORMAP", &colormap);
+            let files = vec![("Cargo.toml".to_owned(), manifest(name)), ("src/lib.rs".to_owned(), source)];
+            (files, "cargo build --release".to_owned(), format!("target/release/{library}"))
+        }
+    };
+    let failed = |action, path: &Path, source| Error::Io { action, path: printable_path(path), source };
+    fs::create_dir(folder).map_err(|source| failed("create the folder", folder, source))?;
+    for (file, text) in files {
+        let path = folder.join(file);
+        let parent = path.parent().unwrap_or(folder);
+        fs::create_dir_all(parent).map_err(|source| failed("create the folder", parent, source))?;
+        fs::write(&path, text).map_err(|source| failed("write", &path, source))?;
+    }
+    output::print(&format!("{name}: written; now\n  cd {name}\n  {build}\n  camscope plugin check {library}\n"))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn manifest(name: &str) -> String {
+    // Until the crate is published, a checkout of camscope is what there is.
+    let source = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../camscope-plugin"));
+    let dependency = match source.canonicalize() {
+        Ok(path) => format!("{{ path = {:?} }}", path.to_string_lossy()),
+        Err(_) => format!("{:?}", env!("CARGO_PKG_VERSION")),
+    };
+    format!(
+        "[package]\nname = \"{name}\"\nversion = \"0.1.0\"\nedition = \"2024\"\npublish = false\n\n[lib]\ncrate-type = [\"cdylib\"]\n\n\
+         [dependencies]\ncamscope-plugin = {dependency}\n\n# On its own, wherever it lies.\n[workspace]\n"
+    )
+}
