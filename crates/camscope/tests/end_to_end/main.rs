@@ -18,6 +18,10 @@ mod fixed_batch;
 mod layers;
 mod models;
 mod outputs;
+#[cfg(target_os = "linux")]
+mod plugin_faults;
+#[cfg(target_os = "linux")]
+mod plugins;
 mod runtime;
 #[cfg(unix)]
 mod terminal;
