@@ -5,7 +5,7 @@ use std::{
     io::{self, Write},
     path::{Path, PathBuf},
     sync::{
-        Arc,
+        Arc, PoisonError,
         mpsc::{self, Receiver, Sender},
     },
     time::Duration,
@@ -20,7 +20,7 @@ use crate::{
     engine::{Engine, Fault, Opener},
     graphics::{Overrides, Screen},
     input::{Incoming, Input},
-    message::{Command, Message, Save},
+    message::{Command, Message, PluginWatch, Save},
     save,
     state::{ImageEntry, State},
     terminal::{Session, take_panics},
@@ -57,6 +57,8 @@ pub struct Start {
     pub overrides: Overrides,
     /// Whether the interface is without colours.
     pub no_color: bool,
+    /// Looks for plugins that come or change while the explorer runs.
+    pub plugins: Option<PluginWatch>,
 }
 
 /// Something for the loop.
@@ -101,6 +103,7 @@ struct Asked {
     photos: Vec<PathBuf>,
     runs: Vec<(u64, Option<crate::engine::HeatKey>)>,
     drawings: Vec<TileKey>,
+    round: u32,
     opens: u64,
 }
 
@@ -156,6 +159,9 @@ impl<W: Write> Explorer<W> {
                 let _ = sender.send(Happening::Message(message)); // the loop has ended, and so does the program
             })
         };
+        if let Some(watch) = start.plugins.clone() {
+            watch_plugins(watch, sender.clone());
+        }
         let mut state = State::new(screen, size, start.config.keymap.clone());
         apply(&mut state, &start);
         let mut explorer = Self {
@@ -375,6 +381,7 @@ impl<W: Write> Explorer<W> {
             photos,
             runs: runs.iter().map(named).collect(),
             drawings: drawings.iter().map(|drawing| drawing.key).collect(),
+            round: self.state.round,
             opens: self.opens,
         };
         self.state.queue = waited;
@@ -386,11 +393,30 @@ impl<W: Write> Explorer<W> {
         if asked.runs != self.asked.runs || is_new_model {
             self.runner.want(Runs { engine: Arc::clone(engine), runs });
         }
-        if asked.drawings != self.asked.drawings {
-            self.painters.want(Drawings { screen: self.state.screen.clone(), drawings });
+        if asked.drawings != self.asked.drawings || asked.round != self.asked.round {
+            let (screen, round) = (self.state.screen.clone(), self.state.round);
+            self.painters.want(Drawings { screen, round, drawings });
         }
         self.asked = asked;
     }
+}
+
+/// How often the folders of plugins are looked at.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// Looks for plugins until the loop has ended.
+fn watch_plugins(watch: PluginWatch, sender: Sender<Happening>) {
+    let look = move || {
+        loop {
+            std::thread::sleep(LOOK);
+            let mut watch = watch.lock().unwrap_or_else(PoisonError::into_inner);
+            let news = watch();
+            if !news.is_empty() && sender.send(Happening::Message(Message::Plugins(news))).is_err() {
+                return;
+            }
+        }
+    };
+    let _ = std::thread::Builder::new().name("plugins".into()).spawn(look); // without it plugins are those of the start
 }
 
 fn named(run: &Run) -> (u64, Option<crate::engine::HeatKey>) {

@@ -1,6 +1,9 @@
 //! The configuration file: a patch over the built-in defaults.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use camscope_core::{method, overlay, text::printable};
 use ratatui::style::Color;
@@ -31,6 +34,8 @@ pub struct Config {
     pub font_size: Option<(u16, u16)>,
     /// Mebibytes that are kept for going back.
     pub memory: u32,
+    /// Further folders of plugins.
+    pub plugin_folders: Vec<PathBuf>,
     /// The keys.
     pub keymap: Keymap,
     /// Colours that differ from the built-in ones.
@@ -47,6 +52,7 @@ impl Default for Config {
             graphics: GraphicsChoice::default(),
             font_size: None,
             memory: 512,
+            plugin_folders: Vec::new(),
             keymap: Keymap::preset(),
             paints: Paints::default(),
         }
@@ -64,6 +70,8 @@ struct File {
     graphics: Option<Spanned<String>>,
     font_size: Option<Spanned<String>>,
     memory: Option<Spanned<u32>>,
+    #[serde(default)]
+    plugin_folders: Vec<PathBuf>,
     /// Where ONNX Runtime is: read by what looks for it.
     #[serde(default, rename = "runtime")]
     _runtime: Option<toml::Table>,
@@ -100,6 +108,14 @@ impl Config {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Self::default()),
             Err(error) => Err(format!("cannot read {}: {error}", printable(&path.to_string_lossy()))),
         }
+    }
+
+    /// The folders of plugins that the file names, whatever else is in it: what it says of colormaps can only be checked when the
+    /// plugins are there.
+    pub fn plugin_folders_of(path: &Path) -> Vec<PathBuf> {
+        let table: Option<toml::Table> = std::fs::read_to_string(path).ok().and_then(|text| text.parse().ok());
+        let folders = table.as_ref().and_then(|table| table.get("plugin-folders")?.as_array());
+        folders.into_iter().flatten().filter_map(|folder| folder.as_str().map(PathBuf::from)).collect()
     }
 
     /// Reads the text of a file.
@@ -148,6 +164,7 @@ impl Config {
         if let Some(memory) = file.memory {
             self.memory = (*memory.get_ref()).max(16);
         }
+        self.plugin_folders = file.plugin_folders;
         for (key, action) in file.keys {
             checked(&action, |action| self.keymap.patch(&key, action))?;
         }
@@ -177,6 +194,8 @@ impl Config {
             table.insert("font-size".into(), format!("{width}x{height}").into());
         }
         table.insert("memory".into(), i64::from(self.memory).into());
+        let folders = self.plugin_folders.iter().map(|folder| folder.to_string_lossy().into_owned());
+        table.insert("plugin-folders".into(), folders.collect::<Vec<_>>().into());
         table.insert("keys".into(), self.keymap.to_toml().into());
         let ink = |paint: &Paint| {
             let pairs = [("fg", paint.fg), ("bg", paint.bg)];
@@ -257,6 +276,16 @@ mod tests {
             .map(wrong)
             .join("\n")
         );
+    }
+
+    #[test]
+    fn folders_of_plugins_are_read_whatever_else_is_wrong() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config.toml");
+        std::fs::write(&path, "plugin-folders = [\"/opt/plugins\"]\ncolormap = \"from_a_plugin\"").unwrap();
+        assert_eq!(Config::plugin_folders_of(&path), [PathBuf::from("/opt/plugins")]);
+        assert!(Config::read(&path).is_err());
+        assert!(Config::plugin_folders_of(folder.path()).is_empty());
     }
 
     #[test]

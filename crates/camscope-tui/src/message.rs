@@ -1,6 +1,9 @@
 //! What reaches the explorer, and what it has done for it: the two sides of `update`.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::PathBuf,
+    sync::{Arc, Mutex},
+};
 
 use crossterm::event::{KeyEvent, MouseEvent};
 
@@ -39,6 +42,8 @@ pub enum Message {
     Picture(TileKey, Arc<Picture>),
     /// How many runs are waited for.
     Queue(usize),
+    /// Plugins came, changed, or were set aside.
+    Plugins(Vec<PluginNews>),
     /// A file was changed by another program.
     Changed(PathBuf),
     /// Paths that begin with what was typed.
@@ -48,6 +53,20 @@ pub enum Message {
     /// The process was asked to end.
     Terminate,
 }
+
+/// What has become of a plugin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PluginNews {
+    /// What to say.
+    pub text: String,
+    /// Whether it is set aside.
+    pub is_error: bool,
+    /// Whether it chooses layers or has gradient rules: then the model is opened again.
+    pub concerns_model: bool,
+}
+
+/// Looks whether plugins have changed; the first look is what was loaded at the start.
+pub type PluginWatch = Arc<Mutex<dyn FnMut() -> Vec<PluginNews> + Send>>;
 
 /// Something to do that is more than a change of state.
 #[derive(Clone, Debug, PartialEq)]

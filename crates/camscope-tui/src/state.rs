@@ -127,6 +127,8 @@ pub struct State {
     pub failed: HashMap<HeatKey, String>,
     /// Pictures as the terminal takes them.
     pub pictures: Cache<TileKey, Arc<Picture>>,
+    /// Counts the times that all pictures had to be drawn anew.
+    pub round: u32,
     /// What was shown last in each place of the picture area, for as long as its successor isn't there.
     pub shown: HashMap<usize, (TileKey, Arc<Picture>)>,
     /// The class that was asked for on the command line, until a model and its answer say which it is.
@@ -201,6 +203,7 @@ impl State {
             heats: Cache::new(MEMORY / 2),
             failed: HashMap::new(),
             pictures: Cache::new(MEMORY / 2),
+            round: 0,
             shown: HashMap::new(),
             asked_class: None,
             asked_layer: None,

@@ -54,7 +54,6 @@ const FOLDER: &str = "camscope-demo";
 pub(crate) fn run(args: &DemoArgs) -> Result<ExitCode> {
     let folder = unpack()?;
     if args.output.is_none() && has_terminal() {
-        plugins::load(&[]);
         return explore_demo(&folder, args);
     }
     let written = Some(args.output.clone().unwrap_or_else(|| PathBuf::from(FOLDER)));
@@ -91,7 +90,9 @@ pub(crate) fn run(args: &DemoArgs) -> Result<ExitCode> {
 /// The explorer on the bundled photos.
 fn explore_demo(folder: &Path, args: &DemoArgs) -> Result<ExitCode> {
     let runtime = explore_cmd::despite_config(ensure_runtime())?;
+    let host = plugins::load(&[]);
     let mut start = explore_cmd::start(&args.screen)?;
+    start.plugins = Some(plugins::watch(host));
     start.model = Some(folder.join(MODEL));
     start.images = FILES.iter().map(|file| folder.join(file.name)).filter(|path| is_photo(path)).collect();
     explore_cmd::explore(start, explore_cmd::opener(runtime, &args.run, ScoreArg::Logit))

@@ -49,7 +49,7 @@ pub(crate) fn run(args: &ExploreArgs) -> Result<ExitCode> {
         complain("the explorer needs a terminal, for its input and its output", Some(&help));
         return Ok(ExitCode::FAILURE);
     }
-    plugins::load(&args.extra.plugins);
+    let host = plugins::load(&args.extra.plugins);
     let runtime = plugins::runtime(despite_config(Runtime::get_or_load())?, &args.extra)?;
     let mut start = start(&args.screen)?;
     start.method.clone_from(&args.method);
@@ -64,6 +64,7 @@ pub(crate) fn run(args: &ExploreArgs) -> Result<ExitCode> {
     start.layer.clone_from(&args.layer);
     start.model = Some(model);
     start.images.clone_from(&args.images);
+    start.plugins = Some(plugins::watch(host));
     explore(start, opener(runtime, &args.run, args.score))
 }
 

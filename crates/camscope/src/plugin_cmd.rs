@@ -31,7 +31,7 @@ pub(crate) fn run(command: &PluginCommand) -> Result<ExitCode> {
 }
 
 fn list(options: &[PathBuf], as_json: bool) -> Result<ExitCode> {
-    let all = Host::new(Settings::of_process(options, &[])).scan();
+    let all = Host::new(Settings::of_process(options, &crate::plugins::folders())).scan();
     let text: String = all.iter().map(|found| if as_json { line(found) } else { row(found) }).collect();
     output::print(&text)?;
     if all.is_empty() && !as_json {

@@ -80,6 +80,9 @@ impl Opened {
             notes.push(sidecar.preprocessing.source.to_string());
         }
         let subject = Arc::new(Subject::new(runtime, network, sidecar)?);
+        let resolved = subject.resolved();
+        notes.extend(resolved.by.as_ref().map(|by| format!("layers are chosen by the plugin resolver `{by}`")));
+        notes.extend(resolved.notes.iter().cloned());
         let default_layer = subject.default_layer().ok_or(Error::NoLayers)?;
         let options = Options {
             method,

@@ -6,7 +6,7 @@ use camscope_core::{layer::Choice, target::ClassSpec};
 
 use crate::{
     engine::{Fault, ModelInfo},
-    message::{Command, Message},
+    message::{Command, Message, PluginNews},
     prompt::Purpose,
     state::{LayerState, Mode, State},
     tiles,
@@ -162,6 +162,29 @@ fn asked_class(state: &mut State, asked: &ClassSpec, logits: &[f32]) {
         (ClassSpec::Top(rank), Ok(_)) => state.rank = rank - 1,
         (_, Ok(class)) => super::choose_class(state, class),
         (_, Err(error)) => state.complain(Fault::from(error).to_string()),
+    }
+}
+
+/// Plugins came, changed, or were set aside.
+pub(super) fn plugins(state: &mut State, news: &[PluginNews]) -> Vec<Command> {
+    // A changed colormap has its old name: pictures are drawn anew.
+    state.pictures.retain(|_| false);
+    state.shown.clear();
+    state.round += 1;
+    for one in news {
+        if one.is_error {
+            state.complain(one.text.clone());
+        } else {
+            state.say(one.text.clone());
+        }
+    }
+    let path = state.model.as_ref().map(|model| model.path.clone());
+    match path.filter(|_| state.opening.is_none() && news.iter().any(|one| one.concerns_model)) {
+        Some(path) => {
+            state.opening = Some(path.clone());
+            vec![Command::OpenModel(path)]
+        }
+        None => Vec::new(),
     }
 }
 

@@ -62,6 +62,7 @@ pub fn update(state: &mut State, message: Message) -> Vec<Command> {
             state.notes = state.screen.notes.iter().cloned().collect();
             vec![Command::Redraw]
         }
+        Message::Plugins(news) => arrivals::plugins(state, &news),
         Message::Terminate => act(state, Action::Quit),
         Message::Changed(path) => arrivals::changed(state, &path),
         other => arrivals::arrived(state, other),
@@ -197,11 +198,12 @@ fn step_method(state: &mut State, by: isize) {
 }
 
 fn step_colormap(state: &mut State, by: isize) {
-    let names: Vec<&str> = overlay::all().map(|map| map.name()).collect();
+    let all: Vec<_> = overlay::all().collect();
     let at = crate::tiles::position(&state.colormap) as isize;
-    let name = names[(at + by).rem_euclid(names.len() as isize) as usize];
-    state.colormap = name.to_owned();
-    state.say(format!("colormap {name}"));
+    let map = all[(at + by).rem_euclid(all.len() as isize) as usize];
+    state.colormap = map.name().to_owned();
+    let mark = map.plugin().map_or_else(String::new, |plugin| format!(", of the plugin {plugin}"));
+    state.say(format!("colormap {}{mark}", map.name()));
 }
 
 fn step_alpha(state: &mut State, by: f32) {

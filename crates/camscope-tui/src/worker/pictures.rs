@@ -18,6 +18,8 @@ use crate::{
 pub struct Drawings {
     /// The screen that they are for.
     pub screen: Screen,
+    /// Another number where the same keys give other pictures than before.
+    pub round: u32,
     /// What to draw.
     pub drawings: Vec<Drawing>,
 }
@@ -58,16 +60,16 @@ struct Hand {
     scaled: Scaled,
     /// The pictures made last. A wish can be older than their arrival: it is answered from here.
     recent: Vec<(TileKey, Arc<Picture>)>,
-    screen: Option<Screen>,
+    made_for: Option<(Screen, u32)>,
 }
 
 const RECENT: usize = 8;
 
 impl Hand {
     fn work(&mut self, desk: &Desk<Drawings>, wish: &Drawings, send: &Send) {
-        if self.screen.as_ref() != Some(&wish.screen) {
+        if self.made_for.as_ref().is_none_or(|(screen, round)| *screen != wish.screen || *round != wish.round) {
             self.recent.clear();
-            self.screen = Some(wish.screen.clone());
+            self.made_for = Some((wish.screen.clone(), wish.round));
         }
         for drawing in &wish.drawings {
             if desk.has_news() {

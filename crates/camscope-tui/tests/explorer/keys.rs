@@ -7,7 +7,7 @@ use camscope_tui::{
     app::Happening,
     graphics::Protocol,
     input::Incoming,
-    message::Message,
+    message::{Message, PluginNews},
     state::{LayerState, Mode},
 };
 use crossterm::event::{Event, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
@@ -312,6 +312,21 @@ fn files_that_change_are_read_again() {
     rig.explorer.sender().send(Happening::Message(Message::Changed("models/double.onnx".into()))).unwrap();
     rig.settle();
     assert_eq!(rig.explorer.state().layer, 10, "the layer is found again by its name");
+}
+
+#[test]
+fn plugins_that_come_are_announced_and_those_that_concern_the_model_open_it_again() {
+    let mut rig = rig();
+    let before = rig.explorer.state().photo().unwrap().id;
+    let news = |text: &str, is_error, concerns_model| PluginNews { text: text.into(), is_error, concerns_model };
+    let send = |rig: &Rig, news| rig.explorer.sender().send(Happening::Message(Message::Plugins(vec![news]))).unwrap();
+    send(&rig, news("plugin loaded: ice 1.0", false, false));
+    rig.settle();
+    assert_eq!(rig.explorer.state().message.clone().unwrap().text, "plugin loaded: ice 1.0");
+    assert_eq!(rig.explorer.state().photo().unwrap().id, before);
+    send(&rig, news("set aside", true, true));
+    rig.settle();
+    assert_ne!(rig.explorer.state().photo().unwrap().id, before);
 }
 
 #[test]
