@@ -102,6 +102,8 @@ fn in_tmux() {
     tmux.sees("heat ");
     let first = tmux.sees("▀");
     assert!(first.contains("Classes 1000") && first.contains("half-blocks"), "{first}");
+    // Pictures would be hidden by tmux: it says how to have them, until the first key.
+    tmux.sees("`tmux set -g allow-passthrough on");
     tmux.press(&["5"]);
     tmux.sees("·  sweep · gradcam");
     tmux.press(&["1"]);
@@ -110,8 +112,6 @@ fn in_tmux() {
     tmux.sees("·  overlay · hirescam");
     tmux.press(&["Right", "Up", "n"]);
     tmux.sees("chelsea.jpg (2/2)");
-    // Pictures would be hidden by tmux: it says how to have them.
-    tmux.sees("`tmux set -g allow-passthrough on");
     tmux.press(&["q"]);
     let last = tmux.sees("status 0");
     assert!(last.starts_with("before\nstatus 0\n"), "the screen is not as it was:\n{last}");

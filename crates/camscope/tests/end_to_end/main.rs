@@ -12,6 +12,8 @@ mod explain;
 mod explorer;
 #[cfg(unix)]
 mod explorer_far;
+#[cfg(target_os = "linux")]
+mod explorer_plugins;
 #[cfg(unix)]
 mod explorer_screen;
 mod fixed_batch;

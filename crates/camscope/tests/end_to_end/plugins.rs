@@ -42,7 +42,7 @@ fn example(scene: &Scene, name: &str) -> PathBuf {
 }
 
 /// The plugin folder of the scene's home.
-fn plugin_folder(scene: &Scene) -> PathBuf {
+pub(crate) fn plugin_folder(scene: &Scene) -> PathBuf {
     let folder = scene.path("home/.local/share/camscope/plugins");
     std::fs::create_dir_all(&folder).expect("a plugin folder");
     folder
