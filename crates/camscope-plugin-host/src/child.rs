@@ -1,13 +1,12 @@
 //! Has plugins tried in child processes, and gives up on those that don't end.
 
 use std::{
-    io::Read,
     path::{Path, PathBuf},
-    process::{Child, Command, ExitStatus, Stdio},
-    sync::mpsc,
-    thread,
-    time::{Duration, Instant},
+    process::{Command, Stdio},
+    time::Duration,
 };
+
+use camscope_core::runtime::prober::output_within;
 
 use crate::{
     contents::{About, Contents},
@@ -38,29 +37,14 @@ impl Trier {
     pub(crate) fn run(&self, path: &Path, part: &str) -> Report {
         let mut command = Command::new(&self.program);
         command.arg(EXERCISE_COMMAND).arg(path).arg(part);
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
-        match self.wait(command) {
+        command.stdin(Stdio::null()).stderr(Stdio::null());
+        match output_within(&mut command, self.limit) {
             Ok((printed, status)) => Report::of(&printed, status.map(|status| status.to_string()), self.limit),
             Err(error) => {
                 let reason = format!("no process to try it in can be started: {error}");
                 Report { about: None, contents: None, outcome: Outcome::Failed(reason) }
             }
         }
-    }
-
-    fn wait(&self, mut command: Command) -> std::io::Result<(String, Option<ExitStatus>)> {
-        let mut child = command.spawn()?;
-        let (sender, receiver) = mpsc::channel();
-        if let Some(mut stdout) = child.stdout.take() {
-            thread::spawn(move || {
-                let mut text = Vec::new();
-                let _ = stdout.by_ref().take(1 << 20).read_to_end(&mut text);
-                sender.send(String::from_utf8_lossy(&text).into_owned())
-            });
-        }
-        let status = end(&mut child, Instant::now() + self.limit)?;
-        // What the plugin left running may hold the pipe open: its end is not waited for for ever.
-        Ok((receiver.recv_timeout(Duration::from_secs(1)).unwrap_or_default(), status))
     }
 
     /// Every check of `plugin check`, each in its own child.
@@ -86,22 +70,5 @@ impl Trier {
         }
         go("end", fine.then(|| "end".into()));
         (load.and_then(|report| report.about), checks)
-    }
-}
-
-/// Waits for the child's end; at the deadline ends it and gives `None`.
-fn end(child: &mut Child, deadline: Instant) -> std::io::Result<Option<ExitStatus>> {
-    let mut pause = Duration::from_millis(1);
-    loop {
-        if let Some(status) = child.try_wait()? {
-            return Ok(Some(status));
-        }
-        if Instant::now() >= deadline {
-            child.kill()?;
-            child.wait()?;
-            return Ok(None);
-        }
-        thread::sleep(pause);
-        pause = (pause * 2).min(Duration::from_millis(20));
     }
 }

@@ -8,7 +8,7 @@ use camscope_core::{
 };
 use camscope_tui::config::Config;
 
-use crate::{cli::ConfigCommand, output};
+use crate::{cli::ConfigCommand, output, plugins};
 
 /// Runs `camscope config`.
 ///
@@ -22,6 +22,8 @@ pub(crate) fn run(command: &ConfigCommand) -> Result<ExitCode> {
                 Some(path) => format!("# the defaults; they can be changed in {}\n", path.to_string_lossy()),
                 None => "# the defaults\n".to_owned(),
             };
+            // It may name a plugin's colormap.
+            plugins::load(&[]);
             match read() {
                 Ok(config) => output::print(&(place + &config.to_toml())).map(|()| ExitCode::SUCCESS),
                 Err(error) => {

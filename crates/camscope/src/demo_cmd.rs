@@ -91,7 +91,7 @@ pub(crate) fn run(args: &DemoArgs) -> Result<ExitCode> {
 fn explore_demo(folder: &Path, args: &DemoArgs) -> Result<ExitCode> {
     let runtime = explore_cmd::despite_config(ensure_runtime())?;
     let host = plugins::load(&[]);
-    let mut start = explore_cmd::start(&args.screen)?;
+    let mut start = explore_cmd::start(&args.screen);
     start.plugins = Some(plugins::watch(host));
     start.model = Some(folder.join(MODEL));
     start.images = FILES.iter().map(|file| folder.join(file.name)).filter(|path| is_photo(path)).collect();

@@ -51,7 +51,7 @@ pub(crate) fn run(args: &ExploreArgs) -> Result<ExitCode> {
     }
     let host = plugins::load(&args.extra.plugins);
     let runtime = plugins::runtime(despite_config(Runtime::get_or_load())?, &args.extra)?;
-    let mut start = start(&args.screen)?;
+    let mut start = start(&args.screen);
     start.method.clone_from(&args.method);
     if let Some(name) = &start.method {
         method::by_name(name)?;
@@ -86,10 +86,7 @@ pub(crate) fn has_terminal() -> bool {
 
 /// What the configuration says, patched by the options for the terminal. A configuration that is wrong is a complaint, not a reason not
 /// to start.
-///
-/// # Errors
-/// None so far.
-pub(crate) fn start(screen: &ScreenArgs) -> Result<Start> {
+pub(crate) fn start(screen: &ScreenArgs) -> Start {
     let (config, complaint) = match config_cmd::read() {
         Ok(config) => (config, None),
         Err(complaint) => (Default::default(), Some(complaint)),
@@ -99,7 +96,7 @@ pub(crate) fn start(screen: &ScreenArgs) -> Result<Start> {
         font_size: screen.font_size.or(config.font_size),
     };
     let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    Ok(Start { config, complaint, overrides, no_color, ..Default::default() })
+    Start { config, complaint, overrides, no_color, ..Default::default() }
 }
 
 /// Runs the explorer, then ends the process: with the exit status of a shell after the signal that ended it.

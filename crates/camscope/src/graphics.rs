@@ -66,10 +66,10 @@ pub(crate) use ask::without_echo;
 
 #[cfg(unix)]
 mod ask {
-    use std::io::{Write, stdin, stdout};
-    use std::time::{Duration, Instant};
+    use std::io::stdin;
+    use std::time::Duration;
 
-    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    use camscope_tui::graphics::ask_terminal;
     use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 
     /// kitty's query with a picture of one pixel, then the primary device attributes, which nearly every terminal answers:
@@ -97,40 +97,7 @@ mod ask {
 
     /// What the terminal answers; nothing where it does not.
     pub(super) fn terminal() -> Vec<u8> {
-        let stdin = stdin();
-        let Ok(before) = tcgetattr(&stdin) else { return Vec::new() };
-        let mut raw = before.clone();
-        raw.make_raw();
-        if tcsetattr(&stdin, OptionalActions::Now, &raw).is_err() {
-            return Vec::new();
-        }
-        let answer = exchange();
-        // What came too late is thrown away with this, so that it is not taken for typing.
-        let _ = tcsetattr(&stdin, OptionalActions::Flush, &before);
-        answer.unwrap_or_default()
-    }
-
-    fn exchange() -> std::io::Result<Vec<u8>> {
-        let mut stdout = stdout().lock();
-        stdout.write_all(QUERY)?;
-        stdout.flush()?;
-        let stdin = stdin();
-        let deadline = Instant::now() + LIMIT;
-        let mut answer = Vec::new();
-        while !ends(&answer) && answer.len() < 4096 {
-            let left = deadline.saturating_duration_since(Instant::now());
-            let timeout = Timespec { tv_sec: 0, tv_nsec: left.subsec_nanos().into() };
-            let mut waiting = [PollFd::new(&stdin, PollFlags::IN)];
-            if left.is_zero() || poll(&mut waiting, Some(&timeout))? == 0 {
-                break;
-            }
-            let mut buffer = [0; 256];
-            match rustix::io::read(&stdin, &mut buffer)? {
-                0 => break,
-                count => answer.extend_from_slice(&buffer[..count]),
-            }
-        }
-        Ok(answer)
+        ask_terminal(QUERY, LIMIT, ends)
     }
 
     /// Whether the device attributes are there in full.

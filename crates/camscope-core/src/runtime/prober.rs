@@ -2,7 +2,7 @@
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -80,8 +80,22 @@ fn probe_in_thread(path: &Path, limit: Duration) -> Result<Version, Unusable> {
 
 fn probe_in_child(mut command: Command, limit: Duration) -> Result<Version, Unusable> {
     let failed = |error: std::io::Error| Unusable::Load(format!("cannot start a process to try it in: {error}"));
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
-    let mut child = command.spawn().map_err(failed)?;
+    command.stdin(Stdio::null()).stderr(Stdio::null());
+    let (text, status) = output_within(&mut command, limit).map_err(failed)?;
+    let status = status.ok_or(Unusable::Hang(limit))?;
+    match text.lines().rev().find_map(|line| line.strip_prefix(MARK)).map(serde_json::from_str) {
+        Some(Ok(answer)) => answer,
+        _ => Err(Unusable::Crash(status.to_string())),
+    }
+}
+
+/// Runs a program for no longer than `limit`. Gives what it printed, of which at most a mebibyte is read, and how it ended; `None`: it
+/// took too long, and was ended.
+///
+/// # Errors
+/// It cannot be started or waited for.
+pub fn output_within(command: &mut Command, limit: Duration) -> std::io::Result<(String, Option<ExitStatus>)> {
+    let mut child = command.stdout(Stdio::piped()).spawn()?;
     let (sender, receiver) = mpsc::channel();
     if let Some(mut stdout) = child.stdout.take() {
         thread::spawn(move || {
@@ -90,18 +104,13 @@ fn probe_in_child(mut command: Command, limit: Duration) -> Result<Version, Unus
             sender.send(String::from_utf8_lossy(&text).into_owned())
         });
     }
-    let deadline = Instant::now() + limit;
-    let status = wait_until(&mut child, deadline).map_err(failed)?.ok_or(Unusable::Hang(limit))?;
-    // What the library left running may hold the pipe open: don't wait for its end for ever.
-    let text = receiver.recv_timeout(Duration::from_secs(1)).unwrap_or_default();
-    match text.lines().rev().find_map(|line| line.strip_prefix(MARK)).map(serde_json::from_str) {
-        Some(Ok(answer)) => answer,
-        _ => Err(Unusable::Crash(status.to_string())),
-    }
+    let status = wait_until(&mut child, Instant::now() + limit)?;
+    // What it left running may hold the pipe open: its end is not waited for for ever.
+    Ok((receiver.recv_timeout(Duration::from_secs(1)).unwrap_or_default(), status))
 }
 
 /// Waits for the child's end; at the deadline ends it and gives `None`.
-fn wait_until(child: &mut Child, deadline: Instant) -> std::io::Result<Option<std::process::ExitStatus>> {
+fn wait_until(child: &mut Child, deadline: Instant) -> std::io::Result<Option<ExitStatus>> {
     let mut pause = Duration::from_millis(1);
     loop {
         if let Some(status) = child.try_wait()? {

@@ -48,7 +48,7 @@ fn read_tmux(text: &str) -> Tmux {
 }
 
 #[cfg(unix)]
-pub(super) use unix::terminal;
+pub use unix::terminal;
 
 #[cfg(unix)]
 mod unix {
@@ -58,8 +58,9 @@ mod unix {
     use rustix::event::{PollFd, PollFlags, Timespec, poll};
     use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
 
-    /// What the terminal answers to `question` until `is_complete` or the time is over; nothing where it doesn't.
-    pub(in super::super) fn terminal(question: &[u8], limit: Duration, is_complete: impl Fn(&[u8]) -> bool) -> Vec<u8> {
+    /// What the terminal on standard input and output answers to `question`, until `is_complete` or the time is over; nothing where it
+    /// doesn't. It is asked in raw mode.
+    pub fn terminal(question: &[u8], limit: Duration, is_complete: impl Fn(&[u8]) -> bool) -> Vec<u8> {
         let stdin = stdin();
         let Ok(before) = tcgetattr(&stdin) else { return Vec::new() };
         let mut raw = before.clone();
@@ -106,7 +107,7 @@ mod unix {
 
 /// Nothing: Windows' terminals are not asked.
 #[cfg(not(unix))]
-pub(super) fn terminal(_question: &[u8], _limit: Duration, _is_complete: impl Fn(&[u8]) -> bool) -> Vec<u8> {
+pub fn terminal(_question: &[u8], _limit: Duration, _is_complete: impl Fn(&[u8]) -> bool) -> Vec<u8> {
     Vec::new()
 }
 

@@ -2,9 +2,12 @@
 
 use camscope_tui::{
     graphics::{Protocol, Screen},
+    keymap::Keymap,
+    state::State,
     view,
 };
 use insta::assert_snapshot;
+use ratatui::style::Color;
 
 use crate::double::{Rig, start};
 
@@ -140,7 +143,15 @@ fn without_colours_there_are_none() {
 
 #[test]
 fn a_light_background_gets_dark_colours() {
-    let mut screen = Screen::new(Protocol::HalfBlocks);
-    screen.background = Some([250, 250, 245]);
-    assert!(screen.is_light());
+    let accent = |background| {
+        let mut screen = Screen::new(Protocol::HalfBlocks);
+        screen.background = background;
+        let area = ratatui::layout::Rect::new(0, 0, 80, 24);
+        let mut buffer = ratatui::buffer::Buffer::empty(area);
+        view::draw(&State::new(screen, (80, 24), Keymap::preset()), area, &mut buffer);
+        buffer[(1, 0)].fg
+    };
+    assert_eq!(accent(Some([250, 250, 245])), Color::Blue);
+    assert_eq!(accent(Some([20, 20, 20])), Color::Cyan);
+    assert_eq!(accent(None), Color::Cyan);
 }
