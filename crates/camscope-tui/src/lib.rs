@@ -6,6 +6,7 @@
 
 pub mod action;
 pub mod app;
+pub mod cache;
 pub mod clipboard;
 pub mod command_line;
 pub mod compose;
@@ -18,6 +19,7 @@ pub mod layout;
 pub mod message;
 pub mod prompt;
 pub mod save;
+pub mod start;
 pub mod state;
 pub mod terminal;
 pub mod tiles;
@@ -26,4 +28,5 @@ pub mod view;
 pub mod wanted;
 pub mod worker;
 
-pub use app::{Ending, Explorer, Start, exit, run};
+pub use app::{Ending, Explorer, exit, run};
+pub use start::Start;
