@@ -135,7 +135,7 @@ impl<'a> Plain<'a> {
             graph.output.push(onnx_grad::value_info(&network.logits, None));
         }
         let options = SessionOptions { optimisation: Optimisation::All, ..options.clone() };
-        let session = runtime.session(&network.model.with_graph(graph).to_bytes(), &options)?;
+        let session = runtime.session_of(&network.model.with_graph(graph), &options)?;
         Ok(Self { network, session })
     }
 

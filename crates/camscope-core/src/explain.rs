@@ -20,6 +20,7 @@ use crate::{
     layer::{self, Choice, Layer, Layout},
     method::{self, Method},
     model::{Head, Labels, Network, Sidecar},
+    passes::{Given, Passes, Plan, Tapped},
     rules,
     runtime::{Canceller, ElemType, Outputs, ProviderChoice, Runtime, Session, SessionOptions, Value},
     subject::Subject,
@@ -81,24 +82,13 @@ pub struct Explainer {
     subject: Arc<Subject>,
     taps: Vec<Tap>,
     options: Options,
-    forward: Session,
-    backward: Session,
+    passes: Passes,
     /// The methods' programs, by method and what they take; made when first wanted.
     programs: Mutex<HashMap<ProgramKey, Arc<Session>>>,
-    /// Names that the passes use.
-    wiring: Wiring,
 }
 
-/// A method's name, and the layout and element type of what its program takes.
-type ProgramKey = (&'static str, Layout, i32);
-
-/// How the values of the two passes are called.
-struct Wiring {
-    seed: String,
-    saved: Vec<String>,
-    /// For each tap, the value and its gradient.
-    taps: Vec<(String, String)>,
-}
+/// A method's name (none: only the layout is changed), and layout, element type and blocks of what its program takes.
+type ProgramKey = (Option<&'static str>, Layout, i32, [Option<usize>; 2]);
 
 /// Milliseconds that the steps took.
 #[derive(Clone, Copy, Debug, Default)]
@@ -226,13 +216,18 @@ impl Explainer {
             let name = found.ok_or_else(|| Error::NoGradient { name: tap.name().to_owned() })?;
             wired.push(((*value).to_owned(), name));
         }
-        let seed = gradient.seeds.first().map(|(_, seed)| seed.clone()).unwrap_or_default();
-        let wiring = Wiring { seed, saved: gradient.saved.clone(), taps: wired };
-        let forward = runtime.session(&gradient.forward.to_bytes(), &options.session)?;
-        refuse_empty_placement(&forward, &options.session)?;
-        let backward = runtime.session(&gradient.backward.to_bytes(), &options.session)?;
+        let plan = Plan {
+            gradient: &gradient,
+            types: subject.types(),
+            logits: &network.logits,
+            input: &network.input.name,
+            batch: network.input.batch().unwrap_or(1),
+            taps: &wired,
+        };
+        let passes = Passes::new(runtime, &plan, &options.session)?;
+        refuse_empty_placement(&passes.forward, &options.session)?;
         let programs = Mutex::default();
-        Ok(Self { runtime, subject, taps, options, forward, backward, programs, wiring })
+        Ok(Self { runtime, subject, taps, options, passes, programs })
     }
 
     /// What is explained: the model, typed, with its layers.
@@ -277,7 +272,7 @@ impl Explainer {
 
     /// The session of the forward pass: it says which provider it runs on.
     pub fn forward_session(&self) -> &Session {
-        &self.forward
+        &self.passes.forward
     }
 
     /// Explains one picture: `tensor` as the model takes it, a batch of one first.
@@ -311,8 +306,8 @@ impl Explainer {
                     logit: forward.logits[class],
                     probability: forward.probabilities[class],
                     heatmap,
-                    activation: self.activation(&forward, tap)?.clone(),
-                    gradient: self.gradient(&backward, tap)?.clone(),
+                    activation: self.activation(&forward, tap)?,
+                    gradient: self.gradient(&backward, tap)?,
                     timing,
                 });
             }
@@ -329,7 +324,7 @@ impl Explainer {
         let copies = network.input.batch().unwrap_or(1);
         let elem = ElemType::from_code(network.input.elem.code());
         let picture = Value::from_f32_as(repeat(tensor, copies)?, elem)?;
-        let values = self.forward.run_with(&[(&network.input.name, &picture)], canceller)?;
+        let values = self.passes.forward.run_with(&[(&network.input.name, &picture)], canceller)?;
         let scores = values.get(&network.logits).ok_or_else(|| missing(&network.logits))?;
         let (shape, elem) = (scores.shape(), scores.elem_type());
         let all = scores.to_f32()?;
@@ -349,12 +344,12 @@ impl Explainer {
         }
         let row = self.options.score.seed(class, &forward.probabilities, self.network().independent());
         let seed = Value::from_f32_as(first_of(row, &forward.shape)?, forward.elem)?;
-        let mut inputs: Vec<(&str, &Value)> = vec![(&self.wiring.seed, &seed)];
-        for name in &self.wiring.saved {
+        let mut inputs: Vec<(&str, &Value)> = vec![(&self.passes.seed, &seed)];
+        for name in &self.passes.saved {
             let given = (*name == self.network().input.name).then_some(&forward.picture);
             inputs.push((name, given.or_else(|| forward.values.get(name)).ok_or_else(|| missing(name))?));
         }
-        Ok(Backward { class, gradients: self.backward.run_with(&inputs, canceller)? })
+        Ok(Backward { class, gradients: self.passes.backward.run_with(&inputs, canceller)? })
     }
 
     /// The heat at one of [`Explainer::taps`], `[height, width]` at the layer's resolution, after ReLU, before normalisation; `None`
@@ -370,38 +365,64 @@ impl Explainer {
         method: &'static dyn Method,
     ) -> Result<Option<Array2<f32>>> {
         let Some(Tap::Layer(layer)) = self.taps.get(tap) else { return Ok(None) };
-        let program = self.program(method, layer)?;
-        let inputs = [("activation", self.activation(forward, tap)?), ("gradient", self.gradient(backward, tap)?)];
+        let Tapped { activation, gradient } = &self.passes.taps[tap];
+        let key = (Some(method.name()), layer.layout, layer.elem.code(), [activation.blocked, gradient.blocked]);
+        let program = self.program(key, || method::program(method, layer.layout, layer.elem, key.3))?;
+        let inputs =
+            [("activation", self.raw_activation(forward, tap)?), ("gradient", raw_gradient(backward, gradient)?)];
         let mut outputs = program.run(&inputs)?;
         let heatmap = outputs.take("heatmap").ok_or_else(|| missing("heatmap"))?.to_f32()?;
         let heatmap = heatmap.into_dimensionality::<Ix3>().map_err(|error| Error::Value(error.to_string()))?;
         Ok(Some(heatmap.index_axis_move(Axis(0), 0)))
     }
 
-    fn activation<'a>(&self, forward: &'a Forward, tap: usize) -> Result<&'a Value> {
-        let (value, _) = &self.wiring.taps[tap];
+    /// The activation at one of [`Explainer::taps`], in the layer's own layout.
+    ///
+    /// # Errors
+    /// The runtime fails.
+    pub fn activation(&self, forward: &Forward, tap: usize) -> Result<Value> {
+        self.plain(self.raw_activation(forward, tap)?, self.passes.taps[tap].activation.blocked)
+    }
+
+    /// The gradient at one of [`Explainer::taps`], of the same shape.
+    ///
+    /// # Errors
+    /// The runtime fails.
+    pub fn gradient(&self, backward: &Backward, tap: usize) -> Result<Value> {
+        let given = &self.passes.taps[tap].gradient;
+        self.plain(raw_gradient(backward, given)?, given.blocked)
+    }
+
+    /// As the forward pass gives it.
+    fn raw_activation<'a>(&self, forward: &'a Forward, tap: usize) -> Result<&'a Value> {
+        let given = &self.passes.taps[tap].activation;
         match self.taps[tap] {
             Tap::Input => Ok(&forward.picture),
-            Tap::Layer(_) => forward.values.get(value).ok_or_else(|| missing(value)),
+            Tap::Layer(_) => forward.values.get(&given.name).ok_or_else(|| missing(&given.name)),
         }
     }
 
-    fn gradient<'a>(&self, backward: &'a Backward, tap: usize) -> Result<&'a Value> {
-        let (_, name) = &self.wiring.taps[tap];
-        backward.gradients.get(name).ok_or_else(|| missing(name))
+    fn plain(&self, value: &Value, blocked: Option<usize>) -> Result<Value> {
+        let Some(channels) = blocked else { return Ok(value.clone()) };
+        let elem = onnx_grad::ElemType::from_code(value.elem_type().code());
+        let key = (None, Layout::Nchw, elem.code(), [blocked, None]);
+        let program = self.program(key, || method::unblocking(elem, channels))?;
+        program.run(&[("value", value)])?.take("plain").ok_or_else(|| missing("plain"))
     }
 
-    fn program(&self, method: &'static dyn Method, layer: &Layer) -> Result<Arc<Session>> {
+    fn program(&self, key: ProgramKey, model: impl FnOnce() -> Result<onnx_grad::Model>) -> Result<Arc<Session>> {
         let mut programs = self.programs.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = (method.name(), layer.layout, layer.elem.code());
         if let Some(program) = programs.get(&key) {
             return Ok(Arc::clone(program));
         }
-        let model = method::program(method, layer.layout, layer.elem)?;
-        let program = Arc::new(self.runtime.session(&model.to_bytes(), &self.options.session)?);
+        let program = Arc::new(self.runtime.session(&model()?.to_bytes(), &self.options.session)?);
         programs.insert(key, Arc::clone(&program));
         Ok(program)
     }
+}
+
+fn raw_gradient<'a>(backward: &'a Backward, given: &Given) -> Result<&'a Value> {
+    backward.gradients.get(&given.name).ok_or_else(|| missing(&given.name))
 }
 
 /// A provider that was asked for by name and then takes no operator of the model would be a silent fall-back to the CPU.

@@ -10,6 +10,7 @@ pub mod method;
 pub mod model;
 pub mod nearest;
 pub mod overlay;
+mod passes;
 pub mod probe;
 pub mod rules;
 pub mod runtime;

@@ -141,7 +141,7 @@ fn session(runtime: &Runtime, model: &Model) -> Result<Session> {
         optimisation: Optimisation::Off,
         ..Default::default()
     };
-    runtime.session(&model.to_bytes(), &options)
+    runtime.session_of(model, &options)
 }
 
 /// What ONNX Runtime infers without running.

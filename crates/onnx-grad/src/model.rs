@@ -3,7 +3,9 @@
 use std::{
     collections::HashMap,
     fs::File,
-    path::{Component, Path},
+    path::{Component, Path, PathBuf},
+    sync::Arc,
+    time::SystemTime,
 };
 
 use bytes::Bytes;
@@ -12,7 +14,9 @@ use prost::Message;
 use crate::{
     error::{Error, Result},
     graph,
-    proto::{DataLocation, GraphProto, IR_VERSION, ModelProto, OperatorSetIdProto, TensorProto},
+    proto::{
+        DataLocation, GraphProto, IR_VERSION, ModelProto, OperatorSetIdProto, StringStringEntryProto, TensorProto,
+    },
 };
 
 /// The newest version of the `ai.onnx` operators that this crate knows.
@@ -29,6 +33,8 @@ pub struct Model {
     proto: ModelProto,
     /// The version of `ai.onnx` that the file was written for, where the model was upgraded since.
     written_for: Option<i64>,
+    /// The mapped files that tensors' bytes may lie in.
+    files: Arc<Vec<Source>>,
 }
 
 impl Model {
@@ -37,10 +43,10 @@ impl Model {
     /// # Errors
     /// No such file, not ONNX, truncated, too new, malformed, external data missing.
     pub fn read(path: &Path) -> Result<Self> {
-        let bytes = map(path).map_err(|source| io("read", path, source))?;
+        let (bytes, source) = Source::map(path).map_err(|source| io("read", path, source))?;
         let proto = decode(bytes)?;
         let folder = path.parent().unwrap_or(Path::new(""));
-        Self::prepare(proto, Some(folder))
+        Self::prepare(proto, Some(folder), source)
     }
 
     /// Reads a model from memory; a model with external data needs [`Model::read`].
@@ -48,7 +54,7 @@ impl Model {
     /// # Errors
     /// As [`Model::read`].
     pub fn from_bytes(bytes: impl Into<Bytes>) -> Result<Self> {
-        Self::prepare(decode(bytes.into())?, None)
+        Self::prepare(decode(bytes.into())?, None, None)
     }
 
     /// Takes a model made in memory.
@@ -56,10 +62,10 @@ impl Model {
     /// # Errors
     /// As [`Model::read`].
     pub fn from_proto(proto: ModelProto) -> Result<Self> {
-        Self::prepare(proto, None)
+        Self::prepare(proto, None, None)
     }
 
-    fn prepare(mut proto: ModelProto, folder: Option<&Path>) -> Result<Self> {
+    fn prepare(mut proto: ModelProto, folder: Option<&Path>, source: Option<Source>) -> Result<Self> {
         if proto.ir_version > IR_VERSION {
             return Err(Error::TooNew { what: "IR version", found: proto.ir_version, known: IR_VERSION });
         }
@@ -73,14 +79,15 @@ impl Model {
         }
         graph::inline_functions(&mut proto)?;
         let graph = proto.graph.get_or_insert_default();
-        let mut external = External { folder, files: HashMap::new() };
+        let mut external = External { folder, files: HashMap::new(), sources: source.into_iter().collect() };
         for_each_tensor(graph, &mut |tensor| {
             external.load(tensor)?;
             tensor.check()
         })?;
+        let files = Arc::new(external.sources);
         drop_initialized_inputs(graph);
         graph::sort(graph)?;
-        Ok(Self { proto, written_for: None })
+        Ok(Self { proto, written_for: None, files })
     }
 
     /// The whole message.
@@ -113,7 +120,8 @@ impl Model {
     /// The model with another graph: same opsets and metadata.
     pub fn with_graph(&self, graph: GraphProto) -> Self {
         let header = ModelProto { graph: None, functions: Vec::new(), training_info: Vec::new(), ..self.header() };
-        Self { proto: ModelProto { graph: Some(graph), ..header }, written_for: self.written_for }
+        let files = Arc::clone(&self.files);
+        Self { proto: ModelProto { graph: Some(graph), ..header }, written_for: self.written_for, files }
     }
 
     fn header(&self) -> ModelProto {
@@ -127,6 +135,13 @@ impl Model {
             opset_import: self.proto.opset_import.clone(),
             metadata_props: self.proto.metadata_props.clone(),
             ..Default::default()
+        }
+    }
+
+    /// States the version of a further domain's operators that the model uses; one that is stated already stays.
+    pub fn import(&mut self, domain: &str, version: i64) {
+        if self.opset(domain).is_none() {
+            self.proto.opset_import.push(OperatorSetIdProto { domain: domain.to_owned(), version });
         }
     }
 
@@ -147,6 +162,22 @@ impl Model {
     /// The model as the bytes of an `.onnx` file, all tensors inside.
     pub fn to_bytes(&self) -> Vec<u8> {
         self.proto.encode_to_vec()
+    }
+
+    /// The model as the bytes of an `.onnx` file that names the mapped files where the weights are, rather than holding them: a runtime
+    /// can read them from there, and nothing is copied. The second result is the folder that the names are relative to.
+    ///
+    /// `None`: the model comes from no file, or a file was changed since it was mapped. Then only [`Model::to_bytes`] is right.
+    pub fn to_bytes_beside_files(&self) -> Option<(Vec<u8>, PathBuf)> {
+        let folder = self.files.first()?.path.parent()?.to_path_buf();
+        if !self.files.iter().all(Source::is_unchanged) {
+            return None;
+        }
+        let mut proto = self.proto.clone();
+        for tensor in &mut proto.graph.get_or_insert_default().initializer {
+            refer(tensor, &self.files, &folder);
+        }
+        Some((proto.encode_to_vec(), folder))
     }
 
     /// Writes an `.onnx` file, all tensors inside.
@@ -172,23 +203,70 @@ fn io(action: &'static str, path: &Path, source: std::io::Error) -> Error {
     Error::Io { action, path: path.display().to_string(), source }
 }
 
-fn map(path: &Path) -> std::io::Result<Bytes> {
-    let file = File::open(path)?;
-    let kind = file.metadata()?;
-    if kind.is_dir() {
-        return Err(std::io::ErrorKind::IsADirectory.into());
+/// A mapped file, as it was when it was mapped.
+#[derive(Clone, Debug)]
+struct Source {
+    /// Links followed: runtimes refuse those that lead out of a model's folder.
+    path: PathBuf,
+    bytes: Bytes,
+    /// Its length, and when it was changed last.
+    state: (u64, Option<SystemTime>),
+}
+
+impl Source {
+    /// Maps a file. A pipe cannot be mapped; it is read as it comes, and is no source.
+    fn map(path: &Path) -> std::io::Result<(Bytes, Option<Self>)> {
+        let file = File::open(path)?;
+        let kind = file.metadata()?;
+        if kind.is_dir() {
+            return Err(std::io::ErrorKind::IsADirectory.into());
+        }
+        if !kind.is_file() {
+            return Ok((Bytes::from(std::fs::read(path)?), None));
+        }
+        if kind.len() == 0 {
+            return Ok((Bytes::new(), None));
+        }
+        // SAFETY: the file is only read. Somebody truncating it meanwhile raises SIGBUS, as for every mapped file; copying
+        // gigabytes of weights on every start to avoid that would be the worse bargain.
+        let map = unsafe { memmap2::Mmap::map(&file)? };
+        let bytes = Bytes::from_owner(map);
+        let source = Self { path: std::fs::canonicalize(path)?, bytes: bytes.clone(), state: state(&kind) };
+        Ok((bytes, Some(source)))
     }
-    if !kind.is_file() {
-        // A pipe cannot be mapped; it is read as it comes.
-        return std::fs::read(path).map(Bytes::from);
+
+    /// Whether the path still names what was mapped.
+    fn is_unchanged(&self) -> bool {
+        std::fs::metadata(&self.path).is_ok_and(|now| state(&now) == self.state)
     }
-    if kind.len() == 0 {
-        return Ok(Bytes::new());
+
+    /// Where in the file these bytes are.
+    fn offset(&self, bytes: &Bytes) -> Option<usize> {
+        let offset = (bytes.as_ptr() as usize).checked_sub(self.bytes.as_ptr() as usize)?;
+        (offset + bytes.len() <= self.bytes.len()).then_some(offset)
     }
-    // SAFETY: the file is only read. Somebody truncating it meanwhile raises SIGBUS, as for every mapped file; copying
-    // gigabytes of weights on every start to avoid that would be the worse bargain.
-    let map = unsafe { memmap2::Mmap::map(&file)? };
-    Ok(Bytes::from_owner(map))
+}
+
+fn state(file: &std::fs::Metadata) -> (u64, Option<SystemTime>) {
+    (file.len(), file.modified().ok())
+}
+
+/// Smaller tensors stay in the message: runtimes want shapes and the like there.
+const REFERRED: usize = 1024;
+
+/// Has a tensor name its place in one of the files, if that is where its bytes are.
+fn refer(tensor: &mut TensorProto, files: &[Source], folder: &Path) {
+    let Some(bytes) = tensor.raw_data.as_ref().filter(|bytes| bytes.len() >= REFERRED) else { return };
+    let found = files.iter().find_map(|file| Some((file.path.strip_prefix(folder).ok()?, file.offset(bytes)?)));
+    let Some((location, offset)) = found.and_then(|(path, offset)| Some((path.to_str()?, offset))) else { return };
+    let entry = |key: &str, value: String| StringStringEntryProto { key: key.to_owned(), value };
+    tensor.external_data = vec![
+        entry("location", location.to_owned()),
+        entry("offset", offset.to_string()),
+        entry("length", bytes.len().to_string()),
+    ];
+    tensor.data_location = DataLocation::External as i32;
+    tensor.raw_data = None;
 }
 
 fn decode(bytes: Bytes) -> Result<ModelProto> {
@@ -233,6 +311,7 @@ fn for_each_tensor(graph: &mut GraphProto, visit: &mut dyn FnMut(&mut TensorProt
 struct External<'a> {
     folder: Option<&'a Path>,
     files: HashMap<String, Bytes>,
+    sources: Vec<Source>,
 }
 
 impl External<'_> {
@@ -257,7 +336,8 @@ impl External<'_> {
         let file = match self.files.get(&location) {
             Some(file) => file.clone(),
             None => {
-                let file = map(&folder.join(&location)).map_err(|error| fail(error.to_string()))?;
+                let (file, source) = Source::map(&folder.join(&location)).map_err(|error| fail(error.to_string()))?;
+                self.sources.extend(source);
                 self.files.entry(location.clone()).or_insert(file).clone()
             }
         };

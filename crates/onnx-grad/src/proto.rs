@@ -304,6 +304,22 @@ pub enum DataLocation {
     External = 1,
 }
 
+impl ModelProto {
+    /// Reads a message as it is: nothing is inlined, sorted or checked, and external data stays where it is. For files of a program's own;
+    /// [`crate::Model`] is for everybody else's.
+    ///
+    /// # Errors
+    /// The bytes are no such message.
+    pub fn from_bytes(bytes: Bytes) -> Result<Self, prost::DecodeError> {
+        prost::Message::decode(bytes)
+    }
+
+    /// The message as bytes.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        prost::Message::encode_to_vec(self)
+    }
+}
+
 /// A constant tensor.
 #[derive(Clone, PartialEq, prost::Message)]
 #[allow(missing_docs)]

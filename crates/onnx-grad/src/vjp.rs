@@ -354,6 +354,12 @@ impl Vjp<'_> {
         Ok(if elem.accumulator() == elem { value.clone() } else { self.g.cast(value, elem.accumulator()) })
     }
 
+    /// Whether input `i` comes from a node of one of these kinds.
+    pub(crate) fn made_by(&self, i: usize, ops: &[&str]) -> bool {
+        let producer = self.node.input.get(i).and_then(|name| self.index.producer_node(name));
+        producer.is_some_and(|node| node.domain.is_empty() && ops.contains(&&*node.op_type))
+    }
+
     /// Whether output 0 goes, as it is or cast, to a node of this kind.
     pub(crate) fn leads_to(&self, op: &str) -> bool {
         let mut todo = vec![self.y(0).name().to_owned()];

@@ -11,11 +11,12 @@ mod hirescam;
 mod layercam;
 mod xgradcam;
 
-use onnx_grad::{Builder, Dim, ElemType, Model, Val, ValueType, value_info};
+use onnx_grad::{Builder, Dim, ElemType, Model, Val, ValueType, attr, proto::NodeProto, value_info};
 
 use crate::{
     error::{Error, Result},
     layer::Layout,
+    passes::BLOCKED_DOMAIN,
 };
 
 /// A way to weigh activations by gradients.
@@ -53,28 +54,75 @@ pub fn by_name(name: &str) -> Result<&'static dyn Method> {
 }
 
 /// The method's program as a model of its own: inputs `activation` and `gradient` in the layer's layout and type, output
-/// `heatmap`, `[N, H, W]` in float32.
+/// `heatmap`, `[N, H, W]` in float32. `blocked` tells of either input how many channels it has, where it comes in ONNX Runtime's blocked
+/// layout (see [`crate::passes`]).
 ///
 /// # Errors
 /// None for the built-in methods.
-pub fn program(method: &dyn Method, layout: Layout, elem: ElemType) -> Result<Model> {
+pub(crate) fn program(
+    method: &dyn Method,
+    layout: Layout,
+    elem: ElemType,
+    blocked: [Option<usize>; 2],
+) -> Result<Model> {
     let mut g = Builder::new();
-    let (activation, gradient) = (g.input("activation"), g.input("gradient"));
+    let inputs = ["activation", "gradient"].map(|name| g.input(name));
+    let [activation, gradient] = [0, 1].map(|at| match blocked[at] {
+        Some(channels) => unblocked(&mut g, &inputs[at], channels),
+        None => inputs[at].clone(),
+    });
     let heat = emit(&mut g, method, layout, elem, &activation, &gradient);
     let heatmap = g.op("Relu", &[&heat], vec![]);
-    let named = Val::new("heatmap");
-    g.push(onnx_grad::proto::NodeProto {
+    finish(g, &["activation", "gradient"], &heatmap, "heatmap", (layout.rank(), elem), (3, ElemType::Float))
+}
+
+/// The program that brings a blocked `value` of that many channels back to NCHW, as `plain`.
+///
+/// # Errors
+/// None.
+pub(crate) fn unblocking(elem: ElemType, channels: usize) -> Result<Model> {
+    let mut g = Builder::new();
+    let value = g.input("value");
+    let plain = unblocked(&mut g, &value, channels);
+    finish(g, &["value"], &plain, "plain", (4, elem), (4, elem))
+}
+
+fn unblocked(g: &mut Builder, value: &Val, channels: usize) -> Val {
+    let output = g.fresh("ReorderOutput");
+    g.push(NodeProto {
+        op_type: "ReorderOutput".into(),
+        domain: BLOCKED_DOMAIN.into(),
+        name: output.clone(),
+        input: vec![value.name().to_owned()],
+        output: vec![output.clone()],
+        attribute: vec![attr::int("channels", channels as i64)],
+        ..Default::default()
+    });
+    Val::new(&output)
+}
+
+/// A model of what was built, whose result is called `name`. Ranks and types are of the inputs and of the output.
+fn finish(
+    mut g: Builder,
+    inputs: &[&str],
+    result: &Val,
+    name: &str,
+    (rank_in, elem_in): (usize, ElemType),
+    (rank_out, elem_out): (usize, ElemType),
+) -> Result<Model> {
+    g.push(NodeProto {
         op_type: "Identity".into(),
-        name: "heatmap".into(),
-        input: vec![heatmap.name().to_owned()],
-        output: vec![named.name().to_owned()],
+        name: name.into(),
+        input: vec![result.name().to_owned()],
+        output: vec![name.to_owned()],
         ..Default::default()
     });
     let free = |rank: usize, elem| ValueType { elem, shape: Some(vec![Dim::Free; rank]) };
-    let rank = layout.rank();
-    let inputs = ["activation", "gradient"].map(|name| value_info(name, Some(&free(rank, elem)))).to_vec();
-    let outputs = vec![value_info("heatmap", Some(&free(3, ElemType::Float)))];
-    Ok(g.into_model(inputs, outputs)?)
+    let inputs = inputs.iter().map(|input| value_info(input, Some(&free(rank_in, elem_in)))).collect();
+    let outputs = vec![value_info(name, Some(&free(rank_out, elem_out)))];
+    let mut model = g.into_model(inputs, outputs)?;
+    model.import(BLOCKED_DOMAIN, 1);
+    Ok(model)
 }
 
 /// Brings both values to float32 `[N, C, H, W]` and emits the method's program over them.

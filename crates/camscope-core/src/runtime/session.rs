@@ -43,6 +43,8 @@ pub struct SessionOptions {
     pub profile: Option<PathBuf>,
     /// The folder that external data is read from, for a model that is given as bytes: the model file's.
     pub external_data: Option<PathBuf>,
+    /// Write the model as the optimiser leaves it into this file, and its weights into one beside it.
+    pub optimised: Option<PathBuf>,
 }
 
 /// An input or output of a model.
@@ -95,6 +97,51 @@ impl Runtime {
     /// Those of [`Runtime::session`].
     pub fn session_from_file(&self, path: &Path, options: &SessionOptions) -> Result<Session> {
         self.new_session(&Model::File(path), options)
+    }
+
+    /// A session for a model whose weights are read from where they lie, if they lie in a file.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Runtime::session`].
+    pub fn session_of(&self, model: &onnx_grad::Model, options: &SessionOptions) -> Result<Session> {
+        if let Some((bytes, folder)) = model.to_bytes_beside_files() {
+            let beside = SessionOptions { external_data: Some(folder), ..options.clone() };
+            // What cannot be read that way (a file system that cannot map, say) may go through memory.
+            if let Ok(session) = self.session(&bytes, &beside) {
+                return Ok(session);
+            }
+        }
+        self.session(&model.to_bytes(), options)
+    }
+
+    /// A model as ONNX Runtime's optimiser rewrites it for this machine's CPU. Its weights are in a file in `folder`, which the model
+    /// refers to.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Runtime::session`]; the files cannot be written or read.
+    pub(crate) fn optimised(
+        &self,
+        model: &onnx_grad::Model,
+        options: &SessionOptions,
+        folder: &Path,
+    ) -> Result<onnx_grad::proto::ModelProto> {
+        let file = folder.join("optimised.onnx");
+        let options = SessionOptions {
+            provider: ProviderChoice::Named(Provider::Cpu),
+            optimised: Some(file.clone()),
+            profile: None,
+            ..options.clone()
+        };
+        drop(self.session_of(model, &options)?);
+        let bytes = std::fs::read(&file).map_err(|source| Error::Io {
+            action: "read",
+            path: crate::text::printable_path(&file),
+            source,
+        })?;
+        onnx_grad::proto::ModelProto::from_bytes(bytes.into())
+            .map_err(|error| Error::Inference { action: "read the optimised model", reason: error.to_string() })
     }
 
     fn new_session(&self, model: &Model<'_>, options: &SessionOptions) -> Result<Session> {
@@ -167,6 +214,10 @@ impl Runtime {
         }
         if let Some(profile) = &options.profile {
             builder = builder.with_profiling(profile)?;
+        }
+        if let Some(file) = &options.optimised {
+            let key = "session.optimized_model_external_initializers_file_name";
+            builder = builder.with_optimized_model_path(file)?.with_config_entry(key, "optimised.weights")?;
         }
         if let Some(folder) = &options.external_data {
             let key = "session.model_external_initializers_file_folder_path";

@@ -3,6 +3,7 @@
 use crate::{
     builder::Val,
     registry::{Entry, Grad, Unsupported, rule},
+    rules::mask::{above, below, compare},
     types::ElemType,
     vjp::Vjp,
 };
@@ -28,49 +29,71 @@ pub(crate) const RULES: &[Entry] = &[
     rule("Tanh", tanh),
 ];
 
-/// 1 where `a OP b`, else 0, in the values' own type. Multiplying by it is cheaper than `Where`.
-fn mask(v: &mut Vjp<'_>, op: &str, a: &Val, b: &Val, elem: ElemType) -> Val {
-    let truth = v.g.binary(op, a, b);
-    v.g.cast(&truth, elem)
-}
-
 fn times(v: &mut Vjp<'_>, slope: &Val) -> Result {
     let gy = v.gy()?;
     let gradient = v.g.mul(&gy, slope);
     v.first(gradient)
 }
 
-/// 1 where the output is positive: the sign of an output that is never negative.
+/// 1 where the output is positive, which is kept anyway.
 fn relu(v: &mut Vjp<'_>) -> Result {
-    let slope = v.g.unary("Sign", &v.y(0));
+    let (elem, y) = (v.elem()?, v.y(0));
+    // Of an output that is never negative the sign says it, in any float type.
+    let slope = if elem == ElemType::Float { above(v, &y, 0.0, elem) } else { v.g.unary("Sign", &y) };
     times(v, &slope)
 }
 
-/// `below` where x < 0 (or = 0), 1 above.
+/// 1 above zero, else `low`.
+fn step(v: &mut Vjp<'_>, x: &Val, low: f64, elem: ElemType) -> Val {
+    let above = above(v, x, 0.0, elem);
+    let (scaled, low) = (v.g.scale(&above, elem, 1.0 - low), v.g.scalar(elem, low));
+    v.g.add(&scaled, &low)
+}
+
+/// `alpha` where x < 0 (or = 0), 1 above.
 fn leaky_relu(v: &mut Vjp<'_>) -> Result {
     let (elem, alpha) = (v.elem()?, v.node().attr_float("alpha").unwrap_or(0.01));
-    let (zero, one, alpha) = (v.g.scalar(elem, 0.0), v.g.scalar(elem, 1.0), v.g.scalar(elem, alpha));
-    let above = v.g.binary("Greater", &v.x(0), &zero);
-    let slope = v.g.where_(&above, &one, &alpha);
+    // With a positive slope the output has the input's sign.
+    let signed = if alpha > 0.0 { v.y(0) } else { v.x(0) };
+    let slope = step(v, &signed, alpha, elem);
     times(v, &slope)
 }
 
 /// x > 0: ∂x = gy; else ∂x = gy · slope, ∂slope = gy · x
 fn prelu(v: &mut Vjp<'_>) -> Result {
     let (gy, x, slope, elem) = (v.gy()?, v.x(0), v.x(1), v.elem()?);
-    let (zero, one) = (v.g.scalar(elem, 0.0), v.g.scalar(elem, 1.0));
-    let above = v.g.binary("Greater", &x, &zero);
+    let one = v.g.scalar(elem, 1.0);
     v.each(|v, i| match i {
         0 => {
-            let factor = v.g.where_(&above, &one, &slope);
+            let above = above(v, &x, 0.0, elem);
+            let below = v.g.sub(&one, &above);
+            let scaled = v.g.mul(&below, &slope);
+            let factor = v.g.add(&above, &scaled);
             Ok(v.g.mul(&gy, &factor))
         }
         _ => {
-            let below = v.g.where_(&above, &zero, &x);
+            let zero = v.g.scalar(elem, 0.0);
+            let below = v.g.binary("Min", &x, &zero);
             let product = v.g.mul(&gy, &below);
             v.unbroadcast(&product, 1)
         }
     })
+}
+
+/// The bounds, where the output tells what lies between them: they are constants, and the node is a ReLU6 behind a convolution or the
+/// like. Then the input need not be kept, and runtimes can fuse the node with what makes it.
+fn between(v: &Vjp<'_>) -> Option<(Option<f64>, Option<f64>)> {
+    if !v.made_by(0, &["BatchNormalization", "Conv", "ConvTranspose", "Gemm"]) {
+        return None;
+    }
+    let bound = |i: usize| match (v.has(i), v.constant(i)) {
+        (false, _) => Some(None),
+        (true, constant) => constant?.to_floats().ok()?.first().map(|bound| Some(*bound)),
+    };
+    let (low, high) = (bound(1)?, bound(2)?);
+    // Bounds that cross, or are no numbers, are for the general rule.
+    let ordered = low.is_none_or(f64::is_finite) && high.is_none_or(f64::is_finite);
+    (ordered && low.zip(high).is_none_or(|(low, high)| low < high)).then_some((low, high))
 }
 
 /// 1 between the bounds and on them. The bounds themselves get the cotangent where they cut.
@@ -78,7 +101,21 @@ fn clip(v: &mut Vjp<'_>) -> Result {
     let (gy, x, elem) = (v.gy()?, v.x(0), v.elem()?);
     let (has_low, has_high) = (v.has(1), v.has(2));
     let (low, high) = (v.x(1), v.x(2));
+    let bounds = between(v);
     v.each(|v, i| {
+        if i == 0
+            && let Some((low, high)) = bounds
+        {
+            let y = v.y(0);
+            let low = low.map(|bound| above(v, &y, bound, elem));
+            let high = high.map(|bound| below(v, &y, bound, elem));
+            let inside = match (low, high) {
+                (Some(low), Some(high)) => v.g.mul(&low, &high),
+                (Some(one), None) | (None, Some(one)) => one,
+                (None, None) => return Ok(gy.clone()),
+            };
+            return Ok(v.g.mul(&gy, &inside));
+        }
         let mut slope: Option<Val> = None;
         let mut and = |v: &mut Vjp<'_>, factor: Val| {
             slope = Some(match slope.take() {
@@ -89,26 +126,26 @@ fn clip(v: &mut Vjp<'_>) -> Result {
         match i {
             0 => {
                 if has_low {
-                    let inside = mask(v, "GreaterOrEqual", &x, &low, elem);
+                    let inside = compare(v, "GreaterOrEqual", &x, &low, elem);
                     and(v, inside);
                 }
                 if has_high {
-                    let inside = mask(v, "LessOrEqual", &x, &high, elem);
+                    let inside = compare(v, "LessOrEqual", &x, &high, elem);
                     and(v, inside);
                 }
             }
             1 => {
-                let cut = mask(v, "Less", &x, &low, elem);
+                let cut = compare(v, "Less", &x, &low, elem);
                 and(v, cut);
                 if has_high {
                     // Where the bounds cross, the upper one wins.
-                    let ordered = mask(v, "Less", &low, &high, elem);
+                    let ordered = compare(v, "Less", &low, &high, elem);
                     and(v, ordered);
                 }
             }
             _ => {
                 let limited = if has_low { v.g.binary("Max", &x, &low) } else { x.clone() };
-                let cut = mask(v, "Greater", &limited, &high, elem);
+                let cut = compare(v, "Greater", &limited, &high, elem);
                 and(v, cut);
             }
         }
@@ -120,11 +157,13 @@ fn clip(v: &mut Vjp<'_>) -> Result {
     })
 }
 
-/// `above` for x > 0, else `below(v)`.
-fn two_sided(v: &mut Vjp<'_>, elem: ElemType, above: f64, below: &Val) -> Result {
-    let (zero, above) = (v.g.scalar(elem, 0.0), v.g.scalar(elem, above));
-    let positive = v.g.binary("Greater", &v.x(0), &zero);
-    let slope = v.g.where_(&positive, &above, below);
+/// `high` for x > 0, else `low`. With x = 0 in the positive half the values of `low` are finite there.
+fn two_sided(v: &mut Vjp<'_>, elem: ElemType, high: f64, low: &Val) -> Result {
+    let above = above(v, &v.x(0), 0.0, elem);
+    let one = v.g.scalar(elem, 1.0);
+    let rest = v.g.sub(&one, &above);
+    let (high, low) = (v.g.scale(&above, elem, high), v.g.mul(&rest, low));
+    let slope = v.g.add(&high, &low);
     times(v, &slope)
 }
 
@@ -175,10 +214,9 @@ fn tanh(v: &mut Vjp<'_>) -> Result {
 
 /// α where 0 < αx + β < 1
 fn hard_sigmoid(v: &mut Vjp<'_>) -> Result {
-    let elem = v.elem()?;
+    let (elem, y) = (v.elem()?, v.y(0));
     let alpha = v.node().attr_float("alpha").unwrap_or(0.2);
-    let (zero, one) = (v.g.scalar(elem, 0.0), v.g.scalar(elem, 1.0));
-    let (above, below) = (mask(v, "Greater", &v.y(0), &zero, elem), mask(v, "Less", &v.y(0), &one, elem));
+    let (above, below) = (above(v, &y, 0.0, elem), below(v, &y, 1.0, elem));
     let inside = v.g.mul(&above, &below);
     let slope = v.g.scale(&inside, elem, alpha);
     times(v, &slope)
@@ -187,15 +225,14 @@ fn hard_sigmoid(v: &mut Vjp<'_>) -> Result {
 /// y = x · max(0, min(1, x/6 + ½)): 0 up to −3, 1 from 3, x/3 + ½ between
 fn hard_swish(v: &mut Vjp<'_>) -> Result {
     let (elem, x) = (v.elem()?, v.x(0));
-    let (low, high) = (v.g.scalar(elem, -3.0), v.g.scalar(elem, 3.0));
+    let (above, below) = (above(v, &x, -3.0, elem), below(v, &x, 3.0, elem));
     let third = v.g.scale(&x, elem, 1.0 / 3.0);
+    // Between: x/3 − ½ + 1; from 3: 1.
     let half = v.g.scalar(elem, 0.5);
-    let middle = v.g.add(&third, &half);
-    let (zero, one) = (v.g.scalar(elem, 0.0), v.g.scalar(elem, 1.0));
-    let from_high = v.g.binary("GreaterOrEqual", &x, &high);
-    let to_low = v.g.binary("LessOrEqual", &x, &low);
-    let upper = v.g.where_(&from_high, &one, &middle);
-    let slope = v.g.where_(&to_low, &zero, &upper);
+    let middle = v.g.sub(&third, &half);
+    let (middle, one) = (v.g.mul(&middle, &below), v.g.scalar(elem, 1.0));
+    let slope = v.g.add(&middle, &one);
+    let slope = v.g.mul(&slope, &above);
     times(v, &slope)
 }
 
@@ -232,7 +269,7 @@ fn mish(v: &mut Vjp<'_>) -> Result {
 fn thresholded_relu(v: &mut Vjp<'_>) -> Result {
     let (elem, alpha) = (v.elem()?, v.node().attr_float("alpha").unwrap_or(1.0));
     let alpha = v.g.scalar(elem, alpha);
-    let slope = mask(v, "Greater", &v.x(0), &alpha, elem);
+    let slope = compare(v, "Greater", &v.x(0), &alpha, elem);
     times(v, &slope)
 }
 
@@ -240,6 +277,6 @@ fn thresholded_relu(v: &mut Vjp<'_>) -> Result {
 fn shrink(v: &mut Vjp<'_>) -> Result {
     let (elem, lambda) = (v.elem()?, v.node().attr_float("lambd").unwrap_or(0.5));
     let (size, lambda) = (v.g.unary("Abs", &v.x(0)), v.g.scalar(elem, lambda));
-    let slope = mask(v, "Greater", &size, &lambda, elem);
+    let slope = compare(v, "Greater", &size, &lambda, elem);
     times(v, &slope)
 }

@@ -25,31 +25,81 @@ fn bias(v: &mut Vjp<'_>, gy: &Val, rank: usize) -> Result<Val> {
 
 /// The input's gradient is the transposed convolution of the cotangent with the same weight.
 pub(super) fn conv(v: &mut Vjp<'_>) -> Result {
-    let (gy, x, w, rank) = (v.gy()?, v.x(0), v.x(1), v.rank(0)?);
+    let (gy, x, rank) = (v.gy()?, v.x(0), v.rank(0)?);
     let window = Window::of_conv(v, 1)?;
     let group = group(v);
     v.each(|v, i| match i {
-        0 => {
-            // Rows that the last window skips come back as output padding. At stride 1 there are none.
-            let skipped: Vec<i64> = if window.strides.iter().all(|&stride| stride == 1) {
-                vec![0; window.axes()]
-            } else {
-                let sizes = v.fixed(0, 2..rank)?;
-                (0..window.axes()).map(|axis| window.skipped(axis, sizes[axis] as i64)).collect()
-            };
-            let mut attributes = window.attributes();
-            attributes.push(attr::int("group", group));
-            if skipped.iter().any(|&rows| rows != 0) {
-                attributes.push(attr::ints("output_padding", &skipped));
-            }
-            Ok(v.g.op("ConvTranspose", &[&gy, &w], attributes))
-        }
+        0 => match as_convolution(v, &gy, &window, group)? {
+            Some(gradient) => Ok(gradient),
+            None => transposed(v, &gy, &window, group),
+        },
         1 => {
             let y = v.y(0);
             weight(v, &window, group, Side { value: &x, like: &x }, Side { value: &gy, like: &y })
         }
         _ => bias(v, &gy, rank),
     })
+}
+
+/// The input's gradient in general: the transposed convolution of the cotangent with the same weight.
+fn transposed(v: &mut Vjp<'_>, gy: &Val, window: &Window, group: i64) -> Result<Val> {
+    // Rows that the last window skips come back as output padding. At stride 1 there are none.
+    let skipped: Vec<i64> = if window.strides.iter().all(|&stride| stride == 1) {
+        vec![0; window.axes()]
+    } else {
+        let sizes = v.fixed(0, 2..2 + window.axes())?;
+        (0..window.axes()).map(|axis| window.skipped(axis, sizes[axis] as i64)).collect()
+    };
+    let mut attributes = window.attributes();
+    attributes.push(attr::int("group", group));
+    if skipped.iter().any(|&rows| rows != 0) {
+        attributes.push(attr::ints("output_padding", &skipped));
+    }
+    Ok(v.g.op("ConvTranspose", &[gy, &v.x(1)], attributes))
+}
+
+/// The input's gradient of a convolution of stride 1 with a constant weight: the convolution of the cotangent with the weight turned
+/// round and its channels swapped. `None`: it is none.
+///
+/// Runtimes have faster kernels for convolutions than for their transposes, and the weight is turned once, when the model is loaded.
+fn as_convolution(v: &mut Vjp<'_>, gy: &Val, window: &Window, group: i64) -> Result<Option<Val>> {
+    if window.strides.iter().any(|&stride| stride != 1) || v.constant(1).is_none() {
+        return Ok(None);
+    }
+    let axes = window.axes();
+    // Padding beyond the window's reach would have to be cut off.
+    let around = |pads: &[i64]| (0..axes).map(|axis| window.reach(axis) - 1 - pads[axis]).collect::<Vec<i64>>();
+    let (begins, ends) = (around(&window.begins), around(&window.ends));
+    let Ok(sizes) = v.fixed(1, 0..2 + axes) else { return Ok(None) };
+    if begins.iter().chain(&ends).any(|&pad| pad < 0) {
+        return Ok(None);
+    }
+    let weight = turned(v, &sizes, group);
+    let attributes = Window { begins, ends, ..window.clone() }.attributes();
+    let attributes = attributes.into_iter().chain([attr::int("group", group)]).collect();
+    Ok(Some(v.g.op("Conv", &[gy, &weight], attributes)))
+}
+
+/// The weight `[M, C/g, k…]` as `[C, M/g, k…]`, every kernel turned round.
+fn turned(v: &mut Vjp<'_>, sizes: &[usize], group: i64) -> Val {
+    let sizes: Vec<i64> = sizes.iter().map(|&size| size as i64).collect();
+    let (outputs, inputs, kernel) = (sizes[0], sizes[1], &sizes[2..]);
+    let axes: Vec<i64> =
+        (0..kernel.len() as i64).filter(|&axis| kernel[axis as usize] > 1).map(|axis| axis + 2).collect();
+    let mut weight = v.x(1);
+    if outputs != group || inputs != 1 {
+        let shape = |head: [i64; 3]| head.into_iter().chain(kernel.iter().copied()).collect::<Vec<i64>>();
+        let parted = v.g.reshape(&weight, &shape([group, outputs / group, inputs]));
+        let perm: Vec<i64> = [0, 2, 1].into_iter().chain(3..3 + kernel.len() as i64).collect();
+        let swapped = v.g.transpose(&parted, &perm);
+        let joined: Vec<i64> = [inputs * group, outputs / group].into_iter().chain(kernel.iter().copied()).collect();
+        weight = v.g.reshape(&swapped, &joined);
+    }
+    if axes.is_empty() {
+        return weight;
+    }
+    let every = |value: i64| vec![value; axes.len()];
+    v.g.slice(&weight, &every(-1), &every(i64::MIN), &axes, &every(-1))
 }
 
 /// The input's gradient is the convolution of the cotangent with the same weight.

@@ -3,6 +3,7 @@
 use crate::{
     builder::Val,
     registry::{Entry, Grad, Unsupported, rule},
+    rules::mask::where_true,
     types::ElemType,
     vjp::Vjp,
 };
@@ -193,8 +194,8 @@ fn extremum(v: &mut Vjp<'_>) -> Result {
 fn where_(v: &mut Vjp<'_>) -> Result {
     let (gy, condition, elem) = (v.gy()?, v.x(0), v.elem()?);
     v.each(|v, i| {
-        let zero = v.g.scalar(elem, 0.0);
-        let chosen = if i == 1 { v.g.where_(&condition, &gy, &zero) } else { v.g.where_(&condition, &zero, &gy) };
+        let chosen = if i == 1 { condition.clone() } else { v.g.unary("Not", &condition) };
+        let chosen = where_true(v, &chosen, &gy, elem);
         v.unbroadcast(&chosen, i)
     })
 }

@@ -7,7 +7,8 @@
 //! - `Max`, `Min` of two inputs (`torch.maximum`): half to each where they are equal; of more, as nested pairs from the left.
 //! - `ReduceMax`, `ReduceMin` (`torch.amax`): shared evenly among all that reach it.
 //! - `MaxPool`: all to the first in memory order.
-//! - `Relu` and its relatives at their kink: the derivative of the flat side (0 at 0 for `Relu`, `Clip` passes at its bounds).
+//! - `Relu` and its relatives at their kink: the derivative of the flat side (0 at 0 for `Relu`). `Clip` passes at its bounds, as
+//!   `torch.clamp` does; right after a convolution or the like it is a ReLU6, and passes between them only, as `torch.hardtanh` does.
 //! - `Abs` and `Sign` at 0: zero.
 //!
 //! # Adding a rule
@@ -34,6 +35,7 @@ mod indexing;
 mod layer_norm;
 mod linear_attention;
 mod loss;
+mod mask;
 mod matmul;
 mod multi_head;
 mod norm;

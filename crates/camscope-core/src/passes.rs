@@ -1,0 +1,324 @@
+//! The two passes of a differentiated model as sessions: forward, and back.
+//!
+//! In general each pass is a session of its own, and ONNX Runtime optimises each by itself. On the CPU there is a better way where
+//! convolutions are differentiated. Their fast kernels work on a blocked layout (NCHWc), and a value that leaves a session is brought
+//! back to NCHW first: for every value that the backward pass reads, once out and once in. So both passes are optimised as one graph,
+//! of one batch size, in which ONNX Runtime keeps nearly everything blocked; then the optimised graph is parted, and values go
+//! from one pass to the other as they are. What doesn't depend on the seed (masks, slopes) is computed in the forward pass, so that
+//! another class costs the less.
+
+use std::collections::{HashMap, HashSet};
+
+use onnx_grad::{
+    Dim, Gradient, Types, ValueType, graph,
+    graph::reads,
+    proto::{GraphProto, ModelProto, NodeProto},
+    value_info,
+};
+
+use crate::{
+    error::{Error, Result},
+    runtime::{Optimisation, Provider, ProviderChoice, Runtime, Session, SessionOptions},
+};
+
+/// The domain of ONNX Runtime's operators on blocked values.
+pub(crate) const BLOCKED_DOMAIN: &str = "com.microsoft.nchwc";
+
+/// A value that one of the passes gives.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Given {
+    /// The output's name.
+    pub(crate) name: String,
+    /// How many channels it has, where it is blocked: the last block may be filled up with others.
+    pub(crate) blocked: Option<usize>,
+}
+
+impl Given {
+    fn plain(name: &str) -> Self {
+        Self { name: name.to_owned(), blocked: None }
+    }
+}
+
+/// A layer with its gradient.
+#[derive(Clone, Debug)]
+pub(crate) struct Tapped {
+    /// The layer's value, by the forward pass.
+    pub(crate) activation: Given,
+    /// The gradient there, by the backward pass.
+    pub(crate) gradient: Given,
+}
+
+/// Both passes, ready to run.
+pub(crate) struct Passes {
+    pub(crate) forward: Session,
+    pub(crate) backward: Session,
+    /// What the backward pass reads besides the seed: outputs of the forward pass, or the model's input.
+    pub(crate) saved: Vec<String>,
+    /// The seed's name.
+    pub(crate) seed: String,
+    /// What was asked for, in order.
+    pub(crate) taps: Vec<Tapped>,
+}
+
+/// What the passes are made of.
+pub(crate) struct Plan<'a> {
+    /// The differentiated model.
+    pub(crate) gradient: &'a Gradient,
+    /// What is known of its values.
+    pub(crate) types: &'a Types,
+    /// The value with the scores.
+    pub(crate) logits: &'a str,
+    /// The model's input.
+    pub(crate) input: &'a str,
+    /// How many pictures run at once.
+    pub(crate) batch: usize,
+    /// The layers' values, each with the name of its gradient.
+    pub(crate) taps: &'a [(String, String)],
+}
+
+impl Passes {
+    /// Makes both sessions.
+    ///
+    /// # Errors
+    /// The runtime refuses one.
+    pub(crate) fn new(runtime: &Runtime, plan: &Plan<'_>, options: &SessionOptions) -> Result<Self> {
+        if pays(runtime, plan.gradient, options) {
+            // Whatever this stumbles over (no room for its files, an optimiser that does something new), the plain way works.
+            if let Ok(Some(passes)) = Self::parted(runtime, plan, options) {
+                return Ok(passes);
+            }
+        }
+        Self::apart(runtime, plan, options)
+    }
+
+    /// Each pass optimised by itself.
+    fn apart(runtime: &Runtime, plan: &Plan<'_>, options: &SessionOptions) -> Result<Self> {
+        let gradient = plan.gradient;
+        let tapped = |(value, gradient): &(String, String)| Tapped {
+            activation: Given::plain(value),
+            gradient: Given::plain(gradient),
+        };
+        Ok(Self {
+            forward: runtime.session_of(&gradient.forward, options)?,
+            backward: runtime.session_of(&gradient.backward, options)?,
+            saved: gradient.saved.clone(),
+            seed: seed(gradient).to_owned(),
+            taps: plan.taps.iter().map(tapped).collect(),
+        })
+    }
+
+    /// Both passes optimised as one, then parted. `None`: the optimised graph cannot be parted.
+    fn parted(runtime: &Runtime, plan: &Plan<'_>, options: &SessionOptions) -> Result<Option<Self>> {
+        let folder = tempfile::tempdir().map_err(|source| Error::Io {
+            action: "make a folder in",
+            path: std::env::temp_dir().display().to_string(),
+            source,
+        })?;
+        let joint = runtime.optimised(&joint(plan)?, options, folder.path())?;
+        let Some(parts) = part(joint, plan) else { return Ok(None) };
+        let options = SessionOptions {
+            optimisation: Optimisation::Off,
+            external_data: Some(folder.path().to_owned()),
+            ..options.clone()
+        };
+        let forward = runtime.session(&parts.forward.to_bytes(), &options)?;
+        // ONNX Runtime tells the types of what the one pass gives; the other has to state them.
+        let mut backward = parts.backward;
+        let graph = backward.graph.get_or_insert_default();
+        for name in &parts.saved {
+            let own = plan.types.get(name).filter(|_| name == plan.input).map(|ty| ty.elem);
+            let found = forward.outputs().iter().find(|output| output.name == *name);
+            let Some(elem) = own.or(found.map(|output| onnx_grad::ElemType::from_code(output.elem.code()))) else {
+                return Ok(None);
+            };
+            graph.input.push(value_info(name, Some(&ValueType { elem, shape: None })));
+        }
+        let backward = runtime.session(&backward.to_bytes(), &options)?;
+        let seed = seed(plan.gradient).to_owned();
+        Ok(Some(Self { forward, backward, saved: parts.saved, seed, taps: parts.taps }))
+    }
+}
+
+fn seed(gradient: &Gradient) -> &str {
+    gradient.seeds.first().map_or("", |(_, seed)| seed)
+}
+
+/// Whether optimising both passes as one is worth its time: on the CPU, where convolutions are differentiated.
+fn pays(runtime: &Runtime, gradient: &Gradient, options: &SessionOptions) -> bool {
+    let on_cpu = match options.provider {
+        ProviderChoice::Named(provider) => provider == Provider::Cpu,
+        ProviderChoice::Auto => runtime.auto_provider().provider == Provider::Cpu,
+    };
+    let blocked = |node: &NodeProto| matches!(&*node.op_type, "Conv" | "ConvTranspose" | "Resize");
+    on_cpu
+        && options.optimisation == Optimisation::All
+        && gradient.backward.graph().node.iter().any(|node| node.domain.is_empty() && blocked(node))
+}
+
+/// Both passes as one model of fixed sizes: with a free batch ONNX Runtime can't tell that two values have one shape.
+fn joint(plan: &Plan<'_>) -> Result<onnx_grad::Model> {
+    let gradient = plan.gradient;
+    let joint = graph::splice(gradient.forward.graph(), gradient.backward.graph());
+    let inputs: Vec<String> = joint.input.iter().map(|input| input.name.clone()).collect();
+    let inputs: Vec<&str> = inputs.iter().map(String::as_str).collect();
+    let mut outputs = vec![plan.logits];
+    for (value, gradient) in plan.taps {
+        outputs.extend([value.as_str(), gradient].into_iter().filter(|name| !inputs.contains(name)));
+    }
+    let mut seen = HashSet::new();
+    outputs.retain(|name| seen.insert(name.to_owned()));
+    let mut joint = graph::cut(&joint, &inputs, &outputs)?;
+    joint.value_info.clear();
+    for output in &mut joint.output {
+        *output = value_info(&output.name, None);
+    }
+    let like = |name: &str| gradient.seeds.iter().find(|(_, seed)| seed == name).map(|(output, _)| output.clone());
+    for input in &mut joint.input {
+        let known = plan.types.get(like(&input.name).as_deref().unwrap_or(&input.name)).cloned();
+        if let Some(ValueType { elem, shape: Some(dims) }) = known {
+            let fixed = |(axis, dim): (usize, &Dim)| match dim {
+                Dim::Free if axis == 0 => Dim::Fixed(plan.batch),
+                other => *other,
+            };
+            let shape = Some(dims.iter().enumerate().map(fixed).collect());
+            *input = value_info(&input.name, Some(&ValueType { elem, shape }));
+        }
+    }
+    Ok(gradient.forward.with_graph(joint))
+}
+
+struct Parts {
+    forward: ModelProto,
+    backward: ModelProto,
+    saved: Vec<String>,
+    taps: Vec<Tapped>,
+}
+
+/// Parts an optimised joint graph: what depends on the seed goes back.
+fn part(joint: ModelProto, plan: &Plan<'_>) -> Option<Parts> {
+    let graph = joint.graph.as_ref()?;
+    let producers: HashMap<&str, &NodeProto> =
+        graph.node.iter().flat_map(|node| node.output.iter().map(move |name| (name.as_str(), node))).collect();
+    let seed = seed(plan.gradient);
+    let mut goes_back: HashSet<&str> = HashSet::from([seed]);
+    let sorted = in_order(graph)?;
+    for node in &sorted {
+        if reads(node).iter().any(|name| goes_back.contains(name)) {
+            goes_back.extend(node.output.iter().map(String::as_str).filter(|name| !name.is_empty()));
+        }
+    }
+    let inputs: HashSet<&str> = graph.input.iter().map(|input| input.name.as_str()).collect();
+    let mut taps = Vec::new();
+    for (value, gradient) in plan.taps {
+        let activation = if inputs.contains(value.as_str()) { Given::plain(value) } else { source(value, &producers)? };
+        let gradient = source(gradient, &producers)?;
+        if goes_back.contains(activation.name.as_str()) || !goes_back.contains(gradient.name.as_str()) {
+            return None;
+        }
+        taps.push(Tapped { activation, gradient });
+    }
+    let mut given = vec![plan.logits.to_owned()];
+    given.extend(taps.iter().map(|tap| tap.activation.name.clone()).filter(|name| !inputs.contains(name.as_str())));
+    let wanted: Vec<String> = taps.iter().map(|tap| tap.gradient.name.clone()).collect();
+    let back = needed(&sorted, &wanted, |name| goes_back.contains(name));
+    let constants: HashSet<&str> = graph.initializer.iter().map(|tensor| tensor.name.as_str()).collect();
+    let mut saved: Vec<String> = Vec::new();
+    let mut seen: HashSet<&str> = HashSet::new();
+    for name in back.iter().flat_map(|node| reads(node)) {
+        if !goes_back.contains(name) && !constants.contains(name) && seen.insert(name) {
+            saved.push(name.to_owned());
+        }
+    }
+    given.extend(saved.iter().filter(|name| !inputs.contains(name.as_str())).cloned());
+    let forth = needed(&sorted, &given, |name| !goes_back.contains(name));
+    let model = |nodes: &[&NodeProto], outputs: Vec<String>, keep: &dyn Fn(&str) -> bool| {
+        let read: HashSet<&str> = nodes.iter().flat_map(|node| reads(node)).collect();
+        let mut named = HashSet::new();
+        let outputs = outputs.into_iter().filter(|name| named.insert(name.clone()));
+        ModelProto {
+            graph: Some(GraphProto {
+                name: graph.name.clone(),
+                node: nodes.iter().map(|node| (*node).clone()).collect(),
+                initializer: graph
+                    .initializer
+                    .iter()
+                    .filter(|tensor| read.contains(tensor.name.as_str()))
+                    .cloned()
+                    .collect(),
+                input: graph.input.iter().filter(|input| keep(&input.name)).cloned().collect(),
+                output: outputs.map(|name| value_info(&name, None)).collect(),
+                ..Default::default()
+            }),
+            ..ModelProto { graph: None, ..joint.clone() }
+        }
+    };
+    let forward = model(&forth, given, &|name| name != seed);
+    let backward = model(&back, wanted, &|name| name == seed);
+    Some(Parts { forward, backward, saved, taps })
+}
+
+/// The nodes, each behind those that make what it reads. ONNX Runtime writes them in another order.
+fn in_order(graph: &GraphProto) -> Option<Vec<&NodeProto>> {
+    let producers: HashMap<&str, usize> = graph
+        .node
+        .iter()
+        .enumerate()
+        .flat_map(|(at, node)| node.output.iter().map(move |name| (name.as_str(), at)))
+        .collect();
+    let mut order = Vec::with_capacity(graph.node.len());
+    // 0: not seen, 1: what it reads is being placed, 2: placed.
+    let mut state = vec![0u8; graph.node.len()];
+    for start in 0..graph.node.len() {
+        let mut todo = vec![start];
+        while let Some(&at) = todo.last() {
+            if state[at] == 2 {
+                todo.pop();
+                continue;
+            }
+            let first = state[at] == 0;
+            state[at] = 1;
+            let before = reads(&graph.node[at]).into_iter().filter_map(|name| producers.get(name).copied());
+            let open: Vec<usize> = before.filter(|&other| state[other] != 2).collect();
+            if open.is_empty() {
+                state[at] = 2;
+                order.push(&graph.node[at]);
+                todo.pop();
+            } else if first {
+                todo.extend(open);
+            } else {
+                return None;
+            }
+        }
+    }
+    Some(order)
+}
+
+/// The nodes that make `wanted` from values for which `own` doesn't hold, in order.
+fn needed<'a>(nodes: &[&'a NodeProto], wanted: &[String], own: impl Fn(&str) -> bool) -> Vec<&'a NodeProto> {
+    let mut open: HashSet<&str> = wanted.iter().map(String::as_str).collect();
+    let mut picked = Vec::new();
+    for node in nodes.iter().rev() {
+        if node.output.iter().any(|name| open.contains(name.as_str()) && own(name)) {
+            open.extend(reads(node));
+            picked.push(*node);
+        }
+    }
+    picked.reverse();
+    picked
+}
+
+/// Where an output of the joint graph comes from, before it was copied and brought back to NCHW.
+fn source(name: &str, producers: &HashMap<&str, &NodeProto>) -> Option<Given> {
+    let mut name = name;
+    loop {
+        let node = producers.get(name)?;
+        match (&*node.domain, &*node.op_type) {
+            ("", "Identity") if producers.contains_key(node.input.first()?.as_str()) => name = &node.input[0],
+            (BLOCKED_DOMAIN, "ReorderOutput") if node.attr_int("channels_last").unwrap_or(0) == 0 => {
+                let channels = usize::try_from(node.attr_int("channels")?).ok()?;
+                return Some(Given { name: node.input.first()?.clone(), blocked: Some(channels) });
+            }
+            _ => return Some(Given::plain(name)),
+        }
+    }
+}
