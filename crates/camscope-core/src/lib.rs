@@ -5,6 +5,7 @@ pub mod error;
 mod everywhere;
 pub mod explain;
 pub mod image;
+mod kernels;
 pub mod layer;
 pub mod method;
 pub mod model;

@@ -27,6 +27,19 @@ pub(crate) struct Cli {
     pub(crate) explore: ExploreArgs,
 }
 
+impl Cli {
+    /// Where models are to run, for a command that runs them.
+    pub(crate) fn run_args(&self) -> Option<&RunArgs> {
+        match &self.command {
+            None => Some(&self.explore.run),
+            Some(Command::Demo(args)) => Some(&args.run),
+            Some(Command::Explain(args)) => Some(&args.run),
+            Some(Command::Check(args)) => Some(&args.run),
+            Some(_) => None,
+        }
+    }
+}
+
 /// `camscope MODEL [IMAGE]…`.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct ExploreArgs {

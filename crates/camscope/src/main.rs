@@ -19,7 +19,10 @@ mod runtime_cmd;
 
 use std::process::ExitCode;
 
-use camscope_core::{Error, Result, runtime::prober};
+use camscope_core::{
+    Error, Result,
+    runtime::{prober, share_threads},
+};
 use clap::{CommandFactory, Parser};
 
 use cli::{Cli, Command};
@@ -35,6 +38,7 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> Result<ExitCode> {
+    share_threads(cli.run_args().and_then(|run| run.threads).map(usize::from));
     let Some(command) = cli.command else { return explore_cmd::run(&cli.explore) };
     match command {
         Command::Config(command) => config_cmd::run(&command),

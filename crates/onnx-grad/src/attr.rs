@@ -20,6 +20,11 @@ impl NodeProto {
         self.attr(name).map(|attribute| f64::from(attribute.f.unwrap_or(0.0)))
     }
 
+    /// An attribute that is a list of floats.
+    pub fn floats(name: &str, values: &[f32]) -> AttributeProto {
+        AttributeProto { floats: values.to_vec(), ..empty(name, AttributeType::Floats) }
+    }
+
     /// An attribute that is a list of integers.
     pub fn attr_ints(&self, name: &str) -> Option<&[i64]> {
         self.attr(name).map(|attribute| attribute.ints.as_slice())
@@ -44,6 +49,11 @@ pub fn int(name: &str, value: i64) -> AttributeProto {
 /// An attribute that is a float.
 pub fn float(name: &str, value: f64) -> AttributeProto {
     AttributeProto { f: Some(value as f32), ..empty(name, AttributeType::Float) }
+}
+
+/// An attribute that is a list of floats.
+pub fn floats(name: &str, values: &[f32]) -> AttributeProto {
+    AttributeProto { floats: values.to_vec(), ..empty(name, AttributeType::Floats) }
 }
 
 /// An attribute that is a list of integers.

@@ -87,6 +87,26 @@ pub(crate) fn unblocking(elem: ElemType, channels: usize) -> Result<Model> {
     finish(g, &["value"], &plain, "plain", (4, elem), (4, elem))
 }
 
+/// The program that brings `value` into blocks, as `blocked`.
+///
+/// # Errors
+/// None.
+pub(crate) fn blocking() -> Result<Model> {
+    let mut g = Builder::new();
+    let value = g.input("value");
+    let output = g.fresh("ReorderInput");
+    g.push(NodeProto {
+        op_type: "ReorderInput".into(),
+        domain: BLOCKED_DOMAIN.into(),
+        name: output.clone(),
+        input: vec![value.name().to_owned()],
+        output: vec![output.clone()],
+        ..Default::default()
+    });
+    let float = (4, ElemType::Float);
+    finish(g, &["value"], &Val::new(&output), "blocked", float, float)
+}
+
 fn unblocked(g: &mut Builder, value: &Val, channels: usize) -> Val {
     let output = g.fresh("ReorderOutput");
     g.push(NodeProto {

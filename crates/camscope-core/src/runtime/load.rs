@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 use std::ffi::CStr;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
-use ort::environment::Environment;
+use ort::environment::{Environment, GlobalThreadPoolOptions};
 use ort::logging::LogLevel;
 
 use super::discover::{Library, Origin, Search};
@@ -19,6 +19,15 @@ use crate::error::{Error, Result};
 /// The runtime of this process, once there is one.
 static LOADED: Mutex<Option<&'static Runtime>> = Mutex::new(None);
 
+/// What [`share_threads`] was told.
+static SHARED_THREADS: Mutex<Option<usize>> = Mutex::new(None);
+
+/// How many threads the sessions of this process will share. It counts for a runtime that is loaded later; a session that wants another
+/// number gets threads of its own.
+pub fn share_threads(threads: Option<usize>) {
+    *SHARED_THREADS.lock().unwrap_or_else(PoisonError::into_inner) = threads;
+}
+
 /// The ONNX Runtime of this process. It is never unloaded.
 #[derive(Debug)]
 pub struct Runtime {
@@ -28,6 +37,10 @@ pub struct Runtime {
     /// Which providers were tried, and what came of it: to try one takes a while.
     pub(super) tried: Mutex<HashMap<Provider, Result<(), String>>>,
     pub(super) auto: Mutex<Option<AutoChoice>>,
+    /// Threads within an operator that all sessions share; `None`: as many as ONNX Runtime sees fit.
+    pub(super) threads: Option<usize>,
+    /// Channels in a block of the layout that fast convolutions work on, once it was asked for.
+    pub(super) block: OnceLock<usize>,
     /// Libraries of custom operators, which every session from now on knows.
     pub(super) operators: Mutex<Vec<PathBuf>>,
 }
@@ -46,8 +59,12 @@ impl Runtime {
         }
         let failed = |reason: String| Error::RuntimeStart { path: library.path.clone(), reason };
         let printed = log::level(&Vars::of_process());
-        let environment = ort::init_from(&library.path)
-            .map_err(|error| failed(error.to_string()))?
+        let threads = *SHARED_THREADS.lock().unwrap_or_else(PoisonError::into_inner);
+        let builder = ort::init_from(&library.path).map_err(|error| failed(error.to_string()))?;
+        // One pool for all sessions: each of its own would spin for a while after a run, in the way of the next session's.
+        let pool = GlobalThreadPoolOptions::default().with_intra_threads(threads.unwrap_or(0));
+        let environment = builder
+            .with_global_thread_pool(pool.map_err(|error| failed(error.to_string()))?)
             .with_name("camscope")
             .with_telemetry(false)
             .with_logger(log::logger(printed))
@@ -56,9 +73,10 @@ impl Runtime {
         // It starts at the level where everything is logged, and every message costs time.
         environment.set_log_level(printed.unwrap_or(LogLevel::Error).min(LogLevel::Error));
         let providers = available_providers().map_err(failed)?;
-        let (tried, auto, operators) = Default::default();
+        let (tried, auto, block, operators) = Default::default();
         let library = library.clone();
-        let runtime = Box::leak(Box::new(Runtime { environment, library, providers, tried, auto, operators }));
+        let runtime =
+            Box::leak(Box::new(Runtime { environment, library, providers, tried, auto, threads, block, operators }));
         *loaded = Some(runtime);
         Ok(runtime)
     }

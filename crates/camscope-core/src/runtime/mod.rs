@@ -26,6 +26,7 @@ pub mod session;
 pub mod value;
 pub mod vars;
 
+mod block;
 mod cancel;
 mod config;
 mod elem;
@@ -50,7 +51,7 @@ pub use elem::ElemType;
 pub use inspect::Unusable;
 pub use install::{Progress, ensure, install};
 pub use known::Known;
-pub use load::Runtime;
+pub use load::{Runtime, share_threads};
 pub use placement::Placement;
 pub use prober::Prober;
 pub use provider::{AutoChoice, Provider, ProviderChoice};

@@ -43,6 +43,9 @@ pub struct SessionOptions {
     pub profile: Option<PathBuf>,
     /// The folder that external data is read from, for a model that is given as bytes: the model file's.
     pub external_data: Option<PathBuf>,
+    /// Know camscope's own operators, which the passes that it makes are run with; with how many channels in a block, see
+    /// [`Runtime::block`].
+    pub own_operators: Option<usize>,
     /// Write the model as the optimiser leaves it into this file, and its weights into one beside it.
     pub optimised: Option<PathBuf>,
 }
@@ -209,8 +212,11 @@ impl Runtime {
         for library in self.operators.lock().unwrap_or_else(PoisonError::into_inner).iter() {
             builder = builder.with_operator_library(library)?;
         }
-        if let Some(threads) = options.threads {
-            builder = builder.with_intra_threads(threads)?;
+        if let Some(block) = options.own_operators {
+            builder = builder.with_operators(crate::kernels::domain(block)?)?;
+        }
+        if let Some(threads) = options.threads.filter(|_| options.threads != self.threads) {
+            builder = builder.with_independent_thread_pool()?.with_intra_threads(threads)?;
         }
         if let Some(profile) = &options.profile {
             builder = builder.with_profiling(profile)?;

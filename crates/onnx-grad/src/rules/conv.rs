@@ -5,6 +5,7 @@ use crate::{
     builder::Val,
     registry::{Entry, Grad, Unsupported, rule},
     rules::window::{AutoPad, Window},
+    types::ElemType,
     vjp::Vjp,
 };
 
@@ -58,26 +59,92 @@ fn transposed(v: &mut Vjp<'_>, gy: &Val, window: &Window, group: i64) -> Result<
     Ok(v.g.op("ConvTranspose", &[gy, &v.x(1)], attributes))
 }
 
-/// The input's gradient of a convolution of stride 1 with a constant weight: the convolution of the cotangent with the weight turned
-/// round and its channels swapped. `None`: it is none.
+/// The input's gradient of a convolution with a constant weight as a convolution: of the cotangent, with the weight turned round and its
+/// channels swapped. `None`: it is none, or not a cheaper one.
 ///
 /// Runtimes have faster kernels for convolutions than for their transposes, and the weight is turned once, when the model is loaded.
+/// With a stride the cotangent's rows go apart, zeros between them; that is worth it for depthwise convolutions, which are
+/// bound by memory, and for kernels of one place, where they can go apart behind the product.
 fn as_convolution(v: &mut Vjp<'_>, gy: &Val, window: &Window, group: i64) -> Result<Option<Val>> {
-    if window.strides.iter().any(|&stride| stride != 1) || v.constant(1).is_none() {
+    if v.constant(1).is_none() {
         return Ok(None);
     }
     let axes = window.axes();
-    // Padding beyond the window's reach would have to be cut off.
-    let around = |pads: &[i64]| (0..axes).map(|axis| window.reach(axis) - 1 - pads[axis]).collect::<Vec<i64>>();
-    let (begins, ends) = (around(&window.begins), around(&window.ends));
-    let Ok(sizes) = v.fixed(1, 0..2 + axes) else { return Ok(None) };
-    if begins.iter().chain(&ends).any(|&pad| pad < 0) {
-        return Ok(None);
+    let Ok(weights) = v.fixed(1, 0..2 + axes) else { return Ok(None) };
+    let strided = window.strides.iter().any(|&stride| stride != 1);
+    let depthwise = weights[0] as i64 == group && weights[1] == 1;
+    let unpadded = window.begins.iter().chain(&window.ends).all(|&pad| pad == 0);
+    let point = unpadded && window.kernel.iter().all(|&size| size == 1);
+    if !strided {
+        let around = |pads: &[i64]| (0..axes).map(|axis| window.reach(axis) - 1 - pads[axis]).collect();
+        return Ok(stride_1(v, gy, window, &weights, group, around(&window.begins), around(&window.ends)));
     }
-    let weight = turned(v, &sizes, group);
-    let attributes = Window { begins, ends, ..window.clone() }.attributes();
+    // Runtimes enlarge pictures fast; other ranks are rare.
+    let (Ok(sizes), true) = (v.fixed(0, 2..2 + axes), axes == 2 && v.elem()? == ElemType::Float) else {
+        return Ok(None);
+    };
+    let outs: Option<Vec<usize>> = v.out_dims(0)?.iter().skip(2).map(|dim| dim.fixed()).collect();
+    let Some(outs) = outs.filter(|outs| outs.len() == axes && !outs.contains(&0)) else { return Ok(None) };
+    let apart: Vec<i64> = (0..axes).map(|axis| outs[axis] as i64 * window.strides[axis]).collect();
+    if depthwise {
+        let begins: Vec<i64> = (0..axes).map(|axis| window.reach(axis) - 1 - window.begins[axis]).collect();
+        let end = |axis: usize| sizes[axis] as i64 - apart[axis] - begins[axis] + window.reach(axis) - 1;
+        let ends: Vec<i64> = (0..axes).map(end).collect();
+        if begins.iter().chain(&ends).any(|&pad| pad < 0) {
+            return Ok(None);
+        }
+        let gy = set_apart(v, gy, &outs, &window.strides);
+        return Ok(stride_1(v, &gy, window, &weights, group, begins, ends));
+    }
+    if point {
+        let Some(small) = stride_1(v, gy, window, &weights, group, vec![0; axes], vec![0; axes]) else {
+            return Ok(None);
+        };
+        let wide = set_apart(v, &small, &outs, &window.strides);
+        // Rows that no window reached are zeros; a last one that went too far apart goes.
+        let rest: Vec<i64> = (0..axes).map(|axis| sizes[axis] as i64 - apart[axis]).collect();
+        let pads: Vec<i64> = vec![0; 4 + axes].into_iter().chain(rest).collect();
+        return Ok(Some(v.g.pad_zeros(&wide, &pads)));
+    }
+    Ok(None)
+}
+
+/// The convolution of stride 1 with the weight turned round. `None`: padding beyond the window's reach would have to be cut off.
+fn stride_1(
+    v: &mut Vjp<'_>,
+    gy: &Val,
+    window: &Window,
+    weights: &[usize],
+    group: i64,
+    begins: Vec<i64>,
+    ends: Vec<i64>,
+) -> Option<Val> {
+    if begins.iter().chain(&ends).any(|&pad| pad < 0) {
+        return None;
+    }
+    let weight = turned(v, weights, group);
+    let strides = vec![1; window.axes()];
+    let attributes = Window { begins, ends, strides, ..window.clone() }.attributes();
     let attributes = attributes.into_iter().chain([attr::int("group", group)]).collect();
-    Ok(Some(v.g.op("Conv", &[gy, &weight], attributes)))
+    Some(v.g.op("Conv", &[gy, &weight], attributes))
+}
+
+/// A float32 picture `[N, C, h, w]` with its rows and columns `strides` apart, zeros between and behind them: every element is repeated,
+/// and the repetitions are taken out.
+fn set_apart(v: &mut Vjp<'_>, value: &Val, sizes: &[usize], strides: &[i64]) -> Val {
+    let scales = [1.0, 1.0].into_iter().chain(strides.iter().map(|&stride| stride as f64)).collect::<Vec<f64>>();
+    let scales = v.g.floats(ElemType::Float, &[scales.len() as i64], &scales);
+    let attributes = vec![
+        attr::string("coordinate_transformation_mode", "asymmetric"),
+        attr::string("mode", "nearest"),
+        attr::string("nearest_mode", "floor"),
+    ];
+    let repeated = v.g.op("Resize", &[value, &Val::absent(), &scales], attributes);
+    let (rows, columns) = (sizes[0] as i64 * strides[0], sizes[1] as i64 * strides[1]);
+    let first = |at: i64| at / columns % strides[0] == 0 && at % columns % strides[1] == 0;
+    let mask: Vec<f64> = (0..rows * columns).map(|at| if first(at) { 1.0 } else { 0.0 }).collect();
+    let mask = v.g.floats(ElemType::Float, &[1, 1, rows, columns], &mask);
+    v.g.mul(&repeated, &mask)
 }
 
 /// The weight `[M, C/g, k…]` as `[C, M/g, k…]`, every kernel turned round.

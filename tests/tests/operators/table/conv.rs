@@ -1,4 +1,18 @@
-use crate::case::{Case, case};
+use onnx_grad::{ElemType, proto::TensorProto};
+
+use crate::case::{Arg, Case, case};
+
+/// The same row with a weight that is no input.
+fn with_constant_weight(case: &Case) -> Option<Case> {
+    let Arg::Wanted(shape, _) = case.args.get(1)? else { return None };
+    let dims: Vec<i64> = shape.iter().map(|&size| size as i64).collect();
+    let count = dims.iter().product::<i64>();
+    let values: Vec<f64> = (0..count).map(|at| f64::from((at * 37 % 41) as i32 - 20) / 12.0).collect();
+    let mut case = case.clone();
+    case.args[1] = Arg::Constant(Box::new(TensorProto::floats("", ElemType::Float, &dims, &values)));
+    case.note += ", constant weight";
+    Some(case)
+}
 
 pub(crate) fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
@@ -45,7 +59,26 @@ pub(crate) fn cases() -> Vec<Case> {
                 .free_batch(),
         ]);
     }
+    cases.extend([
+        conv(&[1, 3, 8, 7], &[3, 1, 3, 3])
+            .attr_int("group", 3)
+            .attr_ints("strides", &[2, 2])
+            .attr_ints("pads", &[1, 1, 1, 1])
+            .note("depthwise, strided")
+            .free_batch(),
+        conv(&[2, 3, 9, 8], &[3, 1, 5, 3])
+            .attr_int("group", 3)
+            .attr_ints("strides", &[3, 2])
+            .attr_ints("pads", &[2, 0, 1, 1])
+            .note("depthwise, strided"),
+        conv(&[2, 2, 8, 7], &[3, 2, 1, 1]).attr_ints("strides", &[3, 2]).note("1 × 1, strided").free_batch(),
+        conv(&[1, 4, 5, 5], &[6, 2, 1, 1]).attr_int("group", 2).attr_ints("strides", &[2, 2]).note("1 × 1, strided"),
+    ]);
     cases.push(conv(&[1, 2, 6, 6], &[2, 2, 3, 3]).opsets(&[7, 11]).attr_ints("kernel_shape", &[3, 3]));
+
+    // Constant weights have rules of their own.
+    let constant: Vec<Case> = cases.iter().filter_map(with_constant_weight).collect();
+    cases.extend(constant);
 
     let turned = |x: &[usize], w: &[usize]| case("ConvTranspose").x(x).x(w);
     cases.extend([

@@ -4,20 +4,30 @@
 //! convolutions are differentiated. Their fast kernels work on a blocked layout (NCHWc), and a value that leaves a session is brought
 //! back to NCHW first: for every value that the backward pass reads, once out and once in. So both passes are optimised as one graph,
 //! of one batch size, in which ONNX Runtime keeps nearly everything blocked; then the optimised graph is parted, and values go
-//! from one pass to the other as they are. What doesn't depend on the seed (masks, slopes) is computed in the forward pass, so that
-//! another class costs the less.
+//! from one pass to the other as they are. What doesn't depend on the seed (slopes, statistics) is computed in the forward pass, so that
+//! another class costs the less; but what is cheap to compute again from one value (masks) is not saved. Last, chains of element-wise
+//! nodes become one node each.
 
-use std::collections::{HashMap, HashSet};
+mod fuse;
+mod layout;
+mod shape;
+
+use std::{
+    collections::{HashMap, HashSet},
+    io::{Read, Seek, SeekFrom},
+    path::Path,
+};
 
 use onnx_grad::{
     Dim, Gradient, Types, ValueType, graph,
     graph::reads,
-    proto::{GraphProto, ModelProto, NodeProto},
+    proto::{GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto},
     value_info,
 };
 
 use crate::{
     error::{Error, Result},
+    kernels,
     runtime::{Optimisation, Provider, ProviderChoice, Runtime, Session, SessionOptions},
 };
 
@@ -114,17 +124,29 @@ impl Passes {
             path: std::env::temp_dir().display().to_string(),
             source,
         })?;
-        let joint = runtime.optimised(&joint(plan)?, options, folder.path())?;
+        let mut joint = runtime.optimised(&joint(plan)?, options, folder.path())?;
+        let block = runtime.block()?;
+        let graph = joint.graph.get_or_insert_default();
+        if layout::keep_blocked(graph, block, &|tensor| constant_bytes(tensor, folder.path())).is_none() {
+            return Ok(None);
+        }
         let Some(parts) = part(joint, plan) else { return Ok(None) };
         let options = SessionOptions {
             optimisation: Optimisation::Off,
             external_data: Some(folder.path().to_owned()),
+            own_operators: Some(block),
             ..options.clone()
         };
-        let forward = runtime.session(&parts.forward.to_bytes(), &options)?;
+        let mut forward = parts.forward;
+        let input = plan.types.get(plan.input).map_or(onnx_grad::ElemType::Float, |ty| ty.elem);
+        fuse::fuse(forward.graph.get_or_insert_default(), &HashMap::from([(plan.input.to_owned(), input)]));
+        let forward = runtime.session(&forward.to_bytes(), &options)?;
         // ONNX Runtime tells the types of what the one pass gives; the other has to state them.
         let mut backward = parts.backward;
         let graph = backward.graph.get_or_insert_default();
+        let mut elems = HashMap::new();
+        let scores = plan.types.get(plan.logits).map_or(onnx_grad::ElemType::Float, |ty| ty.elem);
+        elems.insert(seed(plan.gradient).to_owned(), scores);
         for name in &parts.saved {
             let own = plan.types.get(name).filter(|_| name == plan.input).map(|ty| ty.elem);
             let found = forward.outputs().iter().find(|output| output.name == *name);
@@ -132,11 +154,31 @@ impl Passes {
                 return Ok(None);
             };
             graph.input.push(value_info(name, Some(&ValueType { elem, shape: None })));
+            elems.insert(name.clone(), elem);
+        }
+        fuse::fuse(graph, &elems);
+        if let Ok(d) = std::env::var("DUMP") {
+            std::fs::write(format!("{d}.b.onnx"), backward.to_bytes()).ok();
         }
         let backward = runtime.session(&backward.to_bytes(), &options)?;
         let seed = seed(plan.gradient).to_owned();
         Ok(Some(Self { forward, backward, saved: parts.saved, seed, taps: parts.taps }))
     }
+}
+
+/// The bytes of a small constant, from the message or from the file beside it.
+fn constant_bytes(tensor: &TensorProto, folder: &Path) -> Option<Vec<u8>> {
+    if let Some(bytes) = &tensor.raw_data {
+        return Some(bytes.to_vec());
+    }
+    let entry =
+        |key: &str| tensor.external_data.iter().find(|entry| entry.key == key).map(|entry| entry.value.as_str());
+    let (offset, length) = (entry("offset")?.parse().ok()?, entry("length")?.parse::<usize>().ok()?);
+    let mut file = std::fs::File::open(folder.join(Path::new(entry("location")?).file_name()?)).ok()?;
+    file.seek(SeekFrom::Start(offset)).ok()?;
+    let mut bytes = vec![0; length];
+    file.read_exact(&mut bytes).ok()?;
+    Some(bytes)
 }
 
 fn seed(gradient: &Gradient) -> &str {
@@ -187,6 +229,10 @@ fn joint(plan: &Plan<'_>) -> Result<onnx_grad::Model> {
     Ok(gradient.forward.with_graph(joint))
 }
 
+fn own_domain() -> OperatorSetIdProto {
+    OperatorSetIdProto { domain: kernels::DOMAIN.into(), version: 1 }
+}
+
 struct Parts {
     forward: ModelProto,
     backward: ModelProto,
@@ -220,8 +266,11 @@ fn part(joint: ModelProto, plan: &Plan<'_>) -> Option<Parts> {
     let mut given = vec![plan.logits.to_owned()];
     given.extend(taps.iter().map(|tap| tap.activation.name.clone()).filter(|name| !inputs.contains(name.as_str())));
     let wanted: Vec<String> = taps.iter().map(|tap| tap.gradient.name.clone()).collect();
-    let back = needed(&sorted, &wanted, |name| goes_back.contains(name));
     let constants: HashSet<&str> = graph.initializer.iter().map(|tensor| tensor.name.as_str()).collect();
+    for name in again(&sorted, &goes_back, &given, &constants) {
+        goes_back.insert(name);
+    }
+    let back = needed(&sorted, &wanted, |name| goes_back.contains(name));
     let mut saved: Vec<String> = Vec::new();
     let mut seen: HashSet<&str> = HashSet::new();
     for name in back.iter().flat_map(|node| reads(node)) {
@@ -249,12 +298,64 @@ fn part(joint: ModelProto, plan: &Plan<'_>) -> Option<Parts> {
                 output: outputs.map(|name| value_info(&name, None)).collect(),
                 ..Default::default()
             }),
+            opset_import: joint.opset_import.iter().cloned().chain([own_domain()]).collect(),
             ..ModelProto { graph: None, ..joint.clone() }
         }
     };
     let forward = model(&forth, given, &|name| name != seed);
     let backward = model(&back, wanted, &|name| name == seed);
     Some(Parts { forward, backward, saved, taps })
+}
+
+/// What the backward pass computes again rather than reading it: cheap functions of one value.
+fn again<'a>(
+    sorted: &[&'a NodeProto],
+    goes_back: &HashSet<&'a str>,
+    given: &[String],
+    constants: &HashSet<&'a str>,
+) -> Vec<&'a str> {
+    let mut readers: HashMap<&str, Vec<&NodeProto>> = HashMap::new();
+    let mut producers: HashMap<&str, &'a NodeProto> = HashMap::new();
+    for node in sorted {
+        reads(node).into_iter().for_each(|name| readers.entry(name).or_default().push(node));
+        producers.extend(node.output.iter().map(|name| (name.as_str(), *node)));
+    }
+    // What the value is computed from by nodes that nobody else needs, and the values on the way.
+    let mut found: HashSet<&str> = HashSet::new();
+    let makes_back = |node: &NodeProto| node.output.iter().any(|name| goes_back.contains(name.as_str()));
+    let mut interface: Vec<&str> = Vec::new();
+    for node in sorted.iter().filter(|node| makes_back(node)) {
+        interface.extend(reads(node).into_iter().filter(|name| !goes_back.contains(name) && !constants.contains(name)));
+    }
+    for start in interface {
+        let (mut inside, mut leaves) = (Vec::new(), HashSet::new());
+        let mut open = vec![start];
+        while let Some(name) = open.pop() {
+            if inside.contains(&name) || constants.contains(name) {
+                continue;
+            }
+            let node = producers.get(name).filter(|node| fuse::is_cheap(node));
+            let only_back = readers.get(name).is_none_or(|all| {
+                let within = |reader: &&NodeProto| reader.output.iter().any(|name| inside.contains(&name.as_str()));
+                all.iter().all(|reader| makes_back(reader) || within(reader))
+            });
+            match node {
+                Some(node) if only_back && !given.iter().any(|given| given == name) => {
+                    inside.push(name);
+                    open.extend(reads(node));
+                }
+                _ => {
+                    leaves.insert(name);
+                }
+            }
+        }
+        // A leaf that came up before all its readers were inside may be inside by now.
+        leaves.retain(|leaf| !inside.contains(leaf));
+        if leaves.len() == 1 {
+            found.extend(inside);
+        }
+    }
+    found.into_iter().collect()
 }
 
 /// The nodes, each behind those that make what it reads. ONNX Runtime writes them in another order.

@@ -1,0 +1,206 @@
+//! `camscope:Elementwise`: a whole [`Program`] in one pass over memory, its inputs broadcast against each other.
+
+use ort::{
+    operator::{ComputeContext, Kernel, KernelContext, Operator, OperatorInput, OperatorOutput},
+    value::TensorElementType,
+};
+
+use super::{
+    Shared,
+    program::{BLOCK, Machine, Program},
+};
+
+/// The operator. Attributes: `code` and `constants`, see [`Program`].
+pub(crate) struct Elementwise;
+
+/// The operator's name.
+pub(crate) const NAME: &str = "Elementwise";
+
+/// Elements that are worth a task of their own.
+const TASK: usize = 32 * 1024;
+
+impl Operator for Elementwise {
+    type Kernel<'attr> = Ready;
+
+    // The first input is the cotangent, which nobody else reads as a rule.
+    const INPLACES: &'static [(u32, u32)] = &[(0, 0)];
+
+    fn name(&self) -> &str {
+        NAME
+    }
+
+    fn inputs(&self) -> impl IntoIterator<Item = OperatorInput> {
+        [OperatorInput::variadic(1).homogenous(TensorElementType::Float32)]
+    }
+
+    fn outputs(&self) -> impl IntoIterator<Item = OperatorOutput> {
+        [OperatorOutput::required(TensorElementType::Float32)]
+    }
+
+    fn create_kernel<'attr>(&self, context: &KernelContext<'attr>) -> ort::Result<Ready> {
+        let inputs = context.inputs()?.len();
+        let code: Vec<i64> = context.get("code").unwrap_or_default();
+        let constants: Vec<f32> = context.get("constants").unwrap_or_default();
+        let program = Program::decode(inputs, constants, &code).ok_or_else(|| ort::Error::new("malformed program"))?;
+        Ok(Ready(program))
+    }
+}
+
+/// The kernel.
+pub(crate) struct Ready(Program);
+
+impl Kernel for Ready {
+    fn compute(&mut self, context: &ComputeContext) -> ort::Result<()> {
+        let mut shapes = Vec::with_capacity(self.0.inputs);
+        let mut pointers = Vec::with_capacity(self.0.inputs);
+        for at in 0..self.0.inputs {
+            let value = context.input(at)?.ok_or_else(|| ort::Error::new("an input is missing"))?;
+            let (shape, elements) = value.try_extract_tensor::<f32>()?;
+            shapes.push(shape.to_vec());
+            pointers.push(elements.as_ptr());
+        }
+        let space = Space::new(&shapes).ok_or_else(|| ort::Error::new("the inputs' shapes don't fit together"))?;
+        let mut output = context.output(0, space.shape.clone())?.ok_or_else(|| ort::Error::new("no output"))?;
+        let target = output.try_extract_tensor_mut::<f32>()?.1.as_mut_ptr();
+        let total = space.total;
+        if total == 0 {
+            return Ok(());
+        }
+        let tasks = total.div_ceil(TASK);
+        let shared = Shared((pointers, target));
+        let program = &self.0;
+        context.par_for(tasks, 0, move |task| {
+            let (pointers, target) = shared.get();
+            let (start, end) = (task * TASK, (task * TASK + TASK).min(total));
+            let mut machine = Machine::new(program);
+            let mut at = start;
+            let mut inputs = Vec::with_capacity(pointers.len());
+            while at < end {
+                let (row, column) = (at / space.row, at % space.row);
+                let count = (space.row - column).min(end - at).min(BLOCK);
+                inputs.clear();
+                for (&pointer, axes) in pointers.iter().zip(&space.strides) {
+                    let (offset, one) = axes.place(&space.outer, row, column);
+                    // SAFETY: the place is within the input, whose shape the strides were made of.
+                    inputs.push((unsafe { pointer.add(offset) }, one));
+                }
+                // SAFETY: every input has `count` elements from there on, or is one for all; the output has too, and where it is the
+                // first input's memory the two have the same shape.
+                unsafe { machine.run(&inputs, target.add(at), count) };
+                at += count;
+            }
+        })
+    }
+}
+
+/// How inputs lie in the output: rows along which every input goes on by one element, or stays.
+struct Space {
+    shape: Vec<i64>,
+    total: usize,
+    /// Elements of a row.
+    row: usize,
+    /// Sizes of the axes before it.
+    outer: Vec<usize>,
+    /// One an input.
+    strides: Vec<Strides>,
+}
+
+/// How far apart an input's elements are along the outer axes and along the row (1 or 0).
+struct Strides {
+    outer: Vec<usize>,
+    row: usize,
+}
+
+impl Strides {
+    fn place(&self, outer: &[usize], mut row: usize, column: usize) -> (usize, bool) {
+        let mut offset = column * self.row;
+        for (size, stride) in outer.iter().zip(&self.outer).rev() {
+            offset += (row % size) * stride;
+            row /= size;
+        }
+        (offset, self.row == 0)
+    }
+}
+
+impl Space {
+    /// `None`: the shapes can't be broadcast.
+    fn new(shapes: &[Vec<i64>]) -> Option<Self> {
+        let rank = shapes.iter().map(Vec::len).max()?;
+        let mut shape = vec![1i64; rank];
+        for own in shapes {
+            for (axis, &size) in own.iter().rev().enumerate().map(|(back, size)| (rank - 1 - back, size)) {
+                match (shape[axis], size) {
+                    (have, size) if have == size || size == 1 => {}
+                    (1, size) => shape[axis] = size,
+                    _ => return None,
+                }
+            }
+        }
+        let sizes: Vec<usize> = shape.iter().map(|&size| usize::try_from(size).ok()).collect::<Option<_>>()?;
+        let total = sizes.iter().product();
+        // The stride of every input along every axis, 0 where it is broadcast.
+        let strides: Vec<Vec<usize>> = shapes
+            .iter()
+            .map(|own| {
+                let mut strides = vec![0; rank];
+                let mut stride = 1;
+                for (back, &size) in own.iter().rev().enumerate() {
+                    if size != 1 {
+                        strides[rank - 1 - back] = stride;
+                    }
+                    stride *= usize::try_from(size).unwrap_or(0);
+                }
+                strides
+            })
+            .collect();
+        // Axes that every input goes through in one go are one axis.
+        let mut merged: Vec<(usize, Vec<usize>)> = Vec::new();
+        for axis in (0..rank).filter(|&axis| sizes[axis] != 1) {
+            let own: Vec<usize> = strides.iter().map(|strides| strides[axis]).collect();
+            match merged.last_mut() {
+                Some((size, outer)) if outer.iter().zip(&own).all(|(outer, own)| *outer == own * sizes[axis]) => {
+                    *size *= sizes[axis];
+                    *outer = own;
+                }
+                _ => merged.push((sizes[axis], own)),
+            }
+        }
+        let (row, inner) = merged.pop().unwrap_or((1, vec![0; shapes.len()]));
+        // A stride other than 1 along the row cannot be: the last axis that is not 1 lies together in every input that has it.
+        let strides = (0..shapes.len())
+            .map(|input| Strides { outer: merged.iter().map(|(_, all)| all[input]).collect(), row: inner[input] })
+            .collect();
+        Some(Self { shape, total, row, outer: merged.into_iter().map(|(size, _)| size).collect(), strides })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn places(shapes: &[&[i64]]) -> (Vec<i64>, Vec<Vec<usize>>) {
+        let shapes: Vec<Vec<i64>> = shapes.iter().map(|shape| shape.to_vec()).collect();
+        let space = Space::new(&shapes).unwrap();
+        let of = |strides: &Strides| {
+            (0..space.total).map(|at| strides.place(&space.outer, at / space.row, at % space.row).0).collect()
+        };
+        (space.shape.clone(), space.strides.iter().map(of).collect())
+    }
+
+    #[test]
+    fn inputs_are_broadcast_as_onnx_does() {
+        let (shape, found) = places(&[&[2, 2, 3], &[2, 1], &[3], &[1, 1, 1]]);
+        assert_eq!(shape, [2, 2, 3]);
+        assert_eq!(found[0], (0..12).collect::<Vec<_>>());
+        assert_eq!(found[1], [0, 0, 0, 1, 1, 1, 0, 0, 0, 1, 1, 1]);
+        assert_eq!(found[2], [0, 1, 2, 0, 1, 2, 0, 1, 2, 0, 1, 2]);
+        assert_eq!(found[3], [0; 12]);
+    }
+
+    #[test]
+    fn equal_shapes_are_one_row() {
+        let space = Space::new(&[vec![1, 8, 4, 4], vec![1, 8, 4, 4], vec![]]).unwrap();
+        assert_eq!((space.row, space.outer.len()), (128, 0));
+        assert!(Space::new(&[vec![2, 3], vec![2, 4]]).is_none());
+    }
+}

@@ -1,0 +1,36 @@
+//! Operators of camscope's own for ONNX Runtime on the CPU, in the domain `camscope`.
+//!
+//! The backward pass is emitted in standard operators, and runs in them everywhere. On the CPU its element-wise part is bound by memory:
+//! every standard operator reads and writes whole tensors. `passes::fuse` puts chains of them into one [`elementwise`] node.
+
+pub(crate) mod elementwise;
+mod functions;
+pub(crate) mod program;
+pub(crate) mod set_apart;
+
+use ort::operator::OperatorDomain;
+
+/// The domain's name.
+pub(crate) const DOMAIN: &str = "camscope";
+
+/// The operators, for one session; `block` is how many channels a block of ONNX Runtime's layout has.
+///
+/// # Errors
+/// ONNX Runtime refuses them.
+pub(crate) fn domain(block: usize) -> ort::Result<OperatorDomain> {
+    OperatorDomain::new(DOMAIN)?.add(elementwise::Elementwise)?.add(set_apart::SetApart { block })
+}
+
+/// A pointer that tasks share: each writes elements of its own.
+#[derive(Clone, Copy)]
+pub(crate) struct Shared<T>(T);
+// SAFETY: tasks read inputs, and write parts of the output that don't overlap.
+unsafe impl<T> Send for Shared<T> {}
+// SAFETY: as above.
+unsafe impl<T> Sync for Shared<T> {}
+
+impl<T> Shared<T> {
+    pub(crate) fn get(&self) -> &T {
+        &self.0
+    }
+}

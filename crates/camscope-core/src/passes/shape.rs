@@ -1,0 +1,163 @@
+//! The shapes of values in a graph as ONNX Runtime's optimiser leaves it: as far as needed to say that two are the same.
+
+use std::collections::HashMap;
+
+use onnx_grad::proto::{GraphProto, NodeProto, TensorProto, tensor_shape_proto, type_proto};
+
+use super::BLOCKED_DOMAIN;
+
+/// Sizes; of a picture batch, channels (of a blocked one: with those that fill the last block up), height and width.
+pub(super) type Shape = Vec<i64>;
+
+/// The shapes of the values of a graph in topological order whose inputs have fixed sizes. What isn't known isn't there.
+pub(super) fn shapes(graph: &GraphProto, nodes: &[&NodeProto], block: usize) -> HashMap<String, Shape> {
+    let constants: HashMap<&str, &TensorProto> = graph.initializer.iter().map(|t| (t.name.as_str(), t)).collect();
+    let mut shapes: HashMap<String, Shape> = HashMap::new();
+    for input in &graph.input {
+        shapes.extend(stated(input.r#type.as_ref()).map(|shape| (input.name.clone(), shape)));
+    }
+    for tensor in &graph.initializer {
+        shapes.insert(tensor.name.clone(), tensor.dims.clone());
+    }
+    for node in nodes {
+        if let (Some(output), Some(shape)) = (node.output.first(), of(node, &shapes, &constants, block)) {
+            shapes.insert(output.clone(), shape);
+        }
+    }
+    shapes
+}
+
+fn stated(ty: Option<&onnx_grad::proto::TypeProto>) -> Option<Shape> {
+    let Some(type_proto::Value::TensorType(tensor)) = &ty?.value else { return None };
+    let size = |dim: &tensor_shape_proto::Dimension| match dim.value {
+        Some(tensor_shape_proto::dimension::Value::DimValue(size)) => Some(size),
+        _ => None,
+    };
+    tensor.shape.as_ref()?.dim.iter().map(size).collect()
+}
+
+fn of(
+    node: &NodeProto,
+    shapes: &HashMap<String, Shape>,
+    constants: &HashMap<&str, &TensorProto>,
+    block: usize,
+) -> Option<Shape> {
+    let input = |at: usize| shapes.get(node.input.get(at)?).cloned();
+    let picture = |at: usize| <[i64; 4]>::try_from(input(at)?).ok();
+    let ints = |at: usize| constants.get(node.input.get(at)?.as_str())?.to_ints().ok();
+    let flag = |name: &str| node.attr_int(name).unwrap_or(0) != 0;
+    let block = block as i64;
+    match (&*node.domain, &*node.op_type) {
+        (BLOCKED_DOMAIN, "ReorderInput") if !flag("channels_last") => {
+            let [n, c, h, w] = picture(0)?;
+            Some(vec![n, (c + block - 1) / block * block, h, w])
+        }
+        (BLOCKED_DOMAIN, "ReorderOutput") if !flag("channels_last") => {
+            let [n, _, h, w] = picture(0)?;
+            Some(vec![n, node.attr_int("channels")?, h, w])
+        }
+        (BLOCKED_DOMAIN | "", "Conv") | ("com.microsoft", "FusedConv") => {
+            let [m, _, kh, kw] = picture(1)?;
+            slide(node, picture(0)?, m, [kh, kw])
+        }
+        (BLOCKED_DOMAIN | "", "MaxPool" | "AveragePool") if !flag("ceil_mode") => {
+            let shape = picture(0)?;
+            slide(node, shape, shape[1], node.attr_ints("kernel_shape")?.try_into().ok()?)
+        }
+        (BLOCKED_DOMAIN | "", "GlobalAveragePool" | "GlobalMaxPool") => picture(0).map(|[n, c, ..]| vec![n, c, 1, 1]),
+        (BLOCKED_DOMAIN, "Upsample") => {
+            let ([n, c, h, w], [_, _, down, across]) = (picture(0)?, node.attr_ints("scales")?.try_into().ok()?);
+            Some(vec![n, c, h * down, w * across])
+        }
+        ("", "Concat") => {
+            let all: Option<Vec<Shape>> = node.input.iter().map(|name| shapes.get(name).cloned()).collect();
+            let all = all?;
+            let mut shape = all.first()?.clone();
+            let axis = usize::try_from(node.attr_int("axis")?).ok().filter(|&axis| axis < shape.len())?;
+            shape[axis] = all.iter().map(|other| other.get(axis).copied()).sum::<Option<i64>>()?;
+            Some(shape)
+        }
+        ("", "ConvTranspose") => transposed(node, picture(0)?, picture(1)?),
+        ("", "Gemm") => {
+            let turned = |at: usize, flag: bool| {
+                let [rows, columns] = <[i64; 2]>::try_from(input(at)?).ok()?;
+                Some(if flag { [columns, rows] } else { [rows, columns] })
+            };
+            Some(vec![turned(0, flag("transA"))?[0], turned(1, flag("transB"))?[1]])
+        }
+        ("", "Flatten") if node.attr_int("axis").unwrap_or(1) == 1 => {
+            let shape = input(0)?;
+            Some(vec![*shape.first()?, shape[1..].iter().product()])
+        }
+        ("", "Reshape") if !flag("allowzero") => {
+            let (from, mut to) = (input(0)?, ints(1)?);
+            for (axis, size) in to.iter_mut().enumerate().filter(|(_, size)| **size == 0) {
+                *size = *from.get(axis)?;
+            }
+            let rest: i64 = to.iter().filter(|&&size| size > 0).product();
+            let open = to.iter_mut().find(|size| **size < 0);
+            if let Some(open) = open {
+                *open = from.iter().product::<i64>().checked_div(rest)?;
+            }
+            Some(to)
+        }
+        ("", "Expand") => broadcast([input(0)?, ints(1)?]),
+        _ => {
+            super::fuse::is_elementwise(node, constants).then_some(())?;
+            let read = node.input.iter().filter(|name| !name.is_empty());
+            let all: Option<Vec<Shape>> = read.map(|name| shapes.get(name).cloned()).collect();
+            broadcast(all?)
+        }
+    }
+}
+
+/// The shape of an element-wise result.
+fn broadcast(all: impl IntoIterator<Item = Shape>) -> Option<Shape> {
+    let mut shape = Shape::new();
+    for own in all {
+        if own.len() > shape.len() {
+            let more = own.len() - shape.len();
+            shape.splice(0..0, vec![1; more]);
+        }
+        let lead = shape.len() - own.len();
+        for (all, &own) in shape[lead..].iter_mut().zip(&own) {
+            match (*all, own) {
+                (have, own) if have == own || own == 1 => {}
+                (1, own) => *all = own,
+                _ => return None,
+            }
+        }
+    }
+    Some(shape)
+}
+
+/// What a window gives that slides over a picture.
+fn slide(node: &NodeProto, [n, _, h, w]: [i64; 4], channels: i64, kernel: [i64; 2]) -> Option<Shape> {
+    if !matches!(node.attr_str("auto_pad").unwrap_or("NOTSET"), "NOTSET" | "") {
+        return None;
+    }
+    let pair = |name: &str| node.attr_ints(name).map_or(Some([1, 1]), |list| list.try_into().ok());
+    let (strides, dilations): ([i64; 2], [i64; 2]) = (pair("strides")?, pair("dilations")?);
+    let pads: [i64; 4] = node.attr_ints("pads").map_or(Some([0; 4]), |list| list.try_into().ok())?;
+    let out = |axis: usize, size: i64| {
+        let room = size + pads[axis] + pads[axis + 2] - dilations[axis] * (kernel[axis] - 1) - 1;
+        (strides[axis] > 0).then(|| room / strides[axis] + 1)
+    };
+    Some(vec![n, channels, out(0, h)?, out(1, w)?])
+}
+
+fn transposed(node: &NodeProto, [n, _, h, w]: [i64; 4], weight: [i64; 4]) -> Option<Shape> {
+    if !matches!(node.attr_str("auto_pad").unwrap_or("NOTSET"), "NOTSET" | "") || node.attr("output_shape").is_some() {
+        return None;
+    }
+    let pair = |name: &str, default: i64| node.attr_ints(name).map_or(Some([default; 2]), |list| list.try_into().ok());
+    let (strides, dilations, more): ([i64; 2], [i64; 2], [i64; 2]) =
+        (pair("strides", 1)?, pair("dilations", 1)?, pair("output_padding", 0)?);
+    let pads: [i64; 4] = node.attr_ints("pads").map_or(Some([0; 4]), |list| list.try_into().ok())?;
+    let out = |axis: usize, size: i64| {
+        strides[axis] * (size - 1) + more[axis] + dilations[axis] * (weight[axis + 2] - 1) + 1
+            - pads[axis]
+            - pads[axis + 2]
+    };
+    Some(vec![n, weight[1] * node.attr_int("group").unwrap_or(1), out(0, h), out(1, w)])
+}
