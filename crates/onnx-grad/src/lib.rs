@@ -37,6 +37,7 @@ pub mod graph;
 mod model;
 mod partition;
 pub mod proto;
+mod recognise;
 pub mod registry;
 pub mod rules;
 mod tensor;

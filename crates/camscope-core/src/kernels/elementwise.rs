@@ -16,8 +16,9 @@ pub(crate) struct Elementwise;
 /// The operator's name.
 pub(crate) const NAME: &str = "Elementwise";
 
-/// Elements that are worth a task of their own.
-const TASK: usize = 32 * 1024;
+/// Elements that are worth a task of their own, and how many tasks there are at most: each sets its machine up.
+const TASK: usize = 16 * 1024;
+const MOST_TASKS: usize = 16;
 
 impl Operator for Elementwise {
     type Kernel<'attr> = Ready;
@@ -66,12 +67,13 @@ impl Kernel for Ready {
         if total == 0 {
             return Ok(());
         }
-        let tasks = total.div_ceil(TASK);
+        let task_size = total.div_ceil(MOST_TASKS).next_multiple_of(BLOCK).max(TASK);
+        let tasks = total.div_ceil(task_size);
         let shared = Shared((pointers, target));
         let program = &self.0;
         context.par_for(tasks, 0, move |task| {
             let (pointers, target) = shared.get();
-            let (start, end) = (task * TASK, (task * TASK + TASK).min(total));
+            let (start, end) = (task * task_size, ((task + 1) * task_size).min(total));
             let mut machine = Machine::new(program);
             let mut at = start;
             let mut inputs = Vec::with_capacity(pointers.len());

@@ -2,30 +2,56 @@
 
 use super::program::Operation;
 
-/// Whether the processor has the wide instructions that [`apply`] has a version for.
-pub(super) fn is_wide() -> bool {
+/// Which instructions the processor has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Has(Width);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(dead_code)]
+enum Width {
+    /// Those that every processor of its kind has.
+    Usual,
+    /// AVX2.
+    Wide,
+    /// AVX-512.
+    Widest,
+}
+
+/// Asks the processor.
+pub(super) fn ask() -> Has {
     #[cfg(target_arch = "x86_64")]
     {
-        std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma")
+        use std::arch::is_x86_feature_detected as has;
+        let wide = has!("avx2") && has!("fma");
+        if wide && has!("avx512f") && has!("avx512bw") && has!("avx512dq") && has!("avx512vl") {
+            return Has(Width::Widest);
+        }
+        if wide {
+            return Has(Width::Wide);
+        }
     }
-    #[cfg(not(target_arch = "x86_64"))]
-    {
-        false
-    }
+    Has(Width::Usual)
 }
 
 /// Applies an operation to elements; all slices are as long as the target.
 ///
 /// # Panics
 /// They are not.
-pub(super) fn apply(wide: bool, operation: Operation, operands: [&[f32]; 3], target: &mut [f32]) {
-    #[cfg(target_arch = "x86_64")]
-    if wide && is_wide() {
-        // SAFETY: the processor has the instructions.
-        unsafe { apply_wide(operation, operands, target) };
-        return;
+pub(super) fn apply(Has(width): Has, operation: Operation, operands: [&[f32]; 3], target: &mut [f32]) {
+    match width {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: `Has` is made by `ask` alone, which has asked the processor.
+        Width::Widest => unsafe { apply_widest(operation, operands, target) },
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: as above.
+        Width::Wide => unsafe { apply_wide(operation, operands, target) },
+        _ => apply_plainly(operation, operands, target),
     }
-    let _ = wide;
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+fn apply_widest(operation: Operation, operands: [&[f32]; 3], target: &mut [f32]) {
     apply_plainly(operation, operands, target);
 }
 
@@ -85,7 +111,13 @@ fn apply_plainly(operation: Operation, operands: [&[f32]; 3], target: &mut [f32]
             let low = if x > y { x } else { y };
             if low < z { low } else { z }
         }),
-        Operation::Line => each!(|x, y, z| x * y + z),
+        Operation::IfAbove => each!(|x, y, z| if y > z { x } else { 0.0 }),
+        Operation::IfBelow => each!(|x, y, z| if y < z { x } else { 0.0 }),
+        Operation::HardSigmoid => each!(|x, y, z| {
+            let line = x * y + z;
+            let low = if line > 0.0 { line } else { 0.0 };
+            if low < 1.0 { low } else { 1.0 }
+        }),
     }
 }
 
@@ -137,7 +169,7 @@ mod tests {
     use super::*;
 
     fn run(operation: Operation, x: &[f32]) -> [Vec<f32>; 2] {
-        [false, is_wide()].map(|wide| {
+        [Has(Width::Usual), ask()].map(|wide| {
             let mut y = vec![0.0; x.len()];
             apply(wide, operation, [x; 3], &mut y);
             y

@@ -5,8 +5,10 @@
 
 pub(crate) mod elementwise;
 mod functions;
+pub(crate) mod max_pool_grad;
 pub(crate) mod program;
 pub(crate) mod set_apart;
+pub(crate) mod weave;
 
 use ort::operator::OperatorDomain;
 
@@ -18,7 +20,11 @@ pub(crate) const DOMAIN: &str = "camscope";
 /// # Errors
 /// ONNX Runtime refuses them.
 pub(crate) fn domain(block: usize) -> ort::Result<OperatorDomain> {
-    OperatorDomain::new(DOMAIN)?.add(elementwise::Elementwise)?.add(set_apart::SetApart { block })
+    OperatorDomain::new(DOMAIN)?
+        .add(elementwise::Elementwise)?
+        .add(max_pool_grad::MaxPoolGrad { block })?
+        .add(set_apart::SetApart { block })?
+        .add(weave::Weave { block })
 }
 
 /// A pointer that tasks share: each writes elements of its own.

@@ -3,7 +3,7 @@
 use super::functions;
 
 /// Elements that go through a program at once: few enough that everything in between stays in the nearest cache.
-pub(crate) const BLOCK: usize = 512;
+pub(crate) const BLOCK: usize = 1024;
 
 /// The most steps that a program may have.
 pub(crate) const MOST_STEPS: usize = 64;
@@ -48,7 +48,9 @@ operations! {
     Tanh 1 "tanh a",
     Erf 1 "erf a",
     Clamp 3 "a, at least b, at most c",
-    Line 3 "a b + c",
+    HardSigmoid 3 "a b + c, at least 0, at most 1",
+    IfAbove 3 "a where b > c, else 0",
+    IfBelow 3 "a where b < c, else 0",
 }
 
 impl Operation {
@@ -88,6 +90,96 @@ pub(crate) struct Program {
 }
 
 impl Program {
+    /// The same program in fewer steps: a product with the mask of a comparison with a constant, which the rules write as a steep
+    /// `HardSigmoid`, is a choice.
+    pub(crate) fn with_choices(mut self) -> Self {
+        let mut steps: Vec<Step> = Vec::new();
+        // Where each old step's result is now.
+        let mut moved: Vec<Operand> = Vec::new();
+        for at in 0..self.steps.len() {
+            let step = self.steps[at];
+            let masks = (step.operation == Operation::Mul).then(|| {
+                let [a, b, _] = step.operands;
+                self.masks(b).map(|masks| (a, masks)).or_else(|| self.masks(a).map(|masks| (b, masks)))
+            });
+            let place = |operand: Operand, moved: &[Operand]| match operand {
+                Operand::Step(at) => moved[at],
+                other => other,
+            };
+            let steps_before = steps.len();
+            match masks.flatten() {
+                Some((value, masks)) if self.masks(value).is_none() => {
+                    let mut value = place(value, &moved);
+                    for (operation, compared, bound) in masks {
+                        let bound = self.constant(bound);
+                        steps.push(Step { operation, operands: [value, place(compared, &moved), bound] });
+                        value = Operand::Step(steps.len() - 1);
+                    }
+                }
+                _ => steps.push(Step { operands: step.operands.map(|operand| place(operand, &moved)), ..step }),
+            }
+            debug_assert!(steps.len() > steps_before);
+            moved.push(Operand::Step(steps.len() - 1));
+        }
+        self.steps = steps;
+        self.without_unread()
+    }
+
+    /// The comparisons that a product of masks is made of; `None`: it is no such product.
+    fn masks(&self, operand: Operand) -> Option<Vec<(Operation, Operand, f32)>> {
+        const STEEP: f32 = 1e30;
+        let Operand::Step(at) = operand else { return None };
+        let Step { operation, operands: [a, b, c] } = self.steps[at];
+        match (operation, b, c) {
+            (Operation::Mul, b, _) => {
+                let mut masks = self.masks(a)?;
+                masks.extend(self.masks(b)?);
+                Some(masks)
+            }
+            (Operation::HardSigmoid, Operand::Constant(slope), Operand::Constant(offset)) => {
+                let (slope, offset) = (self.constants[slope], self.constants[offset]);
+                let comparison = if slope > 0.0 { Operation::IfAbove } else { Operation::IfBelow };
+                (slope.abs() >= STEEP).then(|| vec![(comparison, a, -offset / slope)])
+            }
+            _ => None,
+        }
+    }
+
+    fn constant(&mut self, value: f32) -> Operand {
+        let known = self.constants.iter().position(|known| known.to_bits() == value.to_bits());
+        Operand::Constant(known.unwrap_or_else(|| {
+            self.constants.push(value);
+            self.constants.len() - 1
+        }))
+    }
+
+    /// Without the steps and constants that nothing reads.
+    fn without_unread(self) -> Self {
+        let mut read = vec![false; self.steps.len()];
+        if let Some(last) = read.last_mut() {
+            *last = true;
+        }
+        for at in (0..self.steps.len()).rev() {
+            for operand in self.steps[at].operands.iter().filter(|_| read[at]).copied().collect::<Vec<_>>() {
+                if let Operand::Step(from) = operand {
+                    read[from] = true;
+                }
+            }
+        }
+        let mut kept = Self { inputs: self.inputs, ..Self::default() };
+        let mut moved = vec![0; self.steps.len()];
+        for (at, step) in self.steps.iter().enumerate().filter(|(at, _)| read[*at]) {
+            let operands = step.operands.map(|operand| match operand {
+                Operand::Constant(constant) => kept.constant(self.constants[constant]),
+                Operand::Step(from) => Operand::Step(moved[from]),
+                input => input,
+            });
+            moved[at] = kept.steps.len();
+            kept.steps.push(Step { operands, ..*step });
+        }
+        kept
+    }
+
     /// As integers, four a step: the operation and its operands (inputs from 0, then constants, then steps).
     pub(crate) fn code(&self) -> Vec<i64> {
         let place = |operand: Operand| {
@@ -133,7 +225,7 @@ pub(crate) struct Machine<'a> {
     constants: Vec<[f32; BLOCK]>,
     splats: Vec<[f32; BLOCK]>,
     steps: Vec<[f32; BLOCK]>,
-    wide: bool,
+    has: functions::Has,
 }
 
 impl<'a> Machine<'a> {
@@ -143,7 +235,7 @@ impl<'a> Machine<'a> {
             constants: program.constants.iter().map(|&value| [value; BLOCK]).collect(),
             splats: Vec::new(),
             steps: vec![[0.0; BLOCK]; program.steps.len()],
-            wide: functions::is_wide(),
+            has: functions::ask(),
         }
     }
 
@@ -163,19 +255,50 @@ impl<'a> Machine<'a> {
         }
         for (number, step) in self.program.steps.iter().enumerate() {
             let (before, from_here) = self.steps.split_at_mut(number);
-            let operand = |operand: Operand| match operand {
+            let of = |operand: Operand| match operand {
                 Operand::Input(at) if inputs[at].1 => &self.splats[at][..count],
                 // SAFETY: the caller's promise; nothing is written to memory that inputs lie in before the last step is done.
                 Operand::Input(at) => unsafe { std::slice::from_raw_parts(inputs[at].0, count) },
                 Operand::Constant(at) => &self.constants[at][..count],
                 Operand::Step(at) => &before[at][..count],
             };
-            functions::apply(self.wide, step.operation, step.operands.map(operand), &mut from_here[0][..count]);
+            let [a, b, c] = step.operands;
+            functions::apply(self.has, step.operation, [of(a), of(b), of(c)], &mut from_here[0][..count]);
         }
         // The result goes out last, since it may lie where an input does.
         if let Some(result) = self.steps.last() {
             // SAFETY: the caller's promise.
             unsafe { std::ptr::copy_nonoverlapping(result.as_ptr(), output, count) };
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn products_with_masks_become_choices() {
+        use Operand::{Constant as K, Input as I, Step as S};
+        let step = |operation, operands| Step { operation, operands };
+        // g · ([y > 0] · [y < 6])
+        let steps = vec![
+            step(Operation::HardSigmoid, [I(1), K(0), K(1)]),
+            step(Operation::HardSigmoid, [I(1), K(2), K(3)]),
+            step(Operation::Mul, [S(0), S(1), S(0)]),
+            step(Operation::Mul, [I(0), S(2), I(0)]),
+        ];
+        let steep = 1.267_650_6e30;
+        let program = Program { inputs: 2, constants: vec![steep, -0.0, -steep, 6.0 * steep], steps }.with_choices();
+        assert_eq!(program.steps.len(), 2);
+        assert_eq!(program.constants, [0.0, 6.0]);
+        let back = Program::decode(2, program.constants.clone(), &program.code());
+        assert_eq!(back.as_ref(), Some(&program));
+        let (g, y) = ([1., 2., 3., 4., 5.], [0., 1e-30, 5.9999995, 6., 3.]);
+        let mut result = [0.0; 5];
+        let inputs = [(g.as_ptr(), false), (y.as_ptr(), false)];
+        // SAFETY: all have five elements.
+        unsafe { Machine::new(&program).run(&inputs, result.as_mut_ptr(), 5) };
+        assert_eq!(result, [0., 2., 3., 0., 5.]);
     }
 }

@@ -63,7 +63,9 @@ fn kinds<'a>(
             | "Softmax" | "LayerNormalization" | "BatchNormalization" | "ConvTranspose" | "ReorderInput"
             | "ReorderOutput" | "Reshape" | "Transpose" | "Flatten" | "Squeeze" | "Unsqueeze" | "Identity"
             | "Concat" | "Slice" | "MaxPool" | "AveragePool" | "Upsample" | "Resize" | "Pad" | "HardSwish"
-            | "Softplus" | "Pow" | "SetApart" => first.map(|kind| Kind { small: small(), ..kind }),
+            | "Softplus" | "Pow" | "SetApart" | "Weave" | "DepthToSpace" | "MaxPoolGrad" | "Elementwise" => {
+                first.map(|kind| Kind { small: small(), ..kind })
+            }
             "Expand" | "Tile" => first.map(|kind| Kind { small: false, ..kind }),
             "ReduceMean" | "ReduceSum" | "ReduceMax" | "ReduceMin" | "GlobalAveragePool" | "GlobalMaxPool" => {
                 first.map(|kind| Kind { small: true, ..kind })
@@ -104,6 +106,10 @@ pub(super) fn is_cheap(node: &NodeProto) -> bool {
     let cheap = [
         "Abs",
         "Add",
+        "Erf",
+        "Exp",
+        "Sigmoid",
+        "Tanh",
         "Cast",
         "Clip",
         "Equal",
@@ -145,7 +151,8 @@ fn operations(node: &NodeProto, constants: &HashMap<&str, &TensorProto>) -> Opti
     };
     let one = |operation, operands: Vec<Source>| Some(vec![(operation, operands)]);
     let inputs = node.input.len();
-    if !node.domain.is_empty() || node.output.iter().filter(|name| !name.is_empty()).count() != 1 {
+    let known = node.domain.is_empty() || node.op_type == "QuickGelu" && node.domain == "com.microsoft";
+    if !known || node.output.iter().filter(|name| !name.is_empty()).count() != 1 {
         return None;
     }
     match &*node.op_type {
@@ -177,9 +184,11 @@ fn operations(node: &NodeProto, constants: &HashMap<&str, &TensorProto>) -> Opti
         "Identity" => one(Operation::Add, vec![I(0), K(0.0)]),
         "Cast" if node.attr_int("to") == Some(1) => one(Operation::Add, vec![I(0), K(0.0)]),
         "Clip" => one(Operation::Clamp, vec![I(0), bound(1, f32::NEG_INFINITY)?, bound(2, f32::INFINITY)?]),
-        "HardSigmoid" => Some(vec![
-            (Operation::Line, vec![I(0), number("alpha", 0.2), number("beta", 0.5)]),
-            (Operation::Clamp, vec![Own(0), K(0.0), K(1.0)]),
+        "HardSigmoid" => one(Operation::HardSigmoid, vec![I(0), number("alpha", 0.2), number("beta", 0.5)]),
+        "QuickGelu" => Some(vec![
+            (Operation::Mul, vec![I(0), number("alpha", 1.702)]),
+            (Operation::Sigmoid, vec![Own(0)]),
+            (Operation::Mul, vec![I(0), Own(1)]),
         ]),
         _ => None,
     }
@@ -344,6 +353,7 @@ fn emit(graph: &GraphProto, group: &[usize], constants: &HashMap<&str, &TensorPr
         made.insert(node.output.first()?, program.steps.len() - 1);
     }
     program.inputs = inputs.len();
+    let program = program.with_choices();
     if inputs.is_empty() {
         return None;
     }

@@ -16,7 +16,7 @@ use super::{
     BLOCKED_DOMAIN, fuse,
     shape::{Shape, shapes},
 };
-use crate::kernels::{DOMAIN, set_apart};
+use crate::kernels::{DOMAIN, max_pool_grad, set_apart, weave};
 
 /// Rewrites a graph whose inputs have fixed sizes. `block` is how many channels a block has, `bytes` gives the bytes of a constant.
 pub(super) fn keep_blocked(
@@ -43,7 +43,9 @@ pub(super) fn keep_blocked(
             _ => {}
         }
         let moved = apart(node, &producers, &known, &blocked, bytes, &constants)
-            .or_else(|| on_blocks(node, &known, &blocked, &constants));
+            .or_else(|| on_blocks(node, &known, &blocked, &constants))
+            .or_else(|| woven(node, block as i64, &blocked))
+            .or_else(|| pooled(node, &blocked, &mut nodes));
         match moved {
             Some((moved, channels)) => {
                 let (own, plain) = (moved.output[0].clone(), node.output[0].clone());
@@ -123,6 +125,59 @@ fn on_blocks(
     own.output = vec![format!("{}/blocks", node.output[0])];
     own.name = own.output[0].clone();
     Some((own, channels?))
+}
+
+/// Pictures woven into one, on blocks.
+fn woven(node: &NodeProto, block: i64, blocked: &HashMap<String, (String, i64)>) -> Option<Moved> {
+    let size = node.attr_int("blocksize")?;
+    if !node.domain.is_empty() || node.op_type != "DepthToSpace" || node.attr_str("mode").unwrap_or("DCR") != "DCR" {
+        return None;
+    }
+    let (inside, channels) = blocked.get(node.input.first()?)?;
+    if channels % (size * size * block) != 0 {
+        return None;
+    }
+    let output = format!("{}/blocks", node.output[0]);
+    let moved = NodeProto {
+        op_type: weave::NAME.into(),
+        domain: DOMAIN.into(),
+        name: output.clone(),
+        input: vec![inside.clone()],
+        output: vec![output],
+        attribute: vec![attr::int("size", size)],
+        ..Default::default()
+    };
+    Some((moved, channels / (size * size)))
+}
+
+/// The gradient of a max-pooling on blocks. A cotangent that is not in blocks is brought into them.
+fn pooled(node: &NodeProto, blocked: &HashMap<String, (String, i64)>, nodes: &mut Vec<NodeProto>) -> Option<Moved> {
+    if (&*node.domain, &*node.op_type) != (DOMAIN, max_pool_grad::NAME) {
+        return None;
+    }
+    let [x, y, gy] = node.input.as_slice() else { return None };
+    let ((x, channels), (y, _)) = (blocked.get(x)?, blocked.get(y)?);
+    let gy = match blocked.get(gy) {
+        Some((gy, _)) => gy.clone(),
+        None => {
+            let inside = format!("{gy}/to blocks of {}", node.output[0]);
+            nodes.push(NodeProto {
+                op_type: "ReorderInput".into(),
+                domain: BLOCKED_DOMAIN.into(),
+                name: inside.clone(),
+                input: vec![gy.clone()],
+                output: vec![inside.clone()],
+                ..Default::default()
+            });
+            inside
+        }
+    };
+    let mut own = node.clone();
+    own.input = vec![x.clone(), y.clone(), gy];
+    own.output = vec![format!("{}/blocks", node.output[0])];
+    own.name = own.output[0].clone();
+    own.attribute.push(attr::int("blocked", 1));
+    Some((own, *channels))
 }
 
 /// A picture that was enlarged and multiplied by a mask that is 1 where its own elements are: set apart in one go.

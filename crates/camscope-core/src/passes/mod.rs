@@ -10,6 +10,7 @@
 
 mod fuse;
 mod layout;
+mod pool;
 mod shape;
 
 use std::{
@@ -124,8 +125,9 @@ impl Passes {
             path: std::env::temp_dir().display().to_string(),
             source,
         })?;
-        let mut joint = runtime.optimised(&joint(plan)?, options, folder.path())?;
         let block = runtime.block()?;
+        let own = SessionOptions { own_operators: Some(block), ..options.clone() };
+        let mut joint = runtime.optimised(&joint(plan)?, &own, folder.path())?;
         let graph = joint.graph.get_or_insert_default();
         if layout::keep_blocked(graph, block, &|tensor| constant_bytes(tensor, folder.path())).is_none() {
             return Ok(None);
@@ -140,6 +142,7 @@ impl Passes {
         let mut forward = parts.forward;
         let input = plan.types.get(plan.input).map_or(onnx_grad::ElemType::Float, |ty| ty.elem);
         fuse::fuse(forward.graph.get_or_insert_default(), &HashMap::from([(plan.input.to_owned(), input)]));
+        shape::state(forward.graph.get_or_insert_default(), block);
         let forward = runtime.session(&forward.to_bytes(), &options)?;
         // ONNX Runtime tells the types of what the one pass gives; the other has to state them.
         let mut backward = parts.backward;
@@ -153,13 +156,15 @@ impl Passes {
             let Some(elem) = own.or(found.map(|output| onnx_grad::ElemType::from_code(output.elem.code()))) else {
                 return Ok(None);
             };
-            graph.input.push(value_info(name, Some(&ValueType { elem, shape: None })));
+            let sizes =
+                found.map(|output| output.shape.iter().map(|size| size.map_or(Dim::Free, Dim::Fixed)).collect());
+            // No sizes: a scalar, or not known.
+            let shape = sizes.filter(|sizes: &Vec<Dim>| !sizes.is_empty());
+            graph.input.push(value_info(name, Some(&ValueType { elem, shape })));
             elems.insert(name.clone(), elem);
         }
         fuse::fuse(graph, &elems);
-        if let Ok(d) = std::env::var("DUMP") {
-            std::fs::write(format!("{d}.b.onnx"), backward.to_bytes()).ok();
-        }
+        shape::state(graph, block);
         let backward = runtime.session(&backward.to_bytes(), &options)?;
         let seed = seed(plan.gradient).to_owned();
         Ok(Some(Self { forward, backward, saved: parts.saved, seed, taps: parts.taps }))
@@ -226,11 +231,10 @@ fn joint(plan: &Plan<'_>) -> Result<onnx_grad::Model> {
             *input = value_info(&input.name, Some(&ValueType { elem, shape }));
         }
     }
-    Ok(gradient.forward.with_graph(joint))
-}
-
-fn own_domain() -> OperatorSetIdProto {
-    OperatorSetIdProto { domain: kernels::DOMAIN.into(), version: 1 }
+    pool::without_indices(&mut joint);
+    let mut joint = gradient.forward.with_graph(joint);
+    joint.import(kernels::DOMAIN, 1);
+    Ok(joint)
 }
 
 struct Parts {
@@ -280,6 +284,10 @@ fn part(joint: ModelProto, plan: &Plan<'_>) -> Option<Parts> {
     }
     given.extend(saved.iter().filter(|name| !inputs.contains(name.as_str())).cloned());
     let forth = needed(&sorted, &given, |name| !goes_back.contains(name));
+    let mut imports = joint.opset_import.clone();
+    if !imports.iter().any(|import| import.domain == kernels::DOMAIN) {
+        imports.push(OperatorSetIdProto { domain: kernels::DOMAIN.into(), version: 1 });
+    }
     let model = |nodes: &[&NodeProto], outputs: Vec<String>, keep: &dyn Fn(&str) -> bool| {
         let read: HashSet<&str> = nodes.iter().flat_map(|node| reads(node)).collect();
         let mut named = HashSet::new();
@@ -298,7 +306,7 @@ fn part(joint: ModelProto, plan: &Plan<'_>) -> Option<Parts> {
                 output: outputs.map(|name| value_info(&name, None)).collect(),
                 ..Default::default()
             }),
-            opset_import: joint.opset_import.iter().cloned().chain([own_domain()]).collect(),
+            opset_import: imports.clone(),
             ..ModelProto { graph: None, ..joint.clone() }
         }
     };

@@ -1,10 +1,15 @@
 //! The shapes of values in a graph as ONNX Runtime's optimiser leaves it: as far as needed to say that two are the same.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-use onnx_grad::proto::{GraphProto, NodeProto, TensorProto, tensor_shape_proto, type_proto};
+use onnx_grad::{
+    Dim, ElemType, ValueType,
+    proto::{GraphProto, NodeProto, TensorProto, tensor_shape_proto, type_proto},
+    value_info,
+};
 
 use super::BLOCKED_DOMAIN;
+use crate::kernels::{DOMAIN, elementwise, max_pool_grad, set_apart, weave};
 
 /// Sizes; of a picture batch, channels (of a blocked one: with those that fill the last block up), height and width.
 pub(super) type Shape = Vec<i64>;
@@ -25,6 +30,19 @@ pub(super) fn shapes(graph: &GraphProto, nodes: &[&NodeProto], block: usize) -> 
         }
     }
     shapes
+}
+
+/// States the shapes of what camscope's own nodes give: ONNX Runtime plans its memory by them.
+pub(super) fn state(graph: &mut GraphProto, block: usize) {
+    let known = shapes(graph, &graph.node.iter().collect::<Vec<_>>(), block);
+    let given: HashSet<&str> = graph.output.iter().map(|output| output.name.as_str()).collect();
+    let own = graph.node.iter().filter(|node| node.domain == DOMAIN).filter_map(|node| node.output.first());
+    let info = |name: &String| {
+        let sizes: Option<Vec<Dim>> =
+            known.get(name)?.iter().map(|&size| usize::try_from(size).ok().map(Dim::Fixed)).collect();
+        Some(value_info(name, Some(&ValueType { elem: ElemType::Float, shape: Some(sizes?) })))
+    };
+    graph.value_info = own.filter(|name| !given.contains(name.as_str())).filter_map(info).collect();
 }
 
 fn stated(ty: Option<&onnx_grad::proto::TypeProto>) -> Option<Shape> {
@@ -78,6 +96,17 @@ fn of(
             Some(shape)
         }
         ("", "ConvTranspose") => transposed(node, picture(0)?, picture(1)?),
+        (DOMAIN, max_pool_grad::NAME) => input(0),
+        (DOMAIN, set_apart::NAME) => {
+            let ([n, c, h, w], [down, across]) = (picture(0)?, node.attr_ints("strides")?.try_into().ok()?);
+            Some(vec![n, c, h * down, w * across])
+        }
+        ("", "DepthToSpace") => picture(0).and_then(|shape| woven(shape, node.attr_int("blocksize")?)),
+        (DOMAIN, weave::NAME) => picture(0).and_then(|shape| woven(shape, node.attr_int("size")?)),
+        (DOMAIN, elementwise::NAME) => {
+            let all: Option<Vec<Shape>> = node.input.iter().map(|name| shapes.get(name).cloned()).collect();
+            broadcast(all?)
+        }
         ("", "Gemm") => {
             let turned = |at: usize, flag: bool| {
                 let [rows, columns] = <[i64; 2]>::try_from(input(at)?).ok()?;
@@ -144,6 +173,10 @@ fn slide(node: &NodeProto, [n, _, h, w]: [i64; 4], channels: i64, kernel: [i64; 
         (strides[axis] > 0).then(|| room / strides[axis] + 1)
     };
     Some(vec![n, channels, out(0, h)?, out(1, w)?])
+}
+
+fn woven([n, c, h, w]: [i64; 4], size: i64) -> Option<Shape> {
+    Some(vec![n, c.checked_div(size * size)?, h * size, w * size])
 }
 
 fn transposed(node: &NodeProto, [n, _, h, w]: [i64; 4], weight: [i64; 4]) -> Option<Shape> {

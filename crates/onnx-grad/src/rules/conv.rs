@@ -64,7 +64,7 @@ fn transposed(v: &mut Vjp<'_>, gy: &Val, window: &Window, group: i64) -> Result<
 ///
 /// Runtimes have faster kernels for convolutions than for their transposes, and the weight is turned once, when the model is loaded.
 /// With a stride the cotangent's rows go apart, zeros between them; that is worth it for depthwise convolutions, which are
-/// bound by memory, and for kernels of one place, where they can go apart behind the product.
+/// bound by memory, and for kernels of one place, where they can go apart behind the product. For the rest see [`by_phase`].
 fn as_convolution(v: &mut Vjp<'_>, gy: &Val, window: &Window, group: i64) -> Result<Option<Val>> {
     if v.constant(1).is_none() {
         return Ok(None);
@@ -106,7 +106,61 @@ fn as_convolution(v: &mut Vjp<'_>, gy: &Val, window: &Window, group: i64) -> Res
         let pads: Vec<i64> = vec![0; 4 + axes].into_iter().chain(rest).collect();
         return Ok(Some(v.g.pad_zeros(&wide, &pads)));
     }
+    // Few channels would leave most of a register idle.
+    if group == 1 && weights[1] >= 16 {
+        return Ok(by_phase(v, gy, window, &weights, &sizes, &outs));
+    }
     Ok(None)
+}
+
+/// The input's gradient of a convolution of stride 2: its rows and columns by turns, since each second one meets the same places of the
+/// kernel. Row r = 2m + ρ of the gradient is Σₜ w[φ + 2t] · gy[m + δ − t] with φ = (ρ + pad) mod 2 and δ = (ρ + pad − φ) / 2: a
+/// convolution of stride 1 with a part of the kernel. That is all of the forward pass's arithmetic, and no more.
+fn by_phase(
+    v: &mut Vjp<'_>,
+    gy: &Val,
+    window: &Window,
+    weights: &[usize],
+    sizes: &[usize],
+    outs: &[usize],
+) -> Option<Val> {
+    const STRIDE: i64 = 2;
+    if window.strides != [STRIDE; 2] || window.dilations != [1; 2] {
+        return None;
+    }
+    let turns: Vec<i64> = sizes.iter().map(|&size| (size as i64 + STRIDE - 1) / STRIDE).collect();
+    // Of an axis and a phase: φ, how many places of the kernel, and the padding.
+    let phase = |axis: usize, rho: i64| {
+        let place = rho + window.begins[axis];
+        let (phi, delta) = (place.rem_euclid(STRIDE), place.div_euclid(STRIDE));
+        let places = (window.kernel[axis] - phi + STRIDE - 1) / STRIDE;
+        let (begin, end) = (places - 1 - delta, turns[axis] + delta - outs[axis] as i64);
+        (places > 0 && begin >= 0 && end >= 0).then_some((phi, places, begin, end))
+    };
+    let all = |axis: usize| (0..STRIDE).map(|rho| phase(axis, rho)).collect::<Option<Vec<_>>>();
+    let (rows, columns) = (all(0)?, all(1)?);
+    let mut parts = Vec::new();
+    for &(phi, down, top, bottom) in &rows {
+        for &(psi, across, left, right) in &columns {
+            let starts_at = [phi, psi];
+            let part = v.g.slice(&v.x(1), &starts_at, &window.kernel, &[2, 3], &[STRIDE; 2]);
+            let sizes = [weights[0], weights[1], down as usize, across as usize];
+            let weight = turned(v, &part, &sizes, 1);
+            let attributes = vec![
+                attr::ints("kernel_shape", &[down, across]),
+                attr::ints("pads", &[top, left, bottom, right]),
+                attr::ints("strides", &[1, 1]),
+            ];
+            parts.push(v.g.op("Conv", &[gy, &weight], attributes));
+        }
+    }
+    let parts: Vec<&Val> = parts.iter().collect();
+    let together = v.g.concat(&parts, 1);
+    let attributes = vec![attr::int("blocksize", STRIDE), attr::string("mode", "DCR")];
+    let woven = v.g.op("DepthToSpace", &[&together], attributes);
+    let rest: Vec<i64> = (0..2).map(|axis| sizes[axis] as i64 - turns[axis] * STRIDE).collect();
+    let pads: Vec<i64> = vec![0; 6].into_iter().chain(rest).collect();
+    Some(v.g.pad_zeros(&woven, &pads))
 }
 
 /// The convolution of stride 1 with the weight turned round. `None`: padding beyond the window's reach would have to be cut off.
@@ -122,7 +176,7 @@ fn stride_1(
     if begins.iter().chain(&ends).any(|&pad| pad < 0) {
         return None;
     }
-    let weight = turned(v, weights, group);
+    let weight = turned(v, &v.x(1), weights, group);
     let strides = vec![1; window.axes()];
     let attributes = Window { begins, ends, strides, ..window.clone() }.attributes();
     let attributes = attributes.into_iter().chain([attr::int("group", group)]).collect();
@@ -148,12 +202,12 @@ fn set_apart(v: &mut Vjp<'_>, value: &Val, sizes: &[usize], strides: &[i64]) -> 
 }
 
 /// The weight `[M, C/g, k…]` as `[C, M/g, k…]`, every kernel turned round.
-fn turned(v: &mut Vjp<'_>, sizes: &[usize], group: i64) -> Val {
+fn turned(v: &mut Vjp<'_>, weight: &Val, sizes: &[usize], group: i64) -> Val {
     let sizes: Vec<i64> = sizes.iter().map(|&size| size as i64).collect();
     let (outputs, inputs, kernel) = (sizes[0], sizes[1], &sizes[2..]);
     let axes: Vec<i64> =
         (0..kernel.len() as i64).filter(|&axis| kernel[axis as usize] > 1).map(|axis| axis + 2).collect();
-    let mut weight = v.x(1);
+    let mut weight = weight.clone();
     if outputs != group || inputs != 1 {
         let shape = |head: [i64; 3]| head.into_iter().chain(kernel.iter().copied()).collect::<Vec<i64>>();
         let parted = v.g.reshape(&weight, &shape([group, outputs / group, inputs]));

@@ -20,12 +20,15 @@ pub(crate) const RULES: &[Entry] = &[
 ];
 
 /// Φ(x) + x φ(x) with the normal distribution's Φ(x) = (1 + erf(x/√2)) / 2 and φ(x) = exp(−x²/2) / √2π
+///
+/// Written as ½ − erf(−x/√2) / 2: a forward pass that has erf(x/√2) itself would be taken for the same node, and then a runtime could not
+/// run the whole of it as one.
 fn exact_slope(v: &mut Vjp<'_>, x: &Val, elem: ElemType) -> Val {
-    let scaled = v.g.scale(x, elem, std::f64::consts::FRAC_1_SQRT_2);
+    let scaled = v.g.scale(x, elem, -std::f64::consts::FRAC_1_SQRT_2);
     let erf = v.g.unary("Erf", &scaled);
     let halved = v.g.scale(&erf, elem, 0.5);
     let half = v.g.scalar(elem, 0.5);
-    let distribution = v.g.add(&halved, &half);
+    let distribution = v.g.sub(&half, &halved);
     let square = v.g.mul(&scaled, &scaled);
     let negative = v.g.neg(&square);
     let bell = v.g.unary("Exp", &negative);
@@ -58,13 +61,18 @@ fn tanh_slope(v: &mut Vjp<'_>, x: &Val, elem: ElemType) -> Val {
 }
 
 /// y = x s, s = σ(αx): the slope is s + αx s (1 − s)
+///
+/// With s = (1 + t) / 2, t = tanh(αx/2), for the reason given at [`exact_slope`].
 pub(super) fn swish_slope(v: &mut Vjp<'_>, x: &Val, elem: ElemType, alpha: f64) -> Val {
-    let scaled = v.g.scale(x, elem, alpha);
-    let (s, one) = (v.g.unary("Sigmoid", &scaled), v.g.scalar(elem, 1.0));
-    let rest = v.g.sub(&one, &s);
+    let scaled = v.g.scale(x, elem, 0.5 * alpha);
+    let (t, half) = (v.g.unary("Tanh", &scaled), v.g.scalar(elem, 0.5));
+    let t = v.g.scale(&t, elem, 0.5);
+    let (s, rest) = (v.g.add(&half, &t), v.g.sub(&half, &t));
+    // αx (1 − s) + 1, in halves
     let product = v.g.mul(&scaled, &rest);
-    let sum = v.g.add(&one, &product);
-    v.g.mul(&s, &sum)
+    let sum = v.g.add(&product, &half);
+    let whole = v.g.mul(&s, &sum);
+    v.g.scale(&whole, elem, 2.0)
 }
 
 /// gy · slope(x)

@@ -72,6 +72,19 @@ pub(crate) fn cases() -> Vec<Case> {
             .attr_ints("pads", &[2, 0, 1, 1])
             .note("depthwise, strided"),
         conv(&[2, 2, 8, 7], &[3, 2, 1, 1]).attr_ints("strides", &[3, 2]).note("1 × 1, strided").free_batch(),
+        conv(&[2, 16, 8, 7], &[3, 16, 3, 3])
+            .attr_ints("strides", &[2, 2])
+            .attr_ints("pads", &[1, 1, 1, 1])
+            .note("stride 2")
+            .free_batch(),
+        conv(&[1, 16, 9, 6], &[2, 16, 2, 4])
+            .attr_ints("strides", &[2, 2])
+            .attr_ints("pads", &[0, 1, 0, 1])
+            .note("stride 2"),
+        conv(&[1, 16, 6, 6], &[2, 16, 5, 5])
+            .attr_ints("strides", &[2, 2])
+            .attr_ints("pads", &[2, 1, 1, 2])
+            .note("stride 2, uneven pads"),
         conv(&[1, 4, 5, 5], &[6, 2, 1, 1]).attr_int("group", 2).attr_ints("strides", &[2, 2]).note("1 × 1, strided"),
     ]);
     cases.push(conv(&[1, 2, 6, 6], &[2, 2, 3, 3]).opsets(&[7, 11]).attr_ints("kernel_shape", &[3, 3]));

@@ -1,0 +1,148 @@
+//! `camscope:MaxPoolGrad`: the gradient of a max-pooling over pictures, from its input, its output and the output's gradient.
+//!
+//! Each window's gradient goes to the first place of its maximum, in memory order. The places are found again, so that the forward pass
+//! needs no indices: asked for them, ONNX Runtime takes a far slower way.
+
+use ort::{
+    operator::{ComputeContext, Kernel, KernelContext, Operator, OperatorInput, OperatorOutput},
+    value::TensorElementType,
+};
+
+use super::Shared;
+
+/// The operator. Attributes: `kernel`, `strides`, `begins` (rows and columns of padding before the picture); `blocked`: the pictures are
+/// in blocks.
+pub(crate) struct MaxPoolGrad {
+    /// Channels of a block.
+    pub(crate) block: usize,
+}
+
+/// The operator's name.
+pub(crate) const NAME: &str = "MaxPoolGrad";
+
+impl Operator for MaxPoolGrad {
+    type Kernel<'attr> = Ready;
+
+    fn name(&self) -> &str {
+        NAME
+    }
+
+    fn inputs(&self) -> impl IntoIterator<Item = OperatorInput> {
+        [(); 3].map(|()| OperatorInput::required(TensorElementType::Float32))
+    }
+
+    fn outputs(&self) -> impl IntoIterator<Item = OperatorOutput> {
+        [OperatorOutput::required(TensorElementType::Float32)]
+    }
+
+    fn create_kernel<'attr>(&self, context: &KernelContext<'attr>) -> ort::Result<Ready> {
+        let pair = |name: &str| {
+            let list: Vec<i64> = context.get(name).unwrap_or_default();
+            <[i64; 2]>::try_from(list).map_err(|_| ort::Error::new("malformed window"))
+        };
+        let blocked = context.get::<i64>("blocked").unwrap_or(0) != 0;
+        let window = Window { kernel: pair("kernel")?, strides: pair("strides")?, begins: pair("begins")? };
+        if window.kernel.iter().chain(&window.strides).any(|&size| size < 1) {
+            return Err(ort::Error::new("malformed window"));
+        }
+        Ok(Ready { window, block: if blocked { self.block } else { 1 } })
+    }
+}
+
+struct Window {
+    kernel: [i64; 2],
+    strides: [i64; 2],
+    begins: [i64; 2],
+}
+
+/// The kernel.
+pub(crate) struct Ready {
+    window: Window,
+    block: usize,
+}
+
+impl Kernel for Ready {
+    fn compute(&mut self, context: &ComputeContext) -> ort::Result<()> {
+        let malformed = || ort::Error::new("the inputs are no pictures that were pooled");
+        let values = (0..3).map(|at| context.input(at)?.ok_or_else(malformed)).collect::<ort::Result<Vec<_>>>()?;
+        let mut pictures = Vec::new();
+        for value in &values {
+            let (shape, elements) = value.try_extract_tensor::<f32>()?;
+            pictures.push((<[i64; 4]>::try_from(shape.to_vec()).map_err(|_| malformed())?, elements));
+        }
+        let [(x_shape, x), (y_shape, y), (gy_shape, gy)] = <[_; 3]>::try_from(pictures).map_err(|_| malformed())?;
+        let block = self.block;
+        if y_shape != gy_shape || x_shape[..2] != y_shape[..2] || x_shape[1] as usize % block != 0 {
+            return Err(malformed());
+        }
+        let mut output = context.output(0, x_shape)?.ok_or_else(malformed)?;
+        let gx = Shared(output.try_extract_tensor_mut::<f32>()?.1.as_mut_ptr());
+        let (plane_x, plane_y) =
+            ((x_shape[2] * x_shape[3]) as usize * block, (y_shape[2] * y_shape[3]) as usize * block);
+        if plane_x == 0 {
+            return Ok(());
+        }
+        let (window, sizes) = (&self.window, [[x_shape[2], x_shape[3]], [y_shape[2], y_shape[3]]]);
+        context.par_for(x.len() / plane_x, 0, move |plane| {
+            // SAFETY: each plane of the output is written by one task.
+            let gx = unsafe { std::slice::from_raw_parts_mut(gx.get().add(plane * plane_x), plane_x) };
+            let (x, from) = (&x[plane * plane_x..][..plane_x], plane * plane_y..(plane + 1) * plane_y);
+            gx.fill(0.0);
+            match block {
+                16 => window.scatter::<16>(sizes, x, &y[from.clone()], &gy[from], gx),
+                8 => window.scatter::<8>(sizes, x, &y[from.clone()], &gy[from], gx),
+                4 => window.scatter::<4>(sizes, x, &y[from.clone()], &gy[from], gx),
+                32 => window.scatter::<32>(sizes, x, &y[from.clone()], &gy[from], gx),
+                _ => window.scatter::<1>(sizes, x, &y[from.clone()], &gy[from], gx),
+            }
+        })
+    }
+}
+
+impl Window {
+    /// One plane of `B` channels that lie together.
+    fn scatter<const B: usize>(&self, sizes: [[i64; 2]; 2], x: &[f32], y: &[f32], gy: &[f32], gx: &mut [f32]) {
+        let [[height, width], [rows, columns]] = sizes;
+        let (ys, gys) = (y.as_chunks::<B>().0, gy.as_chunks::<B>().0);
+        for (at, (y, gy)) in ys.iter().zip(gys).enumerate() {
+            let (row, column) = (at as i64 / columns.max(1), at as i64 % columns.max(1));
+            debug_assert!(row < rows);
+            let (top, left) = (row * self.strides[0] - self.begins[0], column * self.strides[1] - self.begins[1]);
+            // What is still to be given away: nothing, once the maximum was met.
+            let mut rest = *gy;
+            for down in top.max(0)..(top + self.kernel[0]).min(height) {
+                for across in left.max(0)..(left + self.kernel[1]).min(width) {
+                    let place = (down * width + across) as usize * B;
+                    let (x, gx) = (&x[place..place + B], &mut gx[place..place + B]);
+                    for lane in 0..B {
+                        let given = if x[lane] == y[lane] { rest[lane] } else { 0.0 };
+                        gx[lane] += given;
+                        rest[lane] -= given;
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_maximum_of_each_window_gets_its_gradient() {
+        let window = Window { kernel: [2, 3], strides: [2, 2], begins: [0, 1] };
+        // 4 × 4, padded by a column on the left: windows of rows 0–1, columns −1–1 and 1–3, and so on.
+        let x = [1., 5., 5., 0., 5., 2., 3., 9., 0., 0., 0., 0., 0., 0., 0., 1.];
+        let y = [5., 9., 0., 1.];
+        let gy = [1., 2., 3., 4.];
+        let mut gx = [0.0; 16];
+        window.scatter::<1>([[4, 4], [2, 2]], &x, &y, &gy, &mut gx);
+        assert_eq!(gx, [0., 1., 0., 0., 0., 0., 0., 2., 3., 0., 0., 0., 0., 0., 0., 4.]);
+        // Two channels in a block that are the same give the same twice.
+        let twice = |values: &[f32]| values.iter().flat_map(|&value| [value; 4]).collect::<Vec<f32>>();
+        let mut blocked = vec![0.0; 64];
+        window.scatter::<4>([[4, 4], [2, 2]], &twice(&x), &twice(&y), &twice(&gy), &mut blocked);
+        assert_eq!(blocked, twice(&gx));
+    }
+}

@@ -1,0 +1,86 @@
+//! `camscope:Weave`: pictures in blocks, side by side as channels, woven into one: what `DepthToSpace` does in its mode `DCR`.
+
+use ort::{
+    operator::{ComputeContext, Kernel, KernelContext, Operator, OperatorInput, OperatorOutput},
+    value::TensorElementType,
+};
+
+use super::Shared;
+
+/// The operator. Attribute: `size`, how many pictures go into one along each axis.
+pub(crate) struct Weave {
+    /// Channels of a block.
+    pub(crate) block: usize,
+}
+
+/// The operator's name.
+pub(crate) const NAME: &str = "Weave";
+
+impl Operator for Weave {
+    type Kernel<'attr> = Ready;
+
+    fn name(&self) -> &str {
+        NAME
+    }
+
+    fn inputs(&self) -> impl IntoIterator<Item = OperatorInput> {
+        [OperatorInput::required(TensorElementType::Float32)]
+    }
+
+    fn outputs(&self) -> impl IntoIterator<Item = OperatorOutput> {
+        [OperatorOutput::required(TensorElementType::Float32)]
+    }
+
+    fn create_kernel<'attr>(&self, context: &KernelContext<'attr>) -> ort::Result<Ready> {
+        let size = usize::try_from(context.get::<i64>("size").unwrap_or(0)).ok().filter(|&size| size > 0);
+        let size = size.ok_or_else(|| ort::Error::new("malformed size"))?;
+        Ok(Ready { size, block: self.block })
+    }
+}
+
+/// The kernel.
+pub(crate) struct Ready {
+    size: usize,
+    block: usize,
+}
+
+impl Kernel for Ready {
+    fn compute(&mut self, context: &ComputeContext) -> ort::Result<()> {
+        let malformed = || ort::Error::new("the input is no pictures in blocks");
+        let value = context.input(0)?.ok_or_else(malformed)?;
+        let (shape, from) = value.try_extract_tensor::<f32>()?;
+        let sizes: Option<Vec<usize>> = shape.iter().map(|&size| usize::try_from(size).ok()).collect();
+        let [n, c, h, w] = sizes.and_then(|sizes| <[usize; 4]>::try_from(sizes).ok()).ok_or_else(malformed)?;
+        let (size, block) = (self.size, self.block);
+        if c % (size * size * block) != 0 {
+            return Err(malformed());
+        }
+        let channels = c / (size * size);
+        let wide = [n as i64, channels as i64, (h * size) as i64, (w * size) as i64];
+        let mut output = context.output(0, wide)?.ok_or_else(malformed)?;
+        let to = Shared(output.try_extract_tensor_mut::<f32>()?.1.as_mut_ptr());
+        if from.is_empty() {
+            return Ok(());
+        }
+        // A task makes the rows of one block of channels, of one picture, that come from one row of each input.
+        let blocks = channels / block;
+        let (row, wide_row) = (w * block, w * size * block);
+        context.par_for(n * blocks * h, 0, move |task| {
+            let (plane, y) = (task / h, task % h);
+            let (picture, at) = (plane / blocks, plane % blocks);
+            for down in 0..size {
+                let start = (plane * h * size + y * size + down) * wide_row;
+                // SAFETY: each task writes rows of its own.
+                let to = unsafe { std::slice::from_raw_parts_mut(to.get().add(start), wide_row) };
+                for across in 0..size {
+                    let source = (picture * size * size + down * size + across) * blocks + at;
+                    let from = &from[(source * h + y) * row..][..row];
+                    let targets = to[across * block..].chunks_mut(size * block);
+                    for (to, from) in targets.zip(from.chunks(block)) {
+                        to[..block].copy_from_slice(from);
+                    }
+                }
+            }
+        })
+    }
+}
