@@ -7,6 +7,7 @@
 
 use std::{
     collections::HashMap,
+    path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
     time::Instant,
 };
@@ -228,9 +229,9 @@ impl Explainer {
         }
         let seed = gradient.seeds.first().map(|(_, seed)| seed.clone()).unwrap_or_default();
         let wiring = Wiring { seed, saved: gradient.saved.clone(), taps: wired };
-        let forward = runtime.session(&gradient.forward.to_bytes(), &options.session)?;
+        let forward = runtime.session(&gradient.forward.to_bytes(), &options.session.profiled("forward"))?;
         refuse_empty_placement(&forward, &options.session)?;
-        let backward = runtime.session(&gradient.backward.to_bytes(), &options.session)?;
+        let backward = runtime.session(&gradient.backward.to_bytes(), &options.session.profiled("backward"))?;
         let programs = Mutex::default();
         Ok(Self { runtime, subject, taps, options, forward, backward, programs, wiring })
     }
@@ -278,6 +279,16 @@ impl Explainer {
     /// The session of the forward pass: it says which provider it runs on.
     pub fn forward_session(&self) -> &Session {
         &self.forward
+    }
+
+    /// Ends the profiles of [`SessionOptions::profile`], one a session, and gives their files: forward, backward, methods.
+    ///
+    /// # Errors
+    /// None were begun, or one cannot be written.
+    pub fn end_profiles(&self) -> Result<Vec<PathBuf>> {
+        let programs = self.programs.lock().unwrap_or_else(PoisonError::into_inner);
+        let programs = programs.values().map(Arc::as_ref);
+        [&self.forward, &self.backward].into_iter().chain(programs).map(Session::end_profile).collect()
     }
 
     /// Explains one picture: `tensor` as the model takes it, a batch of one first.
@@ -398,7 +409,7 @@ impl Explainer {
             return Ok(Arc::clone(program));
         }
         let model = method::program(method, layer.layout, layer.elem)?;
-        let program = Arc::new(self.runtime.session(&model.to_bytes(), &self.options.session)?);
+        let program = Arc::new(self.runtime.session(&model.to_bytes(), &self.options.session.profiled("method"))?);
         programs.insert(key, Arc::clone(&program));
         Ok(program)
     }
