@@ -2,6 +2,7 @@
 //!
 //! ```sh
 //! cargo bench -p onnx-grad --bench differentiate
+//! cargo bench -p onnx-grad --bench differentiate -- 10000    # for a profiler: this size alone
 //! ```
 //!
 //! Medians in milliseconds. "Input" asks for the gradient at the input, "blocks" for that at the output of every block too. The exponent is
@@ -28,8 +29,9 @@ struct Chain {
 
 fn main() -> Result<(), Failure> {
     println!("{:>7}  {:>10}  {:>8}  {:>10}  {:>8}", "nodes", "input ms", "exponent", "blocks ms", "exponent");
+    let asked: Vec<usize> = std::env::args().filter_map(|argument| argument.parse().ok()).collect();
     let mut above: Option<(f64, [f64; 2])> = None;
-    for wanted in NODES {
+    for &wanted in if asked.is_empty() { &NODES[..] } else { &asked } {
         let chain = chain(wanted)?;
         let mut every = vec!["image"];
         every.extend(chain.blocks.iter().map(String::as_str));

@@ -12,6 +12,7 @@ use crate::{
 
 /// What is read of an earlier report.
 #[derive(Clone, Debug, Deserialize)]
+#[serde(expecting = "an object")]
 pub struct Earlier {
     camscope: String,
     model: String,
