@@ -25,8 +25,8 @@ fn main() -> Result<(), Failure> {
     let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../samples/cat_and_coffee.jpg");
     let photo = Photo::open(&sample)?.pixels;
     let preprocessing = Preprocessing::imagenet();
-    let decode = time(|| Ok(drop(black_box(Photo::open(&sample)?))))?;
-    let prepared = time(|| Ok(drop(black_box(prepare(&photo, &preprocessing)?))))?;
+    let decode = time(|| Ok(Photo::open(&sample)?))?;
+    let prepared = time(|| Ok(prepare(&photo, &preprocessing)?))?;
     let (width, height) = photo.dimensions();
     println!("a JPEG of {width}×{height}: decode {decode:.2} ms, prepare for 224×224 {prepared:.2} ms\n");
 
@@ -40,7 +40,7 @@ fn main() -> Result<(), Failure> {
         let side = f64::from(height);
         let seen = Seen { x: (f64::from(width) - side) / 2.0, y: 0.0, width: side, height: side };
         let draw = || overlay::render(&photo, heatmap.view(), &seen, colormap, overlay::DEFAULT_ALPHA);
-        let render = time(|| Ok(drop(black_box(draw()))))?;
+        let render = time(|| Ok(draw()))?;
         let (drawn, path) = (draw(), folder.path().join("overlay.png"));
         let png = time(|| Ok(drawn.save_with_format(&path, ImageFormat::Png)?))?;
         println!("{:>12}  {render:>10.2}  {png:>10.2}", format!("{width}×{height}"));
@@ -48,14 +48,15 @@ fn main() -> Result<(), Failure> {
     Ok(())
 }
 
-/// The median of some runs, after one that isn't counted.
-fn time(mut run: impl FnMut() -> Result<(), Failure>) -> Result<f64, Failure> {
+/// The median of some runs, after one that isn't counted; to drop their results isn't either.
+fn time<T>(mut run: impl FnMut() -> Result<T, Failure>) -> Result<f64, Failure> {
     run()?;
     let mut times = Vec::with_capacity(ROUNDS);
     for _ in 0..ROUNDS {
         let start = Instant::now();
-        run()?;
+        let result = black_box(run()?);
         times.push(start.elapsed().as_secs_f64() * 1e3);
+        drop(result);
     }
     times.sort_by(f64::total_cmp);
     Ok(times[ROUNDS / 2])

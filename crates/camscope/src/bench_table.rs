@@ -85,7 +85,7 @@ fn heading(report: &Report, labels: &Labels) -> String {
 fn block(title: &str, unit: &str, rows: &[Row]) -> String {
     let header = [title, &format!("median {unit}"), "min", "max", "× forward", "min", "max"].map(str::to_owned);
     let cells = |(what, value, ratio): &Row| {
-        let [median, min, max] = numbers(*value, |number| significant(number));
+        let [median, min, max] = numbers(*value, significant);
         let [ratio, least, most] = numbers(*ratio, |number| format!("{number:.3}"));
         [what.clone(), median, min, max, ratio, least, most]
     };
