@@ -79,7 +79,7 @@ pub fn differentiate(model: &Model, request: &Request<'_>) -> Result<Gradient> {
 /// # Errors
 /// Those of [`differentiate`].
 pub fn differentiate_with(model: &Model, request: &Request<'_>, foreign: &dyn ForeignRules) -> Result<Gradient> {
-    let model = upgrade::upgrade(model, EMITTED_OPSET)?;
+    let model = upgrade::upgraded(model, EMITTED_OPSET)?;
     let graph = model.graph();
     let index = Index::new(graph);
     for name in request.outputs.iter().chain(request.wrt) {
