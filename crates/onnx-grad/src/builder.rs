@@ -12,8 +12,8 @@
 //! ```
 
 use std::{
-    collections::{HashMap, HashSet},
     fmt,
+    hash::{BuildHasher, Hash, Hasher},
     sync::Arc,
 };
 
@@ -21,6 +21,7 @@ use prost::Message;
 
 use crate::{
     attr,
+    graph::NameMap,
     model::Model,
     proto::{AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto, ValueInfoProto},
     types::ElemType,
@@ -64,11 +65,24 @@ impl fmt::Display for Val {
 pub struct Builder {
     nodes: Vec<NodeProto>,
     initializers: Vec<TensorProto>,
-    inputs: Vec<String>,
-    taken: HashSet<String>,
-    counts: HashMap<String, usize>,
-    known: HashMap<Vec<u8>, Vec<Val>>,
+    /// Every name in use, with the number that makes it the next name where it is asked for again.
+    names: NameMap<Arc<str>, usize>,
+    /// The nodes from [`Builder::ops`], by what they compute (see [`Builder::key`]).
+    known: NameMap<u64, Known>,
+    hasher: foldhash::fast::RandomState,
+    /// The constants by their bytes.
+    constants: NameMap<Vec<u8>, Val>,
     scope: String,
+    /// Room for a name, and for bytes.
+    text: String,
+    bytes: Vec<u8>,
+}
+
+/// A node, and the first of its outputs.
+#[derive(Debug)]
+struct Known {
+    at: usize,
+    first: Val,
 }
 
 impl Builder {
@@ -78,8 +92,8 @@ impl Builder {
     }
 
     /// A builder whose names differ from all of `taken`.
-    pub fn avoiding(taken: HashSet<String>) -> Self {
-        Self { taken, ..Self::default() }
+    pub fn avoiding(taken: impl IntoIterator<Item: Into<Arc<str>>>) -> Self {
+        Self { names: taken.into_iter().map(|name| (name.into(), 1)).collect(), ..Self::default() }
     }
 
     /// Sets what the names of the nodes emitted from now on begin with.
@@ -89,9 +103,9 @@ impl Builder {
 
     /// Declares an input.
     pub fn input(&mut self, name: &str) -> Val {
-        self.taken.insert(name.to_owned());
-        self.inputs.push(name.to_owned());
-        Val::new(name)
+        let value = Val::new(name);
+        self.names.entry(value.0.clone()).or_insert(1);
+        value
     }
 
     /// The nodes so far, in topological order.
@@ -128,51 +142,105 @@ impl Builder {
 
     /// A name that nothing else has, beginning with the scope.
     pub fn fresh(&mut self, stem: &str) -> String {
-        let plain = if self.scope.is_empty() { stem.to_owned() } else { format!("{}/{stem}", self.scope) };
-        let count = self.counts.entry(plain.clone()).or_default();
-        loop {
-            let name = if *count == 0 { plain.clone() } else { format!("{plain}_{count}") };
-            *count += 1;
-            if self.taken.insert(name.clone()) {
-                return name;
-            }
+        self.fresh_value(stem).name().to_owned()
+    }
+
+    fn fresh_value(&mut self, stem: &str) -> Val {
+        let mut plain = std::mem::take(&mut self.text);
+        plain.clear();
+        if !self.scope.is_empty() {
+            plain.push_str(&self.scope);
+            plain.push('/');
         }
+        plain.push_str(stem);
+        let value = self.unused(&plain);
+        self.text = plain;
+        value
+    }
+
+    /// The name itself, or with the first number that nothing else has.
+    fn unused(&mut self, plain: &str) -> Val {
+        let Some(&(mut count)) = self.names.get(plain) else {
+            let value = Val::new(plain);
+            self.names.insert(value.0.clone(), 1);
+            return value;
+        };
+        let value = loop {
+            let name = format!("{plain}_{count}");
+            count += 1;
+            if !self.names.contains_key(name.as_str()) {
+                break Val::new(&name);
+            }
+        };
+        self.names.insert(value.0.clone(), 1);
+        if let Some(next) = self.names.get_mut(plain) {
+            *next = count;
+        }
+        value
     }
 
     // ---- nodes in general ----
 
     /// Any operator with one output.
     pub fn op(&mut self, op: &str, inputs: &[&Val], attributes: Vec<AttributeProto>) -> Val {
-        self.ops(op, inputs, attributes, 1).swap_remove(0)
+        self.emit(op, inputs, attributes, 1).1
     }
 
     /// Any operator with `outputs` outputs.
     pub fn ops(&mut self, op: &str, inputs: &[&Val], attributes: Vec<AttributeProto>, outputs: usize) -> Vec<Val> {
-        let mut node = NodeProto {
-            op_type: op.to_owned(),
-            input: inputs.iter().map(|value| value.name().to_owned()).collect(),
-            attribute: attributes,
-            ..Default::default()
-        };
+        let (at, _) = self.emit(op, inputs, attributes, outputs);
+        self.nodes[at].output.iter().map(|name| Val::new(name)).collect()
+    }
+
+    /// The position of the node that computes this, and its first output.
+    fn emit(&mut self, op: &str, inputs: &[&Val], attributes: Vec<AttributeProto>, outputs: usize) -> (usize, Val) {
         // Trailing inputs that are left out need not be written.
-        while node.input.last().is_some_and(String::is_empty) {
-            node.input.pop();
+        let written = inputs.iter().rposition(|value| !value.name().is_empty()).map_or(0, |last| last + 1);
+        let inputs = &inputs[..written];
+        let mut bytes = std::mem::take(&mut self.bytes);
+        encode(&attributes, &mut bytes);
+        let mut key = self.key(op, inputs, &bytes, outputs);
+        // Another node of the same key is in the way of the next one, as in any hash table.
+        while let Some(Known { at, first }) = self.known.get(&key) {
+            let node = &self.nodes[*at];
+            let alike = node.op_type == op
+                && node.output.len() == outputs
+                && node.input.iter().eq(inputs.iter().map(|value| value.name()))
+                && is_encoded(&node.attribute, &bytes);
+            if alike {
+                self.bytes = bytes;
+                return (*at, first.clone());
+            }
+            key = key.wrapping_add(1);
         }
-        let mut key = node.encode_to_vec();
-        key.push(outputs as u8);
-        if let Some(values) = self.known.get(&key) {
-            return values.clone();
-        }
-        let name = self.fresh(op);
-        node.output = match outputs {
-            1 => vec![name.clone()],
+        self.bytes = bytes;
+        let name = self.fresh_value(op);
+        let output = match outputs {
+            1 => vec![name.name().to_owned()],
             _ => (0..outputs).map(|at| self.fresh(&format!("{op}.{at}"))).collect(),
         };
-        node.name = name;
-        let values: Vec<Val> = node.output.iter().map(|name| Val::new(name)).collect();
-        self.known.insert(key, values.clone());
-        self.nodes.push(node);
-        values
+        let first =
+            if outputs == 1 { name.clone() } else { output.first().map_or_else(Val::absent, |name| Val::new(name)) };
+        let at = self.nodes.len();
+        self.known.insert(key, Known { at, first: first.clone() });
+        self.nodes.push(NodeProto {
+            op_type: op.to_owned(),
+            name: name.name().to_owned(),
+            input: inputs.iter().map(|value| value.name().to_owned()).collect(),
+            output,
+            attribute: attributes,
+            ..Default::default()
+        });
+        (at, first)
+    }
+
+    /// A number that nodes which compute the same share, and others almost never.
+    fn key(&self, op: &str, inputs: &[&Val], attributes: &[u8], outputs: usize) -> u64 {
+        let mut hasher = self.hasher.build_hasher();
+        op.hash(&mut hasher);
+        inputs.iter().for_each(|value| value.name().hash(&mut hasher));
+        (attributes, outputs).hash(&mut hasher);
+        hasher.finish()
     }
 
     /// A node made elsewhere; its names must come from [`Builder::fresh`].
@@ -185,17 +253,15 @@ impl Builder {
     /// A constant tensor; its name is made up.
     pub fn constant(&mut self, mut tensor: TensorProto) -> Val {
         tensor.name.clear();
-        let mut key = vec![0xff];
-        tensor.encode(&mut key).unwrap_or_default();
-        if let Some(values) = self.known.get(&key) {
-            return values[0].clone();
+        self.bytes.clear();
+        tensor.encode(&mut self.bytes).unwrap_or_default();
+        if let Some(value) = self.constants.get(&self.bytes) {
+            return value.clone();
         }
-        let scope = std::mem::take(&mut self.scope);
-        tensor.name = self.fresh("grad/constant");
-        self.scope = scope;
-        let value = Val::new(&tensor.name);
+        let value = self.unused("grad/constant");
+        tensor.name = value.name().to_owned();
         self.initializers.push(tensor);
-        self.known.insert(key, vec![value.clone()]);
+        self.constants.insert(self.bytes.clone(), value.clone());
         value
     }
 
@@ -412,4 +478,21 @@ impl Builder {
         let value = TensorProto::floats("value", elem, &[1], &[value]);
         self.op("ConstantOfShape", &[shape], vec![attr::tensor("value", value)])
     }
+}
+
+/// The attributes as bytes: floats that differ in their bits alone are different constants.
+fn encode(attributes: &[AttributeProto], bytes: &mut Vec<u8>) {
+    bytes.clear();
+    for attribute in attributes {
+        attribute.encode_length_delimited(bytes).unwrap_or_default();
+    }
+}
+
+fn is_encoded(attributes: &[AttributeProto], bytes: &[u8]) -> bool {
+    if attributes.is_empty() {
+        return bytes.is_empty();
+    }
+    let mut own = Vec::with_capacity(bytes.len());
+    encode(attributes, &mut own);
+    own == bytes
 }

@@ -1,17 +1,15 @@
 //! The reverse sweep: from a model to its forward and its backward graph.
 
-use std::collections::{HashMap, HashSet};
-
 use crate::{
     builder::{Builder, EMITTED_OPSET, Val},
     error::{Error, Obstacle, Result},
     foreign::{self, ForeignRules, NoForeignRules},
-    graph::{self, Index, label, reads},
+    graph::{self, Index, NameMap, NameSet, each_read, label},
     model::Model,
     partition,
     proto::{GraphProto, NodeProto},
     registry::{self, Grad, Kind},
-    types::Types,
+    types::{KnownTypes, Types},
     upgrade,
     vjp::{Kept, Vjp},
 };
@@ -87,15 +85,7 @@ pub fn differentiate_with(model: &Model, request: &Request<'_>, foreign: &dyn Fo
             return Err(Error::UnknownValue((*name).to_owned()));
         }
     }
-    let mut types = Types::stated(graph);
-    for (name, ty) in request.types.iter() {
-        types.insert(name, ty.clone());
-    }
-    for (name, ints) in request.types.all_ints() {
-        types.insert_ints(name, ints.to_vec());
-    }
-    types.add_constants(graph);
-
+    let types = KnownTypes::new(graph, request.types);
     let mut sweep = Sweep::new(&model, &index, &types, request, foreign);
     sweep.run(request)?;
     let mut gradients = Vec::new();
@@ -116,15 +106,18 @@ fn complete(node: &NodeProto, needs: &[bool], gradients: Vec<Grad>) -> Result<Ve
     }
 }
 
+/// What the name of everything emitted begins with.
+const SCOPE: &str = "grad";
+
 struct Sweep<'a> {
     model: &'a Model,
     graph: &'a GraphProto,
     index: &'a Index<'a>,
-    types: &'a Types,
+    types: &'a KnownTypes<'a>,
     foreign: &'a dyn ForeignRules,
     /// Values that a wanted value leads to by differentiable steps.
-    active: HashSet<&'a str>,
-    cotangents: HashMap<String, Vec<Val>>,
+    active: NameSet<&'a str>,
+    cotangents: NameMap<&'a str, Vec<Val>>,
     builder: Builder,
     kept: Kept,
     seeds: Vec<(String, String)>,
@@ -135,20 +128,22 @@ impl<'a> Sweep<'a> {
     fn new(
         model: &'a Model,
         index: &'a Index<'a>,
-        types: &'a Types,
+        types: &'a KnownTypes<'a>,
         request: &Request<'a>,
         foreign: &'a dyn ForeignRules,
     ) -> Self {
         let graph = model.graph();
+        let mut builder = Builder::avoiding(graph::used_names_from(graph, SCOPE));
+        builder.set_scope(SCOPE);
         let mut sweep = Self {
             model,
             graph,
             index,
             types,
             foreign,
-            active: HashSet::new(),
-            cotangents: HashMap::new(),
-            builder: Builder::avoiding(graph::used_names(graph)),
+            active: NameSet::default(),
+            cotangents: NameMap::default(),
+            builder,
             kept: Kept::default(),
             seeds: Vec::new(),
             obstacles: Vec::new(),
@@ -158,10 +153,10 @@ impl<'a> Sweep<'a> {
     }
 
     /// Everything that depends on `from` through floats and operators that carry gradients (or that nobody knows).
-    fn reach(&self, from: &[&'a str]) -> HashSet<&'a str> {
-        let mut active: HashSet<&str> = from.iter().copied().collect();
+    fn reach(&self, from: &[&'a str]) -> NameSet<&'a str> {
+        let mut active: NameSet<&str> = from.iter().copied().collect();
         for node in &self.graph.node {
-            if self.is_stop(node) || !reads(node).iter().any(|name| active.contains(name)) {
+            if !each_read(node).any(|name| active.contains(name)) || self.is_stop(node) {
                 continue;
             }
             active.extend(node.output.iter().map(String::as_str).filter(|name| self.may_be_float(name)));
@@ -184,13 +179,13 @@ impl<'a> Sweep<'a> {
             let seed = format!("seed.{name}");
             self.builder.input(&seed);
             if self.active.contains(name) {
-                self.cotangents.entry((*name).to_owned()).or_default().push(Val::new(&seed));
+                self.cotangents.entry(name).or_default().push(Val::new(&seed));
             }
             self.seeds.push(((*name).to_owned(), seed));
         }
         let nodes: &'a [NodeProto] = &self.graph.node;
         for node in nodes.iter().rev() {
-            if node.output.iter().any(|output| self.cotangents.contains_key(output)) {
+            if node.output.iter().any(|output| self.cotangents.contains_key(output.as_str())) {
                 self.node(node)?;
             }
         }
@@ -205,17 +200,17 @@ impl<'a> Sweep<'a> {
     fn total(&mut self, name: &str) -> Option<Val> {
         let terms = self.cotangents.get_mut(name)?;
         let sum = self.builder.sum(terms)?;
-        *terms = vec![sum.clone()];
+        terms.truncate(1);
+        terms[0] = sum.clone();
         Some(sum)
     }
 
     fn node(&mut self, node: &'a NodeProto) -> Result<()> {
         let needs: Vec<bool> = node.input.iter().map(|name| self.active.contains(name.as_str())).collect();
-        let captured = reads(node).iter().any(|name| self.active.contains(name));
-        if !captured || self.is_stop(node) {
+        if !each_read(node).any(|name| self.active.contains(name)) || self.is_stop(node) {
             return Ok(());
         }
-        self.builder.set_scope(format!("grad/{}", label(node)));
+        self.builder.set_scope(format!("{SCOPE}/{}", label(node)));
         let cotangents: Vec<Option<Val>> = node.output.iter().map(|name| self.total(name)).collect();
         let opset = self.model.opset(&node.domain).unwrap_or(1);
         let rule = registry::lookup(&node.domain, &node.op_type, opset).map(|entry| entry.kind);
@@ -251,7 +246,7 @@ impl<'a> Sweep<'a> {
         }
     }
 
-    fn accept(&mut self, node: &NodeProto, needs: &[bool], gradients: Vec<Grad>) -> Result<()> {
+    fn accept(&mut self, node: &'a NodeProto, needs: &[bool], gradients: Vec<Grad>) -> Result<()> {
         let broken =
             |reason: String| Error::BrokenRule { op: node.op_type.clone(), node: label(node).to_owned(), reason };
         if gradients.len() != node.input.len() {
@@ -259,7 +254,7 @@ impl<'a> Sweep<'a> {
         }
         for ((name, needed), gradient) in node.input.iter().zip(needs).zip(gradients) {
             match gradient {
-                Grad::Of(value) if *needed => self.cotangents.entry(name.clone()).or_default().push(value),
+                Grad::Of(value) if *needed => self.cotangents.entry(name).or_default().push(value),
                 _ => {}
             }
         }
@@ -268,10 +263,10 @@ impl<'a> Sweep<'a> {
 
     /// Marks the inputs of a node without a rule as reached, so that the nodes before it are looked at too and every obstacle
     /// is named at once. What is emitted from here on is thrown away.
-    fn pass_through(&mut self, node: &NodeProto, needs: &[bool]) {
+    fn pass_through(&mut self, node: &'a NodeProto, needs: &[bool]) {
         let marker = Val::new(&node.output[0]);
         for (name, _) in node.input.iter().zip(needs).filter(|(_, needed)| **needed) {
-            self.cotangents.entry(name.clone()).or_default().push(marker.clone());
+            self.cotangents.entry(name).or_default().push(marker.clone());
         }
     }
 }

@@ -1,9 +1,7 @@
 //! Who makes a value and who reads it.
 
-use std::collections::HashMap;
-
 use crate::{
-    graph::{defined_outside_nodes, reads},
+    graph::{NameMap, defined_outside_nodes, each_read},
     proto::{GraphProto, NodeProto, TensorProto, ValueInfoProto},
 };
 
@@ -11,37 +9,94 @@ use crate::{
 #[derive(Debug)]
 pub struct Index<'a> {
     graph: &'a GraphProto,
-    producer: HashMap<&'a str, usize>,
-    consumers: HashMap<&'a str, Vec<usize>>,
-    given: HashMap<&'a str, Option<&'a TensorProto>>,
-    info: HashMap<&'a str, &'a ValueInfoProto>,
+    numbers: NameMap<&'a str, usize>,
+    /// By number.
+    values: Vec<Value<'a>>,
+    /// The positions of the nodes that read the first value, then those that read the second, …
+    consumers: Vec<usize>,
+}
+
+/// What is known of one value.
+#[derive(Debug, Default)]
+struct Value<'a> {
+    producer: Option<usize>,
+    given: bool,
+    initializer: Option<&'a TensorProto>,
+    info: Option<&'a ValueInfoProto>,
+    last_reader: Option<usize>,
+    /// Where its part of `consumers` begins, and how long it is.
+    readers: (usize, usize),
 }
 
 impl<'a> Index<'a> {
     /// Reads the graph once.
     pub fn new(graph: &'a GraphProto) -> Self {
-        let mut producer = HashMap::new();
-        let mut consumers: HashMap<&str, Vec<usize>> = HashMap::new();
+        let mut numbers = NameMap::default();
+        numbers.reserve(graph.node.len() + graph.initializer.len() + graph.input.len());
+        let mut index = Self { graph, numbers, values: Vec::new(), consumers: Vec::new() };
+        let mut read = Vec::new();
         for (at, node) in graph.node.iter().enumerate() {
-            producer.extend(node.output.iter().filter(|name| !name.is_empty()).map(|name| (name.as_str(), at)));
-            for name in reads(node) {
-                let readers = consumers.entry(name).or_default();
-                if readers.last() != Some(&at) {
-                    readers.push(at);
+            for name in node.output.iter().filter(|name| !name.is_empty()) {
+                let number = index.number(name);
+                index.values[number].producer = Some(at);
+            }
+            for name in each_read(node) {
+                let number = index.number(name);
+                let value = &mut index.values[number];
+                if value.last_reader.replace(at) != Some(at) {
+                    value.readers.1 += 1;
+                    read.push((number, at));
                 }
             }
         }
-        let mut given: HashMap<&str, Option<&TensorProto>> =
-            defined_outside_nodes(graph).map(|name| (name, None)).collect();
-        given.extend(graph.initializer.iter().map(|tensor| (tensor.name.as_str(), Some(tensor))));
-        let infos = graph.value_info.iter().chain(&graph.input).chain(&graph.output);
-        let info = infos.map(|info| (info.name.as_str(), info)).collect();
-        Self { graph, producer, consumers, given, info }
+        index.gather_readers(&read);
+        for name in defined_outside_nodes(graph) {
+            let number = index.number(name);
+            index.values[number].given = true;
+        }
+        for tensor in &graph.initializer {
+            let number = index.number(&tensor.name);
+            index.values[number].initializer = Some(tensor);
+        }
+        for info in graph.value_info.iter().chain(&graph.input).chain(&graph.output) {
+            let number = index.number(&info.name);
+            index.values[number].info = Some(info);
+        }
+        index
+    }
+
+    /// The number of a value, a new one where it has none.
+    fn number(&mut self, name: &'a str) -> usize {
+        let next = self.values.len();
+        let number = *self.numbers.entry(name).or_insert(next);
+        if number == next {
+            self.values.push(Value::default());
+        }
+        number
+    }
+
+    /// Sorts (value, position of a node that reads it) by value; the positions of each stay in order.
+    fn gather_readers(&mut self, read: &[(usize, usize)]) {
+        let mut begin = 0;
+        for value in &mut self.values {
+            let count = std::mem::replace(&mut value.readers, (begin, 0)).1;
+            begin += count;
+        }
+        self.consumers = vec![0; begin];
+        for &(number, at) in read {
+            let (begin, count) = &mut self.values[number].readers;
+            self.consumers[*begin + *count] = at;
+            *count += 1;
+        }
+    }
+
+    fn value(&self, name: &str) -> Option<&Value<'a>> {
+        self.numbers.get(name).map(|&number| &self.values[number])
     }
 
     /// The position of the node that makes a value.
     pub fn producer(&self, name: &str) -> Option<usize> {
-        self.producer.get(name).copied()
+        self.value(name)?.producer
     }
 
     /// The node that makes a value.
@@ -51,7 +106,7 @@ impl<'a> Index<'a> {
 
     /// The positions of the nodes that read a value, in order.
     pub fn consumers(&self, name: &str) -> &[usize] {
-        self.consumers.get(name).map_or(&[], Vec::as_slice)
+        self.value(name).map_or(&[], |Value { readers: (begin, count), .. }| &self.consumers[*begin..*begin + *count])
     }
 
     /// The nodes that read a value, in order.
@@ -61,17 +116,17 @@ impl<'a> Index<'a> {
 
     /// Whether a value is an input or a constant of the graph.
     pub fn is_given(&self, name: &str) -> bool {
-        self.given.contains_key(name)
+        self.value(name).is_some_and(|value| value.given)
     }
 
     /// The constant of that name.
     pub fn initializer(&self, name: &str) -> Option<&'a TensorProto> {
-        self.given.get(name).copied().flatten()
+        self.value(name)?.initializer
     }
 
     /// What the graph states about a value.
     pub fn info(&self, name: &str) -> Option<&'a ValueInfoProto> {
-        self.info.get(name).copied()
+        self.value(name)?.info
     }
 
     /// A value that is the same in every run: an initializer, or the output of a `Constant` node holding a tensor.
