@@ -21,7 +21,7 @@ use prost::Message;
 
 use crate::{
     attr,
-    graph::NameMap,
+    graph::{FreshNames, NameMap},
     model::Model,
     proto::{AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto, ValueInfoProto},
     types::ElemType,
@@ -65,10 +65,9 @@ impl fmt::Display for Val {
 pub struct Builder {
     nodes: Vec<NodeProto>,
     initializers: Vec<TensorProto>,
-    /// Every name in use, with the number that makes it the next name where it is asked for again.
-    names: NameMap<Arc<str>, usize>,
-    /// The nodes from [`Builder::ops`], by what they compute (see [`Builder::key`]).
-    known: NameMap<u64, Known>,
+    names: FreshNames,
+    /// The positions of the nodes from [`Builder::ops`], by what they compute (see [`Builder::key`]).
+    known: NameMap<u64, usize>,
     hasher: foldhash::fast::RandomState,
     /// The constants by their bytes.
     constants: NameMap<Vec<u8>, Val>,
@@ -78,13 +77,6 @@ pub struct Builder {
     bytes: Vec<u8>,
 }
 
-/// A node, and the first of its outputs.
-#[derive(Debug)]
-struct Known {
-    at: usize,
-    first: Val,
-}
-
 impl Builder {
     /// An empty graph.
     pub fn new() -> Self {
@@ -92,8 +84,10 @@ impl Builder {
     }
 
     /// A builder whose names differ from all of `taken`.
-    pub fn avoiding(taken: impl IntoIterator<Item: Into<Arc<str>>>) -> Self {
-        Self { names: taken.into_iter().map(|name| (name.into(), 1)).collect(), ..Self::default() }
+    pub fn avoiding(taken: impl IntoIterator<Item: AsRef<str>>) -> Self {
+        let mut builder = Self::default();
+        taken.into_iter().for_each(|name| builder.names.take(name.as_ref()));
+        builder
     }
 
     /// Sets what the names of the nodes emitted from now on begin with.
@@ -103,9 +97,8 @@ impl Builder {
 
     /// Declares an input.
     pub fn input(&mut self, name: &str) -> Val {
-        let value = Val::new(name);
-        self.names.entry(value.0.clone()).or_insert(1);
-        value
+        self.names.take(name);
+        Val::new(name)
     }
 
     /// The nodes so far, in topological order.
@@ -142,104 +135,72 @@ impl Builder {
 
     /// A name that nothing else has, beginning with the scope.
     pub fn fresh(&mut self, stem: &str) -> String {
-        self.fresh_value(stem).name().to_owned()
-    }
-
-    fn fresh_value(&mut self, stem: &str) -> Val {
-        let mut plain = std::mem::take(&mut self.text);
-        plain.clear();
+        self.text.clear();
         if !self.scope.is_empty() {
-            plain.push_str(&self.scope);
-            plain.push('/');
+            self.text.push_str(&self.scope);
+            self.text.push('/');
         }
-        plain.push_str(stem);
-        let value = self.unused(&plain);
-        self.text = plain;
-        value
-    }
-
-    /// The name itself, or with the first number that nothing else has.
-    fn unused(&mut self, plain: &str) -> Val {
-        let Some(&(mut count)) = self.names.get(plain) else {
-            let value = Val::new(plain);
-            self.names.insert(value.0.clone(), 1);
-            return value;
-        };
-        let value = loop {
-            let name = format!("{plain}_{count}");
-            count += 1;
-            if !self.names.contains_key(name.as_str()) {
-                break Val::new(&name);
-            }
-        };
-        self.names.insert(value.0.clone(), 1);
-        if let Some(next) = self.names.get_mut(plain) {
-            *next = count;
-        }
-        value
+        self.text.push_str(stem);
+        self.names.give(&self.text)
     }
 
     // ---- nodes in general ----
 
     /// Any operator with one output.
     pub fn op(&mut self, op: &str, inputs: &[&Val], attributes: Vec<AttributeProto>) -> Val {
-        self.emit(op, inputs, attributes, 1).1
+        let at = self.emit(op, inputs, attributes, 1);
+        Val::new(&self.nodes[at].output[0])
     }
 
     /// Any operator with `outputs` outputs.
     pub fn ops(&mut self, op: &str, inputs: &[&Val], attributes: Vec<AttributeProto>, outputs: usize) -> Vec<Val> {
-        let (at, _) = self.emit(op, inputs, attributes, outputs);
+        let at = self.emit(op, inputs, attributes, outputs);
         self.nodes[at].output.iter().map(|name| Val::new(name)).collect()
     }
 
-    /// The position of the node that computes this, and its first output.
-    fn emit(&mut self, op: &str, inputs: &[&Val], attributes: Vec<AttributeProto>, outputs: usize) -> (usize, Val) {
+    /// The position of the node that computes this: a new one where none does yet.
+    fn emit(&mut self, op: &str, inputs: &[&Val], attributes: Vec<AttributeProto>, outputs: usize) -> usize {
         // Trailing inputs that are left out need not be written.
         let written = inputs.iter().rposition(|value| !value.name().is_empty()).map_or(0, |last| last + 1);
         let inputs = &inputs[..written];
-        let mut bytes = std::mem::take(&mut self.bytes);
-        encode(&attributes, &mut bytes);
-        let mut key = self.key(op, inputs, &bytes, outputs);
+        encode(&attributes, &mut self.bytes);
+        let mut key = self.key(op, inputs, outputs);
         // Another node of the same key is in the way of the next one, as in any hash table.
-        while let Some(Known { at, first }) = self.known.get(&key) {
-            let node = &self.nodes[*at];
-            let alike = node.op_type == op
+        while let Some(&at) = self.known.get(&key) {
+            let node = &self.nodes[at];
+            if node.op_type == op
                 && node.output.len() == outputs
                 && node.input.iter().eq(inputs.iter().map(|value| value.name()))
-                && is_encoded(&node.attribute, &bytes);
-            if alike {
-                self.bytes = bytes;
-                return (*at, first.clone());
+                && is_encoded(&node.attribute, &self.bytes)
+            {
+                return at;
             }
             key = key.wrapping_add(1);
         }
-        self.bytes = bytes;
-        let name = self.fresh_value(op);
+        let name = self.fresh(op);
         let output = match outputs {
-            1 => vec![name.name().to_owned()],
+            1 => vec![name.clone()],
             _ => (0..outputs).map(|at| self.fresh(&format!("{op}.{at}"))).collect(),
         };
-        let first =
-            if outputs == 1 { name.clone() } else { output.first().map_or_else(Val::absent, |name| Val::new(name)) };
         let at = self.nodes.len();
-        self.known.insert(key, Known { at, first: first.clone() });
+        self.known.insert(key, at);
         self.nodes.push(NodeProto {
             op_type: op.to_owned(),
-            name: name.name().to_owned(),
+            name,
             input: inputs.iter().map(|value| value.name().to_owned()).collect(),
             output,
             attribute: attributes,
             ..Default::default()
         });
-        (at, first)
+        at
     }
 
-    /// A number that nodes which compute the same share, and others almost never.
-    fn key(&self, op: &str, inputs: &[&Val], attributes: &[u8], outputs: usize) -> u64 {
+    /// A number that nodes which compute the same share, and others almost never; the attributes are in `bytes`.
+    fn key(&self, op: &str, inputs: &[&Val], outputs: usize) -> u64 {
         let mut hasher = self.hasher.build_hasher();
         op.hash(&mut hasher);
         inputs.iter().for_each(|value| value.name().hash(&mut hasher));
-        (attributes, outputs).hash(&mut hasher);
+        (&self.bytes, outputs).hash(&mut hasher);
         hasher.finish()
     }
 
@@ -258,8 +219,8 @@ impl Builder {
         if let Some(value) = self.constants.get(&self.bytes) {
             return value.clone();
         }
-        let value = self.unused("grad/constant");
-        tensor.name = value.name().to_owned();
+        tensor.name = self.names.give("grad/constant");
+        let value = Val::new(&tensor.name);
         self.initializers.push(tensor);
         self.constants.insert(self.bytes.clone(), value.clone());
         value

@@ -31,32 +31,25 @@ pub(crate) fn partition(model: &Model, index: &Index<'_>, types: &KnownTypes<'_>
     let gradients = name_gradients(&mut builder, gradients);
     let (mut nodes, constants) = builder.into_parts();
     rename(&mut nodes, &gradients);
-    let makers = makers(&nodes);
-    let wanted = gradients.iter().filter_map(|gradient| gradient.output.as_deref());
-    let places = places(&nodes, &makers, wanted, &kept.hoisted);
-    let at = |place| nodes.iter().zip(&places).filter(move |(_, at)| **at == place).map(|(node, _)| node);
-    let constants: NameMap<&str, &TensorProto> = constants.iter().map(|c| (c.name.as_str(), c)).collect();
+    let mut values = Values::new(&nodes, &constants, index);
+    let wanted: Vec<usize> = gradients.iter().filter_map(|g| Some(values.number(g.output.as_deref()?))).collect();
+    let hoisted: Vec<usize> = kept.hoisted.iter().map(|name| values.number(name)).collect();
+    let seed_values: Vec<usize> = seeds.iter().map(|(_, seed)| values.number(seed)).collect();
+    let places = values.places(&wanted, &hoisted);
 
     let mut forward = model.graph().clone();
-    add_kept_outputs(&mut forward, &kept, index, at(Place::Backward));
-    forward.initializer.extend(used_constants(at(Place::Forward), &constants));
-
+    values.add_kept_outputs(&mut forward, &kept, &places);
+    forward.initializer.extend(values.constants_read(Place::Forward, &places));
     let mut backward = GraphProto { name: "backward".into(), ..Default::default() };
-    backward.initializer = used_constants(at(Place::Backward), &constants);
-    let mut defined: NameSet<&str> = seeds.iter().map(|(_, seed)| seed.as_str()).collect();
-    defined.extend(constants.keys());
-    let read = at(Place::Backward).flat_map(each_read);
-    let read = read.filter(|name| makers.get(name).is_none_or(|&maker| places[maker] != Place::Backward));
-    let Connected { initializers, copies, saved } = connect(read, defined, model.graph(), index);
+    backward.initializer = values.constants_read(Place::Backward, &places);
+    let Connected { initializers, copies, saved } = values.connect(&places, &seed_values, model.graph());
     backward.initializer.extend(initializers);
-    backward.node = copies;
-    for (node, place) in nodes.into_iter().zip(places) {
-        match place {
-            Place::Nowhere => {}
-            Place::Forward => forward.node.push(node),
-            Place::Backward => backward.node.push(node),
-        }
-    }
+    let mut at = places.iter();
+    let hoisted = nodes.extract_if(.., |_| at.next() != Some(&Place::Backward));
+    let mut at = places.iter().filter(|&&place| place != Place::Backward);
+    forward.node.extend(hoisted.filter(|_| at.next() == Some(&Place::Forward)));
+    backward.node = nodes;
+    backward.node.splice(..0, copies);
 
     let mut listed: NameSet<&str> = model.graph().output.iter().map(|output| output.name.as_str()).collect();
     let mut outputs: Vec<String> = forward.output.iter().map(|output| output.name.clone()).collect();
@@ -146,16 +139,6 @@ fn rename(nodes: &mut [NodeProto], gradients: &[Named]) {
     }
 }
 
-/// The position of the emitted node that makes each value.
-fn makers(nodes: &[NodeProto]) -> NameMap<&str, usize> {
-    let mut makers = NameMap::default();
-    makers.reserve(nodes.len());
-    for (at, node) in nodes.iter().enumerate() {
-        makers.extend(node.output.iter().filter(|name| !name.is_empty()).map(|name| (name.as_str(), at)));
-    }
-    makers
-}
-
 /// Where an emitted node runs.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Place {
@@ -165,66 +148,23 @@ enum Place {
     Backward,
 }
 
-/// Where each emitted node runs: back, what the wanted gradients need; of that forward, the hoisted ones with all they need.
-fn places<'a>(
-    nodes: &[NodeProto],
-    makers: &NameMap<&str, usize>,
-    wanted: impl Iterator<Item = &'a str>,
-    hoisted: &[String],
-) -> Vec<Place> {
-    let mut places = vec![Place::Nowhere; nodes.len()];
-    let live = wanted.filter_map(|name| makers.get(name));
-    live.for_each(|&at| places[at] = Place::Backward);
-    for (at, node) in nodes.iter().enumerate().rev() {
-        if places[at] == Place::Backward {
-            let needed = each_read(node).filter_map(|name| makers.get(name));
-            needed.for_each(|&at| places[at] = Place::Backward);
-        }
-    }
-    let forward = hoisted.iter().filter_map(|name| makers.get(name.as_str()));
-    let forward: Vec<usize> = forward.copied().filter(|&at| places[at] == Place::Backward).collect();
-    forward.into_iter().for_each(|at| places[at] = Place::Forward);
-    for (at, node) in nodes.iter().enumerate().rev() {
-        if places[at] == Place::Forward {
-            let needed = each_read(node).filter_map(|name| makers.get(name));
-            needed.for_each(|&at| places[at] = Place::Forward);
-        }
-    }
-    places
+/// The values of the joint graph by number: those of the model's index, then those that only emitted nodes know.
+struct Values<'a> {
+    index: &'a Index<'a>,
+    numbers: NameMap<&'a str, usize>,
+    new: Vec<New<'a>>,
+    /// The numbers of what each emitted node reads, node after node.
+    read: Vec<usize>,
+    /// Where each node's part of `read` ends.
+    ends: Vec<usize>,
 }
 
-/// Writes the names of optional outputs that rules asked for into the forward nodes.
-fn add_kept_outputs<'a>(
-    forward: &mut GraphProto,
-    kept: &Kept,
-    index: &Index<'_>,
-    back: impl Iterator<Item = &'a NodeProto>,
-) {
-    if kept.outputs.is_empty() {
-        return;
-    }
-    let read: NameSet<&str> = back.flat_map(each_read).collect();
-    // In no particular order: each has a place of its own.
-    for (node, outputs) in &kept.outputs {
-        let Some(position) = index.producer(node) else { continue };
-        for (at, name) in outputs.iter().filter(|(_, name)| read.contains(name.as_str())) {
-            let outputs = &mut forward.node[position].output;
-            if outputs.len() <= *at {
-                outputs.resize(at + 1, String::new());
-            }
-            outputs[*at] = name.clone();
-        }
-    }
-}
-
-/// The constants that nodes read, in that order.
-fn used_constants<'a>(
-    nodes: impl Iterator<Item = &'a NodeProto>,
-    constants: &NameMap<&str, &TensorProto>,
-) -> Vec<TensorProto> {
-    let mut seen = NameSet::default();
-    let used = nodes.flat_map(each_read).filter_map(|name| constants.get(name));
-    used.filter(|constant| seen.insert(constant.name.as_str())).map(|constant| (*constant).clone()).collect()
+/// A value that the model doesn't have.
+struct New<'a> {
+    name: &'a str,
+    /// The position of the emitted node that makes it.
+    maker: Option<usize>,
+    constant: Option<&'a TensorProto>,
 }
 
 /// Where the backward graph has from what it reads but does not compute.
@@ -237,40 +177,154 @@ struct Connected {
     saved: Vec<String>,
 }
 
-/// Finds everything that is `read` in the model, except what is `defined` otherwise.
-fn connect<'a>(
-    read: impl Iterator<Item = &'a str>,
-    mut defined: NameSet<&'a str>,
-    model: &'a GraphProto,
-    index: &Index<'_>,
-) -> Connected {
-    let constant = constant_nodes(model, index);
-    let mut copied = vec![false; model.node.len()];
-    let (mut initializers, mut saved) = (Vec::new(), Vec::new());
-    let mut todo: Vec<&str> = Vec::new();
-    for name in read {
-        todo.push(name);
-        while let Some(name) = todo.pop() {
-            if !defined.insert(name) {
-                continue;
+impl<'a> Values<'a> {
+    fn new(nodes: &'a [NodeProto], constants: &'a [TensorProto], index: &'a Index<'a>) -> Self {
+        let mut numbers = NameMap::default();
+        numbers.reserve(nodes.len() + constants.len());
+        let (new, read, ends) = (Vec::with_capacity(nodes.len()), Vec::new(), Vec::new());
+        let mut values = Self { index, numbers, new, read, ends };
+        for (at, node) in nodes.iter().enumerate() {
+            for name in node.output.iter().filter(|name| !name.is_empty()) {
+                values.add(New { name, maker: Some(at), constant: None });
             }
-            if let Some(tensor) = index.initializer(name) {
-                initializers.push(tensor.clone());
-                continue;
+        }
+        for constant in constants {
+            values.add(New { name: &constant.name, maker: None, constant: Some(constant) });
+        }
+        for node in nodes {
+            for name in each_read(node) {
+                let number = values.number(name);
+                values.read.push(number);
             }
-            match index.producer(name) {
-                Some(at) if constant[at] => {
-                    copied[at] = true;
-                    let node = &model.node[at];
-                    defined.extend(node.output.iter().map(String::as_str));
-                    todo.extend(each_read(node));
+            values.ends.push(values.read.len());
+        }
+        values
+    }
+
+    fn add(&mut self, value: New<'a>) -> usize {
+        let number = self.index.len() + self.new.len();
+        self.numbers.insert(value.name, number);
+        self.new.push(value);
+        number
+    }
+
+    /// The number of a value, a new one where it has none.
+    fn number(&mut self, name: &'a str) -> usize {
+        let known = self.numbers.get(name).copied().or_else(|| self.index.number(name));
+        known.unwrap_or_else(|| self.add(New { name, maker: None, constant: None }))
+    }
+
+    fn new_value(&self, number: usize) -> Option<&New<'a>> {
+        self.new.get(number.checked_sub(self.index.len())?)
+    }
+
+    fn maker(&self, number: usize) -> Option<usize> {
+        self.new_value(number)?.maker
+    }
+
+    fn flags(&self) -> Vec<bool> {
+        vec![false; self.index.len() + self.new.len()]
+    }
+
+    fn read_by(&self, at: usize) -> &[usize] {
+        let begin = at.checked_sub(1).map_or(0, |before| self.ends[before]);
+        &self.read[begin..self.ends[at]]
+    }
+
+    /// What the nodes at a place read.
+    fn read_at(&self, place: Place, places: &[Place]) -> impl Iterator<Item = usize> {
+        let nodes = places.iter().enumerate().filter(move |(_, at)| **at == place);
+        nodes.flat_map(|(at, _)| self.read_by(at).iter().copied())
+    }
+
+    /// Where each emitted node runs: back, what the wanted gradients need; of that forward, the hoisted values with all they need.
+    fn places(&self, wanted: &[usize], hoisted: &[usize]) -> Vec<Place> {
+        let mut places = vec![Place::Nowhere; self.ends.len()];
+        let mut spread = |from: &[usize], only: Place, to: Place| {
+            for at in from.iter().filter_map(|&value| self.maker(value)) {
+                if places[at] == only {
+                    places[at] = to;
                 }
-                _ => saved.push(name.to_owned()),
+            }
+            for at in (0..self.ends.len()).rev() {
+                if places[at] == to {
+                    self.read_by(at).iter().filter_map(|&value| self.maker(value)).for_each(|at| places[at] = to);
+                }
+            }
+        };
+        spread(wanted, Place::Nowhere, Place::Backward);
+        spread(hoisted, Place::Backward, Place::Forward);
+        places
+    }
+
+    /// Writes the names of optional outputs that rules asked for into the forward nodes.
+    fn add_kept_outputs(&self, forward: &mut GraphProto, kept: &Kept, places: &[Place]) {
+        if kept.outputs.is_empty() {
+            return;
+        }
+        let mut read = self.flags();
+        self.read_at(Place::Backward, places).for_each(|value| read[value] = true);
+        let is_read = |name: &str| self.numbers.get(name).is_some_and(|&value| read[value]);
+        // In no particular order: each has a place of its own.
+        for (node, outputs) in &kept.outputs {
+            let Some(position) = self.index.producer(node) else { continue };
+            for (at, name) in outputs.iter().filter(|(_, name)| is_read(name)) {
+                let outputs = &mut forward.node[position].output;
+                if outputs.len() <= *at {
+                    outputs.resize(at + 1, String::new());
+                }
+                outputs[*at] = name.clone();
             }
         }
     }
-    let copies = model.node.iter().zip(&copied).filter(|(_, copied)| **copied).map(|(node, _)| node.clone()).collect();
-    Connected { initializers, copies, saved }
+
+    /// The emitted constants that the nodes at a place read, in that order.
+    fn constants_read(&self, place: Place, places: &[Place]) -> Vec<TensorProto> {
+        let mut seen = self.flags();
+        let read = self.read_at(place, places).filter(|&value| !std::mem::replace(&mut seen[value], true));
+        read.filter_map(|value| self.new_value(value)?.constant.cloned()).collect()
+    }
+
+    /// Finds in the model what the backward nodes read, except the seeds.
+    fn connect(&self, places: &[Place], seeds: &[usize], model: &GraphProto) -> Connected {
+        let constant = constant_nodes(model, self.index);
+        let mut copied = vec![false; model.node.len()];
+        let (mut initializers, mut saved) = (Vec::new(), Vec::new());
+        let mut defined = self.flags();
+        seeds.iter().for_each(|&value| defined[value] = true);
+        for (value, defined) in self.new.iter().zip(&mut defined[self.index.len()..]) {
+            *defined |= value.constant.is_some() || value.maker.is_some_and(|at| places[at] == Place::Backward);
+        }
+        let mut todo = Vec::new();
+        for value in self.read_at(Place::Backward, places) {
+            todo.push(value);
+            while let Some(value) = todo.pop() {
+                if std::mem::replace(&mut defined[value], true) {
+                    continue;
+                }
+                if let Some(new) = self.new_value(value) {
+                    saved.push(new.name.to_owned());
+                    continue;
+                }
+                if let Some(tensor) = self.index.initializer_of(value) {
+                    initializers.push(tensor.clone());
+                    continue;
+                }
+                match self.index.producer_of(value) {
+                    Some(at) if constant[at] => {
+                        copied[at] = true;
+                        self.index.made_by(at).iter().for_each(|&value| defined[value] = true);
+                        todo.extend(
+                            self.index.read_by(at).iter().filter(|&&value| !self.index.name_of(value).is_empty()),
+                        );
+                    }
+                    _ => saved.push(self.index.name_of(value).to_owned()),
+                }
+            }
+        }
+        let copies = model.node.iter().zip(&copied).filter(|(_, copied)| **copied).map(|(node, _)| node.clone());
+        Connected { initializers, copies: copies.collect(), saved }
+    }
 }
 
 /// Which nodes of the model compute from constants alone (and are not random).
@@ -278,9 +332,12 @@ fn constant_nodes(model: &GraphProto, index: &Index<'_>) -> Vec<bool> {
     let mut constant = vec![false; model.node.len()];
     for (at, node) in model.node.iter().enumerate() {
         let random = node.op_type.starts_with("Random") || matches!(&*node.op_type, "Bernoulli" | "Multinomial");
-        let is_constant =
-            |name: &str| index.initializer(name).is_some() || index.producer(name).is_some_and(|maker| constant[maker]);
-        constant[at] = !random && each_read(node).all(is_constant);
+        let is_constant = |&value: &usize| {
+            index.initializer_of(value).is_some()
+                || index.producer_of(value).is_some_and(|maker| constant[maker])
+                || index.name_of(value).is_empty()
+        };
+        constant[at] = !random && index.read_by(at).iter().all(is_constant);
     }
     constant
 }

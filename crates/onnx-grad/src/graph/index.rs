@@ -1,7 +1,9 @@
 //! Who makes a value and who reads it.
 
+use std::ops::Range;
+
 use crate::{
-    graph::{NameMap, defined_outside_nodes, each_read},
+    graph::{NameMap, captured, defined_outside_nodes},
     proto::{GraphProto, NodeProto, TensorProto, ValueInfoProto},
 };
 
@@ -12,13 +14,18 @@ pub struct Index<'a> {
     numbers: NameMap<&'a str, usize>,
     /// By number.
     values: Vec<Value<'a>>,
+    /// The numbers of what each node reads and makes: inputs, values that its subgraphs capture, outputs.
+    touched: Vec<usize>,
+    /// Where each node's part of `touched` ends.
+    ends: Vec<usize>,
     /// The positions of the nodes that read the first value, then those that read the second, …
     consumers: Vec<usize>,
 }
 
 /// What is known of one value.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Value<'a> {
+    name: &'a str,
     producer: Option<usize>,
     given: bool,
     initializer: Option<&'a TensorProto>,
@@ -28,66 +35,130 @@ struct Value<'a> {
     readers: (usize, usize),
 }
 
+impl<'a> Value<'a> {
+    fn new(name: &'a str) -> Self {
+        Self { name, producer: None, given: false, initializer: None, info: None, last_reader: None, readers: (0, 0) }
+    }
+
+    /// Counts a node that reads the value; false if it is the same again.
+    fn note_reader(&mut self, at: usize) -> bool {
+        let new = self.last_reader.replace(at) != Some(at);
+        self.readers.1 += usize::from(new);
+        new
+    }
+}
+
 impl<'a> Index<'a> {
     /// Reads the graph once.
     pub fn new(graph: &'a GraphProto) -> Self {
         let mut numbers = NameMap::default();
         numbers.reserve(graph.node.len() + graph.initializer.len() + graph.input.len());
-        let mut index = Self { graph, numbers, values: Vec::new(), consumers: Vec::new() };
-        let mut read = Vec::new();
+        let (values, touched, ends, consumers) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let mut index = Self { graph, numbers, values, touched, ends, consumers };
         for (at, node) in graph.node.iter().enumerate() {
-            for name in node.output.iter().filter(|name| !name.is_empty()) {
-                let number = index.number(name);
-                index.values[number].producer = Some(at);
-            }
-            for name in each_read(node) {
-                let number = index.number(name);
-                let value = &mut index.values[number];
-                if value.last_reader.replace(at) != Some(at) {
-                    value.readers.1 += 1;
-                    read.push((number, at));
+            for name in node.input.iter().map(String::as_str).chain(captured(node)) {
+                let number = index.number_for(name);
+                index.touched.push(number);
+                if !name.is_empty() {
+                    index.values[number].note_reader(at);
                 }
             }
+            for name in &node.output {
+                let number = index.number_for(name);
+                index.touched.push(number);
+                if !name.is_empty() {
+                    index.values[number].producer = Some(at);
+                }
+            }
+            index.ends.push(index.touched.len());
         }
-        index.gather_readers(&read);
+        index.gather_readers();
         for name in defined_outside_nodes(graph) {
-            let number = index.number(name);
+            let number = index.number_for(name);
             index.values[number].given = true;
         }
         for tensor in &graph.initializer {
-            let number = index.number(&tensor.name);
+            let number = index.number_for(&tensor.name);
             index.values[number].initializer = Some(tensor);
         }
         for info in graph.value_info.iter().chain(&graph.input).chain(&graph.output) {
-            let number = index.number(&info.name);
+            let number = index.number_for(&info.name);
             index.values[number].info = Some(info);
         }
         index
     }
 
     /// The number of a value, a new one where it has none.
-    fn number(&mut self, name: &'a str) -> usize {
+    fn number_for(&mut self, name: &'a str) -> usize {
         let next = self.values.len();
         let number = *self.numbers.entry(name).or_insert(next);
         if number == next {
-            self.values.push(Value::default());
+            self.values.push(Value::new(name));
         }
         number
     }
 
-    /// Sorts (value, position of a node that reads it) by value; the positions of each stay in order.
-    fn gather_readers(&mut self, read: &[(usize, usize)]) {
+    /// Lists the positions of the nodes that read each value.
+    fn gather_readers(&mut self) {
         let mut begin = 0;
         for value in &mut self.values {
             let count = std::mem::replace(&mut value.readers, (begin, 0)).1;
+            value.last_reader = None;
             begin += count;
         }
         self.consumers = vec![0; begin];
-        for &(number, at) in read {
-            let (begin, count) = &mut self.values[number].readers;
-            self.consumers[*begin + *count] = at;
-            *count += 1;
+        for at in 0..self.graph.node.len() {
+            for touched in self.part(at).0 {
+                let value = &mut self.values[self.touched[touched]];
+                if !value.name.is_empty() && value.note_reader(at) {
+                    let (begin, count) = value.readers;
+                    self.consumers[begin + count - 1] = at;
+                }
+            }
         }
+    }
+
+    /// Where `touched` has what a node reads, and what it makes.
+    fn part(&self, at: usize) -> (Range<usize>, Range<usize>) {
+        let begin = at.checked_sub(1).map_or(0, |before| self.ends[before]);
+        let outputs = self.ends[at] - self.graph.node[at].output.len();
+        (begin..outputs, outputs..self.ends[at])
+    }
+
+    /// How many values have a number.
+    pub(crate) fn len(&self) -> usize {
+        self.values.len()
+    }
+
+    /// The number of a value.
+    pub(crate) fn number(&self, name: &str) -> Option<usize> {
+        self.numbers.get(name).copied()
+    }
+
+    /// The value of that number.
+    pub(crate) fn name_of(&self, number: usize) -> &'a str {
+        self.values[number].name
+    }
+
+    /// The node that makes the value of that number.
+    pub(crate) fn producer_of(&self, number: usize) -> Option<usize> {
+        self.values[number].producer
+    }
+
+    /// The constant of that number.
+    pub(crate) fn initializer_of(&self, number: usize) -> Option<&'a TensorProto> {
+        self.values[number].initializer
+    }
+
+    /// The numbers of what the node at a position reads: its inputs (absent ones too, whose name is empty), then what its
+    /// subgraphs capture.
+    pub(crate) fn read_by(&self, at: usize) -> &[usize] {
+        &self.touched[self.part(at).0]
+    }
+
+    /// The numbers of the node's outputs, absent ones too.
+    pub(crate) fn made_by(&self, at: usize) -> &[usize] {
+        &self.touched[self.part(at).1]
     }
 
     fn value(&self, name: &str) -> Option<&Value<'a>> {

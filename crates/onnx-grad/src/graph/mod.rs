@@ -8,7 +8,7 @@ use std::collections::{HashSet, VecDeque};
 
 pub use index::Index;
 pub(crate) use inline::{bind_attributes, inline_functions};
-pub(crate) use names::{NameMap, NameSet};
+pub(crate) use names::{FreshNames, NameMap, NameSet};
 
 use crate::{
     error::{Error, Result},
@@ -27,11 +27,16 @@ pub fn reads(node: &NodeProto) -> Vec<&str> {
 
 /// As [`reads`], one after the other.
 pub(crate) fn each_read(node: &NodeProto) -> impl Iterator<Item = &str> {
-    let mut captured = Vec::new();
+    node.input.iter().map(String::as_str).filter(|name| !name.is_empty()).chain(captured(node))
+}
+
+/// What a node's subgraphs read from outside.
+fn captured(node: &NodeProto) -> Vec<&str> {
+    let mut names = Vec::new();
     for graph in subgraphs(node) {
-        captures(graph, &mut captured);
+        captures(graph, &mut names);
     }
-    node.input.iter().map(String::as_str).filter(|name| !name.is_empty()).chain(captured)
+    names
 }
 
 /// The graphs in a node's attributes: the bodies of `If`, `Loop` and `Scan`.
