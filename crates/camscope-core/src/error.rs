@@ -315,6 +315,32 @@ pub enum Error {
         /// All that there are, the nearest first.
         known: Vec<String>,
     },
+    /// A size was asked for that the model doesn't leave open.
+    #[error("the model {path} cannot be run at {} × {}: its input is {} × {}", asked.0, asked.1, side(model.0), side(model.1))]
+    FixedSize {
+        /// The model's file.
+        path: String,
+        /// The height and width that were asked for.
+        asked: (usize, usize),
+        /// The model's height and width; `None` where they are free.
+        model: (Option<usize>, Option<usize>),
+    },
+    /// A file that was to be what `camscope bench --json` printed is something else.
+    #[error("{path} is not what `camscope bench --json` prints: {reason}")]
+    NotABench {
+        /// The file.
+        path: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A process that was started to be measured didn't do what it should.
+    #[error("the process that {what} {reason}")]
+    Measured {
+        /// What it was to do: `runs the plain model`.
+        what: &'static str,
+        /// How it ended: `was ended by a signal`.
+        reason: String,
+    },
     /// The graph could not be read, edited or differentiated.
     #[error(transparent)]
     Graph(#[from] onnx_grad::Error),
@@ -423,6 +449,10 @@ impl Error {
             }
             Error::UnknownMethod { known, .. } => Some(format!("there are {}", known.join(", "))),
             Error::UnknownColormap { known, .. } => Some(format!("there are {}", known.join(", "))),
+            Error::FixedSize { .. } => {
+                Some("leave --size out: it is for models whose input has open height and width".into())
+            }
+            Error::NotABench { .. } => Some("write one with `camscope bench MODEL --json > FILE`".into()),
             _ => None,
         }
     }

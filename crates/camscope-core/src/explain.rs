@@ -7,6 +7,7 @@
 
 use std::{
     collections::HashMap,
+    path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
     time::Instant,
 };
@@ -275,6 +276,16 @@ impl Explainer {
         &self.passes.forward
     }
 
+    /// Ends the profiles of [`SessionOptions::profile`], one a session, and gives their files: forward, backward, methods.
+    ///
+    /// # Errors
+    /// None were begun, or one cannot be written.
+    pub fn end_profiles(&self) -> Result<Vec<PathBuf>> {
+        let programs = self.programs.lock().unwrap_or_else(PoisonError::into_inner);
+        let programs = programs.values().map(Arc::as_ref);
+        [&self.passes.forward, &self.passes.backward].into_iter().chain(programs).map(Session::end_profile).collect()
+    }
+
     /// Explains one picture: `tensor` as the model takes it, a batch of one first.
     ///
     /// # Errors
@@ -415,7 +426,7 @@ impl Explainer {
         if let Some(program) = programs.get(&key) {
             return Ok(Arc::clone(program));
         }
-        let program = Arc::new(self.runtime.session(&model()?.to_bytes(), &self.options.session)?);
+        let program = Arc::new(self.runtime.session(&model()?.to_bytes(), &self.options.session.profiled("method"))?);
         programs.insert(key, Arc::clone(&program));
         Ok(program)
     }

@@ -1,5 +1,6 @@
 //! From a photo and an ONNX model to a heatmap and a picture.
 
+pub mod bench;
 pub mod check;
 pub mod error;
 mod everywhere;

@@ -10,6 +10,7 @@ use camscope_core::{
 use camscope_tui::graphics::GraphicsChoice;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub(crate) use crate::cli_bench::{BenchArgs, BenchChildArgs};
 pub(crate) use crate::cli_plugins::{Language, PluginArgs, PluginCommand};
 
 /// See what an ONNX image model looked at.
@@ -102,6 +103,8 @@ pub(crate) enum Command {
     Layers(LayersArgs),
     /// Say whether a model can be explained, and check its gradients on this machine
     Check(CheckArgs),
+    /// Forward against explain on this machine: ratios, class switch, all layers, peak memory
+    Bench(Box<BenchArgs>),
     /// Write a model that also computes gradients: inputs seed.NAME, outputs grad.NAME
     Differentiate(DifferentiateArgs),
     /// The explorer's configuration
@@ -126,6 +129,9 @@ pub(crate) enum Command {
         /// The library.
         path: PathBuf,
     },
+    /// Do one thing that is measured: camscope runs itself like this, for its memory and start.
+    #[command(name = crate::bench_child::COMMAND, hide = true)]
+    BenchChild(Box<BenchChildArgs>),
     /// Try a plugin: camscope runs itself like this, to be safe from bad plugins.
     #[command(name = camscope_plugin_host::EXERCISE_COMMAND, hide = true)]
     ExercisePlugin {
@@ -181,6 +187,11 @@ pub(crate) struct MethodArgs {
     /// What of the class is explained
     #[arg(long, value_enum, default_value_t = ScoreArg::Logit)]
     pub(crate) score: ScoreArg,
+}
+
+/// How explanations look: shared by the commands that draw them.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct LookArgs {
     /// The colours of the heat: jet, turbo, viridis, magma, inferno, plasma, cividis, …
     #[arg(long, value_name = "NAME", default_value = "jet")]
     pub(crate) colormap: String,
@@ -214,6 +225,9 @@ pub(crate) struct ExplainArgs {
     /// What is explained, and how.
     #[command(flatten)]
     pub(crate) how: MethodArgs,
+    /// How it looks.
+    #[command(flatten)]
+    pub(crate) look: LookArgs,
     /// Where it runs.
     #[command(flatten)]
     pub(crate) run: RunArgs,

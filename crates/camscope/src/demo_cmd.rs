@@ -13,7 +13,7 @@ use camscope_core::{
 };
 
 use crate::{
-    cli::{DemoArgs, ExplainArgs, MethodArgs, ScoreArg},
+    cli::{DemoArgs, ExplainArgs, LookArgs, MethodArgs, ScoreArg},
     explain_cmd,
     explore_cmd::{self, has_terminal},
     output, plugins,
@@ -69,9 +69,8 @@ pub(crate) fn run(args: &DemoArgs) -> Result<ExitCode> {
                 layout: None,
                 classes,
                 score: ScoreArg::Logit,
-                colormap: "jet".into(),
-                alpha: camscope_core::overlay::DEFAULT_ALPHA,
             },
+            look: LookArgs { colormap: "jet".into(), alpha: camscope_core::overlay::DEFAULT_ALPHA },
             run: args.run.clone(),
             output: written.clone(),
             raw: None,

@@ -12,7 +12,7 @@ use camscope_core::{
     explain::{Explainer, Explanation, Options, Outcome, Tap},
     image::{Photo, Seen, prepare},
     method,
-    model::{Layout, Network, Sidecar, Source, resolve},
+    model::{Network, Sidecar, Source, resolve},
     overlay::{self, Colormap},
     runtime::{ProviderChoice, Runtime, SessionOptions, Value},
     text::{printable, printable_path},
@@ -24,6 +24,7 @@ use serde_json::json;
 
 use crate::{
     cli::{ExplainArgs, MethodArgs, RunArgs},
+    input::Input,
     output,
     picture::Screen,
     plugins,
@@ -41,7 +42,7 @@ pub(crate) fn run(args: &ExplainArgs) -> Result<ExitCode> {
 /// As [`run`], with the runtime from wherever the caller gets it.
 pub(crate) fn explain(args: &ExplainArgs, runtime: impl FnOnce() -> Result<&'static Runtime>) -> Result<ExitCode> {
     plugins::load(&args.extra.plugins);
-    let colormap = overlay::by_name(&args.how.colormap)?;
+    let colormap = overlay::by_name(&args.look.colormap)?;
     let (network, mut sidecar) = open(&args.model)?;
     let inputs = Input::all(args, &network, &mut sidecar)?;
     for folder in args.output.iter().chain(&args.raw) {
@@ -87,7 +88,11 @@ pub(crate) fn open(model: &Path) -> Result<(Network, Sidecar)> {
     Ok((network, sidecar))
 }
 
-fn options(how: &MethodArgs, run: &RunArgs, sidecar: &Sidecar) -> Result<Options> {
+/// What the options ask for; what they leave open the model's sidecar says.
+///
+/// # Errors
+/// There is no such method.
+pub(crate) fn options(how: &MethodArgs, run: &RunArgs, sidecar: &Sidecar) -> Result<Options> {
     let method = match (&how.method, &sidecar.method) {
         (Some(name), _) => method::by_name(name)?,
         (None, Some(name)) => method::by_name(name).map_err(|error| sidecar.at_fault("method", error))?,
@@ -108,7 +113,7 @@ pub(crate) fn session_options(run: &RunArgs) -> SessionOptions {
 }
 
 /// Says why a better provider than the one in use was not taken.
-fn note_provider(runtime: &Runtime, explainer: &Explainer, run: &RunArgs) {
+pub(crate) fn note_provider(runtime: &Runtime, explainer: &Explainer, run: &RunArgs) {
     if run.ep != ProviderChoice::Auto {
         return;
     }
@@ -128,87 +133,17 @@ fn progress(inputs: usize) -> ProgressBar {
     ProgressBar::new(inputs as u64).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
 
-fn create_folder(folder: &Path) -> Result<()> {
+/// Makes a folder, and those above it.
+///
+/// # Errors
+/// It cannot be made.
+pub(crate) fn create_folder(folder: &Path) -> Result<()> {
     std::fs::create_dir_all(folder).map_err(|source| failed("create the folder", folder, source))
 }
 
-fn failed(action: &'static str, path: &Path, source: std::io::Error) -> Error {
+/// The error of a file.
+pub(crate) fn failed(action: &'static str, path: &Path, source: std::io::Error) -> Error {
     Error::Io { action, path: printable_path(path), source }
-}
-
-/// A photo, or an array in its place.
-enum Input {
-    Photo(PathBuf),
-    Tensor(PathBuf, ArrayD<f32>),
-}
-
-impl Input {
-    /// What the arguments name. Arrays are read at once, since they say what size the model is to be made ready for.
-    fn all(args: &ExplainArgs, network: &Network, sidecar: &mut Sidecar) -> Result<Vec<Self>> {
-        let photos = args.images.iter().map(|path| Ok(Self::Photo(path.clone())));
-        let tensors = args.tensor.iter().map(|path| {
-            let array = read_tensor(path)?;
-            fit_tensor(path, &array, network, sidecar)?;
-            Ok(Self::Tensor(path.clone(), array))
-        });
-        photos.chain(tensors).collect()
-    }
-
-    fn path(&self) -> &Path {
-        match self {
-            Self::Photo(path) | Self::Tensor(path, _) => path,
-        }
-    }
-}
-
-fn read_tensor(path: &Path) -> Result<ArrayD<f32>> {
-    let open = || std::fs::File::open(path);
-    let unreadable = |source: std::io::Error| match source.kind() {
-        std::io::ErrorKind::NotFound => Error::NoSuchFile { what: "array", path: printable_path(path) },
-        _ => failed("read", path, source),
-    };
-    let read =
-        |error: ndarray_npy::ReadNpyError| Error::NotAnArray { path: printable_path(path), reason: error.to_string() };
-    use ndarray_npy::ReadNpyExt;
-    let mut array = match ArrayD::<f32>::read_npy(open().map_err(unreadable)?) {
-        Ok(array) => array,
-        Err(ndarray_npy::ReadNpyError::WrongDescriptor(_)) => {
-            ArrayD::<f64>::read_npy(open().map_err(unreadable)?).map_err(read)?.mapv(|value| value as f32)
-        }
-        Err(error) => return Err(read(error)),
-    };
-    if array.ndim() == 3 {
-        array = array.insert_axis(Axis(0));
-    }
-    Ok(array)
-}
-
-/// Makes the model ready for the array's size, or says that it doesn't fit.
-fn fit_tensor(path: &Path, array: &ArrayD<f32>, network: &Network, sidecar: &mut Sidecar) -> Result<()> {
-    let shape = array.shape();
-    let input = &network.input;
-    let fits = shape.len() == 4
-        && shape[0] == 1
-        && shape.iter().zip(&input.shape).skip(1).all(|(&have, want)| have > 0 && want.is_none_or(|want| want == have));
-    if !fits {
-        let expected = input.shape.iter().enumerate().map(|(axis, size)| match (axis, size) {
-            (0, _) => "1".to_owned(),
-            (_, Some(size)) => size.to_string(),
-            (_, None) => "any".to_owned(),
-        });
-        return Err(Error::TensorShape {
-            path: printable_path(path),
-            found: shape.to_vec(),
-            input: input.name.clone(),
-            expected: format!("[{}]", expected.collect::<Vec<_>>().join(", ")),
-        });
-    }
-    let (height, width) = match sidecar.preprocessing.layout {
-        Layout::Nchw => (shape[2], shape[3]),
-        Layout::Nhwc => (shape[1], shape[2]),
-    };
-    sidecar.preprocessing.size = (height as u32, width as u32);
-    Ok(())
 }
 
 /// What stays the same from photo to photo.
@@ -274,7 +209,7 @@ impl Job<'_> {
             Some(heatmap) if self.screen.is_some() || self.args.output.is_some() => {
                 let heat = overlay::normalise(heatmap.view());
                 Some(match photo {
-                    Some(photo) => overlay::render(photo, heat.view(), seen, self.colormap, self.args.how.alpha),
+                    Some(photo) => overlay::render(photo, heat.view(), seen, self.colormap, self.args.look.alpha),
                     // Of an array there is no photo: the heat alone.
                     None => {
                         let black = RgbImage::new(seen.width as u32, seen.height as u32);

@@ -1,7 +1,11 @@
 //! `camscope`: the command line.
 
+mod bench_child;
+mod bench_cmd;
+mod bench_table;
 mod check_cmd;
 mod cli;
+mod cli_bench;
 mod cli_plugins;
 mod config_cmd;
 mod demo_cmd;
@@ -9,6 +13,7 @@ mod differentiate_cmd;
 mod explain_cmd;
 mod explore_cmd;
 mod graphics;
+mod input;
 mod layers_cmd;
 mod output;
 mod picture;
@@ -46,6 +51,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::Explain(args) => explain_cmd::run(&args),
         Command::Layers(args) => layers_cmd::run(&args),
         Command::Check(args) => check_cmd::run(&args),
+        Command::Bench(args) => bench_cmd::run(&args),
         Command::Differentiate(args) => differentiate_cmd::run(&args),
         Command::Plugin(command) => plugin_cmd::run(&command),
         Command::Runtime(command) => runtime_cmd::run(&command),
@@ -69,6 +75,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
             output::print(&prober::child_answer(&path))?;
             Ok(ExitCode::SUCCESS)
         }
+        Command::BenchChild(args) => bench_child::run(&args),
         Command::ExercisePlugin { path, part } => {
             camscope_plugin_host::exercise(&path, &part);
             Ok(ExitCode::SUCCESS)

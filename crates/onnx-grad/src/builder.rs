@@ -12,8 +12,8 @@
 //! ```
 
 use std::{
-    collections::{HashMap, HashSet},
     fmt,
+    hash::{BuildHasher, Hash, Hasher},
     sync::Arc,
 };
 
@@ -21,6 +21,7 @@ use prost::Message;
 
 use crate::{
     attr,
+    graph::{FreshNames, NameMap},
     model::Model,
     proto::{AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto, ValueInfoProto},
     types::ElemType,
@@ -64,11 +65,16 @@ impl fmt::Display for Val {
 pub struct Builder {
     nodes: Vec<NodeProto>,
     initializers: Vec<TensorProto>,
-    inputs: Vec<String>,
-    taken: HashSet<String>,
-    counts: HashMap<String, usize>,
-    known: HashMap<Vec<u8>, Vec<Val>>,
+    names: FreshNames,
+    /// The positions of the nodes from [`Builder::ops`], by what they compute (see [`Builder::key`]).
+    known: NameMap<u64, usize>,
+    hasher: foldhash::fast::RandomState,
+    /// The constants by their bytes.
+    constants: NameMap<Vec<u8>, Val>,
     scope: String,
+    /// Room for a name, and for bytes.
+    text: String,
+    bytes: Vec<u8>,
 }
 
 impl Builder {
@@ -78,8 +84,10 @@ impl Builder {
     }
 
     /// A builder whose names differ from all of `taken`.
-    pub fn avoiding(taken: HashSet<String>) -> Self {
-        Self { taken, ..Self::default() }
+    pub fn avoiding(taken: impl IntoIterator<Item: AsRef<str>>) -> Self {
+        let mut builder = Self::default();
+        taken.into_iter().for_each(|name| builder.names.take(name.as_ref()));
+        builder
     }
 
     /// Sets what the names of the nodes emitted from now on begin with.
@@ -89,8 +97,7 @@ impl Builder {
 
     /// Declares an input.
     pub fn input(&mut self, name: &str) -> Val {
-        self.taken.insert(name.to_owned());
-        self.inputs.push(name.to_owned());
+        self.names.take(name);
         Val::new(name)
     }
 
@@ -128,51 +135,73 @@ impl Builder {
 
     /// A name that nothing else has, beginning with the scope.
     pub fn fresh(&mut self, stem: &str) -> String {
-        let plain = if self.scope.is_empty() { stem.to_owned() } else { format!("{}/{stem}", self.scope) };
-        let count = self.counts.entry(plain.clone()).or_default();
-        loop {
-            let name = if *count == 0 { plain.clone() } else { format!("{plain}_{count}") };
-            *count += 1;
-            if self.taken.insert(name.clone()) {
-                return name;
-            }
+        self.text.clear();
+        if !self.scope.is_empty() {
+            self.text.push_str(&self.scope);
+            self.text.push('/');
         }
+        self.text.push_str(stem);
+        self.names.give(&self.text)
     }
 
     // ---- nodes in general ----
 
     /// Any operator with one output.
     pub fn op(&mut self, op: &str, inputs: &[&Val], attributes: Vec<AttributeProto>) -> Val {
-        self.ops(op, inputs, attributes, 1).swap_remove(0)
+        let at = self.emit(op, inputs, attributes, 1);
+        Val::new(&self.nodes[at].output[0])
     }
 
     /// Any operator with `outputs` outputs.
     pub fn ops(&mut self, op: &str, inputs: &[&Val], attributes: Vec<AttributeProto>, outputs: usize) -> Vec<Val> {
-        let mut node = NodeProto {
-            op_type: op.to_owned(),
-            input: inputs.iter().map(|value| value.name().to_owned()).collect(),
-            attribute: attributes,
-            ..Default::default()
-        };
+        let at = self.emit(op, inputs, attributes, outputs);
+        self.nodes[at].output.iter().map(|name| Val::new(name)).collect()
+    }
+
+    /// The position of the node that computes this: a new one where none does yet.
+    fn emit(&mut self, op: &str, inputs: &[&Val], attributes: Vec<AttributeProto>, outputs: usize) -> usize {
         // Trailing inputs that are left out need not be written.
-        while node.input.last().is_some_and(String::is_empty) {
-            node.input.pop();
-        }
-        let mut key = node.encode_to_vec();
-        key.push(outputs as u8);
-        if let Some(values) = self.known.get(&key) {
-            return values.clone();
+        let written = inputs.iter().rposition(|value| !value.name().is_empty()).map_or(0, |last| last + 1);
+        let inputs = &inputs[..written];
+        encode(&attributes, &mut self.bytes);
+        let mut key = self.key(op, inputs, outputs);
+        // Another node of the same key is in the way of the next one, as in any hash table.
+        while let Some(&at) = self.known.get(&key) {
+            let node = &self.nodes[at];
+            if node.op_type == op
+                && node.output.len() == outputs
+                && node.input.iter().eq(inputs.iter().map(|value| value.name()))
+                && is_encoded(&node.attribute, &self.bytes)
+            {
+                return at;
+            }
+            key = key.wrapping_add(1);
         }
         let name = self.fresh(op);
-        node.output = match outputs {
+        let output = match outputs {
             1 => vec![name.clone()],
             _ => (0..outputs).map(|at| self.fresh(&format!("{op}.{at}"))).collect(),
         };
-        node.name = name;
-        let values: Vec<Val> = node.output.iter().map(|name| Val::new(name)).collect();
-        self.known.insert(key, values.clone());
-        self.nodes.push(node);
-        values
+        let at = self.nodes.len();
+        self.known.insert(key, at);
+        self.nodes.push(NodeProto {
+            op_type: op.to_owned(),
+            name,
+            input: inputs.iter().map(|value| value.name().to_owned()).collect(),
+            output,
+            attribute: attributes,
+            ..Default::default()
+        });
+        at
+    }
+
+    /// A number that nodes which compute the same share, and others almost never; the attributes are in `bytes`.
+    fn key(&self, op: &str, inputs: &[&Val], outputs: usize) -> u64 {
+        let mut hasher = self.hasher.build_hasher();
+        op.hash(&mut hasher);
+        inputs.iter().for_each(|value| value.name().hash(&mut hasher));
+        (&self.bytes, outputs).hash(&mut hasher);
+        hasher.finish()
     }
 
     /// A node made elsewhere; its names must come from [`Builder::fresh`].
@@ -185,17 +214,15 @@ impl Builder {
     /// A constant tensor; its name is made up.
     pub fn constant(&mut self, mut tensor: TensorProto) -> Val {
         tensor.name.clear();
-        let mut key = vec![0xff];
-        tensor.encode(&mut key).unwrap_or_default();
-        if let Some(values) = self.known.get(&key) {
-            return values[0].clone();
+        self.bytes.clear();
+        tensor.encode(&mut self.bytes).unwrap_or_default();
+        if let Some(value) = self.constants.get(&self.bytes) {
+            return value.clone();
         }
-        let scope = std::mem::take(&mut self.scope);
-        tensor.name = self.fresh("grad/constant");
-        self.scope = scope;
+        tensor.name = self.names.give("grad/constant");
         let value = Val::new(&tensor.name);
         self.initializers.push(tensor);
-        self.known.insert(key, vec![value.clone()]);
+        self.constants.insert(self.bytes.clone(), value.clone());
         value
     }
 
@@ -412,4 +439,21 @@ impl Builder {
         let value = TensorProto::floats("value", elem, &[1], &[value]);
         self.op("ConstantOfShape", &[shape], vec![attr::tensor("value", value)])
     }
+}
+
+/// The attributes as bytes: floats that differ in their bits alone are different constants.
+fn encode(attributes: &[AttributeProto], bytes: &mut Vec<u8>) {
+    bytes.clear();
+    for attribute in attributes {
+        attribute.encode_length_delimited(bytes).unwrap_or_default();
+    }
+}
+
+fn is_encoded(attributes: &[AttributeProto], bytes: &[u8]) -> bool {
+    if attributes.is_empty() {
+        return bytes.is_empty();
+    }
+    let mut own = Vec::with_capacity(bytes.len());
+    encode(attributes, &mut own);
+    own == bytes
 }

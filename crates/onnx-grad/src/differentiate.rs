@@ -1,17 +1,16 @@
 //! The reverse sweep: from a model to its forward and its backward graph.
 
-use std::collections::{HashMap, HashSet};
-
 use crate::{
     builder::{Builder, EMITTED_OPSET, Val},
     error::{Error, Obstacle, Result},
     foreign::{self, ForeignRules, NoForeignRules},
-    graph::{self, Index, label, reads},
+    graph::{self, Index, label},
     model::Model,
     partition,
     proto::{GraphProto, NodeProto},
+    recognise::recognise,
     registry::{self, Grad, Kind},
-    types::Types,
+    types::{KnownTypes, Types},
     upgrade,
     vjp::{Kept, Vjp},
 };
@@ -79,7 +78,7 @@ pub fn differentiate(model: &Model, request: &Request<'_>) -> Result<Gradient> {
 /// # Errors
 /// Those of [`differentiate`].
 pub fn differentiate_with(model: &Model, request: &Request<'_>, foreign: &dyn ForeignRules) -> Result<Gradient> {
-    let model = upgrade::upgrade(model, EMITTED_OPSET)?;
+    let model = upgrade::upgraded(model, EMITTED_OPSET)?;
     let graph = model.graph();
     let index = Index::new(graph);
     for name in request.outputs.iter().chain(request.wrt) {
@@ -87,20 +86,18 @@ pub fn differentiate_with(model: &Model, request: &Request<'_>, foreign: &dyn Fo
             return Err(Error::UnknownValue((*name).to_owned()));
         }
     }
-    let mut types = Types::stated(graph);
-    for (name, ty) in request.types.iter() {
-        types.insert(name, ty.clone());
-    }
-    for (name, ints) in request.types.all_ints() {
-        types.insert_ints(name, ints.to_vec());
-    }
-    types.add_constants(graph);
-
-    let mut sweep = Sweep::new(&model, &index, &types, request, foreign);
+    let types = KnownTypes::new(graph, request.types);
+    // The sweep sees spelled-out functions as one node each; the forward pass stays as it is written.
+    let keep = request.outputs.iter().chain(request.wrt).copied();
+    let keep = keep.chain(graph.output.iter().map(|output| output.name.as_str())).collect();
+    let recognised = recognise(graph, &index, &keep).map(|node| GraphProto { node, ..graph.clone() });
+    let recognised = recognised.as_ref().map(|graph| (graph, Index::new(graph)));
+    let (seen, seen_index) = recognised.as_ref().map_or((graph, &index), |(graph, index)| (*graph, index));
+    let mut sweep = Sweep::new(&model, seen, seen_index, &types, request, foreign);
     sweep.run(request)?;
     let mut gradients = Vec::new();
     for name in request.wrt {
-        gradients.push(((*name).to_owned(), sweep.total(name)));
+        gradients.push(((*name).to_owned(), seen_index.number(name).and_then(|value| sweep.total(value))));
     }
     let Sweep { builder, kept, seeds, .. } = sweep;
     let joint = partition::Joint { builder, kept, seeds, gradients };
@@ -116,15 +113,20 @@ fn complete(node: &NodeProto, needs: &[bool], gradients: Vec<Grad>) -> Result<Ve
     }
 }
 
+/// What the name of everything emitted begins with.
+const SCOPE: &str = "grad";
+
 struct Sweep<'a> {
     model: &'a Model,
     graph: &'a GraphProto,
     index: &'a Index<'a>,
-    types: &'a Types,
+    types: &'a KnownTypes<'a>,
     foreign: &'a dyn ForeignRules,
     /// Values that a wanted value leads to by differentiable steps.
-    active: HashSet<&'a str>,
-    cotangents: HashMap<String, Vec<Val>>,
+    /// (By number, as the index has it.)
+    active: Vec<bool>,
+    /// Those that reached each value, by number.
+    cotangents: Vec<Vec<Val>>,
     builder: Builder,
     kept: Kept,
     seeds: Vec<(String, String)>,
@@ -134,21 +136,23 @@ struct Sweep<'a> {
 impl<'a> Sweep<'a> {
     fn new(
         model: &'a Model,
+        graph: &'a GraphProto,
         index: &'a Index<'a>,
-        types: &'a Types,
+        types: &'a KnownTypes<'a>,
         request: &Request<'a>,
         foreign: &'a dyn ForeignRules,
     ) -> Self {
-        let graph = model.graph();
+        let mut builder = Builder::avoiding(graph::used_names_from(model.graph(), SCOPE));
+        builder.set_scope(SCOPE);
         let mut sweep = Self {
             model,
             graph,
             index,
             types,
             foreign,
-            active: HashSet::new(),
-            cotangents: HashMap::new(),
-            builder: Builder::avoiding(graph::used_names(graph)),
+            active: Vec::new(),
+            cotangents: vec![Vec::new(); index.len()],
+            builder,
             kept: Kept::default(),
             seeds: Vec::new(),
             obstacles: Vec::new(),
@@ -158,13 +162,16 @@ impl<'a> Sweep<'a> {
     }
 
     /// Everything that depends on `from` through floats and operators that carry gradients (or that nobody knows).
-    fn reach(&self, from: &[&'a str]) -> HashSet<&'a str> {
-        let mut active: HashSet<&str> = from.iter().copied().collect();
-        for node in &self.graph.node {
-            if self.is_stop(node) || !reads(node).iter().any(|name| active.contains(name)) {
+    fn reach(&self, from: &[&'a str]) -> Vec<bool> {
+        let mut active = vec![false; self.index.len()];
+        from.iter().filter_map(|name| self.index.number(name)).for_each(|value| active[value] = true);
+        for (at, node) in self.graph.node.iter().enumerate() {
+            if !self.index.read_by(at).iter().any(|&value| active[value]) || self.is_stop(node) {
                 continue;
             }
-            active.extend(node.output.iter().map(String::as_str).filter(|name| self.may_be_float(name)));
+            for (&value, name) in self.index.made_by(at).iter().zip(&node.output) {
+                active[value] |= self.may_be_float(name);
+            }
         }
         active
     }
@@ -183,15 +190,14 @@ impl<'a> Sweep<'a> {
         for name in request.outputs {
             let seed = format!("seed.{name}");
             self.builder.input(&seed);
-            if self.active.contains(name) {
-                self.cotangents.entry((*name).to_owned()).or_default().push(Val::new(&seed));
+            if let Some(value) = self.index.number(name).filter(|&value| self.active[value]) {
+                self.cotangents[value].push(Val::new(&seed));
             }
             self.seeds.push(((*name).to_owned(), seed));
         }
-        let nodes: &'a [NodeProto] = &self.graph.node;
-        for node in nodes.iter().rev() {
-            if node.output.iter().any(|output| self.cotangents.contains_key(output)) {
-                self.node(node)?;
+        for at in (0..self.graph.node.len()).rev() {
+            if self.index.made_by(at).iter().any(|&value| !self.cotangents[value].is_empty()) {
+                self.node(at)?;
             }
         }
         if self.obstacles.is_empty() {
@@ -202,28 +208,30 @@ impl<'a> Sweep<'a> {
     }
 
     /// The sum of all cotangents that reached a value.
-    fn total(&mut self, name: &str) -> Option<Val> {
-        let terms = self.cotangents.get_mut(name)?;
+    fn total(&mut self, value: usize) -> Option<Val> {
+        let terms = &mut self.cotangents[value];
         let sum = self.builder.sum(terms)?;
-        *terms = vec![sum.clone()];
+        terms.truncate(1);
+        terms[0] = sum.clone();
         Some(sum)
     }
 
-    fn node(&mut self, node: &'a NodeProto) -> Result<()> {
-        let needs: Vec<bool> = node.input.iter().map(|name| self.active.contains(name.as_str())).collect();
-        let captured = reads(node).iter().any(|name| self.active.contains(name));
-        if !captured || self.is_stop(node) {
+    fn node(&mut self, at: usize) -> Result<()> {
+        let (node, index) = (&self.graph.node[at], self.index);
+        let read = index.read_by(at);
+        let needs: Vec<bool> = read[..node.input.len()].iter().map(|&value| self.active[value]).collect();
+        if !read.iter().any(|&value| self.active[value]) || self.is_stop(node) {
             return Ok(());
         }
-        self.builder.set_scope(format!("grad/{}", label(node)));
-        let cotangents: Vec<Option<Val>> = node.output.iter().map(|name| self.total(name)).collect();
+        self.builder.set_scope(format!("{SCOPE}/{}", label(node)));
+        let cotangents: Vec<Option<Val>> = index.made_by(at).iter().map(|&value| self.total(value)).collect();
         let opset = self.model.opset(&node.domain).unwrap_or(1);
         let rule = registry::lookup(&node.domain, &node.op_type, opset).map(|entry| entry.kind);
         let opsets = (opset, self.model.opset("").unwrap_or(EMITTED_OPSET));
         let mut vjp = Vjp {
             g: &mut self.builder,
             node,
-            index: self.index,
+            index,
             types: self.types,
             cotangents: &cotangents,
             needs: &needs,
@@ -236,7 +244,7 @@ impl<'a> Sweep<'a> {
         let answer =
             answer.map_err(|unsupported| unsupported.0).and_then(|gradients| complete(node, &needs, gradients));
         match answer {
-            Ok(gradients) => self.accept(node, &needs, gradients),
+            Ok(gradients) => self.accept(at, &needs, gradients),
             Err(reason) => {
                 self.obstacles.push(Obstacle {
                     node: label(node).to_owned(),
@@ -245,21 +253,22 @@ impl<'a> Sweep<'a> {
                     opset: self.model.original_opset(&node.domain).unwrap_or(opset),
                     reason,
                 });
-                self.pass_through(node, &needs);
+                self.pass_through(at, &needs);
                 Ok(())
             }
         }
     }
 
-    fn accept(&mut self, node: &NodeProto, needs: &[bool], gradients: Vec<Grad>) -> Result<()> {
+    fn accept(&mut self, at: usize, needs: &[bool], gradients: Vec<Grad>) -> Result<()> {
+        let node = &self.graph.node[at];
         let broken =
             |reason: String| Error::BrokenRule { op: node.op_type.clone(), node: label(node).to_owned(), reason };
         if gradients.len() != node.input.len() {
             return Err(broken(format!("{} gradients for {} inputs", gradients.len(), node.input.len())));
         }
-        for ((name, needed), gradient) in node.input.iter().zip(needs).zip(gradients) {
+        for ((&input, needed), gradient) in self.index.read_by(at).iter().zip(needs).zip(gradients) {
             match gradient {
-                Grad::Of(value) if *needed => self.cotangents.entry(name.clone()).or_default().push(value),
+                Grad::Of(value) if *needed => self.cotangents[input].push(value),
                 _ => {}
             }
         }
@@ -268,10 +277,10 @@ impl<'a> Sweep<'a> {
 
     /// Marks the inputs of a node without a rule as reached, so that the nodes before it are looked at too and every obstacle
     /// is named at once. What is emitted from here on is thrown away.
-    fn pass_through(&mut self, node: &NodeProto, needs: &[bool]) {
-        let marker = Val::new(&node.output[0]);
-        for (name, _) in node.input.iter().zip(needs).filter(|(_, needed)| **needed) {
-            self.cotangents.entry(name.clone()).or_default().push(marker.clone());
+    fn pass_through(&mut self, at: usize, needs: &[bool]) {
+        let marker = Val::new(&self.graph.node[at].output[0]);
+        for (&input, _) in self.index.read_by(at).iter().zip(needs).filter(|(_, needed)| **needed) {
+            self.cotangents[input].push(marker.clone());
         }
     }
 }

@@ -4,16 +4,16 @@
 //! the forward pass. What the backward graph reads from the forward pass is *saved*: it becomes an output of the one and an input
 //! of the other. Constants are never saved: initializers, and nodes that compute from initializers alone, are copied.
 
-use std::collections::{HashMap, HashSet};
+use std::borrow::Cow;
 
 use crate::{
     builder::{Builder, Val},
     differentiate::Gradient,
     error::{Error, Result},
-    graph::{Index, reads},
+    graph::{Index, NameMap, NameSet, each_read},
     model::Model,
     proto::{GraphProto, NodeProto, TensorProto},
-    types::{Types, ValueType, value_info},
+    types::{KnownTypes, ValueType, value_info},
     vjp::Kept,
 };
 
@@ -26,42 +26,46 @@ pub(crate) struct Joint {
     pub(crate) gradients: Vec<(String, Option<Val>)>,
 }
 
-pub(crate) fn partition(model: &Model, index: &Index<'_>, types: &Types, joint: Joint) -> Result<Gradient> {
+pub(crate) fn partition(model: &Model, index: &Index<'_>, types: &KnownTypes<'_>, joint: Joint) -> Result<Gradient> {
     let Joint { mut builder, kept, seeds, gradients } = joint;
     let gradients = name_gradients(&mut builder, gradients);
-    let (nodes, constants) = builder.into_parts();
-    let nodes = rename(nodes, &gradients);
-    let wanted: Vec<&str> = gradients.iter().filter_map(|gradient| gradient.output.as_deref()).collect();
-    let live = live_nodes(&nodes, &wanted);
-    let (hoisted, back): (Vec<&NodeProto>, Vec<&NodeProto>) = split(&nodes, &live, &kept.hoisted);
-    let constants: HashMap<&str, &TensorProto> = constants.iter().map(|c| (c.name.as_str(), c)).collect();
+    let (mut nodes, constants) = builder.into_parts();
+    rename(&mut nodes, &gradients);
+    let mut values = Values::new(&nodes, &constants, index);
+    let wanted: Vec<usize> = gradients.iter().filter_map(|g| Some(values.number(g.output.as_deref()?))).collect();
+    let hoisted: Vec<usize> = kept.hoisted.iter().map(|name| values.number(name)).collect();
+    let seed_values: Vec<usize> = seeds.iter().map(|(_, seed)| values.number(seed)).collect();
+    let places = values.places(&wanted, &hoisted);
 
     let mut forward = model.graph().clone();
-    add_kept_outputs(&mut forward, &kept, index, &back);
-    forward.node.extend(hoisted.iter().map(|node| (*node).clone()));
-    forward.initializer.extend(used_constants(&hoisted, &constants));
-
+    values.add_kept_outputs(&mut forward, &kept, &places);
+    forward.initializer.extend(values.constants_read(Place::Forward, &places));
     let mut backward = GraphProto { name: "backward".into(), ..Default::default() };
-    backward.node = back.iter().map(|node| (*node).clone()).collect();
-    backward.initializer.extend(used_constants(&back, &constants));
-    let seed_names: HashSet<&str> = seeds.iter().map(|(_, seed)| seed.as_str()).collect();
-    let saved = connect(&mut backward, model.graph(), index, &seed_names);
+    backward.initializer = values.constants_read(Place::Backward, &places);
+    let Connected { initializers, copies, saved } = values.connect(&places, &seed_values, model.graph());
+    backward.initializer.extend(initializers);
+    let mut at = places.iter();
+    let hoisted = nodes.extract_if(.., |_| at.next() != Some(&Place::Backward));
+    let mut at = places.iter().filter(|&&place| place != Place::Backward);
+    forward.node.extend(hoisted.filter(|_| at.next() == Some(&Place::Forward)));
+    backward.node = nodes;
+    backward.node.splice(..0, copies);
 
-    let mut listed: HashSet<String> = forward.output.iter().map(|output| output.name.clone()).collect();
+    let mut listed: NameSet<&str> = model.graph().output.iter().map(|output| output.name.as_str()).collect();
     let mut outputs: Vec<String> = forward.output.iter().map(|output| output.name.clone()).collect();
     for (name, _) in &seeds {
-        if listed.insert(name.clone()) {
+        if listed.insert(name) {
             outputs.push(name.clone());
             forward.output.push(value_info(name, types.get(name)));
         }
     }
     let kept_type = |name: &str| kept.types.get(name).map(|&elem| ValueType { elem, shape: None });
-    let type_of = |name: &str| types.get(name).cloned().or_else(|| kept_type(name));
+    let type_of = |name: &str| types.get(name).map(Cow::Borrowed).or_else(|| kept_type(name).map(Cow::Owned));
     let wrt = gradients.iter().map(|gradient| gradient.wrt.as_str());
     for name in wrt.chain(saved.iter().map(String::as_str)) {
         let is_given = index.is_given(name);
-        if !is_given && listed.insert(name.to_owned()) {
-            forward.output.push(value_info(name, type_of(name).as_ref()));
+        if !is_given && listed.insert(name) {
+            forward.output.push(value_info(name, type_of(name).as_deref()));
         }
     }
     // A runtime infers outputs, but takes no input of unknown type.
@@ -69,7 +73,7 @@ pub(crate) fn partition(model: &Model, index: &Index<'_>, types: &Types, joint: 
     if let Some(untyped) = read.find(|name| type_of(name).is_none()) {
         return Err(Error::Untyped(untyped.clone()));
     }
-    let info = |name: &str, like: &str| value_info(name, type_of(like).as_ref());
+    let info = |name: &str, like: &str| value_info(name, type_of(like).as_deref());
     backward.input = seeds.iter().map(|(name, seed)| info(seed, name)).collect();
     backward.input.extend(saved.iter().map(|name| info(name, name)));
     backward.output = gradients
@@ -95,13 +99,15 @@ struct Named {
 
 /// Gives each gradient a value of its own: one that two wanted values share, or a bare seed, goes through an `Identity`.
 fn name_gradients(builder: &mut Builder, gradients: Vec<(String, Option<Val>)>) -> Vec<Named> {
-    let mut owned: HashSet<Val> = HashSet::new();
-    let made: HashSet<String> = builder.nodes().iter().flat_map(|node| node.output.iter().cloned()).collect();
+    let mut owned: NameSet<Val> = NameSet::default();
+    let values: NameSet<&str> = gradients.iter().filter_map(|(_, value)| Some(value.as_ref()?.name())).collect();
+    let outputs = builder.nodes().iter().flat_map(|node| &node.output);
+    let made: NameSet<Val> = outputs.filter(|name| values.contains(name.as_str())).map(|name| Val::new(name)).collect();
     builder.set_scope("grad");
     let mut named = Vec::new();
     for (wrt, value) in gradients {
         let value = value.map(|value| {
-            if made.contains(value.name()) && owned.insert(value.clone()) {
+            if made.contains(&value) && owned.insert(value.clone()) {
                 return value;
             }
             // A second Identity of the same value would be the first one again; the name attribute keeps them apart.
@@ -121,8 +127,8 @@ fn name_gradients(builder: &mut Builder, gradients: Vec<(String, Option<Val>)>) 
     named
 }
 
-fn rename(mut nodes: Vec<NodeProto>, gradients: &[Named]) -> Vec<NodeProto> {
-    let names: HashMap<&str, &str> = gradients
+fn rename(nodes: &mut [NodeProto], gradients: &[Named]) {
+    let names: NameMap<&str, &str> = gradients
         .iter()
         .filter_map(|gradient| Some((gradient.value.as_ref()?.name(), gradient.output.as_deref()?)))
         .collect();
@@ -131,107 +137,207 @@ fn rename(mut nodes: Vec<NodeProto>, gradients: &[Named]) -> Vec<NodeProto> {
             *name = (*new).to_owned();
         }
     }
-    nodes
 }
 
-/// Which emitted nodes the wanted gradients need.
-fn live_nodes(nodes: &[NodeProto], wanted: &[&str]) -> Vec<bool> {
-    let mut needed: HashSet<&str> = wanted.iter().copied().collect();
-    let mut live = vec![false; nodes.len()];
-    for (at, node) in nodes.iter().enumerate().rev() {
-        live[at] = node.output.iter().any(|output| needed.contains(output.as_str()));
-        if live[at] {
-            needed.extend(reads(node));
-        }
-    }
-    live
+/// Where an emitted node runs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// No wanted gradient needs it.
+    Nowhere,
+    Forward,
+    Backward,
 }
 
-/// The live nodes that go forward (hoisted ones, with all they need) and those that go back.
-fn split<'a>(nodes: &'a [NodeProto], live: &[bool], hoisted: &'a [String]) -> (Vec<&'a NodeProto>, Vec<&'a NodeProto>) {
-    let mut needed: HashSet<&str> = hoisted.iter().map(String::as_str).collect();
-    let mut forward = vec![false; nodes.len()];
-    for (at, node) in nodes.iter().enumerate().rev().filter(|(at, _)| live[*at]) {
-        forward[at] = node.output.iter().any(|output| needed.contains(output.as_str()));
-        if forward[at] {
-            needed.extend(reads(node));
-        }
-    }
-    let pick = |side: bool| {
-        let chosen = nodes.iter().enumerate().filter(|(at, _)| live[*at] && forward[*at] == side);
-        chosen.map(|(_, node)| node).collect::<Vec<_>>()
-    };
-    (pick(true), pick(false))
+/// The values of the joint graph by number: those of the model's index, then those that only emitted nodes know.
+struct Values<'a> {
+    index: &'a Index<'a>,
+    numbers: NameMap<&'a str, usize>,
+    new: Vec<New<'a>>,
+    /// The numbers of what each emitted node reads, node after node.
+    read: Vec<usize>,
+    /// Where each node's part of `read` ends.
+    ends: Vec<usize>,
 }
 
-/// Writes the names of optional outputs that rules asked for into the forward nodes.
-fn add_kept_outputs(forward: &mut GraphProto, kept: &Kept, index: &Index<'_>, back: &[&NodeProto]) {
-    let read: HashSet<&str> = back.iter().flat_map(|node| reads(node)).collect();
-    for (node, at, name) in kept.outputs.iter().filter(|(_, _, name)| read.contains(name.as_str())) {
-        if let Some(position) = index.producer(node) {
-            let outputs = &mut forward.node[position].output;
-            if outputs.len() <= *at {
-                outputs.resize(at + 1, String::new());
+/// A value that the model doesn't have.
+struct New<'a> {
+    name: &'a str,
+    /// The position of the emitted node that makes it.
+    maker: Option<usize>,
+    constant: Option<&'a TensorProto>,
+}
+
+/// Where the backward graph has from what it reads but does not compute.
+struct Connected {
+    /// Constants of the model.
+    initializers: Vec<TensorProto>,
+    /// Nodes of the model that compute from constants alone.
+    copies: Vec<NodeProto>,
+    /// The rest: the values to be saved.
+    saved: Vec<String>,
+}
+
+impl<'a> Values<'a> {
+    fn new(nodes: &'a [NodeProto], constants: &'a [TensorProto], index: &'a Index<'a>) -> Self {
+        let mut numbers = NameMap::default();
+        numbers.reserve(nodes.len() + constants.len());
+        let (new, read, ends) = (Vec::with_capacity(nodes.len()), Vec::new(), Vec::new());
+        let mut values = Self { index, numbers, new, read, ends };
+        for (at, node) in nodes.iter().enumerate() {
+            for name in node.output.iter().filter(|name| !name.is_empty()) {
+                values.add(New { name, maker: Some(at), constant: None });
             }
-            outputs[*at] = name.clone();
         }
-    }
-}
-
-fn used_constants(nodes: &[&NodeProto], constants: &HashMap<&str, &TensorProto>) -> Vec<TensorProto> {
-    let mut seen = HashSet::new();
-    let names = nodes.iter().flat_map(|node| reads(node)).filter(|name| seen.insert(name.to_owned()));
-    names.filter_map(|name| constants.get(name).map(|constant| (*constant).clone())).collect()
-}
-
-/// Gives the backward graph the constants it reads, copies the nodes that compute from constants alone, and lists the rest: the
-/// values to be saved.
-fn connect(backward: &mut GraphProto, model: &GraphProto, index: &Index<'_>, seeds: &HashSet<&str>) -> Vec<String> {
-    let mut defined: HashSet<String> = backward.node.iter().flat_map(|node| node.output.iter().cloned()).collect();
-    defined.extend(backward.initializer.iter().map(|tensor| tensor.name.clone()));
-    defined.extend(seeds.iter().map(|seed| (*seed).to_owned()));
-    let constant = constant_nodes(model);
-    let mut copied = vec![false; model.node.len()];
-    let mut saved = Vec::new();
-    let mut todo: Vec<String> = backward.node.iter().flat_map(|node| reads(node)).map(str::to_owned).collect();
-    todo.reverse();
-    while let Some(name) = todo.pop() {
-        if !defined.insert(name.clone()) {
-            continue;
+        for constant in constants {
+            values.add(New { name: &constant.name, maker: None, constant: Some(constant) });
         }
-        if let Some(tensor) = index.initializer(&name) {
-            backward.initializer.push(tensor.clone());
-            continue;
-        }
-        match index.producer(&name) {
-            Some(at) if constant[at] => {
-                copied[at] = true;
-                let node = &model.node[at];
-                defined.extend(node.output.iter().cloned());
-                todo.extend(reads(node).into_iter().map(str::to_owned));
+        for node in nodes {
+            for name in each_read(node) {
+                let number = values.number(name);
+                values.read.push(number);
             }
-            _ => saved.push(name),
+            values.ends.push(values.read.len());
+        }
+        values
+    }
+
+    fn add(&mut self, value: New<'a>) -> usize {
+        let number = self.index.len() + self.new.len();
+        self.numbers.insert(value.name, number);
+        self.new.push(value);
+        number
+    }
+
+    /// The number of a value, a new one where it has none.
+    fn number(&mut self, name: &'a str) -> usize {
+        let known = self.numbers.get(name).copied().or_else(|| self.index.number(name));
+        known.unwrap_or_else(|| self.add(New { name, maker: None, constant: None }))
+    }
+
+    fn new_value(&self, number: usize) -> Option<&New<'a>> {
+        self.new.get(number.checked_sub(self.index.len())?)
+    }
+
+    fn maker(&self, number: usize) -> Option<usize> {
+        self.new_value(number)?.maker
+    }
+
+    fn flags(&self) -> Vec<bool> {
+        vec![false; self.index.len() + self.new.len()]
+    }
+
+    fn read_by(&self, at: usize) -> &[usize] {
+        let begin = at.checked_sub(1).map_or(0, |before| self.ends[before]);
+        &self.read[begin..self.ends[at]]
+    }
+
+    /// What the nodes at a place read.
+    fn read_at(&self, place: Place, places: &[Place]) -> impl Iterator<Item = usize> {
+        let nodes = places.iter().enumerate().filter(move |(_, at)| **at == place);
+        nodes.flat_map(|(at, _)| self.read_by(at).iter().copied())
+    }
+
+    /// Where each emitted node runs: back, what the wanted gradients need; of that forward, the hoisted values with all they need.
+    fn places(&self, wanted: &[usize], hoisted: &[usize]) -> Vec<Place> {
+        let mut places = vec![Place::Nowhere; self.ends.len()];
+        let mut spread = |from: &[usize], only: Place, to: Place| {
+            for at in from.iter().filter_map(|&value| self.maker(value)) {
+                if places[at] == only {
+                    places[at] = to;
+                }
+            }
+            for at in (0..self.ends.len()).rev() {
+                if places[at] == to {
+                    self.read_by(at).iter().filter_map(|&value| self.maker(value)).for_each(|at| places[at] = to);
+                }
+            }
+        };
+        spread(wanted, Place::Nowhere, Place::Backward);
+        spread(hoisted, Place::Backward, Place::Forward);
+        places
+    }
+
+    /// Writes the names of optional outputs that rules asked for into the forward nodes.
+    fn add_kept_outputs(&self, forward: &mut GraphProto, kept: &Kept, places: &[Place]) {
+        if kept.outputs.is_empty() {
+            return;
+        }
+        let mut read = self.flags();
+        self.read_at(Place::Backward, places).for_each(|value| read[value] = true);
+        let is_read = |name: &str| self.numbers.get(name).is_some_and(|&value| read[value]);
+        // In no particular order: each has a place of its own.
+        for (node, outputs) in &kept.outputs {
+            let Some(position) = self.index.producer(node) else { continue };
+            for (at, name) in outputs.iter().filter(|(_, name)| is_read(name)) {
+                let outputs = &mut forward.node[position].output;
+                if outputs.len() <= *at {
+                    outputs.resize(at + 1, String::new());
+                }
+                outputs[*at] = name.clone();
+            }
         }
     }
-    let copies = model.node.iter().zip(&copied).filter(|(_, copied)| **copied).map(|(node, _)| node.clone());
-    let own = std::mem::take(&mut backward.node);
-    backward.node = copies.chain(own).collect();
-    saved
+
+    /// The emitted constants that the nodes at a place read, in that order.
+    fn constants_read(&self, place: Place, places: &[Place]) -> Vec<TensorProto> {
+        let mut seen = self.flags();
+        let read = self.read_at(place, places).filter(|&value| !std::mem::replace(&mut seen[value], true));
+        read.filter_map(|value| self.new_value(value)?.constant.cloned()).collect()
+    }
+
+    /// Finds in the model what the backward nodes read, except the seeds.
+    fn connect(&self, places: &[Place], seeds: &[usize], model: &GraphProto) -> Connected {
+        let constant = constant_nodes(model, self.index);
+        let mut copied = vec![false; model.node.len()];
+        let (mut initializers, mut saved) = (Vec::new(), Vec::new());
+        let mut defined = self.flags();
+        seeds.iter().for_each(|&value| defined[value] = true);
+        for (value, defined) in self.new.iter().zip(&mut defined[self.index.len()..]) {
+            *defined |= value.constant.is_some() || value.maker.is_some_and(|at| places[at] == Place::Backward);
+        }
+        let mut todo = Vec::new();
+        for value in self.read_at(Place::Backward, places) {
+            todo.push(value);
+            while let Some(value) = todo.pop() {
+                if std::mem::replace(&mut defined[value], true) {
+                    continue;
+                }
+                if let Some(new) = self.new_value(value) {
+                    saved.push(new.name.to_owned());
+                    continue;
+                }
+                if let Some(tensor) = self.index.initializer_of(value) {
+                    initializers.push(tensor.clone());
+                    continue;
+                }
+                match self.index.producer_of(value) {
+                    Some(at) if constant[at] => {
+                        copied[at] = true;
+                        self.index.made_by(at).iter().for_each(|&value| defined[value] = true);
+                        todo.extend(
+                            self.index.read_by(at).iter().filter(|&&value| !self.index.name_of(value).is_empty()),
+                        );
+                    }
+                    _ => saved.push(self.index.name_of(value).to_owned()),
+                }
+            }
+        }
+        let copies = model.node.iter().zip(&copied).filter(|(_, copied)| **copied).map(|(node, _)| node.clone());
+        Connected { initializers, copies: copies.collect(), saved }
+    }
 }
 
 /// Which nodes of the model compute from constants alone (and are not random).
-fn constant_nodes(model: &GraphProto) -> Vec<bool> {
-    let mut constant: HashSet<&str> = model.initializer.iter().map(|tensor| tensor.name.as_str()).collect();
-    model
-        .node
-        .iter()
-        .map(|node| {
-            let random = node.op_type.starts_with("Random") || matches!(&*node.op_type, "Bernoulli" | "Multinomial");
-            let is = !random && reads(node).iter().all(|name| constant.contains(name));
-            if is {
-                constant.extend(node.output.iter().map(String::as_str));
-            }
-            is
-        })
-        .collect()
+fn constant_nodes(model: &GraphProto, index: &Index<'_>) -> Vec<bool> {
+    let mut constant = vec![false; model.node.len()];
+    for (at, node) in model.node.iter().enumerate() {
+        let random = node.op_type.starts_with("Random") || matches!(&*node.op_type, "Bernoulli" | "Multinomial");
+        let is_constant = |&value: &usize| {
+            index.initializer_of(value).is_some()
+                || index.producer_of(value).is_some_and(|maker| constant[maker])
+                || index.name_of(value).is_empty()
+        };
+        constant[at] = !random && index.read_by(at).iter().all(is_constant);
+    }
+    constant
 }

@@ -1,8 +1,8 @@
 //! Which rule differentiates which operator.
 
-use std::{collections::HashMap, sync::LazyLock};
+use std::sync::LazyLock;
 
-use crate::{model::same_domain, rules, vjp::Vjp};
+use crate::{graph::NameMap, model::same_domain, rules, vjp::Vjp};
 
 /// A vector–Jacobian product: from the cotangents of a node's outputs to those of its inputs, as standard nodes.
 pub type Rule = fn(&mut Vjp<'_>) -> Result<Vec<Grad>, Unsupported>;
@@ -75,8 +75,8 @@ pub fn entries() -> impl Iterator<Item = &'static Entry> {
 
 /// The row for an operator of a domain at an opset.
 pub fn lookup(domain: &str, op: &str, opset: i64) -> Option<&'static Entry> {
-    static TABLE: LazyLock<HashMap<&'static str, Vec<&'static Entry>>> = LazyLock::new(|| {
-        let mut table: HashMap<&str, Vec<&Entry>> = HashMap::new();
+    static TABLE: LazyLock<NameMap<&'static str, Vec<&'static Entry>>> = LazyLock::new(|| {
+        let mut table: NameMap<&str, Vec<&Entry>> = NameMap::default();
         for entry in entries() {
             table.entry(entry.op).or_default().push(entry);
         }

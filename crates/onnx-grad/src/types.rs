@@ -1,8 +1,9 @@
 //! Element types, dimensions and the types of a graph's values.
 
-use std::collections::HashMap;
-
-use crate::proto::{GraphProto, TypeProto, ValueInfoProto, tensor_shape_proto, type_proto};
+use crate::{
+    graph::NameMap,
+    proto::{GraphProto, TensorProto, TypeProto, ValueInfoProto, tensor_shape_proto, type_proto},
+};
 
 /// The element type of a tensor, by ONNX's `TensorProto.DataType` code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -137,20 +138,25 @@ impl ValueType {
         });
         Some(Self { elem: ElemType::from_code(tensor.elem_type), shape })
     }
+
+    fn of_constant(tensor: &TensorProto) -> Self {
+        let shape = tensor.dims.iter().map(|&n| usize::try_from(n).map_or(Dim::Free, Dim::Fixed)).collect();
+        Self { elem: ElemType::from_code(tensor.data_type), shape: Some(shape) }
+    }
 }
 
 /// The types of a graph's values by name.
 #[derive(Clone, Debug, Default)]
 pub struct Types {
-    map: HashMap<String, ValueType>,
-    ints: HashMap<String, Vec<i64>>,
+    map: NameMap<String, ValueType>,
+    ints: NameMap<String, Vec<i64>>,
 }
 
 impl Types {
     /// What the graph itself states: inputs, outputs, `value_info` and initializers.
     pub fn stated(graph: &GraphProto) -> Self {
         let mut types = Self::default();
-        for info in graph.input.iter().chain(&graph.output).chain(&graph.value_info) {
+        for info in infos(graph) {
             if let Some(ty) = info.r#type.as_ref().and_then(ValueType::from_proto) {
                 types.map.insert(info.name.clone(), ty);
             }
@@ -161,14 +167,7 @@ impl Types {
 
     /// Adds the graph's initializers and `Constant` nodes, whose types are always exact.
     pub fn add_constants(&mut self, graph: &GraphProto) {
-        let named = graph.initializer.iter().map(|tensor| (tensor, &tensor.name));
-        let constants = graph.node.iter().filter(|node| node.op_type == "Constant");
-        let made = constants.filter_map(|node| Some((node.attr_tensor("value")?, node.output.first()?)));
-        for (tensor, name) in named.chain(made) {
-            let shape = tensor.dims.iter().map(|&n| usize::try_from(n).map_or(Dim::Free, Dim::Fixed)).collect();
-            let ty = ValueType { elem: ElemType::from_code(tensor.data_type), shape: Some(shape) };
-            self.map.insert(name.clone(), ty);
-        }
+        self.map.extend(constants(graph).map(|(name, tensor)| (name.to_owned(), ValueType::of_constant(tensor))));
     }
 
     /// States or restates a value's type.
@@ -200,6 +199,46 @@ impl Types {
     pub fn iter(&self) -> impl Iterator<Item = (&str, &ValueType)> {
         self.map.iter().map(|(name, ty)| (name.as_str(), ty))
     }
+}
+
+/// What is known of the values of a graph under differentiation: what it states; over that what the caller knows; over both its
+/// constants' own types. It borrows, since graphs have many values.
+pub(crate) struct KnownTypes<'a> {
+    stated: NameMap<&'a str, ValueType>,
+    given: &'a Types,
+    constants: NameMap<&'a str, ValueType>,
+}
+
+impl<'a> KnownTypes<'a> {
+    pub(crate) fn new(graph: &'a GraphProto, given: &'a Types) -> Self {
+        let unknown = infos(graph).filter(|info| given.get(&info.name).is_none());
+        let stated =
+            unknown.filter_map(|info| Some((info.name.as_str(), ValueType::from_proto(info.r#type.as_ref()?)?)));
+        let constants = constants(graph).map(|(name, tensor)| (name, ValueType::of_constant(tensor)));
+        Self { stated: stated.collect(), given, constants: constants.collect() }
+    }
+
+    /// A value's type, if known.
+    pub(crate) fn get(&self, name: &str) -> Option<&ValueType> {
+        self.constants.get(name).or_else(|| self.given.get(name)).or_else(|| self.stated.get(name))
+    }
+
+    /// A value's integers, if it is known to be the same in every run.
+    pub(crate) fn ints(&self, name: &str) -> Option<&'a [i64]> {
+        self.given.ints(name)
+    }
+}
+
+/// What a graph says of its values, what holds last.
+fn infos(graph: &GraphProto) -> impl Iterator<Item = &ValueInfoProto> {
+    graph.input.iter().chain(&graph.output).chain(&graph.value_info)
+}
+
+/// A graph's initializers and `Constant` nodes by name.
+fn constants(graph: &GraphProto) -> impl Iterator<Item = (&str, &TensorProto)> {
+    let initializers = graph.initializer.iter().map(|tensor| (tensor.name.as_str(), tensor));
+    let nodes = graph.node.iter().filter(|node| node.op_type == "Constant");
+    initializers.chain(nodes.filter_map(|node| Some((node.output.first()?.as_str(), node.attr_tensor("value")?))))
 }
 
 /// The message that names a value of the given type; free axes stay unnamed.

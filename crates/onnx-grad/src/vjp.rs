@@ -1,13 +1,11 @@
 //! What a gradient rule sees of the node it differentiates, and the helpers that rules share.
 
-use std::collections::HashMap;
-
 use crate::{
     builder::{Builder, Val},
-    graph::Index,
+    graph::{Index, NameMap},
     proto::NodeProto,
     registry::{Grad, Unsupported},
-    types::{Dim, ElemType, Types},
+    types::{Dim, ElemType, KnownTypes},
 };
 
 /// One node under differentiation: its inputs, outputs, attributes and types, the cotangents of its outputs, and the builder
@@ -17,7 +15,7 @@ pub struct Vjp<'a> {
     pub g: &'a mut Builder,
     pub(crate) node: &'a NodeProto,
     pub(crate) index: &'a Index<'a>,
-    pub(crate) types: &'a Types,
+    pub(crate) types: &'a KnownTypes<'a>,
     pub(crate) cotangents: &'a [Option<Val>],
     pub(crate) needs: &'a [bool],
     pub(crate) kept: &'a mut Kept,
@@ -28,10 +26,10 @@ pub struct Vjp<'a> {
 pub(crate) struct Kept {
     /// Emitted values to be computed in the forward pass and saved.
     pub(crate) hoisted: Vec<String>,
-    /// Optional outputs that the node must produce: (an output of the node, output number, name).
-    pub(crate) outputs: Vec<(String, usize, String)>,
+    /// Optional outputs that nodes must produce, by an output that the node has: (output number, name).
+    pub(crate) outputs: NameMap<String, Vec<(usize, String)>>,
     /// Element types of both.
-    pub(crate) types: HashMap<String, ElemType>,
+    pub(crate) types: NameMap<String, ElemType>,
 }
 
 impl Vjp<'_> {
@@ -77,12 +75,13 @@ impl Vjp<'_> {
         }
         // The node is known by an output that it has.
         let first = self.node.output.iter().find(|name| !name.is_empty()).cloned().unwrap_or_default();
-        if let Some((_, _, name)) = self.kept.outputs.iter().find(|(node, at, _)| *node == first && *at == i) {
+        let kept = self.kept.outputs.entry(first).or_default();
+        if let Some((_, name)) = kept.iter().find(|(at, _)| *at == i) {
             return Val::new(name);
         }
         let name = self.g.fresh(&format!("{}.output_{i}", self.node.op_type));
         self.kept.types.insert(name.clone(), elem);
-        self.kept.outputs.push((first, i, name.clone()));
+        kept.push((i, name.clone()));
         Val::new(&name)
     }
 
@@ -168,8 +167,12 @@ impl Vjp<'_> {
     /// # Errors
     /// It isn't known.
     pub fn elem_of(&self, value: &Val) -> Result<ElemType, Unsupported> {
-        let ty = self.types.get(value.name());
-        ty.map(|ty| ty.elem).ok_or_else(|| format!("the element type of `{value}` is not known").into())
+        self.elem_named(value.name())
+    }
+
+    fn elem_named(&self, name: &str) -> Result<ElemType, Unsupported> {
+        let ty = self.types.get(name);
+        ty.map(|ty| ty.elem).ok_or_else(|| format!("the element type of `{name}` is not known").into())
     }
 
     /// Element type of the first output.
@@ -177,7 +180,7 @@ impl Vjp<'_> {
     /// # Errors
     /// It isn't known.
     pub fn elem(&self) -> Result<ElemType, Unsupported> {
-        self.elem_of(&self.y(0))
+        self.elem_named(nth(&self.node.output, 0))
     }
 
     /// Axes of a value of the model.
@@ -185,9 +188,13 @@ impl Vjp<'_> {
     /// # Errors
     /// Its rank isn't known.
     pub fn dims_of(&self, value: &Val) -> Result<Vec<Dim>, Unsupported> {
-        let shape = self.types.get(value.name()).and_then(|ty| ty.shape.clone());
+        self.dims_named(value.name()).map(<[Dim]>::to_vec)
+    }
+
+    fn dims_named(&self, name: &str) -> Result<&[Dim], Unsupported> {
+        let shape = self.types.get(name).and_then(|ty| ty.shape.as_deref());
         shape.ok_or_else(|| {
-            format!("the rank of `{value}` is not known: give types, by value_info or by running the model once").into()
+            format!("the rank of `{name}` is not known: give types, by value_info or by running the model once").into()
         })
     }
 
@@ -196,7 +203,7 @@ impl Vjp<'_> {
     /// # Errors
     /// Its rank isn't known.
     pub fn dims(&self, i: usize) -> Result<Vec<Dim>, Unsupported> {
-        self.dims_of(&self.x(i))
+        self.dims_named(nth(&self.node.input, i)).map(<[Dim]>::to_vec)
     }
 
     /// Axes of output `i`.
@@ -204,7 +211,7 @@ impl Vjp<'_> {
     /// # Errors
     /// Its rank isn't known.
     pub fn out_dims(&self, i: usize) -> Result<Vec<Dim>, Unsupported> {
-        self.dims_of(&self.y(i))
+        self.dims_named(nth(&self.node.output, i)).map(<[Dim]>::to_vec)
     }
 
     /// Number of axes of input `i`.
@@ -212,7 +219,7 @@ impl Vjp<'_> {
     /// # Errors
     /// It isn't known.
     pub fn rank(&self, i: usize) -> Result<usize, Unsupported> {
-        self.dims(i).map(|dims| dims.len())
+        self.dims_named(nth(&self.node.input, i)).map(<[Dim]>::len)
     }
 
     /// Sizes of the given axes of input `i`.
@@ -220,9 +227,9 @@ impl Vjp<'_> {
     /// # Errors
     /// One of them is not fixed.
     pub fn fixed(&self, i: usize, axes: impl IntoIterator<Item = usize>) -> Result<Vec<usize>, Unsupported> {
-        let dims = self.dims(i)?;
+        let name = nth(&self.node.input, i);
+        let dims = self.dims_named(name)?;
         let size = |axis: usize| dims.get(axis).and_then(|dim| dim.fixed());
-        let name = self.x(i);
         axes.into_iter()
             .map(|axis| size(axis).ok_or_else(|| format!("axis {axis} of `{name}` has no fixed size").into()))
             .collect()
@@ -233,11 +240,11 @@ impl Vjp<'_> {
     /// # Errors
     /// They are computed from something that changes.
     pub fn ints(&self, i: usize) -> Result<Vec<i64>, Unsupported> {
-        let name = self.x(i);
-        if let Some(ints) = self.types.ints(name.name()) {
+        let name = nth(&self.node.input, i);
+        if let Some(ints) = self.types.ints(name) {
             return Ok(ints.to_vec());
         }
-        let tensor = self.index.constant(name.name());
+        let tensor = self.index.constant(name);
         let ints = tensor.and_then(|tensor| tensor.to_ints().ok());
         ints.ok_or_else(|| format!("the contents of `{name}` are computed while the model runs").into())
     }
@@ -362,19 +369,24 @@ impl Vjp<'_> {
 
     /// Whether output 0 goes, as it is or cast, to a node of this kind.
     pub(crate) fn leads_to(&self, op: &str) -> bool {
-        let mut todo = vec![self.y(0).name().to_owned()];
+        let mut todo = vec![nth(&self.node.output, 0)];
         while let Some(name) = todo.pop() {
-            for node in self.index.readers(&name) {
+            for node in self.index.readers(name) {
                 if node.op_type == op {
                     return true;
                 }
                 if matches!(&*node.op_type, "Cast" | "Identity") {
-                    todo.extend(node.output.iter().cloned());
+                    todo.extend(node.output.iter().map(String::as_str));
                 }
             }
         }
         false
     }
+}
+
+/// A node's input or output number `i`; nothing where it is absent.
+fn nth(names: &[String], i: usize) -> &str {
+    names.get(i).map_or("", String::as_str)
 }
 
 /// An axis counted from either end as a place from 0.

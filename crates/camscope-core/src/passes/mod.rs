@@ -110,8 +110,8 @@ impl Passes {
             gradient: Given::plain(gradient),
         };
         Ok(Self {
-            forward: runtime.session_of(&gradient.forward, options)?,
-            backward: runtime.session_of(&gradient.backward, options)?,
+            forward: runtime.session_of(&gradient.forward, &options.profiled("forward"))?,
+            backward: runtime.session_of(&gradient.backward, &options.profiled("backward"))?,
             saved: gradient.saved.clone(),
             seed: seed(gradient).to_owned(),
             taps: plan.taps.iter().map(tapped).collect(),
@@ -143,7 +143,7 @@ impl Passes {
         let input = plan.types.get(plan.input).map_or(onnx_grad::ElemType::Float, |ty| ty.elem);
         fuse::fuse(forward.graph.get_or_insert_default(), &HashMap::from([(plan.input.to_owned(), input)]));
         shape::state(forward.graph.get_or_insert_default(), block);
-        let forward = runtime.session(&forward.to_bytes(), &options)?;
+        let forward = runtime.session(&forward.to_bytes(), &options.profiled("forward"))?;
         // ONNX Runtime tells the types of what the one pass gives; the other has to state them.
         let mut backward = parts.backward;
         let graph = backward.graph.get_or_insert_default();
@@ -165,7 +165,7 @@ impl Passes {
         }
         fuse::fuse(graph, &elems);
         shape::state(graph, block);
-        let backward = runtime.session(&backward.to_bytes(), &options)?;
+        let backward = runtime.session(&backward.to_bytes(), &options.profiled("backward"))?;
         let seed = seed(plan.gradient).to_owned();
         Ok(Some(Self { forward, backward, saved: parts.saved, seed, taps: parts.taps }))
     }

@@ -50,6 +50,14 @@ pub struct SessionOptions {
     pub optimised: Option<PathBuf>,
 }
 
+impl SessionOptions {
+    /// The same, for one of several sessions: its profile's file is called `PREFIX.part…`.
+    pub(crate) fn profiled(&self, part: &str) -> Self {
+        let named = |prefix: &PathBuf| PathBuf::from(format!("{}.{part}", prefix.to_string_lossy()));
+        Self { profile: self.profile.as_ref().map(named), ..self.clone() }
+    }
+}
+
 /// An input or output of a model.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ValueInfo {
@@ -164,6 +172,15 @@ impl Runtime {
             }
             result => result,
         }
+    }
+
+    /// As [`Runtime::session_from_file`], with exactly this provider, which is not tried before: what a bare program does.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Runtime::session`].
+    pub fn untried_session_from_file(&self, path: &Path, on: Provider, options: &SessionOptions) -> Result<Session> {
+        self.session_on(on, &Model::File(path), options)
     }
 
     /// A session with exactly this provider, which is not tried before.

@@ -34,7 +34,7 @@ pub(crate) fn lite() -> PathBuf {
     file("models/efficientnet-lite0.onnx")
 }
 
-/// A thin MobileNet v2: 10 classes without labels, any size; PyTorch's module paths in the node names.
+/// A thin MobileNet v2: 10 classes without labels, 96 × 96; PyTorch's module paths in the node names.
 pub(crate) fn mobilenet() -> PathBuf {
     file("tests/fixtures/classifiers/mobilenet_v2.ts.onnx")
 }

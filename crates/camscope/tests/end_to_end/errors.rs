@@ -104,7 +104,7 @@ fn models_that_cannot_be_used() {
 }
 
 /// Operators that keep their input's shape and that no rule is likely to be written for soon; the two first without one are used.
-const OBSCURE: [(&str, &str); 5] = [
+pub(crate) const OBSCURE: [(&str, &str); 5] = [
     ("com.microsoft", "QuickGelu"),
     ("com.microsoft", "Inverse"),
     ("", "MeanVarianceNormalization"),

@@ -2,11 +2,13 @@
 
 mod index;
 mod inline;
+mod names;
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashSet, VecDeque};
 
 pub use index::Index;
 pub(crate) use inline::{bind_attributes, inline_functions};
+pub(crate) use names::{FreshNames, NameMap, NameSet};
 
 use crate::{
     error::{Error, Result},
@@ -20,7 +22,17 @@ pub fn label(node: &NodeProto) -> &str {
 
 /// Every value a node reads: its inputs, and what its subgraphs capture from outside. Absent inputs are left out.
 pub fn reads(node: &NodeProto) -> Vec<&str> {
-    let mut names: Vec<&str> = node.input.iter().map(String::as_str).filter(|name| !name.is_empty()).collect();
+    each_read(node).collect()
+}
+
+/// As [`reads`], one after the other.
+pub(crate) fn each_read(node: &NodeProto) -> impl Iterator<Item = &str> {
+    node.input.iter().map(String::as_str).filter(|name| !name.is_empty()).chain(captured(node))
+}
+
+/// What a node's subgraphs read from outside.
+fn captured(node: &NodeProto) -> Vec<&str> {
+    let mut names = Vec::new();
     for graph in subgraphs(node) {
         captures(graph, &mut names);
     }
@@ -34,7 +46,7 @@ pub fn subgraphs(node: &NodeProto) -> impl Iterator<Item = &GraphProto> {
 
 /// The names a subgraph reads but does not define.
 fn captures<'a>(graph: &'a GraphProto, into: &mut Vec<&'a str>) {
-    let defined: HashSet<&str> = defined_outside_nodes(graph)
+    let defined: NameSet<&str> = defined_outside_nodes(graph)
         .chain(graph.node.iter().flat_map(|node| &node.output).map(String::as_str))
         .collect();
     let read = graph.node.iter().flat_map(reads).chain(graph.output.iter().map(|output| output.name.as_str()));
@@ -53,17 +65,30 @@ fn defined_outside_nodes(graph: &GraphProto) -> impl Iterator<Item = &str> {
 
 /// Every name a graph uses for a value or a node, subgraphs included: what a new name must differ from.
 pub fn used_names(graph: &GraphProto) -> HashSet<String> {
-    fn collect(graph: &GraphProto, names: &mut HashSet<String>) {
-        names.extend(defined_outside_nodes(graph).map(str::to_owned));
-        for node in &graph.node {
-            names.extend(node.output.iter().cloned());
-            names.insert(node.name.clone());
-            subgraphs(node).for_each(|graph| collect(graph, names));
-        }
-    }
     let mut names = HashSet::new();
-    collect(graph, &mut names);
+    each_used_name(graph, &mut |name| {
+        names.insert(name.to_owned());
+    });
     names
+}
+
+/// Those of [`used_names`] that begin with `start`.
+pub(crate) fn used_names_from<'a>(graph: &'a GraphProto, start: &str) -> NameSet<&'a str> {
+    let mut names = NameSet::default();
+    each_used_name(graph, &mut |name| {
+        if name.starts_with(start) {
+            names.insert(name);
+        }
+    });
+    names
+}
+
+fn each_used_name<'a>(graph: &'a GraphProto, visit: &mut dyn FnMut(&'a str)) {
+    defined_outside_nodes(graph).for_each(&mut *visit);
+    for node in &graph.node {
+        node.output.iter().chain([&node.name]).for_each(|name| visit(name));
+        subgraphs(node).for_each(|graph| each_used_name(graph, visit));
+    }
 }
 
 /// Puts the nodes in topological order, keeping the file's order wherever it is one already.
@@ -71,7 +96,7 @@ pub fn used_names(graph: &GraphProto) -> HashSet<String> {
 /// # Errors
 /// A value made twice, a value nobody makes, a cycle.
 pub(crate) fn sort(graph: &mut GraphProto) -> Result<()> {
-    let mut producer: HashMap<&str, usize> = HashMap::new();
+    let mut producer: NameMap<&str, usize> = NameMap::default();
     for (at, node) in graph.node.iter().enumerate() {
         for output in node.output.iter().filter(|output| !output.is_empty()) {
             if producer.insert(output, at).is_some() {
@@ -79,15 +104,15 @@ pub(crate) fn sort(graph: &mut GraphProto) -> Result<()> {
             }
         }
     }
-    let given: HashSet<&str> = defined_outside_nodes(graph).collect();
-    if let Some(twice) = given.iter().find(|name| producer.contains_key(**name)) {
+    let given: NameSet<&str> = defined_outside_nodes(graph).collect();
+    if let Some(twice) = defined_outside_nodes(graph).find(|name| producer.contains_key(name)) {
         return Err(Error::Malformed(format!("`{twice}` is given and made by a node")));
     }
     let mut waiting = vec![0usize; graph.node.len()];
     let mut readers: Vec<Vec<usize>> = vec![Vec::new(); graph.node.len()];
     let mut sorted = true;
     for (at, node) in graph.node.iter().enumerate() {
-        for name in reads(node) {
+        for name in each_read(node) {
             match producer.get(name) {
                 Some(&from) => {
                     readers[from].push(at);
@@ -138,9 +163,9 @@ pub(crate) fn sort(graph: &mut GraphProto) -> Result<()> {
 /// A name that the graph doesn't have.
 pub fn cut(graph: &GraphProto, inputs: &[&str], outputs: &[&str]) -> Result<GraphProto> {
     let index = Index::new(graph);
-    let stop: HashSet<&str> = inputs.iter().copied().collect();
+    let stop: NameSet<&str> = inputs.iter().copied().collect();
     let mut needed = vec![false; graph.node.len()];
-    let mut seen: HashSet<&str> = HashSet::new();
+    let mut seen: NameSet<&str> = NameSet::default();
     let mut todo: Vec<&str> = outputs.to_vec();
     while let Some(name) = todo.pop() {
         if !seen.insert(name) || stop.contains(name) {
@@ -149,7 +174,7 @@ pub fn cut(graph: &GraphProto, inputs: &[&str], outputs: &[&str]) -> Result<Grap
         match index.producer(name) {
             Some(at) => {
                 if !std::mem::replace(&mut needed[at], true) {
-                    todo.extend(reads(&graph.node[at]));
+                    todo.extend(each_read(&graph.node[at]));
                 }
             }
             None if index.is_given(name) => {}
@@ -189,8 +214,8 @@ pub fn cut(graph: &GraphProto, inputs: &[&str], outputs: &[&str]) -> Result<Grap
 /// outputs are `first`'s, then `second`'s.
 pub fn splice(first: &GraphProto, second: &GraphProto) -> GraphProto {
     let mut joint = first.clone();
-    let mut made: HashSet<String> = defined_outside_nodes(first).map(str::to_owned).collect();
-    made.extend(first.node.iter().flat_map(|node| node.output.iter().cloned()));
+    let mut made: NameSet<&str> = defined_outside_nodes(first).collect();
+    made.extend(first.node.iter().flat_map(|node| &node.output).map(String::as_str));
     let is_new = |name: &str| !made.contains(name);
     joint.input.extend(second.input.iter().filter(|input| is_new(&input.name)).cloned());
     joint.initializer.extend(second.initializer.iter().filter(|tensor| is_new(&tensor.name)).cloned());
@@ -200,7 +225,7 @@ pub fn splice(first: &GraphProto, second: &GraphProto) -> GraphProto {
     let makes_new = |node: &&NodeProto| node.output.iter().any(|output| !output.is_empty() && is_new(output));
     joint.node.extend(second.node.iter().filter(makes_new).cloned());
     joint.value_info.extend(second.value_info.iter().filter(|info| is_new(&info.name)).cloned());
-    let listed: HashSet<String> = joint.output.iter().map(|output| output.name.clone()).collect();
-    joint.output.extend(second.output.iter().filter(|output| !listed.contains(&output.name)).cloned());
+    let listed: NameSet<&str> = first.output.iter().map(|output| output.name.as_str()).collect();
+    joint.output.extend(second.output.iter().filter(|output| !listed.contains(output.name.as_str())).cloned());
     joint
 }

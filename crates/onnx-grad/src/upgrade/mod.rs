@@ -11,7 +11,10 @@ mod other;
 mod resize;
 mod softmax;
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    borrow::Cow,
+    collections::{HashMap, HashSet},
+};
 
 use crate::{
     attr,
@@ -28,14 +31,19 @@ use crate::{
 /// # Errors
 /// A model older than opset 7; a node whose meaning cannot be kept.
 pub fn upgrade(model: &Model, to: i64) -> Result<Model> {
-    let mut model = model.clone();
+    upgraded(model, to).map(Cow::into_owned)
+}
+
+/// As [`upgrade`]; a model that is there already isn't copied.
+pub(crate) fn upgraded(model: &Model, to: i64) -> Result<Cow<'_, Model>> {
     let opset = model.opset("").unwrap_or(1);
     if opset >= to {
-        return Ok(model);
+        return Ok(Cow::Borrowed(model));
     }
     if opset < OLDEST_OPSET {
         return Err(Error::TooOld { found: opset, oldest: OLDEST_OPSET });
     }
+    let mut model = model.clone();
     let graph = model.graph_mut();
     let mut known = Known::default();
     known.look_at(graph);
@@ -44,7 +52,7 @@ pub fn upgrade(model: &Model, to: i64) -> Result<Model> {
     upgrade.graph(graph)?;
     graph.initializer.append(&mut upgrade.constants);
     model.set_opset("", to);
-    Ok(model)
+    Ok(Cow::Owned(model))
 }
 
 /// One operator of the table.

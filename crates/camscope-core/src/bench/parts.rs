@@ -1,0 +1,196 @@
+//! What is timed: the plain forward pass, an explanation, and what more classes and layers cost.
+
+use std::sync::Arc;
+
+use ndarray::ArrayD;
+
+use super::{
+    plain::Plain,
+    rounds::{Plan, Side, rounds},
+};
+use crate::{
+    error::{Error, Result},
+    everywhere,
+    explain::{Explainer, Options, Tap},
+    layer::Choice,
+    runtime::{Canceller, Runtime},
+    subject::Subject,
+    target::{ClassSpec, ranking},
+};
+
+/// A model made ready to be timed on one picture.
+pub struct Parts {
+    plain: Plain,
+    explainer: Explainer,
+    everywhere: Everywhere,
+    tensor: ArrayD<f32>,
+    specs: Vec<ClassSpec>,
+    classes: Vec<usize>,
+    other: usize,
+}
+
+/// A model made ready for every layer that has a gradient, and its input.
+pub struct Everywhere {
+    /// The taps: the layers in order, then the input.
+    pub explainer: Explainer,
+    /// How many of the model's layers have no gradient, and are left out.
+    pub left_out: usize,
+    /// Why the input has no gradient, where it has none and is left out.
+    pub no_input: Option<String>,
+}
+
+impl Everywhere {
+    /// Makes the model ready. Layers without a gradient are left out, and so is the input.
+    ///
+    /// # Errors
+    /// Neither a layer nor the input has a gradient, or the runtime refuses.
+    pub fn new(runtime: &'static Runtime, subject: &Arc<Subject>, options: &Options) -> Result<Self> {
+        let reasons = match everywhere::without_gradient(subject) {
+            Ok(reasons) => reasons,
+            Err(Error::NoLayers) => vec![Some(String::new()); subject.layers().len()],
+            Err(error) => return Err(error),
+        };
+        let kept = subject.layers().iter().zip(&reasons).filter(|(_, reason)| reason.is_none());
+        let mut layers: Vec<Choice> = kept.map(|(layer, _)| Choice::Index(layer.index)).collect();
+        let left_out = reasons.len() - layers.len();
+        layers.push(Choice::Input);
+        // What a layout was stated for is one layer.
+        let of = |layers: Vec<Choice>| {
+            Explainer::of(runtime, Arc::clone(subject), Options { layers, layout: None, ..options.clone() })
+        };
+        let (explainer, no_input) = match of(layers.clone()) {
+            Ok(explainer) => (explainer, None),
+            Err(error @ (Error::Graph(onnx_grad::Error::NotDifferentiable(_)) | Error::NoGradient { .. }))
+                if layers.len() > 1 =>
+            {
+                layers.pop();
+                (of(layers)?, Some(error.to_string()))
+            }
+            Err(error) => return Err(error),
+        };
+        Ok(Self { explainer, left_out, no_input })
+    }
+
+    /// How many layers it is ready for.
+    pub fn layers(&self) -> usize {
+        self.explainer.taps().iter().filter(|tap| matches!(tap, Tap::Layer(_))).count()
+    }
+}
+
+impl Parts {
+    /// Makes a model ready: `tensor` as it takes it, a batch of one first; `classes` are explained at the layers of `options`.
+    ///
+    /// # Errors
+    /// The model can't be explained so, it has no such class, or the runtime refuses.
+    pub fn new(
+        runtime: &'static Runtime,
+        subject: &Arc<Subject>,
+        options: &Options,
+        tensor: ArrayD<f32>,
+        classes: &[ClassSpec],
+    ) -> Result<Self> {
+        let explainer = Explainer::of(runtime, Arc::clone(subject), options.clone())?;
+        let everywhere = Everywhere::new(runtime, subject, options)?;
+        let session = runtime.session_from_file(&subject.network().path, &options.session)?;
+        let plain = Plain::new(session, &tensor)?;
+        let logits = explainer.forward(&tensor, &Canceller::new())?.logits;
+        let resolve = |class: &ClassSpec| class.resolve(&logits, subject.labels());
+        let resolved: Vec<usize> = classes.iter().map(resolve).collect::<Result<_>>()?;
+        let other = another(&logits, &resolved);
+        Ok(Self { plain, explainer, everywhere, tensor, specs: classes.to_vec(), classes: resolved, other })
+    }
+
+    /// The plain session.
+    pub fn plain(&self) -> &Plain {
+        &self.plain
+    }
+
+    /// The explainer of the layers asked for.
+    pub fn explainer(&self) -> &Explainer {
+        &self.explainer
+    }
+
+    /// The explainer of every layer.
+    pub fn everywhere(&self) -> &Everywhere {
+        &self.everywhere
+    }
+
+    /// The numbers of the classes that are explained.
+    pub fn classes(&self) -> &[usize] {
+        &self.classes
+    }
+
+    /// The number of the class that is switched to.
+    pub fn other(&self) -> usize {
+        self.other
+    }
+
+    /// Times the parts side by side; see [`rounds`]. The result has for each part, in the order of [`super::Millis`], a time a round.
+    ///
+    /// # Errors
+    /// The runtime fails.
+    pub fn measure(&self, plan: &Plan, progress: &mut dyn FnMut(usize)) -> Result<[Vec<f64>; 5]> {
+        let canceller = Canceller::new();
+        let at_layer = self.explainer.forward(&self.tensor, &canceller)?;
+        let everywhere = &self.everywhere.explainer;
+        let at_all = everywhere.forward(&self.tensor, &canceller)?;
+        let first = self.classes.first().copied().unwrap_or(self.other);
+        let mut sides = [
+            Side::new(|| self.plain.run()),
+            Side::new(|| explain(&self.explainer, &self.tensor, &self.specs)),
+            Side::new(|| {
+                let backward = self.explainer.backward(&at_layer, self.other, &canceller)?;
+                heatmaps(&self.explainer, &at_layer, &backward)
+            }),
+            Side::new(|| {
+                let forward = everywhere.forward(&self.tensor, &canceller)?;
+                everywhere.backward(&forward, first, &canceller).map(drop)
+            }),
+            Side::new(|| everywhere.backward(&at_all, self.other, &canceller).map(drop)),
+        ];
+        let times = rounds(&mut sides, plan, progress)?;
+        let mut times = times.into_iter();
+        Ok(std::array::from_fn(|_| times.next().unwrap_or_default()))
+    }
+}
+
+/// From a prepared picture to the heatmaps of the classes at every tap.
+pub(super) fn explain(explainer: &Explainer, tensor: &ArrayD<f32>, classes: &[ClassSpec]) -> Result<()> {
+    let canceller = Canceller::new();
+    let forward = explainer.forward(tensor, &canceller)?;
+    for class in classes {
+        let class = class.resolve(&forward.logits, explainer.labels())?;
+        let backward = explainer.backward(&forward, class, &canceller)?;
+        heatmaps(explainer, &forward, &backward)?;
+    }
+    Ok(())
+}
+
+fn heatmaps(
+    explainer: &Explainer,
+    forward: &crate::explain::Forward,
+    backward: &crate::explain::Backward,
+) -> Result<()> {
+    for tap in 0..explainer.taps().len() {
+        explainer.heatmap(forward, backward, tap, explainer.options().method)?;
+    }
+    Ok(())
+}
+
+/// The likeliest class that is none of these; the first of these where the model has no other.
+fn another(logits: &[f32], classes: &[usize]) -> usize {
+    let others = ranking(logits).into_iter().find(|class| !classes.contains(class));
+    others.or(classes.first().copied()).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::another;
+
+    #[test]
+    fn the_class_that_is_switched_to_is_another_one_where_there_is_one() {
+        assert_eq!(another(&[1.0, 3.0, 2.0], &[1]), 2);
+        assert_eq!(another(&[1.0, 3.0, 2.0], &[1, 2]), 0);
+        assert_eq!(another(&[1.0], &[0]), 0);
+    }
+}

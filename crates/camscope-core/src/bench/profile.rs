@@ -1,0 +1,42 @@
+//! ONNX Runtime's own profiles of the sessions that explain.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use ndarray::ArrayD;
+
+use super::parts::explain;
+use crate::{
+    error::Result,
+    explain::{Explainer, Options},
+    runtime::{Runtime, SessionOptions},
+    subject::Subject,
+    target::ClassSpec,
+};
+
+/// How many explanations a profile shows.
+const RUNS: usize = 10;
+
+/// Explains the picture a few times with sessions that write profiles, one file a session: `PREFIX.forward_TIME.json`,
+/// `PREFIX.backward_TIME.json` and, of the method's programs, `PREFIX.method_TIME.json`. Gives the files. Profiling slows sessions
+/// down, so these are other sessions than those that are timed.
+///
+/// # Errors
+/// Those of explaining; a profile can't be written.
+pub fn profile(
+    runtime: &'static Runtime,
+    subject: &Arc<Subject>,
+    options: &Options,
+    tensor: &ArrayD<f32>,
+    classes: &[ClassSpec],
+    prefix: &Path,
+) -> Result<Vec<PathBuf>> {
+    let session = SessionOptions { profile: Some(prefix.to_owned()), ..options.session.clone() };
+    let explainer = Explainer::of(runtime, Arc::clone(subject), Options { session, ..options.clone() })?;
+    for _ in 0..RUNS {
+        explain(&explainer, tensor, classes)?;
+    }
+    explainer.end_profiles()
+}

@@ -1,0 +1,301 @@
+//! What a measurement came to.
+
+use serde::{Deserialize, Serialize};
+
+use super::spread::Spread;
+
+/// What was measured, with what, on what.
+#[derive(Clone, Debug, Serialize)]
+pub struct Setting {
+    /// camscope's version.
+    pub camscope: String,
+    /// The model's file, as it was given.
+    pub model: String,
+    /// The input's extents, a batch of one first.
+    pub input_shape: Vec<usize>,
+    /// The execution provider of the explanation.
+    pub provider: String,
+    /// ONNX Runtime's version.
+    pub onnxruntime: String,
+    /// Threads within an operator; `None` where ONNX Runtime chooses.
+    pub threads: Option<usize>,
+    /// How many threads this machine can run at once.
+    pub processors: Option<usize>,
+    /// The method.
+    pub method: String,
+    /// The layers that are explained.
+    pub layers: Vec<String>,
+    /// The classes that are explained.
+    pub classes: Vec<usize>,
+    /// The class that is switched to.
+    pub other_class: usize,
+    /// How many layers "all layers" has.
+    pub all_layers: usize,
+    /// Whether it has the model's input too.
+    pub all_layers_input: bool,
+    /// How many layers have no gradient, and are not among them.
+    pub layers_without_gradient: usize,
+}
+
+/// Milliseconds of the parts: the spread over the rounds of each round's median.
+#[derive(Clone, Debug, Serialize)]
+pub struct Millis {
+    /// One run of a plain session.
+    pub forward: Spread,
+    /// From a prepared tensor to the heatmap.
+    pub explain: Spread,
+    /// The heatmap of another class of the same picture.
+    pub class_switch: Spread,
+    /// Forward and backward with gradients at every layer and at the input.
+    pub all_layers: Spread,
+    /// The backward pass of that for another class of the same picture.
+    pub class_switch_all: Spread,
+}
+
+/// What processes took that did no more than the thing itself.
+#[derive(Clone, Debug, Default)]
+pub struct Process {
+    /// From the start of the process to its first result, one a start.
+    pub startup_ms: Vec<f64>,
+    /// The most memory that was resident, in MiB, one a start; empty where the system doesn't tell.
+    pub peak_mib: Vec<f64>,
+}
+
+/// The processes of one measurement, started in turn.
+#[derive(Clone, Debug, Default)]
+pub struct Processes {
+    /// A plain session and one run.
+    pub plain: Process,
+    /// One explanation.
+    pub explain: Process,
+    /// Gradients at every layer.
+    pub all_layers: Process,
+}
+
+/// The ratios' medians. Each is to the plain session of the same run.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Ratios {
+    /// An explanation through a forward pass.
+    pub explain_ratio: f64,
+    /// Gradients everywhere through a forward pass.
+    pub all_layers_ratio: f64,
+    /// Another class through a forward pass.
+    pub class_switch_ratio: f64,
+    /// Another class with gradients everywhere through a forward pass.
+    pub class_switch_all_ratio: f64,
+    /// Peak memory of an explanation through that of a forward pass; `None` where the system doesn't tell.
+    pub memory_ratio: Option<f64>,
+    /// Peak memory of gradients everywhere through that of a forward pass.
+    pub memory_all_ratio: Option<f64>,
+    /// Time from the start of the process to the first heatmap through that to the first scores.
+    pub startup_ratio: f64,
+}
+
+/// The names of the ratios, in the order of [`Ratios::all`].
+pub const RATIOS: [&str; 7] = [
+    "explain_ratio",
+    "all_layers_ratio",
+    "class_switch_ratio",
+    "class_switch_all_ratio",
+    "memory_ratio",
+    "memory_all_ratio",
+    "startup_ratio",
+];
+
+impl Ratios {
+    /// All of them, in the order of [`RATIOS`].
+    pub fn all(&self) -> [Option<f64>; 7] {
+        [
+            Some(self.explain_ratio),
+            Some(self.all_layers_ratio),
+            Some(self.class_switch_ratio),
+            Some(self.class_switch_all_ratio),
+            self.memory_ratio,
+            self.memory_all_ratio,
+            Some(self.startup_ratio),
+        ]
+    }
+}
+
+/// The ratios' spreads over the rounds, or over the starts.
+#[derive(Clone, Debug, Serialize)]
+pub struct RatioSpreads {
+    /// Of [`Ratios::explain_ratio`].
+    pub explain: Spread,
+    /// Of [`Ratios::all_layers_ratio`].
+    pub all_layers: Spread,
+    /// Of [`Ratios::class_switch_ratio`].
+    pub class_switch: Spread,
+    /// Of [`Ratios::class_switch_all_ratio`].
+    pub class_switch_all: Spread,
+    /// Of [`Ratios::memory_ratio`].
+    pub memory: Option<Spread>,
+    /// Of [`Ratios::memory_all_ratio`].
+    pub memory_all: Option<Spread>,
+    /// Of [`Ratios::startup_ratio`].
+    pub startup: Spread,
+}
+
+/// A value for each kind of process.
+#[derive(Clone, Debug, Serialize)]
+pub struct PerProcess<T> {
+    /// A plain session and one run.
+    pub plain: T,
+    /// One explanation.
+    pub explain: T,
+    /// Gradients at every layer.
+    pub all_layers: T,
+}
+
+/// All that was measured. As JSON it is one flat object of the numbers that scripts want, with the spreads in objects of their own.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// What was measured.
+    #[serde(flatten)]
+    pub setting: Setting,
+    /// How many rounds the times come from.
+    pub rounds: usize,
+    /// How many starts of each process the start-up times and the memory come from.
+    pub starts: usize,
+    /// The medians of `ms`.
+    pub forward_ms: f64,
+    /// See `forward_ms`.
+    pub explain_ms: f64,
+    /// See `forward_ms`.
+    pub class_switch_ms: f64,
+    /// See `forward_ms`.
+    pub all_layers_ms: f64,
+    /// See `forward_ms`.
+    pub class_switch_all_ms: f64,
+    /// The medians of `ratios`.
+    #[serde(flatten)]
+    pub medians: Ratios,
+    /// Milliseconds.
+    pub ms: Millis,
+    /// The ratios.
+    pub ratios: RatioSpreads,
+    /// Milliseconds from the start of a process to its first result.
+    pub startup_ms: PerProcess<Spread>,
+    /// The most memory that was resident, in MiB.
+    pub peak_mib: PerProcess<Option<Spread>>,
+}
+
+impl Report {
+    /// Puts measurements together: `times` as [`super::Parts::measure`] gives them. `None` where there are none.
+    pub fn new(setting: Setting, times: &[Vec<f64>; 5], processes: &Processes) -> Option<Self> {
+        let [forward, explain, class_switch, all_layers, class_switch_all] = times;
+        let of = |samples: &[f64]| Spread::of(samples.iter().copied());
+        let ms = Millis {
+            forward: of(forward)?,
+            explain: of(explain)?,
+            class_switch: of(class_switch)?,
+            all_layers: of(all_layers)?,
+            class_switch_all: of(class_switch_all)?,
+        };
+        let Processes { plain, explain: one, all_layers: all } = processes;
+        let ratios = RatioSpreads {
+            explain: Spread::of_ratios(explain, forward)?,
+            all_layers: Spread::of_ratios(all_layers, forward)?,
+            class_switch: Spread::of_ratios(class_switch, forward)?,
+            class_switch_all: Spread::of_ratios(class_switch_all, forward)?,
+            memory: Spread::of_ratios(&one.peak_mib, &plain.peak_mib),
+            memory_all: Spread::of_ratios(&all.peak_mib, &plain.peak_mib),
+            startup: Spread::of_ratios(&one.startup_ms, &plain.startup_ms)?,
+        };
+        let median = |spread: Option<Spread>| spread.map(|spread| spread.median);
+        let medians = Ratios {
+            explain_ratio: ratios.explain.median,
+            all_layers_ratio: ratios.all_layers.median,
+            class_switch_ratio: ratios.class_switch.median,
+            class_switch_all_ratio: ratios.class_switch_all.median,
+            memory_ratio: median(ratios.memory),
+            memory_all_ratio: median(ratios.memory_all),
+            startup_ratio: ratios.startup.median,
+        };
+        Some(Self {
+            rounds: forward.len(),
+            starts: plain.startup_ms.len(),
+            forward_ms: ms.forward.median,
+            explain_ms: ms.explain.median,
+            class_switch_ms: ms.class_switch.median,
+            all_layers_ms: ms.all_layers.median,
+            class_switch_all_ms: ms.class_switch_all.median,
+            startup_ms: PerProcess {
+                plain: of(&plain.startup_ms)?,
+                explain: of(&one.startup_ms)?,
+                all_layers: of(&all.startup_ms)?,
+            },
+            peak_mib: PerProcess {
+                plain: of(&plain.peak_mib),
+                explain: of(&one.peak_mib),
+                all_layers: of(&all.peak_mib),
+            },
+            setting,
+            medians,
+            ms,
+            ratios,
+        })
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    pub(in super::super) fn setting() -> Setting {
+        Setting {
+            camscope: "0.1.0".into(),
+            model: "nets/net.onnx".into(),
+            input_shape: vec![1, 3, 8, 8],
+            provider: "cpu".into(),
+            onnxruntime: "1.32.0".into(),
+            threads: None,
+            processors: Some(2),
+            method: "gradcam".into(),
+            layers: vec!["relu".into()],
+            classes: vec![1],
+            other_class: 2,
+            all_layers: 2,
+            all_layers_input: true,
+            layers_without_gradient: 0,
+        }
+    }
+
+    fn processes(peak: impl Fn(f64) -> Vec<f64>) -> Processes {
+        let process = |factor: f64| Process { startup_ms: vec![10.0 * factor, 12.0 * factor], peak_mib: peak(factor) };
+        Processes { plain: process(1.0), explain: process(2.0), all_layers: process(3.0) }
+    }
+
+    pub(in super::super) fn report() -> Report {
+        let times = [vec![1.0, 2.0], vec![1.5, 3.0], vec![0.1, 0.2], vec![3.0, 6.0], vec![2.0, 4.0]];
+        Report::new(setting(), &times, &processes(|factor| vec![100.0 * factor; 2])).unwrap()
+    }
+
+    #[test]
+    fn the_object_is_flat_and_has_every_ratio() {
+        let json = serde_json::to_value(report()).unwrap();
+        for (name, want) in RATIOS.iter().zip([1.5, 3.0, 0.1, 2.0, 2.0, 3.0, 2.0]) {
+            assert_eq!(json[name], want, "{name}");
+        }
+        assert_eq!(json["forward_ms"], 1.5);
+        assert_eq!(json["ms"]["explain"]["max"], 3.0);
+        assert_eq!(json["ratios"]["class_switch"]["median"], 0.1);
+        assert_eq!(json["peak_mib"]["all_layers"]["median"], 300.0);
+        assert_eq!(json["startup_ms"]["plain"]["median"], 11.0);
+        assert_eq!((&json["rounds"], &json["model"]), (&2.into(), &"nets/net.onnx".into()));
+    }
+
+    #[test]
+    fn where_the_memory_is_not_known_its_ratios_are_null() {
+        let times = [vec![1.0], vec![1.5], vec![0.1], vec![3.0], vec![2.0]];
+        let report = Report::new(setting(), &times, &processes(|_| Vec::new())).unwrap();
+        let json = serde_json::to_value(report).unwrap();
+        assert!(json["memory_ratio"].is_null() && json["peak_mib"]["plain"].is_null());
+        assert!(json.as_object().unwrap().contains_key("memory_all_ratio"));
+    }
+
+    #[test]
+    fn nothing_measured_is_no_report() {
+        assert!(Report::new(setting(), &Default::default(), &Processes::default()).is_none());
+    }
+}

@@ -1,0 +1,235 @@
+//! The processes of `camscope bench`: each does one thing and says when its first result is there and what memory it took.
+//!
+//! The parent sends the picture through the child's stdin and keeps that open, so that the child notices when the parent is gone,
+//! however that ended.
+
+use std::{
+    ffi::OsString,
+    io::{BufRead, BufReader, Cursor, Read, Write},
+    path::PathBuf,
+    process::{Child, Command, ExitCode, Stdio},
+    sync::Arc,
+    thread,
+    time::Instant,
+};
+
+use camscope_core::{
+    Error, Result,
+    bench::{Everywhere, Plain, peak_resident},
+    explain::Explainer,
+    runtime::{Canceller, Library, Origin, Provider, ProviderChoice, Runtime},
+    subject::Subject,
+};
+use ndarray::ArrayD;
+use ndarray_npy::{ReadNpyExt, WriteNpyExt};
+
+use crate::{
+    cli::BenchChildArgs,
+    cli_bench::BenchPart,
+    explain_cmd::{open, options, session_options},
+    input, output, plugins,
+};
+
+/// The hidden subcommand.
+pub(crate) const COMMAND: &str = "__bench-child";
+
+/// What stands before what a child has to say: libraries may print something of their own.
+const MARK: &str = "camscope-bench: ";
+
+/// Does the one thing.
+///
+/// # Errors
+/// Those of explaining.
+pub(crate) fn run(args: &BenchChildArgs) -> Result<ExitCode> {
+    let tensor = receive()?;
+    match args.part {
+        BenchPart::Plain => plain(args, &tensor)?,
+        BenchPart::Explain => explain(args, tensor)?,
+        BenchPart::AllLayers => all_layers(args, tensor)?,
+    }
+    if let Some(peak) = peak_resident() {
+        say(&format!("peak {peak}"))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn say(what: &str) -> Result<()> {
+    output::print(&format!("{MARK}{what}\n"))
+}
+
+/// What a bare program does: load the library, make a session from the file, run it once.
+fn plain(args: &BenchChildArgs, tensor: &ArrayD<f32>) -> Result<()> {
+    let library = Library { origin: Origin::Variable, path: args.library.clone(), version: args.library_version };
+    let runtime = plugins::runtime(Runtime::load(&library)?, &args.bench.extra)?;
+    let provider = match args.on {
+        ProviderChoice::Named(provider) => provider,
+        ProviderChoice::Auto => Provider::Cpu,
+    };
+    let options = session_options(&args.bench.run);
+    let session = runtime.untried_session_from_file(&args.bench.model, provider, &options)?;
+    Plain::new(session, tensor)?.run()?;
+    say("first")
+}
+
+/// What `camscope explain` does, from the search for ONNX Runtime to the first heatmap.
+fn explain(args: &BenchChildArgs, tensor: ArrayD<f32>) -> Result<()> {
+    let bench = &args.bench;
+    plugins::load(&bench.extra.plugins);
+    let (network, mut sidecar) = open(&bench.model)?;
+    input::take_size(tensor.shape(), &mut sidecar.preprocessing);
+    let options = options(&bench.how, &bench.run, &sidecar)?;
+    let runtime = plugins::runtime(Runtime::get_or_load()?, &bench.extra)?;
+    let explainer = Explainer::new(runtime, network, sidecar, options)?;
+    let first = bench.how.classes.get(..1).unwrap_or_default();
+    explainer.explain(tensor, first)?;
+    say("first")
+}
+
+/// The same with gradients everywhere.
+fn all_layers(args: &BenchChildArgs, tensor: ArrayD<f32>) -> Result<()> {
+    let bench = &args.bench;
+    plugins::load(&bench.extra.plugins);
+    let (network, mut sidecar) = open(&bench.model)?;
+    input::take_size(tensor.shape(), &mut sidecar.preprocessing);
+    let options = options(&bench.how, &bench.run, &sidecar)?;
+    let runtime = plugins::runtime(Runtime::get_or_load()?, &bench.extra)?;
+    let subject = Arc::new(Subject::new(runtime, network, sidecar)?);
+    let everywhere = Everywhere::new(runtime, &subject, &options)?.explainer;
+    let canceller = Canceller::new();
+    let forward = everywhere.forward(&tensor, &canceller)?;
+    for class in bench.how.classes.iter().take(1) {
+        let class = class.resolve(&forward.logits, subject.labels())?;
+        everywhere.backward(&forward, class, &canceller)?;
+    }
+    say("first")
+}
+
+/// The picture that the parent sends. From then on this process ends as soon as the parent does.
+fn receive() -> Result<ArrayD<f32>> {
+    let failed = |source| Error::Io { action: "read", path: "the picture from stdin".into(), source };
+    let mut stdin = std::io::stdin();
+    let mut length = [0; 8];
+    stdin.read_exact(&mut length).map_err(failed)?;
+    let mut bytes = Vec::new();
+    stdin.by_ref().take(u64::from_le_bytes(length)).read_to_end(&mut bytes).map_err(failed)?;
+    thread::spawn(move || {
+        let _ = std::io::copy(&mut stdin, &mut std::io::sink());
+        camscope_tui::exit(1)
+    });
+    ArrayD::read_npy(Cursor::new(bytes)).map_err(|error| Error::Value(error.to_string()))
+}
+
+/// How processes are started.
+pub(crate) struct Starter {
+    program: PathBuf,
+    arguments: Vec<OsString>,
+    picture: Vec<u8>,
+}
+
+/// What a process said.
+pub(crate) struct Said {
+    /// Milliseconds from its start to its first result.
+    pub(crate) first: f64,
+    /// The most memory that was resident, in bytes, where the system tells.
+    pub(crate) peak: Option<u64>,
+}
+
+/// A child that doesn't outlive this.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill().and_then(|()| self.0.wait());
+    }
+}
+
+impl Starter {
+    /// For this program's own arguments, which name model and options.
+    ///
+    /// # Errors
+    /// The program's file isn't known.
+    pub(crate) fn new(runtime: &Runtime, on: Provider, tensor: &ArrayD<f32>) -> Result<Self> {
+        let failed = |source| Error::Io { action: "find", path: "this program".into(), source };
+        let program = std::env::current_exe().map_err(failed)?;
+        let mut arguments: Vec<OsString> = vec!["--library".into(), runtime.path().into()];
+        arguments.extend(["--library-version".into(), runtime.version().to_string().into()]);
+        arguments.extend(["--on".into(), on.name().into()]);
+        // After the program's name and `bench`.
+        arguments.extend(std::env::args_os().skip(2));
+        let mut array = Vec::new();
+        tensor.write_npy(&mut array).map_err(|error| Error::Value(error.to_string()))?;
+        let mut picture = (array.len() as u64).to_le_bytes().to_vec();
+        picture.append(&mut array);
+        Ok(Self { program, arguments, picture })
+    }
+
+    /// Runs a process for that part and listens to it.
+    ///
+    /// # Errors
+    /// [`Error::Measured`] where it doesn't do its work, with its own words.
+    pub(crate) fn start(&self, part: BenchPart) -> Result<Said> {
+        let (what, word) = match part {
+            BenchPart::Plain => ("runs the plain model", "plain"),
+            BenchPart::Explain => ("explains", "explain"),
+            BenchPart::AllLayers => ("takes gradients at all layers", "all-layers"),
+        };
+        let failed = |error: std::io::Error| Error::Measured { what, reason: format!("cannot be run: {error}") };
+        let mut command = Command::new(&self.program);
+        command.arg(COMMAND).arg(word).args(&self.arguments);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let start = Instant::now();
+        let mut child = Running(command.spawn().map_err(failed)?);
+        let complaints = child.0.stderr.take().map(|mut stderr| {
+            thread::spawn(move || {
+                let mut text = Vec::new();
+                let _ = stderr.read_to_end(&mut text);
+                String::from_utf8_lossy(&text).into_owned()
+            })
+        });
+        let mut stdin = child.0.stdin.take();
+        if let Some(stdin) = &mut stdin {
+            // Where it ended already, its status says more.
+            let _ = stdin.write_all(&self.picture).and_then(|()| stdin.flush());
+        }
+        let (mut first, mut peak) = (None, None);
+        if let Some(stdout) = child.0.stdout.take() {
+            for line in BufReader::new(stdout).split(b'\n') {
+                let line = line.map_err(failed)?;
+                let line = String::from_utf8_lossy(&line);
+                match line.strip_prefix(MARK).map(|said| said.split_once(' ').unwrap_or((said, ""))) {
+                    Some(("first", _)) => first = Some(start.elapsed().as_secs_f64() * 1e3),
+                    Some(("peak", bytes)) => peak = bytes.parse().ok(),
+                    _ => {}
+                }
+            }
+        }
+        let status = child.0.wait().map_err(failed)?;
+        drop(stdin);
+        let complaints = complaints.and_then(|reader| reader.join().ok()).unwrap_or_default();
+        match first {
+            Some(first) if status.success() => Ok(Said { first, peak }),
+            _ => Err(Error::Measured { what, reason: ending(&status.to_string(), &complaints) }),
+        }
+    }
+}
+
+/// How a process ended, and its last error.
+fn ending(status: &str, complaints: &str) -> String {
+    let last = complaints.lines().rev().find_map(|line| line.strip_prefix("error: "));
+    let last = last.or_else(|| complaints.lines().rev().find(|line| !line.trim().is_empty()));
+    let last = last.map(|line| format!(": {}", line.trim())).unwrap_or_default();
+    format!("failed ({status}){last}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ending;
+
+    #[test]
+    fn the_last_error_says_why() {
+        assert_eq!(ending("signal: 9", ""), "failed (signal: 9)");
+        let complaints = "warning: a\nerror: no such model\nhelp: give one\n";
+        assert_eq!(ending("exit status: 1", complaints), "failed (exit status: 1): no such model");
+        assert_eq!(ending("signal: 6", "terminate called\n\n"), "failed (signal: 6): terminate called");
+    }
+}

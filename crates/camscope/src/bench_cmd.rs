@@ -1,0 +1,179 @@
+//! `camscope bench`: what explanations cost on this machine, next to the plain forward pass.
+
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::Arc,
+};
+
+use camscope_core::{
+    Error, Result,
+    bench::{Earlier, Parts, Plan, Process, Processes, Report, Setting, compare, order, profile},
+    model::{Network, Preprocessing, Source},
+    runtime::Runtime,
+    subject::Subject,
+    text::printable_path,
+};
+use indicatif::{ProgressBar, ProgressStyle};
+use ndarray::ArrayD;
+use serde_json::{Map, Value, json};
+
+use crate::{
+    bench_child::Starter,
+    bench_table::{comparison_table, table},
+    cli::BenchArgs,
+    cli_bench::BenchPart,
+    explain_cmd::{create_folder, failed, note_provider, open, options},
+    input::{photo_or_pattern, sides},
+    output, plugins,
+};
+
+/// How often each process is started where the options don't say.
+const STARTS: usize = 5;
+
+/// Runs `camscope bench`.
+///
+/// # Errors
+/// The model cannot be explained, an option asks for what there isn't, or a process that is measured fails.
+pub(crate) fn run(args: &BenchArgs) -> Result<ExitCode> {
+    plugins::load(&args.extra.plugins);
+    let earlier = args.compare.as_deref().map(Earlier::read).transpose()?;
+    let (network, mut sidecar) = open(&args.model)?;
+    if let Some(size) = args.size {
+        resize(size, &network, &mut sidecar.preprocessing)?;
+    }
+    let tensor = photo_or_pattern(args.image.as_deref(), &sidecar.preprocessing)?;
+    if let Some(prefix) = &args.profile {
+        check_prefix(prefix)?;
+    }
+    let options = options(&args.how, &args.run, &sidecar)?;
+    if sidecar.preprocessing.source == Source::Assumed && args.image.is_some() {
+        eprintln!("note: {}", sidecar.preprocessing.source);
+    }
+    let runtime = plugins::runtime(Runtime::get_or_load()?, &args.extra)?;
+    let subject = Arc::new(Subject::new(runtime, network, sidecar)?);
+    plugins::note_resolved(subject.resolved());
+    let parts = Parts::new(runtime, &subject, &options, tensor.clone(), &args.how.classes)?;
+    note_provider(runtime, parts.explainer(), &args.run);
+
+    let bar = ProgressBar::new_spinner();
+    let style = ProgressStyle::with_template("{spinner} {msg}");
+    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
+    let plan = args.rounds.map_or_else(Plan::default, |rounds| Plan::exactly(rounds.into()));
+    let times = parts.measure(&plan, &mut |done| {
+        bar.set_message(format!("measuring: round {} of {}", done + 1, plan.most));
+        bar.tick();
+    })?;
+    let setting = setting(args, runtime, &parts, &tensor);
+    let starter = Starter::new(runtime, parts.plain().session().provider(), &tensor)?;
+    // The sessions go first: the processes shall have the machine for themselves.
+    drop(parts);
+    let processes = processes(&starter, args.rounds.map_or(STARTS, usize::from), &bar)?;
+    let profiles = match &args.profile {
+        Some(prefix) => {
+            bar.set_message("writing profiles");
+            bar.tick();
+            profile(runtime, &subject, &options, &tensor, &args.how.classes, prefix)?
+        }
+        None => Vec::new(),
+    };
+    bar.finish_and_clear();
+    let report = Report::new(setting, &times, &processes).ok_or_else(|| Error::Value("nothing was measured".into()))?;
+    let compared = earlier.as_ref().map(|earlier| compare(earlier, &report)).zip(args.compare.as_deref());
+    if args.json {
+        let mut object = json!(report);
+        if let Value::Object(object) = &mut object {
+            let profiles: Vec<_> = profiles.iter().map(|path| path.to_string_lossy()).collect();
+            if args.profile.is_some() {
+                object.insert("profiles".into(), json!(profiles));
+            }
+            if let Some((comparison, path)) = &compared {
+                let changes: Map<String, Value> =
+                    comparison.changes.iter().map(|change| (change.name.to_owned(), json!(change))).collect();
+                object.insert(
+                    "compare".into(),
+                    json!({
+                        "file": path.to_string_lossy(),
+                        "camscope": comparison.camscope,
+                        "differences": comparison.differences,
+                        "ratios": changes,
+                    }),
+                );
+            }
+        }
+        output::print(&output::json_line(&object))?;
+    } else {
+        let mut text = table(&report, subject.labels());
+        if let Some((comparison, path)) = &compared {
+            text += &comparison_table(comparison, path);
+        }
+        for path in &profiles {
+            text += &format!("profile: {}\n", printable_path(path));
+        }
+        output::print(&text)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Has the model run at that height and width.
+///
+/// # Errors
+/// [`Error::FixedSize`] where it has a size of its own; [`Error::BadPreprocessing`] where the size can't be.
+fn resize(asked: (usize, usize), network: &Network, preprocessing: &mut Preprocessing) -> Result<()> {
+    let [height, width] = sides(preprocessing.layout).map(|axis| network.input.shape.get(axis).copied().flatten());
+    if height.is_some_and(|height| height != asked.0) || width.is_some_and(|width| width != asked.1) {
+        return Err(Error::FixedSize { path: printable_path(&network.path), asked, model: (height, width) });
+    }
+    let side = |side: usize| u32::try_from(side).unwrap_or(u32::MAX);
+    preprocessing.size = (side(asked.0), side(asked.1));
+    preprocessing.check()
+}
+
+/// ONNX Runtime is silent about profiles that it cannot write.
+fn check_prefix(prefix: &Path) -> Result<()> {
+    let folder = prefix.parent().filter(|folder| !folder.as_os_str().is_empty());
+    folder.map_or(Ok(()), create_folder)?;
+    let mut trial = prefix.as_os_str().to_owned();
+    trial.push(".trial");
+    let trial = PathBuf::from(trial);
+    std::fs::write(&trial, "")
+        .and_then(|()| std::fs::remove_file(&trial))
+        .map_err(|error| failed("write", &trial, error))
+}
+
+fn setting(args: &BenchArgs, runtime: &Runtime, parts: &Parts, tensor: &ArrayD<f32>) -> Setting {
+    let (explainer, everywhere) = (parts.explainer(), parts.everywhere());
+    Setting {
+        camscope: env!("CARGO_PKG_VERSION").into(),
+        model: args.model.to_string_lossy().into_owned(),
+        input_shape: tensor.shape().to_vec(),
+        provider: explainer.forward_session().provider().name().into(),
+        onnxruntime: runtime.version().to_string(),
+        threads: args.run.threads.map(usize::from),
+        processors: std::thread::available_parallelism().ok().map(usize::from),
+        method: explainer.options().method.name().into(),
+        layers: explainer.taps().iter().map(|tap| tap.name().to_owned()).collect(),
+        classes: parts.classes().to_vec(),
+        other_class: parts.other(),
+        all_layers: everywhere.layers(),
+        all_layers_input: everywhere.no_input.is_none(),
+        layers_without_gradient: everywhere.left_out,
+    }
+}
+
+/// Starts each process so many times, in turn.
+fn processes(starter: &Starter, starts: usize, bar: &ProgressBar) -> Result<Processes> {
+    let parts = [BenchPart::Plain, BenchPart::Explain, BenchPart::AllLayers];
+    let mut all: [Process; 3] = Default::default();
+    for start in 0..starts {
+        bar.set_message(format!("starting processes: {} of {starts}", start + 1));
+        bar.tick();
+        for at in order(start, parts.len()) {
+            let said = starter.start(parts[at])?;
+            all[at].startup_ms.push(said.first);
+            all[at].peak_mib.extend(said.peak.map(|bytes| bytes as f64 / f64::from(1 << 20)));
+        }
+    }
+    let [plain, explain, all_layers] = all;
+    Ok(Processes { plain, explain, all_layers })
+}

@@ -1,0 +1,152 @@
+//! What `camscope bench` measured, as tables.
+
+use std::path::Path;
+
+use camscope_core::{
+    bench::{Comparison, Report, Spread},
+    model::Labels,
+    text::{printable, printable_path},
+};
+
+/// A row: what, the measurement, its ratio.
+type Row = (String, Option<Spread>, Option<Spread>);
+
+/// The whole report.
+pub(crate) fn table(report: &Report, labels: &Labels) -> String {
+    let (setting, ms, ratios) = (&report.setting, &report.ms, &report.ratios);
+    let everywhere = match (setting.all_layers, setting.all_layers_input) {
+        (layers, true) => format!("{layers} and @input"),
+        (layers, false) => layers.to_string(),
+    };
+    let rows = |rows: &[(&str, Spread, Option<Spread>)]| -> Vec<Row> {
+        rows.iter().map(|(what, value, ratio)| ((*what).to_owned(), Some(*value), *ratio)).collect()
+    };
+    let times = rows(&[
+        ("forward", ms.forward, None),
+        ("explain", ms.explain, Some(ratios.explain)),
+        ("class switch", ms.class_switch, Some(ratios.class_switch)),
+        (&format!("all layers ({everywhere})"), ms.all_layers, Some(ratios.all_layers)),
+        ("all layers, class switch", ms.class_switch_all, Some(ratios.class_switch_all)),
+    ]);
+    let startup = rows(&[
+        ("forward", report.startup_ms.plain, None),
+        ("explain", report.startup_ms.explain, Some(ratios.startup)),
+        ("all layers", report.startup_ms.all_layers, None),
+    ]);
+    let memory: Vec<Row> = vec![
+        ("forward".into(), report.peak_mib.plain, None),
+        ("explain".into(), report.peak_mib.explain, ratios.memory),
+        ("all layers".into(), report.peak_mib.all_layers, ratios.memory_all),
+    ];
+    let mut text = heading(report, labels);
+    let rounds = if report.rounds == 1 { "1 round".into() } else { format!("{} rounds", report.rounds) };
+    let starts = if report.starts == 1 { "1 start".into() } else { format!("{} starts", report.starts) };
+    text += &block(&format!("a picture, {rounds}"), "ms", &times);
+    text += &block(&format!("from start to first result, {starts}"), "ms", &startup);
+    if report.peak_mib.plain.is_some() {
+        text += &block(&format!("peak memory, {starts}"), "MiB", &memory);
+    } else {
+        text += "\npeak memory: this system doesn't tell a process's own\n";
+    }
+    if setting.layers_without_gradient > 0 {
+        text += &format!("\n{} layers without a gradient are not among all layers\n", setting.layers_without_gradient);
+    }
+    text
+}
+
+fn heading(report: &Report, labels: &Labels) -> String {
+    let setting = &report.setting;
+    let class = |class: usize| match labels.get(class) {
+        Some(label) => format!("{} ({class})", printable(label)),
+        None => format!("class {class}"),
+    };
+    let shape: Vec<String> = setting.input_shape.iter().map(usize::to_string).collect();
+    let layers: Vec<String> = setting.layers.iter().map(|layer| printable(layer).into_owned()).collect();
+    let classes: Vec<String> = setting.classes.iter().map(|&number| class(number)).collect();
+    let threads = match (setting.threads, setting.processors) {
+        (Some(threads), _) => format!("threads: {threads}"),
+        (None, Some(processors)) => format!("threads: ONNX Runtime's choice for {processors} processors"),
+        (None, None) => "threads: ONNX Runtime's choice".into(),
+    };
+    format!(
+        "{}, {}\n{} at {} for {}, then for {}\n{} with ONNX Runtime {}, {threads}; camscope {}\n",
+        printable_path(Path::new(&setting.model)),
+        shape.join("×"),
+        setting.method,
+        layers.join(", "),
+        classes.join(", "),
+        class(setting.other_class),
+        setting.provider,
+        setting.onnxruntime,
+        setting.camscope,
+    )
+}
+
+fn block(title: &str, unit: &str, rows: &[Row]) -> String {
+    let header = [title, &format!("median {unit}"), "min", "max", "× forward", "min", "max"].map(str::to_owned);
+    let cells = |(what, value, ratio): &Row| {
+        let [median, min, max] = numbers(*value, significant);
+        let [ratio, least, most] = numbers(*ratio, |number| format!("{number:.3}"));
+        [what.clone(), median, min, max, ratio, least, most]
+    };
+    aligned(std::iter::once(header).chain(rows.iter().map(cells)).collect())
+}
+
+fn numbers(spread: Option<Spread>, format: impl Fn(f64) -> String) -> [String; 3] {
+    spread.map_or_else(Default::default, |spread| [spread.median, spread.min, spread.max].map(&format))
+}
+
+/// Four digits or more.
+fn significant(number: f64) -> String {
+    match number.abs() {
+        size if size >= 1000.0 => format!("{number:.0}"),
+        size if size >= 100.0 => format!("{number:.1}"),
+        size if size >= 10.0 => format!("{number:.2}"),
+        _ => format!("{number:.3}"),
+    }
+}
+
+/// An empty line, then the rows: names to the left, numbers to the right.
+fn aligned<const N: usize>(rows: Vec<[String; N]>) -> String {
+    // As wide in every table of a report, so that they stand below each other.
+    const NAME: usize = 40;
+    const NUMBER: usize = 9;
+    let mut text = String::from("\n");
+    for row in rows {
+        let mut line = String::new();
+        for (column, cell) in row.iter().enumerate() {
+            line += &if column == 0 { format!("{cell:NAME$}") } else { format!("  {cell:>NUMBER$}") };
+        }
+        text += line.trim_end();
+        text.push('\n');
+    }
+    text
+}
+
+/// Then and now.
+pub(crate) fn comparison_table(comparison: &Comparison, path: &Path) -> String {
+    let title = format!("against {} (camscope {})", printable_path(path), printable(&comparison.camscope));
+    let header = [String::new(), "then".into(), "now".into(), "change".into()];
+    let number = |value: Option<f64>| value.map_or("?".into(), |value| format!("{value:.3}"));
+    let rows = comparison.changes.iter().map(|change| {
+        let grown = change.change.map_or(String::new(), |change| format!("{:+.1} %", 100.0 * change));
+        [change.name.to_owned(), number(change.then), number(change.now), grown]
+    });
+    let mut text = format!("\n{title}");
+    text += &aligned(std::iter::once(header).chain(rows).collect());
+    for difference in &comparison.differences {
+        text += &format!("but {}\n", printable(difference));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::significant;
+
+    #[test]
+    fn numbers_have_four_digits() {
+        let shown = [0.01234, 1.2345, 12.345, 123.45, 1234.5].map(significant);
+        assert_eq!(shown, ["0.012", "1.234", "12.35", "123.5", "1234"]);
+    }
+}

@@ -1,0 +1,93 @@
+//! The part of the command line that is about measuring, as clap sees it.
+
+use std::path::PathBuf;
+
+use camscope_core::runtime::{ProviderChoice, Version};
+use clap::{Args, ValueEnum};
+
+use crate::cli::{MethodArgs, PluginArgs, RunArgs};
+
+/// `camscope bench`.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct BenchArgs {
+    /// The model, an .onnx file
+    pub(crate) model: PathBuf,
+    /// A photo to measure with [default: a made-up pattern]
+    pub(crate) image: Option<PathBuf>,
+    /// What is explained, and how.
+    #[command(flatten)]
+    pub(crate) how: MethodArgs,
+    /// The input's size in pixels, where the model leaves it open: N or HxW [default: the size that photos are prepared for]
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub(crate) size: Option<(usize, usize)>,
+    /// How many rounds are measured, and how often each process is started [default: as many rounds as fit into 20 seconds, from 5
+    /// to 15; 5 starts]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) rounds: Option<u16>,
+    /// Where it runs.
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
+    /// Write ONNX Runtime's profiles of ten explanations after the measurement: PREFIX.forward_TIME.json, PREFIX.backward_TIME.json,
+    /// PREFIX.method_TIME.json
+    #[arg(long, value_name = "PREFIX")]
+    pub(crate) profile: Option<PathBuf>,
+    /// Show how each ratio changed since an earlier measurement: a file that --json was written to
+    #[arg(long, value_name = "FILE")]
+    pub(crate) compare: Option<PathBuf>,
+    /// Print one JSON object instead of a table
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Code from elsewhere.
+    #[command(flatten)]
+    pub(crate) extra: PluginArgs,
+}
+
+/// A process that does one thing.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct BenchChildArgs {
+    /// The thing.
+    pub(crate) part: BenchPart,
+    /// The library of ONNX Runtime.
+    #[arg(long)]
+    pub(crate) library: PathBuf,
+    /// Its version.
+    #[arg(long)]
+    pub(crate) library_version: Version,
+    /// The execution provider of the plain session.
+    #[arg(long)]
+    pub(crate) on: ProviderChoice,
+    /// What the parent was given.
+    #[command(flatten)]
+    pub(crate) bench: BenchArgs,
+}
+
+/// What a process is started for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum BenchPart {
+    /// A plain session and one run.
+    Plain,
+    /// One explanation.
+    Explain,
+    /// Gradients at every layer and at the input.
+    AllLayers,
+}
+
+fn size(text: &str) -> Result<(usize, usize), String> {
+    let side = |text: &str| text.trim().parse::<usize>().ok().filter(|&side| side > 0);
+    let (height, width) = text.split_once(['x', 'X', '×']).unwrap_or((text, text));
+    side(height).zip(side(width)).ok_or_else(|| "it must be N or HxW, such as 256 or 192x256".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::size;
+
+    #[test]
+    fn sizes_are_one_number_or_two() {
+        assert_eq!(size("224"), Ok((224, 224)));
+        assert_eq!(size("192x256"), Ok((192, 256)));
+        for wrong in ["", "0", "x", "1x", "-3", "3x0", "1x2x3", "big"] {
+            assert!(size(wrong).is_err(), "{wrong}");
+        }
+    }
+}

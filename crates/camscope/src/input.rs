@@ -1,0 +1,131 @@
+//! What models are given to look at: photos, arrays, and a pattern where there is neither.
+
+use std::path::{Path, PathBuf};
+
+use camscope_core::{
+    Error, Result,
+    image::{Photo, prepare},
+    model::{Layout, Network, Preprocessing, Sidecar},
+    text::printable_path,
+};
+use ndarray::{ArrayD, Axis, IxDyn};
+
+use crate::{cli::ExplainArgs, explain_cmd::failed};
+
+/// A photo, or an array in its place.
+pub(crate) enum Input {
+    Photo(PathBuf),
+    Tensor(PathBuf, ArrayD<f32>),
+}
+
+impl Input {
+    /// What the arguments name. Arrays are read at once, since they say what size the model is to be made ready for.
+    ///
+    /// # Errors
+    /// An array cannot be read, or does not fit the model.
+    pub(crate) fn all(args: &ExplainArgs, network: &Network, sidecar: &mut Sidecar) -> Result<Vec<Self>> {
+        let photos = args.images.iter().map(|path| Ok(Self::Photo(path.clone())));
+        let tensors = args.tensor.iter().map(|path| {
+            let array = read_tensor(path)?;
+            fit_tensor(path, &array, network, sidecar)?;
+            Ok(Self::Tensor(path.clone(), array))
+        });
+        photos.chain(tensors).collect()
+    }
+
+    /// The file.
+    pub(crate) fn path(&self) -> &Path {
+        match self {
+            Self::Photo(path) | Self::Tensor(path, _) => path,
+        }
+    }
+}
+
+fn read_tensor(path: &Path) -> Result<ArrayD<f32>> {
+    let open = || std::fs::File::open(path);
+    let unreadable = |source: std::io::Error| match source.kind() {
+        std::io::ErrorKind::NotFound => Error::NoSuchFile { what: "array", path: printable_path(path) },
+        _ => failed("read", path, source),
+    };
+    let read =
+        |error: ndarray_npy::ReadNpyError| Error::NotAnArray { path: printable_path(path), reason: error.to_string() };
+    use ndarray_npy::ReadNpyExt;
+    let mut array = match ArrayD::<f32>::read_npy(open().map_err(unreadable)?) {
+        Ok(array) => array,
+        Err(ndarray_npy::ReadNpyError::WrongDescriptor(_)) => {
+            ArrayD::<f64>::read_npy(open().map_err(unreadable)?).map_err(read)?.mapv(|value| value as f32)
+        }
+        Err(error) => return Err(read(error)),
+    };
+    if array.ndim() == 3 {
+        array = array.insert_axis(Axis(0));
+    }
+    Ok(array)
+}
+
+/// Makes the model ready for the array's size, or says that it doesn't fit.
+fn fit_tensor(path: &Path, array: &ArrayD<f32>, network: &Network, sidecar: &mut Sidecar) -> Result<()> {
+    let shape = array.shape();
+    let input = &network.input;
+    let fits = shape.len() == 4
+        && shape[0] == 1
+        && shape.iter().zip(&input.shape).skip(1).all(|(&have, want)| have > 0 && want.is_none_or(|want| want == have));
+    if !fits {
+        let expected = input.shape.iter().enumerate().map(|(axis, size)| match (axis, size) {
+            (0, _) => "1".to_owned(),
+            (_, Some(size)) => size.to_string(),
+            (_, None) => "any".to_owned(),
+        });
+        return Err(Error::TensorShape {
+            path: printable_path(path),
+            found: shape.to_vec(),
+            input: input.name.clone(),
+            expected: format!("[{}]", expected.collect::<Vec<_>>().join(", ")),
+        });
+    }
+    take_size(shape, &mut sidecar.preprocessing);
+    Ok(())
+}
+
+/// Has photos prepared for an input of that shape, which has four extents.
+pub(crate) fn take_size(shape: &[usize], preprocessing: &mut Preprocessing) {
+    let [height, width] = sides(preprocessing.layout).map(|axis| shape[axis]);
+    preprocessing.size = (height as u32, width as u32);
+}
+
+/// The axes of height and width.
+pub(crate) fn sides(layout: Layout) -> [usize; 2] {
+    match layout {
+        Layout::Nchw => [2, 3],
+        Layout::Nhwc => [1, 2],
+    }
+}
+
+/// The tensor of a photo, or of something made up.
+///
+/// # Errors
+/// The photo cannot be read.
+pub(crate) fn photo_or_pattern(photo: Option<&Path>, preprocessing: &Preprocessing) -> Result<ArrayD<f32>> {
+    match photo {
+        Some(path) => Ok(prepare(&Photo::open(path)?.pixels, preprocessing)?.tensor),
+        None => {
+            let (height, width) = (preprocessing.size.0 as usize, preprocessing.size.1 as usize);
+            Ok(pattern(preprocessing.layout, preprocessing.channels(), height, width))
+        }
+    }
+}
+
+/// Something to look at where no photo is given: noise over waves, about as strong as a normalised photo.
+fn pattern(layout: Layout, channels: usize, height: usize, width: usize) -> ArrayD<f32> {
+    let mut state = 1u32;
+    let mut value = |y: usize, x: usize, channel: usize| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        let noise = (state >> 8) as f32 / (1 << 24) as f32 - 0.5;
+        let phase = (channel + 1) as f32;
+        (y as f32 / 9.0 * phase).sin() + (x as f32 / 13.0 + phase).cos() + noise
+    };
+    match layout {
+        Layout::Nchw => ArrayD::from_shape_fn(IxDyn(&[1, channels, height, width]), |at| value(at[2], at[3], at[1])),
+        Layout::Nhwc => ArrayD::from_shape_fn(IxDyn(&[1, height, width, channels]), |at| value(at[1], at[2], at[3])),
+    }
+}
