@@ -7,11 +7,14 @@ use ort::{
 
 use super::{
     Shared,
-    program::{BLOCK, Machine, Program},
+    program::{BLOCK, Lies, Machine, Program},
 };
 
-/// The operator. Attributes: `code` and `constants`, see [`Program`].
-pub(crate) struct Elementwise;
+/// The operator. Attributes: `code` and `constants`, see [`Program`]; `blocked`: inputs are pictures in blocks, or one number a channel.
+pub(crate) struct Elementwise {
+    /// Channels of a block.
+    pub(crate) block: usize,
+}
 
 /// The operator's name.
 pub(crate) const NAME: &str = "Elementwise";
@@ -43,25 +46,35 @@ impl Operator for Elementwise {
         let code: Vec<i64> = context.get("code").unwrap_or_default();
         let constants: Vec<f32> = context.get("constants").unwrap_or_default();
         let program = Program::decode(inputs, constants, &code).ok_or_else(|| ort::Error::new("malformed program"))?;
-        Ok(Ready(program))
+        let blocked = context.get::<i64>("blocked").unwrap_or(0) != 0;
+        Ok(Ready { program, block: blocked.then_some(self.block) })
     }
 }
 
 /// The kernel.
-pub(crate) struct Ready(Program);
+pub(crate) struct Ready {
+    program: Program,
+    block: Option<usize>,
+}
 
 impl Kernel for Ready {
     fn compute(&mut self, context: &ComputeContext) -> ort::Result<()> {
-        let mut shapes = Vec::with_capacity(self.0.inputs);
-        let mut pointers = Vec::with_capacity(self.0.inputs);
-        for at in 0..self.0.inputs {
+        let mut shapes = Vec::with_capacity(self.program.inputs);
+        let mut pointers = Vec::with_capacity(self.program.inputs);
+        for at in 0..self.program.inputs {
             let value = context.input(at)?.ok_or_else(|| ort::Error::new("an input is missing"))?;
             let (shape, elements) = value.try_extract_tensor::<f32>()?;
             shapes.push(shape.to_vec());
             pointers.push(elements.as_ptr());
         }
-        let space = Space::new(&shapes).ok_or_else(|| ort::Error::new("the inputs' shapes don't fit together"))?;
-        let mut output = context.output(0, space.shape.clone())?.ok_or_else(|| ort::Error::new("no output"))?;
+        let unfit = || ort::Error::new("the inputs' shapes don't fit together");
+        let space = match self.block {
+            None => Space::new(&shapes),
+            Some(block) => Space::in_blocks(&shapes, block),
+        };
+        let space = space.ok_or_else(unfit)?;
+        let shape = space.shape.clone();
+        let mut output = context.output(0, shape)?.ok_or_else(|| ort::Error::new("no output"))?;
         let target = output.try_extract_tensor_mut::<f32>()?.1.as_mut_ptr();
         let total = space.total;
         if total == 0 {
@@ -70,7 +83,7 @@ impl Kernel for Ready {
         let task_size = total.div_ceil(MOST_TASKS).next_multiple_of(BLOCK).max(TASK);
         let tasks = total.div_ceil(task_size);
         let shared = Shared((pointers, target));
-        let program = &self.0;
+        let program = &self.program;
         context.par_for(tasks, 0, move |task| {
             let (pointers, target) = shared.get();
             let (start, end) = (task * task_size, ((task + 1) * task_size).min(total));
@@ -82,12 +95,12 @@ impl Kernel for Ready {
                 let count = (space.row - column).min(end - at).min(BLOCK);
                 inputs.clear();
                 for (&pointer, axes) in pointers.iter().zip(&space.strides) {
-                    let (offset, one) = axes.place(&space.outer, row, column);
+                    let (offset, lies) = axes.place(&space.outer, row, column);
                     // SAFETY: the place is within the input, whose shape the strides were made of.
-                    inputs.push((unsafe { pointer.add(offset) }, one));
+                    inputs.push((unsafe { pointer.add(offset) }, lies));
                 }
-                // SAFETY: every input has `count` elements from there on, or is one for all; the output has too, and where it is the
-                // first input's memory the two have the same shape.
+                // SAFETY: every input has `count` elements from there on, or those that come over and over; the output has too, and
+                // where it is the first input's memory the two have the same shape. Rows in blocks are whole blocks, and so are tasks.
                 unsafe { machine.run(&inputs, target.add(at), count) };
                 at += count;
             }
@@ -107,24 +120,57 @@ struct Space {
     strides: Vec<Strides>,
 }
 
-/// How far apart an input's elements are along the outer axes and along the row (1 or 0).
+/// How far apart an input's elements are along the outer axes, and how they lie along the row.
 struct Strides {
     outer: Vec<usize>,
-    row: usize,
+    row: Lies,
 }
 
 impl Strides {
-    fn place(&self, outer: &[usize], mut row: usize, column: usize) -> (usize, bool) {
-        let mut offset = column * self.row;
+    fn place(&self, outer: &[usize], mut row: usize, column: usize) -> (usize, Lies) {
+        let mut offset = if self.row == Lies::Whole { column } else { 0 };
         for (size, stride) in outer.iter().zip(&self.outer).rev() {
             offset += (row % size) * stride;
             row /= size;
         }
-        (offset, self.row == 0)
+        (offset, self.row)
     }
 }
 
 impl Space {
+    /// The same for pictures in blocks, and numbers a channel: a row is the picture of one block of channels.
+    fn in_blocks(shapes: &[Vec<i64>], block: usize) -> Option<Self> {
+        let sizes = |shape: &Vec<i64>| {
+            let lead = 4usize.checked_sub(shape.len())?;
+            let all = std::iter::repeat_n(1, lead).chain(shape.iter().copied());
+            let all: Option<Vec<usize>> = all.map(|size| usize::try_from(size).ok()).collect();
+            <[usize; 4]>::try_from(all?).ok()
+        };
+        let all: Vec<[usize; 4]> = shapes.iter().map(sizes).collect::<Option<_>>()?;
+        let whole = all.iter().copied().reduce(|a, b| [0, 1, 2, 3].map(|axis| a[axis].max(b[axis])))?;
+        let [n, c, h, w] = whole;
+        if c % block != 0 {
+            return None;
+        }
+        let row = h * w * block;
+        let strides = all.iter().map(|&own| {
+            let batch = |size: usize| if own[0] == 1 { 0 } else { size };
+            if own[1..] == whole[1..] {
+                Some(Strides { outer: vec![batch(c / block * row), row], row: Lies::Whole })
+            } else if own[1..] == [c, 1, 1] {
+                Some(Strides { outer: vec![batch(c), block], row: Lies::Over(block) })
+            } else {
+                None
+            }
+        });
+        let strides: Vec<Strides> = strides.collect::<Option<_>>()?;
+        if all.iter().any(|own| own[0] != n && own[0] != 1) {
+            return None;
+        }
+        let shape = whole.iter().map(|&size| size as i64).collect();
+        Some(Self { shape, total: whole.iter().product(), row, outer: vec![n, c / block], strides })
+    }
+
     /// `None`: the shapes can't be broadcast.
     fn new(shapes: &[Vec<i64>]) -> Option<Self> {
         let rank = shapes.iter().map(Vec::len).max()?;
@@ -169,8 +215,9 @@ impl Space {
         }
         let (row, inner) = merged.pop().unwrap_or((1, vec![0; shapes.len()]));
         // A stride other than 1 along the row cannot be: the last axis that is not 1 lies together in every input that has it.
+        let lies = |stride: usize| if stride == 0 { Lies::Over(1) } else { Lies::Whole };
         let strides = (0..shapes.len())
-            .map(|input| Strides { outer: merged.iter().map(|(_, all)| all[input]).collect(), row: inner[input] })
+            .map(|input| Strides { outer: merged.iter().map(|(_, all)| all[input]).collect(), row: lies(inner[input]) })
             .collect();
         Some(Self { shape, total, row, outer: merged.into_iter().map(|(size, _)| size).collect(), strides })
     }
@@ -197,6 +244,19 @@ mod tests {
         assert_eq!(found[1], [0, 0, 0, 1, 1, 1, 0, 0, 0, 1, 1, 1]);
         assert_eq!(found[2], [0, 1, 2, 0, 1, 2, 0, 1, 2, 0, 1, 2]);
         assert_eq!(found[3], [0; 12]);
+    }
+
+    #[test]
+    fn in_blocks_a_number_a_channel_comes_over_and_over() {
+        let space = Space::in_blocks(&[vec![2, 8, 1, 3], vec![1, 8, 1, 1], vec![8, 1, 1]], 4).unwrap();
+        assert_eq!((space.row, space.total, &space.outer), (12, 48, &vec![2, 2]));
+        let places: Vec<_> = (0..4).map(|row| space.strides[0].place(&space.outer, row, 5)).collect();
+        assert_eq!(places, [5, 17, 29, 41].map(|at| (at, Lies::Whole)));
+        for numbers in &space.strides[1..] {
+            let places: Vec<_> = (0..4).map(|row| numbers.place(&space.outer, row, 8)).collect();
+            assert_eq!(places, [0, 4, 0, 4].map(|at| (at, Lies::Over(4))));
+        }
+        assert!(Space::in_blocks(&[vec![1, 6, 1, 1]], 4).is_none());
     }
 
     #[test]

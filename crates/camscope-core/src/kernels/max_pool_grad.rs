@@ -72,7 +72,7 @@ impl Kernel for Ready {
         }
         let [(x_shape, x), (y_shape, y), (gy_shape, gy)] = <[_; 3]>::try_from(pictures).map_err(|_| malformed())?;
         let block = self.block;
-        if y_shape != gy_shape || x_shape[..2] != y_shape[..2] || x_shape[1] as usize % block != 0 {
+        if y_shape != gy_shape || x_shape[..2] != y_shape[..2] || !(x_shape[1] as usize).is_multiple_of(block) {
             return Err(malformed());
         }
         let mut output = context.output(0, x_shape)?.ok_or_else(malformed)?;

@@ -21,7 +21,7 @@ pub(crate) const DOMAIN: &str = "camscope";
 /// ONNX Runtime refuses them.
 pub(crate) fn domain(block: usize) -> ort::Result<OperatorDomain> {
     OperatorDomain::new(DOMAIN)?
-        .add(elementwise::Elementwise)?
+        .add(elementwise::Elementwise { block })?
         .add(max_pool_grad::MaxPoolGrad { block })?
         .add(set_apart::SetApart { block })?
         .add(weave::Weave { block })

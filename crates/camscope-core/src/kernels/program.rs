@@ -218,12 +218,23 @@ impl Program {
     }
 }
 
+/// How an input goes on from one element to the next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lies {
+    /// An element each.
+    Whole,
+    /// As many elements, over and over: 1, or the channels of a block.
+    Over(usize),
+}
+
 /// A program with room for what it computes in between: one a thread.
 pub(crate) struct Machine<'a> {
     program: &'a Program,
-    /// Constants, inputs that are one number in this block, and steps: a block each.
+    /// Constants, inputs that are the same over and over, and steps: a block each.
     constants: Vec<[f32; BLOCK]>,
-    splats: Vec<[f32; BLOCK]>,
+    repeated: Vec<[f32; BLOCK]>,
+    /// What `repeated` was made of.
+    made_of: Vec<*const f32>,
     steps: Vec<[f32; BLOCK]>,
     has: functions::Has,
 }
@@ -233,30 +244,34 @@ impl<'a> Machine<'a> {
         Self {
             program,
             constants: program.constants.iter().map(|&value| [value; BLOCK]).collect(),
-            splats: Vec::new(),
+            repeated: Vec::new(),
+            made_of: vec![std::ptr::null(); program.inputs],
             steps: vec![[0.0; BLOCK]; program.steps.len()],
             has: functions::ask(),
         }
     }
 
-    /// Computes the next elements, at most [`BLOCK`] of them. Each input is as many elements, or one for all.
+    /// Computes the next elements, at most [`BLOCK`] of them.
     ///
     /// # Safety
-    /// The pointers are good for as many elements; `output` may be one of the inputs.
-    pub(crate) unsafe fn run(&mut self, inputs: &[(*const f32, bool)], output: *mut f32, count: usize) {
-        if self.splats.is_empty() && inputs.iter().any(|&(_, one)| one) {
-            self.splats = vec![[0.0; BLOCK]; inputs.len()];
-        }
-        for (splat, &(pointer, one)) in self.splats.iter_mut().zip(inputs) {
-            if one {
+    /// The pointers are good for as many elements, or for those that come over and over, which must not change as long as the machine is
+    /// used; `output` may be one of the whole inputs.
+    pub(crate) unsafe fn run(&mut self, inputs: &[(*const f32, Lies)], output: *mut f32, count: usize) {
+        for (at, &(pointer, lies)) in inputs.iter().enumerate() {
+            if let Lies::Over(period) = lies
+                && self.made_of[at] != pointer
+            {
+                self.repeated.resize(inputs.len(), [0.0; BLOCK]);
                 // SAFETY: the caller's promise.
-                splat[..count].fill(unsafe { *pointer });
+                let own = unsafe { std::slice::from_raw_parts(pointer, period) };
+                self.repeated[at].chunks_mut(period).for_each(|part| part.copy_from_slice(&own[..part.len()]));
+                self.made_of[at] = pointer;
             }
         }
         for (number, step) in self.program.steps.iter().enumerate() {
             let (before, from_here) = self.steps.split_at_mut(number);
             let of = |operand: Operand| match operand {
-                Operand::Input(at) if inputs[at].1 => &self.splats[at][..count],
+                Operand::Input(at) if inputs[at].1 != Lies::Whole => &self.repeated[at][..count],
                 // SAFETY: the caller's promise; nothing is written to memory that inputs lie in before the last step is done.
                 Operand::Input(at) => unsafe { std::slice::from_raw_parts(inputs[at].0, count) },
                 Operand::Constant(at) => &self.constants[at][..count],
@@ -296,7 +311,7 @@ mod tests {
         assert_eq!(back.as_ref(), Some(&program));
         let (g, y) = ([1., 2., 3., 4., 5.], [0., 1e-30, 5.9999995, 6., 3.]);
         let mut result = [0.0; 5];
-        let inputs = [(g.as_ptr(), false), (y.as_ptr(), false)];
+        let inputs = [(g.as_ptr(), Lies::Whole), (y.as_ptr(), Lies::Whole)];
         // SAFETY: all have five elements.
         unsafe { Machine::new(&program).run(&inputs, result.as_mut_ptr(), 5) };
         assert_eq!(result, [0., 2., 3., 0., 5.]);

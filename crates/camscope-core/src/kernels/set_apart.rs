@@ -57,7 +57,7 @@ impl Kernel for Ready {
         let to = output.try_extract_tensor_mut::<f32>()?.1;
         let (width, block) = (w as usize, self.block);
         let row = width * block;
-        if row == 0 || from.is_empty() || c as usize % block != 0 {
+        if row == 0 || from.is_empty() || !(c as usize).is_multiple_of(block) {
             return if from.is_empty() { Ok(()) } else { Err(malformed()) };
         }
         // Rows of the input, each with the rows of the output that it becomes.

@@ -2,7 +2,7 @@
 
 use onnx_grad::{Builder, Val};
 
-use super::{Method, weighted_sum};
+use super::{Method, weigh_channels};
 
 /// Σ_c w_c A_c with w_c = mean over height and width of ∂score/∂A_c (equations 1 and 2).
 pub(super) struct GradCam;
@@ -18,6 +18,6 @@ impl Method for GradCam {
 
     fn build(&self, g: &mut Builder, activation: &Val, gradient: &Val) -> Val {
         let weight = g.reduce_mean(gradient, &[2, 3], true);
-        weighted_sum(g, &weight, activation)
+        weigh_channels(g, &weight, activation)
     }
 }

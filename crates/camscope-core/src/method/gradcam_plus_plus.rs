@@ -2,7 +2,7 @@
 
 use onnx_grad::{Builder, ElemType, Val};
 
-use super::{Method, weighted_sum};
+use super::{Method, weigh_channels};
 
 /// Σ_c w_c A_c with w_c = Σ_hw α ⊙ relu(G), α = G² / (2 G² + (Σ_hw A) G³ + ε), 0 where G is 0 (equations 5 and 19, the class score
 /// taken as an exponential). ε = 1e-6 keeps the quotient finite.
@@ -31,6 +31,6 @@ impl Method for GradCamPlusPlus {
         let positive = g.relu(gradient);
         let share = g.mul(&positive, &alpha);
         let weight = g.reduce_sum(&share, &[2, 3], true);
-        weighted_sum(g, &weight, activation)
+        weigh_channels(g, &weight, activation)
     }
 }

@@ -164,7 +164,18 @@ fn emit(g: &mut Builder, method: &dyn Method, layout: Layout, elem: ElemType, a:
     method.build(g, &activation, &gradient)
 }
 
-/// Σ over the channels of weight · activation; `weight` is `[N, C, 1, 1]` or `[N, C, H, W]`.
+/// Σ over the channels of weight · activation; `weight` is `[N, C, 1, 1]`: a row times a matrix a picture, in one pass over the activation.
+fn weigh_channels(g: &mut Builder, weight: &Val, activation: &Val) -> Val {
+    let row = g.reshape(weight, &[0, 1, -1]);
+    let matrix = g.reshape(activation, &[0, 0, -1]);
+    let heat = g.matmul(&row, &matrix);
+    let batch = g.op("Shape", &[activation], vec![attr::int("start", 0), attr::int("end", 1)]);
+    let extent = g.op("Shape", &[activation], vec![attr::int("start", 2)]);
+    let shape = g.concat(&[&batch, &extent], 0);
+    g.reshape_to(&heat, &shape)
+}
+
+/// Σ over the channels of weight · activation, both `[N, C, H, W]`.
 fn weighted_sum(g: &mut Builder, weight: &Val, activation: &Val) -> Val {
     let product = g.mul(weight, activation);
     g.reduce_sum(&product, &[1], false)

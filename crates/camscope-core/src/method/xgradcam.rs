@@ -2,7 +2,7 @@
 
 use onnx_grad::{Builder, ElemType, Val};
 
-use super::{Method, weighted_sum};
+use super::{Method, weigh_channels};
 
 /// Σ_c w_c A_c with w_c = Σ_hw G ⊙ A / (Σ_hw A + ε), ε = 1e-7 (equation 8).
 pub(super) struct XGradCam;
@@ -23,6 +23,6 @@ impl Method for XGradCam {
         let epsilon = g.scalar(ElemType::Float, 1e-7);
         let divisor = g.add(&total, &epsilon);
         let weight = g.div(&numerator, &divisor);
-        weighted_sum(g, &weight, activation)
+        weigh_channels(g, &weight, activation)
     }
 }

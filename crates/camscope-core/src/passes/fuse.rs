@@ -8,6 +8,7 @@ use onnx_grad::{
     proto::{GraphProto, NodeProto, TensorProto},
 };
 
+use super::layout::BROADCASTS;
 use crate::kernels::{
     DOMAIN, elementwise,
     program::{MOST_STEPS, Operand, Operation, Program, Step},
@@ -269,7 +270,8 @@ impl Groups {
                         && producer.get(name.as_str()).is_none_or(|from| !group.contains(from))
                 })
             };
-            if group.len() > 1 && !group.iter().any(truths) {
+            let broadcasts = graph.node[root].attr(BROADCASTS).is_some();
+            if (group.len() > 1 || broadcasts) && !group.iter().any(truths) {
                 group.sort_unstable();
                 taken.extend(group.iter().copied());
                 groups.push(group);
@@ -360,6 +362,9 @@ fn emit(graph: &GraphProto, group: &[usize], constants: &HashMap<&str, &TensorPr
     let mut attributes = vec![attr::ints("code", &program.code())];
     if !program.constants.is_empty() {
         attributes.push(attr::floats("constants", &program.constants));
+    }
+    if group.iter().any(|&at| graph.node[at].attr(BROADCASTS).is_some()) {
+        attributes.push(attr::int("blocked", 1));
     }
     Some(NodeProto {
         op_type: elementwise::NAME.into(),

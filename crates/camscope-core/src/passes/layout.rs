@@ -14,7 +14,7 @@ use onnx_grad::{
 
 use super::{
     BLOCKED_DOMAIN, fuse,
-    shape::{Shape, shapes},
+    shape::{Shape, scales, shapes},
 };
 use crate::kernels::{DOMAIN, max_pool_grad, set_apart, weave};
 
@@ -29,6 +29,7 @@ pub(super) fn keep_blocked(
     let constants: HashMap<&str, &TensorProto> = graph.initializer.iter().map(|t| (t.name.as_str(), t)).collect();
     let producers: HashMap<&str, &NodeProto> =
         sorted.iter().flat_map(|node| node.output.iter().map(move |name| (name.as_str(), node))).collect();
+    let around = Around { shapes: &known, constants: &constants, producers: &producers, bytes, block: block as i64 };
     // Each value that is there in blocks, too: the blocks' name, and the channels.
     let mut blocked: HashMap<String, (String, i64)> = HashMap::new();
     let mut nodes: Vec<NodeProto> = Vec::with_capacity(sorted.len());
@@ -43,7 +44,8 @@ pub(super) fn keep_blocked(
             _ => {}
         }
         let moved = apart(node, &producers, &known, &blocked, bytes, &constants)
-            .or_else(|| on_blocks(node, &known, &blocked, &constants))
+            .or_else(|| on_blocks(node, &around, &blocked, &mut nodes))
+            .or_else(|| summed(node, &around, &blocked))
             .or_else(|| woven(node, block as i64, &blocked))
             .or_else(|| pooled(node, &blocked, &mut nodes));
         match moved {
@@ -95,36 +97,120 @@ pub(super) fn keep_blocked(
 
 type Moved = (NodeProto, i64);
 
-/// An element-wise node on blocks: every operand is one number, or there in blocks and of the result's shape.
+/// What is known of the graph.
+struct Around<'a> {
+    shapes: &'a HashMap<String, Shape>,
+    constants: &'a HashMap<&'a str, &'a TensorProto>,
+    producers: &'a HashMap<&'a str, &'a NodeProto>,
+    bytes: &'a dyn Fn(&TensorProto) -> Option<Vec<u8>>,
+    block: i64,
+}
+
+impl Around<'_> {
+    /// What a node spreads over a picture: by `Expand`, or by multiplying it with ones.
+    fn spread<'n>(&self, node: &'n NodeProto) -> Option<&'n String> {
+        match (&*node.op_type, node.input.as_slice()) {
+            ("Expand", [value, _]) => Some(value),
+            ("Mul", [value, ones]) => {
+                let ones =
+                    self.constants.get(ones.as_str()).filter(|ones| matches!(ones.dims.as_slice(), [1, 1, _, _]))?;
+                let bytes = (self.bytes)(ones)?;
+                bytes.chunks(4).all(|one| one == 1f32.to_le_bytes()).then_some(value)
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Marks a standard element-wise node whose operands in blocks have different shapes: only camscope's own can do that.
+pub(super) const BROADCASTS: &str = "blocked";
+
+/// An element-wise node on blocks: every operand is one number, or there in blocks and of the result's shape, or one number a channel.
 fn on_blocks(
     node: &NodeProto,
-    shapes: &HashMap<String, Shape>,
+    around: &Around<'_>,
     blocked: &HashMap<String, (String, i64)>,
-    constants: &HashMap<&str, &TensorProto>,
+    nodes: &mut Vec<NodeProto>,
 ) -> Option<Moved> {
     // On the channels that fill the last block up, which are zeros at first, these stay finite.
-    let stays_finite =
-        fuse::is_cheap(node) || matches!(&*node.op_type, "Sigmoid" | "Tanh" | "Erf" | "Identity" | "Sum");
-    if !stays_finite || !fuse::is_elementwise(node, constants) {
+    let stays_finite = fuse::is_cheap(node) || matches!(&*node.op_type, "Identity" | "Sum");
+    if !stays_finite || !fuse::is_elementwise(node, around.constants) {
         return None;
     }
-    let shape = shapes.get(node.output.first()?).filter(|shape| shape.len() == 4)?;
+    let shape = around.shapes.get(node.output.first()?).filter(|shape| shape.len() == 4)?;
+    let a_channel = [shape[0], shape[1], 1, 1];
     let mut own = node.clone();
-    let mut channels = None;
+    let (mut whole, mut broadcasts) = (false, false);
+    let mut more = Vec::new();
     for name in own.input.iter_mut().filter(|name| !name.is_empty()) {
-        if fuse::scalar(name, constants).is_some() {
+        if fuse::scalar(name, around.constants).is_some() {
             continue;
         }
-        let (inside, count) = blocked.get(name.as_str())?;
-        if shapes.get(name.as_str()) != Some(shape) || *count != shape[1] {
-            return None;
+        let of = |name: &str| around.shapes.get(name).map(Vec::as_slice);
+        match blocked.get(name.as_str()) {
+            Some((inside, channels)) if of(name) == Some(shape) && *channels == shape[1] => {
+                whole = true;
+                name.clone_from(inside);
+                continue;
+            }
+            _ if of(name) == Some(shape) => {
+                // Spread over the picture only to be combined with it: one number a channel does.
+                name.clone_from(around.spread(around.producers.get(name.as_str())?)?);
+            }
+            _ => {}
         }
-        channels = Some(*count);
-        name.clone_from(inside);
+        broadcasts = true;
+        let constant = around.constants.get(name.as_str()).map(|constant| constant.dims.as_slice());
+        let aligned = shape[1] % around.block == 0;
+        match (constant, blocked.get(name.as_str())) {
+            // In blocks a number a channel lies as it does without.
+            (Some([1, c, 1, 1] | [c, 1, 1]), _) if *c == shape[1] && aligned => {}
+            (None, Some((inside, channels))) if of(name) == Some(&a_channel) && *channels == shape[1] => {
+                name.clone_from(inside);
+            }
+            (None, None) if of(name) == Some(&a_channel) && aligned => {
+                let inside = format!("{name}/to blocks of {}", node.output[0]);
+                more.push(reorder("ReorderInput", name, &inside));
+                *name = inside;
+            }
+            _ => return None,
+        }
+    }
+    if !whole {
+        return None;
+    }
+    nodes.extend(more);
+    if broadcasts {
+        own.attribute.push(attr::int(BROADCASTS, 1));
     }
     own.output = vec![format!("{}/blocks", node.output[0])];
     own.name = own.output[0].clone();
-    Some((own, channels?))
+    Some((own, shape[1]))
+}
+
+fn reorder(op: &str, from: &str, to: &str) -> NodeProto {
+    NodeProto {
+        op_type: op.into(),
+        domain: BLOCKED_DOMAIN.into(),
+        name: to.to_owned(),
+        input: vec![from.to_owned()],
+        output: vec![to.to_owned()],
+        ..Default::default()
+    }
+}
+
+/// The mean over a picture in blocks. A sum is left as it is where it is no mean: the two differ by a number that the graph would
+/// have to be given.
+fn summed(node: &NodeProto, around: &Around<'_>, blocked: &HashMap<String, (String, i64)>) -> Option<Moved> {
+    let axes = around.constants.get(node.input.get(1)?.as_str())?.to_ints().ok()?;
+    let over_picture = axes == [2, 3] || axes == [-2, -1];
+    let keeps = node.attr_int("keepdims").unwrap_or(1) != 0;
+    if !node.domain.is_empty() || node.op_type != "ReduceMean" || !over_picture || !keeps {
+        return None;
+    }
+    let (inside, channels) = blocked.get(node.input.first()?)?;
+    let output = format!("{}/blocks", node.output[0]);
+    Some((NodeProto { op_type: "GlobalAveragePool".into(), ..reorder("", inside, &output) }, *channels))
 }
 
 /// Pictures woven into one, on blocks.
@@ -161,14 +247,7 @@ fn pooled(node: &NodeProto, blocked: &HashMap<String, (String, i64)>, nodes: &mu
         Some((gy, _)) => gy.clone(),
         None => {
             let inside = format!("{gy}/to blocks of {}", node.output[0]);
-            nodes.push(NodeProto {
-                op_type: "ReorderInput".into(),
-                domain: BLOCKED_DOMAIN.into(),
-                name: inside.clone(),
-                input: vec![gy.clone()],
-                output: vec![inside.clone()],
-                ..Default::default()
-            });
+            nodes.push(reorder("ReorderInput", gy, &inside));
             inside
         }
     };
@@ -193,14 +272,27 @@ fn apart(
         return None;
     }
     let [picture, mask] = node.input.as_slice() else { return None };
-    let (mask, (inside, channels)) = (constants.get(mask.as_str())?, blocked.get(picture)?);
-    let enlarged = producers.get(inside.as_str())?;
-    if (&*enlarged.domain, &*enlarged.op_type) != (BLOCKED_DOMAIN, "Upsample")
-        || enlarged.attr_str("mode").is_some_and(|mode| mode != "nearest")
-    {
-        return None;
-    }
-    let [1, 1, down, across] = enlarged.attr_ints("scales")? else { return None };
+    let mask = constants.get(mask.as_str())?;
+    // Enlarged in blocks, or before it got into blocks.
+    let (from, channels, scales) = match (blocked.get(picture), producers.get(picture.as_str())) {
+        (Some((inside, channels)), _) => {
+            let enlarged = producers.get(inside.as_str())?;
+            let nearest = enlarged.attr_str("mode").is_none_or(|mode| mode == "nearest");
+            ((&*enlarged.domain, &*enlarged.op_type) == (BLOCKED_DOMAIN, "Upsample") && nearest).then_some(())?;
+            (&enlarged.input[0], *channels, enlarged.attr_ints("scales")?.to_vec())
+        }
+        (None, Some(enlarged)) => {
+            let attribute = |name: &str, value: &str| enlarged.attr_str(name).is_some_and(|own| own == value);
+            let repeats = attribute("mode", "nearest")
+                && attribute("coordinate_transformation_mode", "asymmetric")
+                && attribute("nearest_mode", "floor");
+            (enlarged.op_type == "Resize" && repeats).then_some(())?;
+            let (inside, channels) = blocked.get(enlarged.input.first()?)?;
+            (inside, *channels, scales(enlarged, constants)?)
+        }
+        _ => return None,
+    };
+    let [1, 1, down, across] = scales.as_slice() else { return None };
     let [_, _, rows, columns] = *shapes.get(picture)?.as_slice() else { return None };
     if mask.dims != [1, 1, rows, columns] {
         return None;
@@ -219,10 +311,10 @@ fn apart(
         op_type: set_apart::NAME.into(),
         domain: DOMAIN.into(),
         name: output.clone(),
-        input: vec![enlarged.input[0].clone()],
+        input: vec![from.clone()],
         output: vec![output],
         attribute: vec![attr::ints("strides", &[*down, *across])],
         ..Default::default()
     };
-    Some((moved, *channels))
+    Some((moved, channels))
 }

@@ -95,6 +95,11 @@ fn of(
             shape[axis] = all.iter().map(|other| other.get(axis).copied()).sum::<Option<i64>>()?;
             Some(shape)
         }
+        ("", "Resize") => {
+            let shape = input(0)?;
+            let scales = scales(node, constants).filter(|scales| scales.len() == shape.len())?;
+            Some(shape.iter().zip(scales).map(|(size, scale)| size * scale).collect())
+        }
         ("", "ConvTranspose") => transposed(node, picture(0)?, picture(1)?),
         (DOMAIN, max_pool_grad::NAME) => input(0),
         (DOMAIN, set_apart::NAME) => {
@@ -130,6 +135,14 @@ fn of(
             }
             Some(to)
         }
+        ("", "ReduceMean" | "ReduceSum") if node.attr_int("keepdims").unwrap_or(1) != 0 && ints(1).is_some() => {
+            let (mut shape, axes) = (input(0)?, ints(1)?);
+            for axis in axes {
+                let axis = if axis < 0 { axis + shape.len() as i64 } else { axis };
+                *shape.get_mut(usize::try_from(axis).ok()?)? = 1;
+            }
+            Some(shape)
+        }
         ("", "Expand") => broadcast([input(0)?, ints(1)?]),
         _ => {
             super::fuse::is_elementwise(node, constants).then_some(())?;
@@ -138,6 +151,13 @@ fn of(
             broadcast(all?)
         }
     }
+}
+
+/// The factors by which a picture is enlarged, if they are whole numbers that never change.
+pub(super) fn scales(node: &NodeProto, constants: &HashMap<&str, &TensorProto>) -> Option<Vec<i64>> {
+    let scales = constants.get(node.input.get(2)?.as_str())?.to_floats().ok()?;
+    let whole = |&scale: &f64| (scale.fract() == 0.0 && (1.0..1e6).contains(&scale)).then_some(scale as i64);
+    scales.iter().map(whole).collect()
 }
 
 /// The shape of an element-wise result.

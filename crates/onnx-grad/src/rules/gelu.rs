@@ -62,17 +62,14 @@ fn tanh_slope(v: &mut Vjp<'_>, x: &Val, elem: ElemType) -> Val {
 
 /// y = x s, s = σ(αx): the slope is s + αx s (1 − s)
 ///
-/// With s = (1 + t) / 2, t = tanh(αx/2), for the reason given at [`exact_slope`].
+/// Written with r = σ(−αx) = 1 − s, for the reason given at [`exact_slope`]: (1 − r) (1 − (−αx) r).
 pub(super) fn swish_slope(v: &mut Vjp<'_>, x: &Val, elem: ElemType, alpha: f64) -> Val {
-    let scaled = v.g.scale(x, elem, 0.5 * alpha);
-    let (t, half) = (v.g.unary("Tanh", &scaled), v.g.scalar(elem, 0.5));
-    let t = v.g.scale(&t, elem, 0.5);
-    let (s, rest) = (v.g.add(&half, &t), v.g.sub(&half, &t));
-    // αx (1 − s) + 1, in halves
-    let product = v.g.mul(&scaled, &rest);
-    let sum = v.g.add(&product, &half);
-    let whole = v.g.mul(&s, &sum);
-    v.g.scale(&whole, elem, 2.0)
+    let negative = v.g.scale(x, elem, -alpha);
+    let (r, one) = (v.g.unary("Sigmoid", &negative), v.g.scalar(elem, 1.0));
+    let s = v.g.sub(&one, &r);
+    let product = v.g.mul(&negative, &r);
+    let sum = v.g.sub(&one, &product);
+    v.g.mul(&s, &sum)
 }
 
 /// gy · slope(x)

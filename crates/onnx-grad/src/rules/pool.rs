@@ -261,9 +261,21 @@ fn global_average_pool(v: &mut Vjp<'_>) -> Result {
             v.g.div(&gy, &count)
         }
     };
-    let gradient = v.expand_like(&share, &x)?;
+    // Runtimes multiply far faster than they expand; a constant of a large picture's size would not be worth it.
+    let sizes = v.fixed(0, 2..rank).ok().filter(|sizes| sizes.iter().product::<usize>() <= MOST_ONES);
+    let gradient = match sizes {
+        Some(sizes) => {
+            let dims: Vec<i64> = [1, 1].into_iter().chain(sizes.iter().map(|&size| size as i64)).collect();
+            let ones = v.g.floats(elem, &dims, &vec![1.0; sizes.iter().product()]);
+            v.g.mul(&share, &ones)
+        }
+        None => v.expand_like(&share, &x)?,
+    };
     v.first(gradient)
 }
+
+/// The most elements of a constant that only spreads a value.
+const MOST_ONES: usize = 4096;
 
 /// gy at the first place of the maximum, zero elsewhere
 fn global_max_pool(v: &mut Vjp<'_>) -> Result {
