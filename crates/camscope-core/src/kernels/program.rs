@@ -233,8 +233,8 @@ pub(crate) struct Machine<'a> {
     /// Constants, inputs that are the same over and over, and steps: a block each.
     constants: Vec<[f32; BLOCK]>,
     repeated: Vec<[f32; BLOCK]>,
-    /// What `repeated` was made of.
-    made_of: Vec<*const f32>,
+    /// What each of `repeated` was made of, and how much of it there is.
+    made_of: Vec<(*const f32, usize)>,
     steps: Vec<[f32; BLOCK]>,
     has: functions::Has,
 }
@@ -245,7 +245,7 @@ impl<'a> Machine<'a> {
             program,
             constants: program.constants.iter().map(|&value| [value; BLOCK]).collect(),
             repeated: Vec::new(),
-            made_of: vec![std::ptr::null(); program.inputs],
+            made_of: vec![(std::ptr::null(), 0); program.inputs],
             steps: vec![[0.0; BLOCK]; program.steps.len()],
             has: functions::ask(),
         }
@@ -258,15 +258,19 @@ impl<'a> Machine<'a> {
     /// used; `output` may be one of the whole inputs.
     pub(crate) unsafe fn run(&mut self, inputs: &[(*const f32, Lies)], output: *mut f32, count: usize) {
         for (at, &(pointer, lies)) in inputs.iter().enumerate() {
-            if let Lies::Over(period) = lies
-                && self.made_of[at] != pointer
-            {
-                self.repeated.resize(inputs.len(), [0.0; BLOCK]);
-                // SAFETY: the caller's promise.
-                let own = unsafe { std::slice::from_raw_parts(pointer, period) };
-                self.repeated[at].chunks_mut(period).for_each(|part| part.copy_from_slice(&own[..part.len()]));
-                self.made_of[at] = pointer;
+            let Lies::Over(period) = lies else { continue };
+            if self.made_of[at] == (pointer, count) {
+                continue;
             }
+            self.repeated.resize(inputs.len(), [0.0; BLOCK]);
+            // SAFETY: the caller's promise.
+            let own = unsafe { std::slice::from_raw_parts(pointer, period) };
+            let repeated = &mut self.repeated[at][..count];
+            match own {
+                [one] => repeated.fill(*one),
+                _ => repeated.chunks_mut(period).for_each(|part| part.copy_from_slice(&own[..part.len()])),
+            }
+            self.made_of[at] = (pointer, count);
         }
         for (number, step) in self.program.steps.iter().enumerate() {
             let (before, from_here) = self.steps.split_at_mut(number);
