@@ -36,6 +36,8 @@ impl Cli {
             Some(Command::Demo(args)) => Some(&args.run),
             Some(Command::Explain(args)) => Some(&args.run),
             Some(Command::Check(args)) => Some(&args.run),
+            Some(Command::Bench(args)) => Some(&args.run),
+            Some(Command::BenchChild(args)) => Some(&args.bench.run),
             Some(_) => None,
         }
     }

@@ -22,6 +22,7 @@ pub mod install;
 pub mod load;
 pub mod prober;
 pub mod provider;
+mod scalars;
 pub mod session;
 pub mod value;
 pub mod vars;

@@ -15,6 +15,7 @@ use super::load::Runtime;
 use super::log;
 use super::placement::{self, Placement};
 use super::provider::{Provider, ProviderChoice};
+use super::scalars;
 use super::value::Value;
 use crate::error::{Error, Result};
 
@@ -251,6 +252,11 @@ impl Runtime {
 }
 
 impl Session {
+    /// For each output, whether its rank is known; where it is, no extents mean a scalar.
+    pub(crate) fn ranked_outputs(&self) -> Vec<bool> {
+        scalars::ranked(&self.inner.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
     /// The model's inputs, in its order; initialisers that could be overridden are not among them.
     pub fn inputs(&self) -> &[ValueInfo] {
         &self.inputs
