@@ -4,6 +4,8 @@ use std::{
     collections::HashSet,
     path::{Path, PathBuf},
     process::ExitCode,
+    sync::mpsc::{Receiver, sync_channel},
+    thread,
     time::Instant,
 };
 
@@ -12,9 +14,10 @@ use camscope_core::{
     explain::{Explainer, Explanation, Options, Outcome, Tap},
     image::{Photo, Seen, prepare},
     method,
-    model::{Network, Sidecar, Source, resolve},
+    model::{Network, Preprocessing, Sidecar, Source, resolve},
     overlay::{self, Colormap},
     runtime::{ProviderChoice, Runtime, SessionOptions, Value},
+    target::ClassSpec,
     text::{printable, printable_path},
 };
 use image::RgbImage;
@@ -52,27 +55,85 @@ pub(crate) fn explain(args: &ExplainArgs, runtime: impl FnOnce() -> Result<&'sta
     if sidecar.preprocessing.source == Source::Assumed && args.tensor.is_empty() {
         eprintln!("note: {}", sidecar.preprocessing.source);
     }
-    let runtime = plugins::runtime(runtime()?, &args.extra)?;
-    let explainer = Explainer::new(runtime, network, sidecar, options)?;
-    note_provider(runtime, &explainer, &args.run);
-    plugins::note_resolved(explainer.subject().resolved());
+    // Photos are read ahead and pictures written behind, each by a thread of its own, while the model runs.
+    let (inputs, preprocessing) = (inputs.as_slice(), sidecar.preprocessing.clone());
+    let preprocessing = &preprocessing;
+    let failed: bool = thread::scope(|scope| -> Result<bool> {
+        let (sender, ready) = sync_channel(AHEAD);
+        // Where nobody takes any more, the model could not be made ready.
+        scope.spawn(move || {
+            inputs.iter().map(|input| Ready::new(input, preprocessing)).all(|ready| sender.send(ready).is_ok())
+        });
 
-    let screen = if args.json { None } else { Screen::detect() };
-    let bar = progress(inputs.len());
-    let several = inputs.len() * args.how.classes.len() * args.how.layers.len() > 1;
-    let (tap_stems, stems) = (tap_stems(explainer.taps()), HashSet::new());
-    let mut job = Job { args, explainer: &explainer, colormap, screen, bar: bar.clone(), several, tap_stems, stems };
-    let mut failed = false;
-    for input in &inputs {
-        bar.set_message(printable_path(input.path()));
-        if let Err(error) = job.one(input) {
-            failed = true;
-            bar.suspend(|| output::report(&error));
-        }
-        bar.inc(1);
-    }
-    bar.finish_and_clear();
+        let runtime = plugins::runtime(runtime()?, &args.extra)?;
+        let explainer = Explainer::new(runtime, network, sidecar, options)?;
+        note_provider(runtime, &explainer, &args.run);
+        plugins::note_resolved(explainer.subject().resolved());
+
+        let screen = if args.json { None } else { Screen::detect() };
+        let bar = progress(inputs.len());
+        let several = inputs.len() * args.how.classes.len() * args.how.layers.len() > 1;
+        let (tap_stems, stems) = (tap_stems(explainer.taps()), HashSet::new());
+        let job = Job { args, explainer: &explainer, colormap, screen, bar: bar.clone(), several, tap_stems, stems };
+        let (sender, explained) = sync_channel(AHEAD);
+        thread::scope(|scope| {
+            let writer = scope.spawn(move || job.deliver_all(inputs, explained));
+            for ready in ready {
+                let outcome = ready.and_then(|ready| ready.explain(&explainer, &args.how.classes));
+                if sender.send(outcome).is_err() {
+                    break;
+                }
+            }
+            drop(sender);
+            Ok(writer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+        })
+    })?;
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// How many photos wait for the model, and how many results to be written.
+const AHEAD: usize = 2;
+
+/// A photo or array as the model takes it.
+struct Ready {
+    photo: Option<RgbImage>,
+    seen: Seen,
+    tensor: ArrayD<f32>,
+    /// Milliseconds that it took to get there.
+    took: f64,
+}
+
+/// What the model made of it.
+struct Explained {
+    photo: Option<RgbImage>,
+    seen: Seen,
+    outcome: Outcome,
+}
+
+impl Ready {
+    fn new(input: &Input, preprocessing: &Preprocessing) -> Result<Self> {
+        let start = Instant::now();
+        let (photo, seen, tensor) = match input {
+            Input::Photo(path) => {
+                let photo = Photo::open(path)?;
+                let prepared = prepare(&photo.pixels, preprocessing)?;
+                (Some(photo.pixels), prepared.seen, prepared.tensor)
+            }
+            Input::Tensor(_, tensor) => {
+                let (height, width) = preprocessing.size;
+                (None, Seen::all(width, height), tensor.clone())
+            }
+        };
+        Ok(Self { photo, seen, tensor, took: start.elapsed().as_secs_f64() * 1e3 })
+    }
+
+    fn explain(self, explainer: &Explainer, classes: &[ClassSpec]) -> Result<Explained> {
+        let mut outcome = explainer.explain(self.tensor, classes)?;
+        for explanation in &mut outcome.explanations {
+            explanation.timing.preprocess = self.took;
+        }
+        Ok(Explained { photo: self.photo, seen: self.seen, outcome })
+    }
 }
 
 /// Reads a model and what lies beside it.
@@ -162,27 +223,26 @@ struct Job<'a> {
 }
 
 impl Job<'_> {
-    fn one(&mut self, input: &Input) -> Result<()> {
-        let start = Instant::now();
-        let (photo, seen, tensor) = match input {
-            Input::Photo(path) => {
-                let photo = Photo::open(path)?;
-                let prepared = prepare(&photo.pixels, &self.explainer.sidecar().preprocessing)?;
-                (Some(photo.pixels), prepared.seen, prepared.tensor)
+    /// Delivers what comes, an entry an input, in order; whether one failed.
+    fn deliver_all(mut self, inputs: &[Input], explained: Receiver<Result<Explained>>) -> bool {
+        let mut failed = false;
+        for (input, explained) in inputs.iter().zip(explained) {
+            self.bar.set_message(printable_path(input.path()));
+            if let Err(error) = explained.and_then(|explained| self.one(input, &explained)) {
+                failed = true;
+                self.bar.suspend(|| output::report(&error));
             }
-            Input::Tensor(_, tensor) => {
-                let (height, width) = self.explainer.sidecar().preprocessing.size;
-                (None, Seen::all(width, height), tensor.clone())
-            }
-        };
-        let preprocess = start.elapsed().as_secs_f64() * 1e3;
-        let mut outcome = self.explainer.explain(tensor, &self.args.how.classes)?;
-        for explanation in &mut outcome.explanations {
-            explanation.timing.preprocess = preprocess;
+            self.bar.inc(1);
         }
+        self.bar.finish_and_clear();
+        failed
+    }
+
+    fn one(&mut self, input: &Input, explained: &Explained) -> Result<()> {
         let base = self.base(input.path());
+        let Explained { photo, seen, outcome } = explained;
         for explanation in &outcome.explanations {
-            self.deliver(input, photo.as_ref(), &seen, &base, &outcome, explanation)?;
+            self.deliver(input, photo.as_ref(), seen, &base, outcome, explanation)?;
         }
         Ok(())
     }

@@ -111,7 +111,7 @@ impl Passes {
         };
         Ok(Self {
             forward: runtime.session_of(&gradient.forward, &options.profiled("forward"))?,
-            backward: runtime.session_of(&gradient.backward, &options.profiled("backward"))?,
+            backward: runtime.session_of(&gradient.backward, &unpacked(gradient, options).profiled("backward"))?,
             saved: gradient.saved.clone(),
             seed: seed(gradient).to_owned(),
             taps: plan.taps.iter().map(tapped).collect(),
@@ -169,6 +169,15 @@ impl Passes {
         let seed = seed(plan.gradient).to_owned();
         Ok(Some(Self { forward, backward, saved: parts.saved, seed, taps: parts.taps }))
     }
+}
+
+/// How the backward pass is to be run: through a classifier's last layers it is a few products of one row with large matrices. Those
+/// read a matrix once as it is, and gain nothing from a second copy of it in another order.
+fn unpacked(gradient: &Gradient, options: &SessionOptions) -> SessionOptions {
+    let weighs =
+        |node: &NodeProto| matches!(&*node.op_type, "Conv" | "ConvTranspose" | "MatMul" | "LSTM" | "GRU" | "RNN");
+    let unpacked = !gradient.backward.graph().node.iter().any(weighs);
+    SessionOptions { unpacked, ..options.clone() }
 }
 
 /// The bytes of a small constant, from the message or from the file beside it.

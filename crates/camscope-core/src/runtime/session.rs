@@ -44,6 +44,8 @@ pub struct SessionOptions {
     pub profile: Option<PathBuf>,
     /// The folder that external data is read from, for a model that is given as bytes: the model file's.
     pub external_data: Option<PathBuf>,
+    /// Leave weights as they lie in the file, rather than copying them into the order that large products like best.
+    pub unpacked: bool,
     /// Know camscope's own operators, which the passes that it makes are run with; with how many channels in a block, see
     /// [`Runtime::block`].
     pub own_operators: Option<usize>,
@@ -143,6 +145,8 @@ impl Runtime {
         let options = SessionOptions {
             provider: ProviderChoice::Named(Provider::Cpu),
             optimised: Some(file.clone()),
+            // It won't run.
+            unpacked: true,
             profile: None,
             ..options.clone()
         };
@@ -229,6 +233,9 @@ impl Runtime {
             .with_optimization_level(level)?;
         for library in self.operators.lock().unwrap_or_else(PoisonError::into_inner).iter() {
             builder = builder.with_operator_library(library)?;
+        }
+        if options.unpacked {
+            builder = builder.with_prepacking(false)?;
         }
         if let Some(block) = options.own_operators {
             builder = builder.with_operators(crate::kernels::domain(block)?)?;
