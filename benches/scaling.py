@@ -129,17 +129,17 @@ def child(model: str, pictures: int) -> None:
 
 SERIES = {
     "time": [
-        ("explain_ratio", "explain", "one layer", "#0b6fa4", "o"),
-        ("all_layers_ratio", "all_layers", "all layers and the input", "#c2571a", "s"),
-        ("gradient_ratio", "gradient", "the input", "#0b6fa4", "o"),
+        ("explain_ratio", "explain", "gradient at one layer", "#0b6fa4", "o"),
+        ("all_layers_ratio", "all_layers", "gradient at all layers and the input", "#c2571a", "s"),
+        ("gradient_ratio", "gradient", "gradient at the input", "#0b6fa4", "o"),
     ],
     "memory": [
-        ("memory_ratio", "memory", "one layer", "#0b6fa4", "o"),
-        ("memory_all_ratio", "memory_all", "all layers and the input", "#c2571a", "s"),
-        ("memory_gradient_ratio", "memory_gradient", "the input", "#0b6fa4", "o"),
+        ("memory_ratio", "memory", "gradient at one layer", "#0b6fa4", "o"),
+        ("memory_all_ratio", "memory_all", "gradient at all layers and the input", "#c2571a", "s"),
+        ("memory_gradient_ratio", "memory_gradient", "gradient at the input", "#0b6fa4", "o"),
     ],
 }
-PANELS = {"time": "time (forward passes)", "memory": "peak memory (forward passes)"}
+PANELS = {"time": "time", "memory": "peak memory"}
 
 
 def plot(rows: list[dict], sweep: str, to: Path) -> None:
@@ -167,7 +167,8 @@ def plot(rows: list[dict], sweep: str, to: Path) -> None:
             handles[name] = axes.errorbar(x, y, yerr=bars, label=name, **style)
         axes.axhline(1, color="#888888", linewidth=0.8, linestyle=":")
         axes.set_xlabel(SWEEPS[sweep])
-        axes.set_ylabel(label)
+        axes.set_ylabel("forward passes")
+        axes.set_title(label, fontsize=10)
         axes.set_ylim(bottom=0)
         axes.grid(axis="y", color="#dddddd", linewidth=0.6)
         axes.spines[["top", "right"]].set_visible(False)
@@ -176,7 +177,7 @@ def plot(rows: list[dict], sweep: str, to: Path) -> None:
         ticks = sorted({row["x"] for row in rows})
         axes.set_xticks(ticks, [str(tick) for tick in ticks], rotation=45 if len(ticks) > 5 else 0)
         axes.minorticks_off()
-    figure.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=2, frameon=False, title="gradient at", alignment="center")
+    figure.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=2, frameon=False)
     figure.savefig(to, metadata={"Date": None})
     pyplot.close(figure)
 
