@@ -45,10 +45,16 @@ except ImportError:
 
 CLASS = 5
 
+# A process of its own writes the adjoint and tries it: it may take forever, or more memory than there is.
 ADJOINT = """
-import sys, onnx, onnx_ad
-adjoint = onnx_ad.reverse(onnx.load(sys.argv[1]), inputs=["input"], outputs=["logits"], layout="onnx")
-onnx.save(adjoint, sys.argv[2])
+import sys, numpy, onnx, onnx_ad
+sys.path.insert(0, sys.argv[1])
+from timing import session
+adjoint = onnx_ad.reverse(onnx.load(sys.argv[2]), inputs=["input"], outputs=["logits"], layout="onnx")
+onnx.save(adjoint, sys.argv[3])
+model = session(sys.argv[3], int(sys.argv[4]), nadj=1)
+shapes = {value.name: [size if isinstance(size, int) else 1 for size in value.shape] for value in model.get_inputs()}
+model.run(None, {name: numpy.zeros(shape, numpy.float32) for name, shape in shapes.items()})
 """
 
 
@@ -139,7 +145,7 @@ def gradient_sides(
     found["camscope"] = result(model, feeds, "grad.input")
     sides["gradient"] = runner(model, feeds)
     try:
-        command = [sys.executable, "-c", ADJOINT, one, theirs]
+        command = [sys.executable, "-c", ADJOINT, Path(__file__).parent, one, theirs, str(threads)]
         subprocess.run(command, check=True, timeout=limit, capture_output=True, text=True)
         model = session(theirs, threads, nadj=1)
         feeds = {"input": picture, "adj_logits": one_hot([1, classes, 1], CLASS)}
@@ -263,7 +269,7 @@ def main() -> None:
     parser.add_argument("--groups", type=int, default=5, metavar="N", help="groups of rounds, each next to a `camscope bench`")
     parser.add_argument("--rounds", type=int, default=3, metavar="N", help="rounds in a group")
     parser.add_argument("--bench-rounds", type=int, default=3, metavar="N", help="rounds of each `camscope bench`")
-    parser.add_argument("--limit", type=float, default=300, metavar="SECONDS", help="how long onnx-ad may take to write its model")
+    parser.add_argument("--limit", type=float, default=300, metavar="SECONDS", help="how long onnx-ad may take to write its model and for its first run")
     parser.add_argument("--camscope", metavar="PROGRAM")
     parser.add_argument("--json", action="store_true", help="print one JSON object a line instead of a table")
     args = parser.parse_args()
