@@ -33,6 +33,8 @@ def make(name: str, side: int) -> torch.nn.Module:
         for parameter in model.parameters():
             if parameter.ndim == 1:
                 parameter.add_(0.05 * torch.randn_like(parameter))
+            elif not parameter.any():  # a ViT's head, without which every gradient is zero
+                parameter.add_(0.02 * torch.randn_like(parameter))
     return model.eval()
 
 

@@ -157,6 +157,9 @@ def gradient_sides(
         note(f"{file.stem}: onnx-ad: not done after {limit:.0f} s")
     except Exception as failure:
         note(f"{file.stem}: onnx-ad: {str(failure).splitlines()[0]}")
+    if not right.any():
+        note(f"{file.stem}: the gradient is zero everywhere, so that nothing was compared")
+        return sides, {}
     errors = {f"{name}_error": error(gradient, right) for name, gradient in found.items()}
     if "onnx_ad" in found:
         errors["differs"] = error(found["onnx_ad"], found["camscope"])
