@@ -33,7 +33,26 @@ def make(name: str, side: int) -> torch.nn.Module:
         for parameter in model.parameters():
             if parameter.ndim == 1:
                 parameter.add_(0.05 * torch.randn_like(parameter))
+            elif not parameter.any():  # a ViT's head, without which every gradient is zero
+                parameter.add_(0.02 * torch.randn_like(parameter))
     return model.eval()
+
+
+def export(model: torch.nn.Module, file: Path, side: int, open_size: bool = False) -> None:
+    """Writes the model with an open batch, and with open height and width where asked for."""
+    axes = {0: "batch", 2: "height", 3: "width"} if open_size else {0: "batch"}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            model,
+            (torch.randn(1, 3, side, side),),
+            file,
+            input_names=["input"],
+            output_names=["logits"],
+            dynamic_axes={"input": axes, "logits": {0: "batch"}},
+            opset_version=18,
+            dynamo=False,
+        )
 
 
 def main() -> None:
@@ -47,18 +66,7 @@ def main() -> None:
             continue
         model = make(name, side)
         torch.save(model.state_dict(), file.with_suffix(".pt"))
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            torch.onnx.export(
-                model,
-                (torch.randn(1, 3, side, side),),
-                file,
-                input_names=["input"],
-                output_names=["logits"],
-                dynamic_axes={"input": {0: "batch"}, "logits": {0: "batch"}},
-                opset_version=18,
-                dynamo=False,
-            )
+        export(model, file, side)
         print(file, f"{file.stat().st_size / 2**20:.1f} MiB", flush=True)
 
 
