@@ -24,7 +24,7 @@ pub(super) fn keep_blocked(
     block: usize,
     bytes: &dyn Fn(&TensorProto) -> Option<Vec<u8>>,
 ) -> Option<()> {
-    let sorted: Vec<NodeProto> = super::in_order(graph)?.into_iter().cloned().collect();
+    let sorted: Vec<NodeProto> = super::part::in_order(graph)?.into_iter().cloned().collect();
     let known = shapes(graph, &sorted.iter().collect::<Vec<_>>(), block);
     let constants: HashMap<&str, &TensorProto> = graph.initializer.iter().map(|t| (t.name.as_str(), t)).collect();
     let producers: HashMap<&str, &NodeProto> =

@@ -1,0 +1,181 @@
+//! What ONNX Runtime infers of a model at fixed sizes, without its weights and without a run.
+
+use std::collections::{HashMap, HashSet};
+
+use onnx_grad::{
+    Dim, ElemType, Model, Types, ValueType, graph,
+    proto::{GraphProto, NodeProto, TensorProto},
+    value_info,
+};
+
+use super::{Feed, MOST_INTS, MadeUp, session, state_inputs};
+use crate::{
+    error::Result,
+    runtime::{Optimisation, Provider, ProviderChoice, Runtime, SessionOptions},
+};
+
+/// Larger constants are weights: what shapes there are doesn't depend on what they hold.
+const MOST_BYTES: usize = 1024;
+
+/// What ONNX Runtime infers at the inputs' own sizes, and with twice the batch where that is open: what differs depends on the batch.
+/// Weights are mere inputs. `None`: a float's size is still open, so that the model has to be run.
+pub(super) fn at_fixed_sizes(
+    runtime: &Runtime,
+    model: &Model,
+    inputs: &[Feed],
+    stated: &Types,
+) -> Result<Option<Types>> {
+    let picture = inputs.iter().all(|input| input.elem.is_float() || input.shape.len() >= 3);
+    let control = |node: &NodeProto| matches!(&*node.op_type, "If" | "Loop" | "Scan");
+    if !picture || model.graph().node.iter().any(control) {
+        return Ok(None);
+    }
+    let Some(first) = inferred_with(runtime, model, inputs, 1)? else { return Ok(None) };
+    let is_free = inputs.iter().any(|input| input.free_batch);
+    let second = if is_free { inferred_with(runtime, model, inputs, 2).ok().flatten() } else { None };
+    // An open batch that the graph doesn't stand is none, as when it is run.
+    let second = second.as_ref().unwrap_or(&first);
+    let mut types = stated.clone();
+    let made_up = MadeUp::of(model.graph());
+    for (name, (elem, dims)) in &first.types {
+        let other = second.types.get(name).map(|(_, dims)| dims).filter(|other| other.len() == dims.len());
+        let Some(other) = other else { return Ok(None) };
+        let dim = |(&size, &other): (&usize, &usize)| if size == other { Dim::Fixed(size) } else { Dim::Free };
+        let shape = if made_up.sizes.contains(name.as_str()) {
+            vec![Dim::Free; dims.len()]
+        } else {
+            dims.iter().zip(other).map(dim).collect()
+        };
+        types.insert(name, ValueType { elem: *elem, shape: Some(shape) });
+    }
+    for (name, ints) in &first.ints {
+        if second.ints.get(name) == Some(ints) {
+            types.insert_ints(name, ints.clone());
+        }
+    }
+    state_inputs(&mut types, inputs);
+    Ok(Some(types))
+}
+
+/// What is inferred at one set of sizes.
+struct Inferred {
+    types: HashMap<String, (ElemType, Vec<usize>)>,
+    /// Small integers that follow from sizes.
+    ints: HashMap<String, Vec<i64>>,
+}
+
+/// `None`: the size of a float is open.
+fn inferred_with(runtime: &Runtime, model: &Model, inputs: &[Feed], times: usize) -> Result<Option<Inferred>> {
+    let mut graph = model.graph().clone();
+    let is_weight = |tensor: &TensorProto| {
+        tensor.elem_type().is_float() && tensor.raw_data.as_ref().is_some_and(|bytes| bytes.len() > MOST_BYTES)
+    };
+    let weights: Vec<TensorProto> = graph.initializer.extract_if(.., |tensor| is_weight(tensor)).collect();
+    for input in &mut graph.input {
+        let Some(feed) = inputs.iter().find(|feed| feed.name == input.name) else { return Ok(None) };
+        let mut dims: Vec<Dim> = feed.shape.iter().map(|&size| Dim::Fixed(size)).collect();
+        if let (true, Some(batch)) = (feed.free_batch, dims.first_mut()) {
+            *batch = Dim::Fixed(feed.shape[0] * times);
+        }
+        *input = value_info(&input.name, Some(&ValueType { elem: feed.elem, shape: Some(dims) }));
+    }
+    for weight in weights {
+        let dims = weight.dims.iter().map(|&size| usize::try_from(size).map_or(Dim::Free, Dim::Fixed)).collect();
+        let ty = ValueType { elem: weight.elem_type(), shape: Some(dims) };
+        graph.input.push(value_info(&weight.name, Some(&ty)));
+    }
+    graph.value_info.clear();
+    let made = graph.node.iter().flat_map(|node| &node.output).filter(|name| !name.is_empty());
+    graph.output = made.map(|name| value_info(name, None)).collect();
+    let options = SessionOptions {
+        provider: ProviderChoice::Named(Provider::Cpu),
+        // Folds what follows from sizes.
+        optimisation: Optimisation::Basic,
+        ..Default::default()
+    };
+    let session = runtime.session_of(&model.with_graph(graph.clone()), &options)?;
+    let mut types = HashMap::new();
+    for (info, ranked) in session.outputs().iter().zip(session.ranked_outputs()) {
+        let elem = ElemType::from_code(info.elem.code());
+        let sizes: Option<Vec<usize>> = info.shape.iter().copied().collect();
+        match sizes {
+            Some(sizes) if ranked => {
+                types.insert(info.name.clone(), (elem, sizes));
+            }
+            _ if elem.is_float() => return Ok(None),
+            _ => {}
+        }
+    }
+    let ints = integers(runtime, model, &graph, &types)?;
+    Ok(Some(Inferred { types, ints }))
+}
+
+/// The small integers of a graph that follow from sizes alone, worked out by the nodes that make them.
+fn integers(
+    runtime: &Runtime,
+    model: &Model,
+    graph: &GraphProto,
+    types: &HashMap<String, (ElemType, Vec<usize>)>,
+) -> Result<HashMap<String, Vec<i64>>> {
+    let made_up = MadeUp::of(model.graph());
+    let given: HashMap<&str, Vec<usize>> = graph
+        .input
+        .iter()
+        .filter_map(|input| {
+            let dims = ValueType::from_proto(input.r#type.as_ref()?)?.shape?;
+            Some((input.name.as_str(), dims.iter().filter_map(|dim| dim.fixed()).collect()))
+        })
+        .collect();
+    let mut small = GraphProto { name: "integers".into(), ..Default::default() };
+    let mut known: HashSet<String> = graph.initializer.iter().map(|tensor| tensor.name.clone()).collect();
+    let mut wanted = Vec::new();
+    for node in &graph.node {
+        let outputs = || node.output.iter().filter(|name| !name.is_empty());
+        if outputs().any(|name| made_up.contents.contains(name.as_str())) {
+            continue;
+        }
+        if node.op_type == "Shape" && node.domain.is_empty() {
+            let Some(of) = node.input.first() else { continue };
+            let sizes = types.get(of).map(|(_, sizes)| sizes).or_else(|| given.get(of.as_str()));
+            let Some(sizes) = sizes.cloned() else { continue };
+            let place = |name: &str, default: i64| {
+                let at = node.attr_int(name).unwrap_or(default);
+                (if at < 0 { at + sizes.len() as i64 } else { at }).clamp(0, sizes.len() as i64) as usize
+            };
+            let (start, end) = (place("start", 0), place("end", sizes.len() as i64));
+            let part: Vec<i64> = sizes[start..end.max(start)].iter().map(|&size| size as i64).collect();
+            small.initializer.push(TensorProto::ints(&node.output[0], &[part.len() as i64], &part));
+            known.insert(node.output[0].clone());
+            wanted.push((node.output[0].clone(), Some(part)));
+            continue;
+        }
+        if !graph::reads(node).iter().all(|name| known.contains(*name)) {
+            continue;
+        }
+        known.extend(outputs().cloned());
+        for name in outputs() {
+            let integer = types.get(name).is_some_and(|(elem, _)| matches!(elem, ElemType::Int64 | ElemType::Int32));
+            if integer {
+                wanted.push((name.clone(), None));
+            }
+        }
+        small.node.push(node.clone());
+    }
+    let mut ints: HashMap<String, Vec<i64>> = HashMap::new();
+    let computed: Vec<&String> = wanted.iter().filter(|(_, ints)| ints.is_none()).map(|(name, _)| name).collect();
+    if !computed.is_empty() {
+        small.output = computed.iter().map(|name| value_info(name, None)).collect();
+        let names: HashSet<&str> = small.node.iter().flat_map(graph::reads).collect();
+        let read = graph.initializer.iter().filter(|tensor| names.contains(tensor.name.as_str()));
+        small.initializer.extend(read.cloned());
+        let outputs: Vec<&str> = computed.iter().map(|name| name.as_str()).collect();
+        let needed = graph::cut(&small, &[], &outputs)?;
+        for (name, value) in session(runtime, &model.with_graph(needed))?.run(&[])? {
+            if value.is_tensor() && value.shape().iter().product::<usize>() <= MOST_INTS {
+                ints.insert(name, value.to_i64()?.into_iter().collect());
+            }
+        }
+    }
+    ints.extend(wanted.into_iter().filter_map(|(name, known)| Some((name, known?))));
+    Ok(ints)
+}
