@@ -1,5 +1,7 @@
 //! What the end-to-end tests share: the runtime, fixtures, one-operator models.
 
+pub mod recording;
+
 use std::path::PathBuf;
 
 use camscope_core::runtime::{Runtime, Search, ensure};

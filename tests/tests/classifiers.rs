@@ -1,6 +1,6 @@
 //! Gradients, activations and heatmaps against values recorded from PyTorch: 15 families of torchvision, both exporters.
 
-use std::{fs::File, path::Path};
+use std::path::Path;
 
 use camscope_core::{
     explain::{Explainer, Options},
@@ -10,36 +10,16 @@ use camscope_core::{
     runtime::{Provider, ProviderChoice, SessionOptions},
     target::ClassSpec,
 };
-use camscope_tests::{fixture, relative_error, runtime};
-use ndarray::{Array1, ArrayD};
-use ndarray_npy::NpzReader;
+use camscope_tests::{
+    fixture,
+    recording::{Recording, index},
+    relative_error, runtime,
+};
+use ndarray::ArrayD;
 use serde_json::Value;
 
 /// The contract: relative error against float64 autograd, unless float32 autograd itself is worse.
 const TOLERANCE: f64 = 1e-4;
-
-struct Recorded(NpzReader<File>);
-
-impl Recorded {
-    fn open(path: &Path) -> Self {
-        Self(NpzReader::new(File::open(path).expect("the recording")).expect("an npz file"))
-    }
-
-    fn floats(&mut self, name: &str) -> ArrayD<f32> {
-        self.0.by_name(&format!("{name}.npy")).or_else(|_| self.0.by_name(name)).expect("a recorded array")
-    }
-
-    fn number(&mut self, name: &str) -> f64 {
-        let array: Array1<f64> =
-            self.0.by_name(&format!("{name}.npy")).or_else(|_| self.0.by_name(name)).expect("a recorded number");
-        array[0]
-    }
-}
-
-fn index(folder: &str) -> Vec<Value> {
-    let text = std::fs::read_to_string(fixture(folder).join("index.json")).expect("the index");
-    serde_json::from_str(&text).expect("a JSON list")
-}
 
 fn options(layers: &[&str], method: &str) -> Options {
     Options {
@@ -61,7 +41,7 @@ fn check(entry: &Value, file: &str) -> Result<(), String> {
     let folder = fixture("classifiers");
     let name = entry["name"].as_str().ok_or("a name")?;
     let module = entry["module"].as_str().ok_or("a module")?;
-    let mut recorded = Recorded::open(&folder.join(format!("{name}.npz")));
+    let mut recorded = Recording::open(&folder.join(format!("{name}.npz")));
     let input = recorded.floats("input");
     let size = (input.shape()[2] as u32, input.shape()[3] as u32);
     let explainer = explainer(&folder.join(file), size, options(&[module, "@input"], "gradcam"))?;
@@ -127,8 +107,8 @@ fn every_method_gives_what_pytorch_grad_cam_gives() {
     for entry in index("methods") {
         let text = |key: &str| entry[key].as_str().expect("text").to_owned();
         let (name, module) = (text("name"), text("module"));
-        let mut recorded = Recorded::open(&fixture("methods").join(text("file")));
-        let input = Recorded::open(&fixture("classifiers").join(format!("{name}.npz"))).floats("input");
+        let mut recorded = Recording::open(&fixture("methods").join(text("file")));
+        let input = Recording::open(&fixture("classifiers").join(format!("{name}.npz"))).floats("input");
         let class = ClassSpec::Index(entry["class"].as_u64().expect("a class") as usize);
         for (theirs, ours) in METHODS {
             let size = (input.shape()[2] as u32, input.shape()[3] as u32);

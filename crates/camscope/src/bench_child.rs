@@ -15,8 +15,8 @@ use std::{
 
 use camscope_core::{
     Error, Result,
-    bench::{Everywhere, Plain, peak_resident},
-    explain::Explainer,
+    bench::{Everywhere, Plain, ToInput, peak_resident},
+    explain::{Explainer, Options},
     runtime::{Canceller, Library, Origin, Provider, ProviderChoice, Runtime},
     subject::Subject,
 };
@@ -45,7 +45,12 @@ pub(crate) fn run(args: &BenchChildArgs) -> Result<ExitCode> {
     match args.part {
         BenchPart::Plain => plain(args, &tensor)?,
         BenchPart::Explain => explain(args, tensor)?,
-        BenchPart::AllLayers => all_layers(args, tensor)?,
+        BenchPart::ToInput => gradients(args, &tensor, |runtime, subject, options| {
+            ToInput::new(runtime, subject, options).map(|made| made.explainer)
+        })?,
+        BenchPart::EveryLayer => gradients(args, &tensor, |runtime, subject, options| {
+            Everywhere::new(runtime, subject, options).map(|made| made.explainer)
+        })?,
     }
     if let Some(peak) = peak_resident() {
         say(&format!("peak {peak}"))?;
@@ -85,8 +90,12 @@ fn explain(args: &BenchChildArgs, tensor: ArrayD<f32>) -> Result<()> {
     say("first")
 }
 
-/// The same with gradients everywhere.
-fn all_layers(args: &BenchChildArgs, tensor: ArrayD<f32>) -> Result<()> {
+/// The same up to the gradients, with another explainer.
+fn gradients(
+    args: &BenchChildArgs,
+    tensor: &ArrayD<f32>,
+    make: impl FnOnce(&'static Runtime, &Arc<Subject>, &Options) -> Result<Explainer>,
+) -> Result<()> {
     let bench = &args.bench;
     plugins::load(&bench.extra.plugins);
     let (network, mut sidecar) = open(&bench.model)?;
@@ -94,12 +103,12 @@ fn all_layers(args: &BenchChildArgs, tensor: ArrayD<f32>) -> Result<()> {
     let options = options(&bench.how, &bench.run, &sidecar)?;
     let runtime = plugins::runtime(Runtime::get_or_load()?, &bench.extra)?;
     let subject = Arc::new(Subject::new(runtime, network, sidecar)?);
-    let everywhere = Everywhere::new(runtime, &subject, &options)?.explainer;
+    let explainer = make(runtime, &subject, &options)?;
     let canceller = Canceller::new();
-    let forward = everywhere.forward(&tensor, &canceller)?;
+    let forward = explainer.forward(tensor, &canceller)?;
     for class in bench.how.classes.iter().take(1) {
         let class = class.resolve(&forward.logits, subject.labels())?;
-        everywhere.backward(&forward, class, &canceller)?;
+        explainer.backward(&forward, class, &canceller)?;
     }
     say("first")
 }
@@ -171,7 +180,8 @@ impl Starter {
         let (what, word) = match part {
             BenchPart::Plain => ("runs the plain model", "plain"),
             BenchPart::Explain => ("explains", "explain"),
-            BenchPart::AllLayers => ("takes gradients at all layers", "all-layers"),
+            BenchPart::ToInput => ("takes the gradient at the input", "to-input"),
+            BenchPart::EveryLayer => ("takes gradients at every layer", "every-layer"),
         };
         let failed = |error: std::io::Error| Error::Measured { what, reason: format!("cannot be run: {error}") };
         let mut command = Command::new(&self.program);

@@ -156,15 +156,16 @@ fn setting(args: &BenchArgs, runtime: &Runtime, parts: &Parts, tensor: &ArrayD<f
         classes: parts.classes().to_vec(),
         other_class: parts.other(),
         all_layers: everywhere.layers(),
-        all_layers_input: everywhere.no_input.is_none(),
+        all_layers_input: parts.to_input().no_input.is_none(),
+        all_layers_end: parts.to_input().end().to_owned(),
         layers_without_gradient: everywhere.left_out,
     }
 }
 
 /// Starts each process so many times, in turn.
 fn processes(starter: &Starter, starts: usize, bar: &ProgressBar) -> Result<Processes> {
-    let parts = [BenchPart::Plain, BenchPart::Explain, BenchPart::AllLayers];
-    let mut all: [Process; 3] = Default::default();
+    let parts = [BenchPart::Plain, BenchPart::Explain, BenchPart::ToInput, BenchPart::EveryLayer];
+    let mut all: [Process; 4] = Default::default();
     for start in 0..starts {
         bar.set_message(format!("starting processes: {} of {starts}", start + 1));
         bar.tick();
@@ -174,6 +175,6 @@ fn processes(starter: &Starter, starts: usize, bar: &ProgressBar) -> Result<Proc
             all[at].peak_mib.extend(said.peak.map(|bytes| bytes as f64 / f64::from(1 << 20)));
         }
     }
-    let [plain, explain, all_layers] = all;
-    Ok(Processes { plain, explain, all_layers })
+    let [plain, explain, all_layers, every_layer] = all;
+    Ok(Processes { plain, explain, all_layers, every_layer })
 }

@@ -18,6 +18,7 @@ pub(crate) fn table(report: &Report, labels: &Labels) -> String {
         (layers, true) => format!("{layers} and @input"),
         (layers, false) => layers.to_string(),
     };
+    let to_input = if setting.all_layers_input { "to the input" } else { "to the first layer" };
     let rows = |rows: &[(&str, Spread, Option<Spread>)]| -> Vec<Row> {
         rows.iter().map(|(what, value, ratio)| ((*what).to_owned(), Some(*value), *ratio)).collect()
     };
@@ -25,18 +26,22 @@ pub(crate) fn table(report: &Report, labels: &Labels) -> String {
         ("forward", ms.forward, None),
         ("explain", ms.explain, Some(ratios.explain)),
         ("class switch", ms.class_switch, Some(ratios.class_switch)),
-        (&format!("all layers ({everywhere})"), ms.all_layers, Some(ratios.all_layers)),
-        ("all layers, class switch", ms.class_switch_all, Some(ratios.class_switch_all)),
+        (to_input, ms.all_layers, Some(ratios.all_layers)),
+        (&format!("{to_input}, class switch"), ms.class_switch_all, Some(ratios.class_switch_all)),
+        (&format!("every layer kept ({everywhere})"), ms.every_layer, Some(ratios.every_layer)),
+        ("every layer kept, class switch", ms.every_layer_switch, Some(ratios.every_layer_switch)),
     ]);
     let startup = rows(&[
         ("forward", report.startup_ms.plain, None),
         ("explain", report.startup_ms.explain, Some(ratios.startup)),
-        ("all layers", report.startup_ms.all_layers, None),
+        (to_input, report.startup_ms.all_layers, None),
+        ("every layer kept", report.startup_ms.every_layer, None),
     ]);
     let memory: Vec<Row> = vec![
         ("forward".into(), report.peak_mib.plain, None),
         ("explain".into(), report.peak_mib.explain, ratios.memory),
-        ("all layers".into(), report.peak_mib.all_layers, ratios.memory_all),
+        (to_input.into(), report.peak_mib.all_layers, ratios.memory_all),
+        ("every layer kept".into(), report.peak_mib.every_layer, ratios.memory_every_layer),
     ];
     let mut text = heading(report, labels);
     let rounds = if report.rounds == 1 { "1 round".into() } else { format!("{} rounds", report.rounds) };
@@ -48,8 +53,12 @@ pub(crate) fn table(report: &Report, labels: &Labels) -> String {
     } else {
         text += "\npeak memory: this system doesn't tell a process's own\n";
     }
+    if !setting.all_layers_input {
+        let end = printable(&setting.all_layers_end);
+        text += &format!("\nthe input has no gradient; {end} is the first layer that has one\n");
+    }
     if setting.layers_without_gradient > 0 {
-        text += &format!("\n{} layers without a gradient are not among all layers\n", setting.layers_without_gradient);
+        text += &format!("\n{} layers without a gradient are not among those kept\n", setting.layers_without_gradient);
     }
     text
 }
@@ -128,7 +137,9 @@ pub(crate) fn comparison_table(comparison: &Comparison, path: &Path) -> String {
     let title = format!("against {} (camscope {})", printable_path(path), printable(&comparison.camscope));
     let header = [String::new(), "then".into(), "now".into(), "change".into()];
     let number = |value: Option<f64>| value.map_or("?".into(), |value| format!("{value:.3}"));
-    let rows = comparison.changes.iter().map(|change| {
+    // A file of an older form lacks some.
+    let both = comparison.changes.iter().filter(|change| change.then.is_some() && change.now.is_some());
+    let rows = both.map(|change| {
         let grown = change.change.map_or(String::new(), |change| format!("{:+.1} %", 100.0 * change));
         [change.name.to_owned(), number(change.then), number(change.now), grown]
     });

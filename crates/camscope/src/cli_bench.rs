@@ -68,8 +68,10 @@ pub(crate) enum BenchPart {
     Plain,
     /// One explanation.
     Explain,
-    /// Gradients at every layer and at the input.
-    AllLayers,
+    /// The gradient at the input alone.
+    ToInput,
+    /// The gradients at every layer and at the input.
+    EveryLayer,
 }
 
 fn size(text: &str) -> Result<(usize, usize), String> {

@@ -4,7 +4,7 @@ use std::{io::ErrorKind, path::Path};
 
 use serde::{Deserialize, Serialize};
 
-use super::report::{RATIOS, Ratios, Report};
+use super::report::{RATIOS, Report};
 use crate::{
     error::{Error, Result},
     text::printable_path,
@@ -20,8 +20,48 @@ pub struct Earlier {
     provider: String,
     onnxruntime: String,
     threads: Option<usize>,
+    all_layers_end: Option<String>,
     #[serde(flatten)]
-    ratios: Ratios,
+    ratios: Then,
+}
+
+/// The ratios of an earlier report, which may be of the older form.
+#[derive(Clone, Debug, Deserialize)]
+struct Then {
+    explain_ratio: f64,
+    class_switch_ratio: f64,
+    all_layers_ratio: f64,
+    class_switch_all_ratio: f64,
+    every_layer_ratio: Option<f64>,
+    every_layer_switch_ratio: Option<f64>,
+    memory_ratio: Option<f64>,
+    memory_all_ratio: Option<f64>,
+    memory_every_layer_ratio: Option<f64>,
+    startup_ratio: f64,
+}
+
+impl Then {
+    /// In the order of [`RATIOS`].
+    fn all(&self) -> [Option<f64>; RATIOS.len()] {
+        let (all, switch) = (Some(self.all_layers_ratio), Some(self.class_switch_all_ratio));
+        let to_input = [all, switch, self.memory_all_ratio];
+        let every = [self.every_layer_ratio, self.every_layer_switch_ratio, self.memory_every_layer_ratio];
+        // In the older form "all layers" are the gradients at every layer; the one at the input alone wasn't measured.
+        let older = self.every_layer_ratio.is_none();
+        let (to_input, every) = if older { ([None; 3], to_input) } else { (to_input, every) };
+        [
+            Some(self.explain_ratio),
+            Some(self.class_switch_ratio),
+            to_input[0],
+            to_input[1],
+            every[0],
+            every[1],
+            self.memory_ratio,
+            to_input[2],
+            every[2],
+            Some(self.startup_ratio),
+        ]
+    }
 }
 
 /// How a ratio changed.
@@ -81,6 +121,11 @@ pub fn compare(then: &Earlier, now: &Report) -> Comparison {
         ("input", format!("{:?}", then.input_shape), format!("{:?}", setting.input_shape)),
         ("execution provider", then.provider.clone(), setting.provider.clone()),
         ("ONNX Runtime", then.onnxruntime.clone(), setting.onnxruntime.clone()),
+        (
+            "end of the gradient through all layers",
+            then.all_layers_end.clone().unwrap_or_else(|| setting.all_layers_end.clone()),
+            setting.all_layers_end.clone(),
+        ),
         ("number of threads", threads(then.threads), threads(setting.threads)),
     ];
     let differences = differences.into_iter().filter(|(_, then, now)| then != now);
@@ -122,13 +167,31 @@ mod tests {
         then["threads"] = 4.into();
         let (_folder, path) = written(&then.to_string());
         let comparison = compare(&Earlier::read(&path).unwrap(), &now);
-        let [explain, .., memory, _, _] = comparison.changes.as_slice() else { panic!("seven") };
+        let [explain, .., memory, _, _, _] = comparison.changes.as_slice() else { panic!("ten") };
         let want = Change { name: "explain_ratio", then: Some(2.0), now: Some(1.5), change: Some(-0.25) };
         assert_eq!(explain, &want);
         assert_eq!((memory.then, memory.now, memory.change), (None, Some(2.0), None));
         let want =
             ["the model was other.onnx and is net.onnx", "the number of threads was 4 and is ONNX Runtime's choice"];
         assert_eq!(comparison.differences, want);
+    }
+
+    #[test]
+    fn all_layers_of_the_older_form_are_every_layer_of_the_new_one() {
+        let now = report();
+        let mut then = serde_json::to_value(&now).unwrap();
+        for name in ["every_layer_ratio", "every_layer_switch_ratio", "memory_every_layer_ratio", "all_layers_end"] {
+            then.as_object_mut().unwrap().remove(name);
+        }
+        then["all_layers_ratio"] = 10.0.into();
+        let (_folder, path) = written(&then.to_string());
+        let comparison = compare(&Earlier::read(&path).unwrap(), &now);
+        let of = |name: &str| comparison.changes.iter().find(|change| change.name == name).unwrap();
+        assert_eq!((of("all_layers_ratio").then, of("all_layers_ratio").now), (None, Some(3.0)));
+        assert_eq!((of("every_layer_ratio").then, of("every_layer_ratio").change), (Some(10.0), Some(-0.5)));
+        assert_eq!((of("every_layer_switch_ratio").then, of("memory_every_layer_ratio").then), (Some(2.0), Some(3.0)));
+        assert!(of("class_switch_all_ratio").then.is_none() && of("memory_all_ratio").then.is_none());
+        assert!(comparison.differences.is_empty());
     }
 
     #[test]

@@ -6,13 +6,12 @@ use ndarray::ArrayD;
 
 use super::{
     plain::Plain,
+    reach::{Everywhere, ToInput},
     rounds::{Plan, Side, rounds},
 };
 use crate::{
-    error::{Error, Result},
-    everywhere,
-    explain::{Explainer, Options, Tap},
-    layer::Choice,
+    error::Result,
+    explain::{Explainer, Options},
     runtime::{Canceller, Runtime},
     subject::Subject,
     target::{ClassSpec, ranking},
@@ -22,59 +21,12 @@ use crate::{
 pub struct Parts {
     plain: Plain,
     explainer: Explainer,
+    to_input: ToInput,
     everywhere: Everywhere,
     tensor: ArrayD<f32>,
     specs: Vec<ClassSpec>,
     classes: Vec<usize>,
     other: usize,
-}
-
-/// A model made ready for every layer that has a gradient, and its input.
-pub struct Everywhere {
-    /// The taps: the layers in order, then the input.
-    pub explainer: Explainer,
-    /// How many of the model's layers have no gradient, and are left out.
-    pub left_out: usize,
-    /// Why the input has no gradient, where it has none and is left out.
-    pub no_input: Option<String>,
-}
-
-impl Everywhere {
-    /// Makes the model ready. Layers without a gradient are left out, and so is the input.
-    ///
-    /// # Errors
-    /// Neither a layer nor the input has a gradient, or the runtime refuses.
-    pub fn new(runtime: &'static Runtime, subject: &Arc<Subject>, options: &Options) -> Result<Self> {
-        let reasons = match everywhere::without_gradient(subject) {
-            Ok(reasons) => reasons,
-            Err(Error::NoLayers) => vec![Some(String::new()); subject.layers().len()],
-            Err(error) => return Err(error),
-        };
-        let kept = subject.layers().iter().zip(&reasons).filter(|(_, reason)| reason.is_none());
-        let mut layers: Vec<Choice> = kept.map(|(layer, _)| Choice::Index(layer.index)).collect();
-        let left_out = reasons.len() - layers.len();
-        layers.push(Choice::Input);
-        // What a layout was stated for is one layer.
-        let of = |layers: Vec<Choice>| {
-            Explainer::of(runtime, Arc::clone(subject), Options { layers, layout: None, ..options.clone() })
-        };
-        let (explainer, no_input) = match of(layers.clone()) {
-            Ok(explainer) => (explainer, None),
-            Err(error @ (Error::Graph(onnx_grad::Error::NotDifferentiable(_)) | Error::NoGradient { .. }))
-                if layers.len() > 1 =>
-            {
-                layers.pop();
-                (of(layers)?, Some(error.to_string()))
-            }
-            Err(error) => return Err(error),
-        };
-        Ok(Self { explainer, left_out, no_input })
-    }
-
-    /// How many layers it is ready for.
-    pub fn layers(&self) -> usize {
-        self.explainer.taps().iter().filter(|tap| matches!(tap, Tap::Layer(_))).count()
-    }
 }
 
 impl Parts {
@@ -90,6 +42,7 @@ impl Parts {
         classes: &[ClassSpec],
     ) -> Result<Self> {
         let explainer = Explainer::of(runtime, Arc::clone(subject), options.clone())?;
+        let to_input = ToInput::new(runtime, subject, options)?;
         let everywhere = Everywhere::new(runtime, subject, options)?;
         let session = runtime.session_from_file(&subject.network().path, &options.session)?;
         let plain = Plain::new(session, &tensor)?;
@@ -97,7 +50,8 @@ impl Parts {
         let resolve = |class: &ClassSpec| class.resolve(&logits, subject.labels());
         let resolved: Vec<usize> = classes.iter().map(resolve).collect::<Result<_>>()?;
         let other = another(&logits, &resolved);
-        Ok(Self { plain, explainer, everywhere, tensor, specs: classes.to_vec(), classes: resolved, other })
+        let specs = classes.to_vec();
+        Ok(Self { plain, explainer, to_input, everywhere, tensor, specs, classes: resolved, other })
     }
 
     /// The plain session.
@@ -108,6 +62,11 @@ impl Parts {
     /// The explainer of the layers asked for.
     pub fn explainer(&self) -> &Explainer {
         &self.explainer
+    }
+
+    /// The explainer of the input alone.
+    pub fn to_input(&self) -> &ToInput {
+        &self.to_input
     }
 
     /// The explainer of every layer.
@@ -129,12 +88,17 @@ impl Parts {
     ///
     /// # Errors
     /// The runtime fails.
-    pub fn measure(&self, plan: &Plan, progress: &mut dyn FnMut(usize)) -> Result<[Vec<f64>; 5]> {
+    pub fn measure(&self, plan: &Plan, progress: &mut dyn FnMut(usize)) -> Result<[Vec<f64>; 7]> {
         let canceller = Canceller::new();
         let at_layer = self.explainer.forward(&self.tensor, &canceller)?;
-        let everywhere = &self.everywhere.explainer;
-        let at_all = everywhere.forward(&self.tensor, &canceller)?;
         let first = self.classes.first().copied().unwrap_or(self.other);
+        let (to_input, everywhere) = (&self.to_input.explainer, &self.everywhere.explainer);
+        let at_input = to_input.forward(&self.tensor, &canceller)?;
+        let at_all = everywhere.forward(&self.tensor, &canceller)?;
+        let there_and_back = |explainer: &Explainer| {
+            let forward = explainer.forward(&self.tensor, &canceller)?;
+            explainer.backward(&forward, first, &canceller).map(drop)
+        };
         let mut sides = [
             Side::new(|| self.plain.run()),
             Side::new(|| explain(&self.explainer, &self.tensor, &self.specs)),
@@ -142,10 +106,9 @@ impl Parts {
                 let backward = self.explainer.backward(&at_layer, self.other, &canceller)?;
                 heatmaps(&self.explainer, &at_layer, &backward)
             }),
-            Side::new(|| {
-                let forward = everywhere.forward(&self.tensor, &canceller)?;
-                everywhere.backward(&forward, first, &canceller).map(drop)
-            }),
+            Side::new(|| there_and_back(to_input)),
+            Side::new(|| to_input.backward(&at_input, self.other, &canceller).map(drop)),
+            Side::new(|| there_and_back(everywhere)),
             Side::new(|| everywhere.backward(&at_all, self.other, &canceller).map(drop)),
         ];
         let times = rounds(&mut sides, plan, progress)?;

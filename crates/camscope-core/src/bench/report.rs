@@ -1,6 +1,6 @@
 //! What a measurement came to.
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::spread::Spread;
 
@@ -29,11 +29,13 @@ pub struct Setting {
     pub classes: Vec<usize>,
     /// The class that is switched to.
     pub other_class: usize,
-    /// How many layers "all layers" has.
+    /// How many layers have a gradient: those that are kept where every layer is.
     pub all_layers: usize,
-    /// Whether it has the model's input too.
+    /// Whether the model's input has one.
     pub all_layers_input: bool,
-    /// How many layers have no gradient, and are not among them.
+    /// Where the gradient through all layers ends: `@input`, or the first layer that has a gradient where the input has none.
+    pub all_layers_end: String,
+    /// How many layers have no gradient.
     pub layers_without_gradient: usize,
 }
 
@@ -46,10 +48,14 @@ pub struct Millis {
     pub explain: Spread,
     /// The heatmap of another class of the same picture.
     pub class_switch: Spread,
-    /// Forward and backward with gradients at every layer and at the input.
+    /// Forward, and backward through all layers to the gradient at the input.
     pub all_layers: Spread,
     /// The backward pass of that for another class of the same picture.
     pub class_switch_all: Spread,
+    /// Forward and backward with the gradients at every layer and at the input.
+    pub every_layer: Spread,
+    /// The backward pass of that for another class of the same picture.
+    pub every_layer_switch: Spread,
 }
 
 /// What processes took that did no more than the thing itself.
@@ -68,50 +74,64 @@ pub struct Processes {
     pub plain: Process,
     /// One explanation.
     pub explain: Process,
-    /// Gradients at every layer.
+    /// The gradient at the input.
     pub all_layers: Process,
+    /// The gradients at every layer.
+    pub every_layer: Process,
 }
 
 /// The ratios' medians. Each is to the plain session of the same run.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Ratios {
     /// An explanation through a forward pass.
     pub explain_ratio: f64,
-    /// Gradients everywhere through a forward pass.
-    pub all_layers_ratio: f64,
     /// Another class through a forward pass.
     pub class_switch_ratio: f64,
-    /// Another class with gradients everywhere through a forward pass.
+    /// Forward, and backward to the input, through a forward pass.
+    pub all_layers_ratio: f64,
+    /// Another class back to the input through a forward pass.
     pub class_switch_all_ratio: f64,
+    /// Gradients at every layer through a forward pass.
+    pub every_layer_ratio: f64,
+    /// Another class with gradients at every layer through a forward pass.
+    pub every_layer_switch_ratio: f64,
     /// Peak memory of an explanation through that of a forward pass; `None` where the system doesn't tell.
     pub memory_ratio: Option<f64>,
-    /// Peak memory of gradients everywhere through that of a forward pass.
+    /// Peak memory of the gradient at the input through that of a forward pass.
     pub memory_all_ratio: Option<f64>,
+    /// Peak memory of gradients at every layer through that of a forward pass.
+    pub memory_every_layer_ratio: Option<f64>,
     /// Time from the start of the process to the first heatmap through that to the first scores.
     pub startup_ratio: f64,
 }
 
 /// The names of the ratios, in the order of [`Ratios::all`].
-pub const RATIOS: [&str; 7] = [
+pub const RATIOS: [&str; 10] = [
     "explain_ratio",
-    "all_layers_ratio",
     "class_switch_ratio",
+    "all_layers_ratio",
     "class_switch_all_ratio",
+    "every_layer_ratio",
+    "every_layer_switch_ratio",
     "memory_ratio",
     "memory_all_ratio",
+    "memory_every_layer_ratio",
     "startup_ratio",
 ];
 
 impl Ratios {
     /// All of them, in the order of [`RATIOS`].
-    pub fn all(&self) -> [Option<f64>; 7] {
+    pub fn all(&self) -> [Option<f64>; RATIOS.len()] {
         [
             Some(self.explain_ratio),
-            Some(self.all_layers_ratio),
             Some(self.class_switch_ratio),
+            Some(self.all_layers_ratio),
             Some(self.class_switch_all_ratio),
+            Some(self.every_layer_ratio),
+            Some(self.every_layer_switch_ratio),
             self.memory_ratio,
             self.memory_all_ratio,
+            self.memory_every_layer_ratio,
             Some(self.startup_ratio),
         ]
     }
@@ -122,16 +142,22 @@ impl Ratios {
 pub struct RatioSpreads {
     /// Of [`Ratios::explain_ratio`].
     pub explain: Spread,
-    /// Of [`Ratios::all_layers_ratio`].
-    pub all_layers: Spread,
     /// Of [`Ratios::class_switch_ratio`].
     pub class_switch: Spread,
+    /// Of [`Ratios::all_layers_ratio`].
+    pub all_layers: Spread,
     /// Of [`Ratios::class_switch_all_ratio`].
     pub class_switch_all: Spread,
+    /// Of [`Ratios::every_layer_ratio`].
+    pub every_layer: Spread,
+    /// Of [`Ratios::every_layer_switch_ratio`].
+    pub every_layer_switch: Spread,
     /// Of [`Ratios::memory_ratio`].
     pub memory: Option<Spread>,
     /// Of [`Ratios::memory_all_ratio`].
     pub memory_all: Option<Spread>,
+    /// Of [`Ratios::memory_every_layer_ratio`].
+    pub memory_every_layer: Option<Spread>,
     /// Of [`Ratios::startup_ratio`].
     pub startup: Spread,
 }
@@ -143,8 +169,10 @@ pub struct PerProcess<T> {
     pub plain: T,
     /// One explanation.
     pub explain: T,
-    /// Gradients at every layer.
+    /// The gradient at the input.
     pub all_layers: T,
+    /// The gradients at every layer.
+    pub every_layer: T,
 }
 
 /// All that was measured. As JSON it is one flat object of the numbers that scripts want, with the spreads in objects of their own.
@@ -167,6 +195,10 @@ pub struct Report {
     pub all_layers_ms: f64,
     /// See `forward_ms`.
     pub class_switch_all_ms: f64,
+    /// See `forward_ms`.
+    pub every_layer_ms: f64,
+    /// See `forward_ms`.
+    pub every_layer_switch_ms: f64,
     /// The medians of `ratios`.
     #[serde(flatten)]
     pub medians: Ratios,
@@ -182,8 +214,8 @@ pub struct Report {
 
 impl Report {
     /// Puts measurements together: `times` as [`super::Parts::measure`] gives them. `None` where there are none.
-    pub fn new(setting: Setting, times: &[Vec<f64>; 5], processes: &Processes) -> Option<Self> {
-        let [forward, explain, class_switch, all_layers, class_switch_all] = times;
+    pub fn new(setting: Setting, times: &[Vec<f64>; 7], processes: &Processes) -> Option<Self> {
+        let [forward, explain, class_switch, all_layers, class_switch_all, every_layer, every_layer_switch] = times;
         let of = |samples: &[f64]| Spread::of(samples.iter().copied());
         let ms = Millis {
             forward: of(forward)?,
@@ -191,25 +223,33 @@ impl Report {
             class_switch: of(class_switch)?,
             all_layers: of(all_layers)?,
             class_switch_all: of(class_switch_all)?,
+            every_layer: of(every_layer)?,
+            every_layer_switch: of(every_layer_switch)?,
         };
-        let Processes { plain, explain: one, all_layers: all } = processes;
+        let Processes { plain, explain: one, all_layers: all, every_layer: every } = processes;
         let ratios = RatioSpreads {
             explain: Spread::of_ratios(explain, forward)?,
-            all_layers: Spread::of_ratios(all_layers, forward)?,
             class_switch: Spread::of_ratios(class_switch, forward)?,
+            all_layers: Spread::of_ratios(all_layers, forward)?,
             class_switch_all: Spread::of_ratios(class_switch_all, forward)?,
+            every_layer: Spread::of_ratios(every_layer, forward)?,
+            every_layer_switch: Spread::of_ratios(every_layer_switch, forward)?,
             memory: Spread::of_ratios(&one.peak_mib, &plain.peak_mib),
             memory_all: Spread::of_ratios(&all.peak_mib, &plain.peak_mib),
+            memory_every_layer: Spread::of_ratios(&every.peak_mib, &plain.peak_mib),
             startup: Spread::of_ratios(&one.startup_ms, &plain.startup_ms)?,
         };
         let median = |spread: Option<Spread>| spread.map(|spread| spread.median);
         let medians = Ratios {
             explain_ratio: ratios.explain.median,
-            all_layers_ratio: ratios.all_layers.median,
             class_switch_ratio: ratios.class_switch.median,
+            all_layers_ratio: ratios.all_layers.median,
             class_switch_all_ratio: ratios.class_switch_all.median,
+            every_layer_ratio: ratios.every_layer.median,
+            every_layer_switch_ratio: ratios.every_layer_switch.median,
             memory_ratio: median(ratios.memory),
             memory_all_ratio: median(ratios.memory_all),
+            memory_every_layer_ratio: median(ratios.memory_every_layer),
             startup_ratio: ratios.startup.median,
         };
         Some(Self {
@@ -220,15 +260,19 @@ impl Report {
             class_switch_ms: ms.class_switch.median,
             all_layers_ms: ms.all_layers.median,
             class_switch_all_ms: ms.class_switch_all.median,
+            every_layer_ms: ms.every_layer.median,
+            every_layer_switch_ms: ms.every_layer_switch.median,
             startup_ms: PerProcess {
                 plain: of(&plain.startup_ms)?,
                 explain: of(&one.startup_ms)?,
                 all_layers: of(&all.startup_ms)?,
+                every_layer: of(&every.startup_ms)?,
             },
             peak_mib: PerProcess {
                 plain: of(&plain.peak_mib),
                 explain: of(&one.peak_mib),
                 all_layers: of(&all.peak_mib),
+                every_layer: of(&every.peak_mib),
             },
             setting,
             medians,
@@ -257,37 +301,40 @@ pub(super) mod tests {
             other_class: 2,
             all_layers: 2,
             all_layers_input: true,
+            all_layers_end: "@input".into(),
             layers_without_gradient: 0,
         }
     }
 
     fn processes(peak: impl Fn(f64) -> Vec<f64>) -> Processes {
         let process = |factor: f64| Process { startup_ms: vec![10.0 * factor, 12.0 * factor], peak_mib: peak(factor) };
-        Processes { plain: process(1.0), explain: process(2.0), all_layers: process(3.0) }
+        Processes { plain: process(1.0), explain: process(2.0), all_layers: process(3.0), every_layer: process(4.0) }
     }
 
     pub(in super::super) fn report() -> Report {
-        let times = [vec![1.0, 2.0], vec![1.5, 3.0], vec![0.1, 0.2], vec![3.0, 6.0], vec![2.0, 4.0]];
+        let times = [1.0, 1.5, 0.1, 3.0, 2.0, 5.0, 4.0].map(|time| vec![time, 2.0 * time]);
         Report::new(setting(), &times, &processes(|factor| vec![100.0 * factor; 2])).unwrap()
     }
 
     #[test]
     fn the_object_is_flat_and_has_every_ratio() {
         let json = serde_json::to_value(report()).unwrap();
-        for (name, want) in RATIOS.iter().zip([1.5, 3.0, 0.1, 2.0, 2.0, 3.0, 2.0]) {
+        for (name, want) in RATIOS.iter().zip([1.5, 0.1, 3.0, 2.0, 5.0, 4.0, 2.0, 3.0, 4.0, 2.0]) {
             assert_eq!(json[name], want, "{name}");
         }
         assert_eq!(json["forward_ms"], 1.5);
         assert_eq!(json["ms"]["explain"]["max"], 3.0);
         assert_eq!(json["ratios"]["class_switch"]["median"], 0.1);
         assert_eq!(json["peak_mib"]["all_layers"]["median"], 300.0);
+        assert_eq!(json["peak_mib"]["every_layer"]["median"], 400.0);
+        assert_eq!((&json["every_layer_ms"], &json["every_layer_switch_ms"]), (&7.5.into(), &6.0.into()));
         assert_eq!(json["startup_ms"]["plain"]["median"], 11.0);
         assert_eq!((&json["rounds"], &json["model"]), (&2.into(), &"nets/net.onnx".into()));
     }
 
     #[test]
     fn where_the_memory_is_not_known_its_ratios_are_null() {
-        let times = [vec![1.0], vec![1.5], vec![0.1], vec![3.0], vec![2.0]];
+        let times = [1.0, 1.5, 0.1, 3.0, 2.0, 5.0, 4.0].map(|time| vec![time]);
         let report = Report::new(setting(), &times, &processes(|_| Vec::new())).unwrap();
         let json = serde_json::to_value(report).unwrap();
         assert!(json["memory_ratio"].is_null() && json["peak_mib"]["plain"].is_null());

@@ -33,7 +33,9 @@ fn every_number_is_there_and_fits_the_others() {
     let ran = quick(&scene, &["--json"]).ok();
     let [object] = ran.json().try_into().expect("one object");
     let linux = cfg!(target_os = "linux");
-    for part in ["forward", "explain", "class_switch", "all_layers", "class_switch_all"] {
+    let parts =
+        ["forward", "explain", "class_switch", "all_layers", "class_switch_all", "every_layer", "every_layer_switch"];
+    for part in parts {
         assert!(number(&object, &format!("/{part}_ms")) > 0.0, "{part}");
         let [min, median, max] = ["min", "median", "max"].map(|what| number(&object, &format!("/ms/{part}/{what}")));
         assert!(min <= median && median <= max, "{part}");
@@ -47,10 +49,14 @@ fn every_number_is_there_and_fits_the_others() {
         ("/all_layers_ratio", quotient("/all_layers_ms", "/forward_ms")),
         ("/class_switch_ratio", quotient("/class_switch_ms", "/forward_ms")),
         ("/class_switch_all_ratio", quotient("/class_switch_all_ms", "/forward_ms")),
+        ("/every_layer_ratio", quotient("/every_layer_ms", "/forward_ms")),
+        ("/every_layer_switch_ratio", quotient("/every_layer_switch_ms", "/forward_ms")),
     ];
     if linux {
         wanted.push(("/memory_ratio", quotient("/peak_mib/explain/median", "/peak_mib/plain/median")));
-        wanted.push(("/memory_all_ratio", quotient("/peak_mib/all_layers/median", "/peak_mib/plain/median")));
+        for (ratio, part) in [("/memory_all_ratio", "all_layers"), ("/memory_every_layer_ratio", "every_layer")] {
+            wanted.push((ratio, quotient(&format!("/peak_mib/{part}/median"), "/peak_mib/plain/median")));
+        }
         assert!(number(&object, "/peak_mib/plain/median") > 1.0);
     }
     for (ratio, want) in wanted {
@@ -66,7 +72,7 @@ fn every_number_is_there_and_fits_the_others() {
     assert_eq!(object["camscope"], env!("CARGO_PKG_VERSION"));
     assert!(object["model"].as_str().is_some_and(|model| model.ends_with("mobilenet_v2.ts.onnx")));
     assert!(object["all_layers"].as_u64().is_some_and(|layers| layers > 10));
-    assert_eq!(object["all_layers_input"], true);
+    assert_eq!((&object["all_layers_input"], &object["all_layers_end"]), (&true.into(), &"@input".into()));
     // Nothing is left behind, but for what ONNX Runtime 1.32 itself writes where temporary files go when it is loaded.
     let names = fs::read_dir(scene.path("")).expect("the folder").flatten().map(|file| file.file_name());
     let left: Vec<_> = names.filter(|name| name != ".ses").collect();
@@ -97,6 +103,22 @@ fn an_earlier_measurement_is_put_beside_the_new_one() {
     let line = text.lines().find(|line| line.starts_with("explain_ratio")).expect("a row");
     assert!(line.contains(" 1000.000 ") && line.ends_with('%'), "{text}");
     assert!(text.contains("but the ONNX Runtime was 1.2.3 and is "), "{text}");
+}
+
+#[test]
+fn a_measurement_of_the_older_form_is_put_beside_the_new_one_as_far_as_it_goes() {
+    let scene = Scene::new();
+    let mut then: Value = quick(&scene, &["--json"]).ok().json().remove(0);
+    for name in ["every_layer_ratio", "every_layer_switch_ratio", "memory_every_layer_ratio", "all_layers_end"] {
+        then.as_object_mut().expect("an object").remove(name);
+    }
+    then["all_layers_ratio"] = 1000.0.into();
+    scene.write("then.json", then.to_string());
+    let text = quick(&scene, &["--compare", "then.json"]).ok().stdout;
+    let row = |name: &str| text.lines().find(|line| line.split_whitespace().next() == Some(name));
+    // What was called "all layers" then is what is called "every layer" now.
+    assert!(row("every_layer_ratio").is_some_and(|row| row.contains(" 1000.000 ")), "{text}");
+    assert!(row("explain_ratio").is_some() && row("all_layers_ratio").is_none(), "{text}");
 }
 
 #[test]
@@ -159,7 +181,10 @@ fn layers_and_input_without_a_gradient_are_left_out_and_said() {
     // The convolution and its activation lie before the operator without a rule.
     assert_eq!((&object["all_layers"], &object["layers_without_gradient"]), (&2.into(), &2.into()), "{object}");
     let text = run(&[]).stdout;
-    assert!(text.contains("all layers (2)") && text.contains("2 layers without a gradient"), "{text}");
+    assert!(text.contains("every layer kept (2)") && text.contains("2 layers without a gradient"), "{text}");
+    let end = object["all_layers_end"].as_str().expect("a layer");
+    assert!(text.contains("to the first layer, class switch"), "{text}");
+    assert!(text.contains(&format!("the input has no gradient; {end} is the first layer that has one")), "{text}");
 }
 
 #[test]
