@@ -97,6 +97,23 @@ fn explained(explainer: &Explainer, input: &ArrayD<f32>, class: usize) -> Result
     (0..explainer.taps().len()).map(of).collect()
 }
 
+/// Every layer's heatmap is there and finite, whatever its shape is and in whatever layout its values come.
+fn heatmaps(explainer: &Explainer, input: &ArrayD<f32>, class: usize) -> Result<(), String> {
+    let canceller = Canceller::new();
+    let forward = explainer.forward(input, &canceller).map_err(|error| error.to_string())?;
+    let backward = explainer.backward(&forward, class, &canceller).map_err(|error| error.to_string())?;
+    for (at, tap) in explainer.taps().iter().enumerate() {
+        let heatmap = explainer.heatmap(&forward, &backward, at, explainer.options().method);
+        match heatmap.map_err(|error| format!("the heatmap at {}: {error}", tap.name()))? {
+            Some(heatmap) if !heatmap.iter().all(|heat| heat.is_finite()) => {
+                return Err(format!("the heatmap at {} is not finite", tap.name()));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
 fn check(case: &Case) -> Result<(), String> {
     let mut recording = case.recording();
     let (input, gradient) = (recording.floats("input"), recording.floats("grad_input"));
@@ -112,6 +129,7 @@ fn check(case: &Case) -> Result<(), String> {
     let values: Vec<&str> = taps.iter().map(|tap| tap.value().unwrap_or(input_name)).collect();
     let plain = plainly(&subject, &values, &input, case.class).map_err(|error| format!("the plain way: {error}"))?;
     let all = explained(&everywhere.explainer, &input, case.class).map_err(|error| error.to_string())?;
+    heatmaps(&everywhere.explainer, &input, case.class)?;
     let logits = norm(&recording.floats("logits"));
     let mut wrong = Vec::new();
     for ((tap, found), wanted) in taps.iter().zip(&all).zip(&plain) {
@@ -127,6 +145,10 @@ fn check(case: &Case) -> Result<(), String> {
 
     // Where fewer values are kept, more is fused.
     let to_input = ToInput::new(runtime(), &subject, &own).map_err(|error| error.to_string())?;
+    // Every one of these networks has convolutions: falling back would hide what is tested here.
+    if !to_input.explainer.optimised_as_one() || !everywhere.explainer.optimised_as_one() {
+        return Err("the passes were not optimised as one".into());
+    }
     let alone = explained(&to_input.explainer, &input, case.class).map_err(|error| error.to_string())?;
     let (_, at_input) = alone.last().ok_or("a tap")?;
     wrong.extend(within("the gradient at the input alone", at_input, &gradient, tolerance).err());

@@ -271,6 +271,11 @@ impl Explainer {
         &self.options
     }
 
+    /// Whether both passes were optimised as one graph, as they are on the CPU where that pays.
+    pub fn optimised_as_one(&self) -> bool {
+        self.passes.as_one
+    }
+
     /// The session of the forward pass: it says which provider it runs on.
     pub fn forward_session(&self) -> &Session {
         &self.passes.forward

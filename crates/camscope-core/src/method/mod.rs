@@ -166,11 +166,16 @@ fn emit(g: &mut Builder, method: &dyn Method, layout: Layout, elem: ElemType, a:
 
 /// Σ over the channels of weight · activation; `weight` is `[N, C, 1, 1]`: a row times a matrix a picture, in one pass over the activation.
 fn weigh_channels(g: &mut Builder, weight: &Val, activation: &Val) -> Val {
-    let row = g.reshape(weight, &[0, 1, -1]);
-    let matrix = g.reshape(activation, &[0, 0, -1]);
+    let row = g.squeeze(weight, &[2, 3]);
+    let row = g.unsqueeze(&row, &[1]);
+    // The sizes are computed: −1 says nothing where there are no channels.
+    let lead = g.op("Shape", &[activation], vec![attr::int("start", 0), attr::int("end", 2)]);
+    let extent = g.op("Shape", &[activation], vec![attr::int("start", 2)]);
+    let area = g.reduce("ReduceProd", &extent, &[0], true);
+    let flat = g.concat(&[&lead, &area], 0);
+    let matrix = g.op("Reshape", &[activation, &flat], vec![attr::int("allowzero", 1)]);
     let heat = g.matmul(&row, &matrix);
     let batch = g.op("Shape", &[activation], vec![attr::int("start", 0), attr::int("end", 1)]);
-    let extent = g.op("Shape", &[activation], vec![attr::int("start", 2)]);
     let shape = g.concat(&[&batch, &extent], 0);
     g.reshape_to(&heat, &shape)
 }

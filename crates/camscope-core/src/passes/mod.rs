@@ -69,6 +69,8 @@ pub(crate) struct Passes {
     pub(crate) seed: String,
     /// What was asked for, in order.
     pub(crate) taps: Vec<Tapped>,
+    /// Whether both were optimised as one.
+    pub(crate) as_one: bool,
 }
 
 /// What the passes are made of.
@@ -115,6 +117,7 @@ impl Passes {
             saved: gradient.saved.clone(),
             seed: seed(gradient).to_owned(),
             taps: plan.taps.iter().map(tapped).collect(),
+            as_one: false,
         })
     }
 
@@ -167,7 +170,7 @@ impl Passes {
         shape::state(graph, block);
         let backward = runtime.session(&backward.to_bytes(), &options.profiled("backward"))?;
         let seed = seed(plan.gradient).to_owned();
-        Ok(Some(Self { forward, backward, saved: parts.saved, seed, taps: parts.taps }))
+        Ok(Some(Self { forward, backward, saved: parts.saved, seed, taps: parts.taps, as_one: true }))
     }
 }
 

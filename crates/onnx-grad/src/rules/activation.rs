@@ -37,9 +37,12 @@ fn times(v: &mut Vjp<'_>, slope: &Val) -> Result {
 
 /// 1 where the output is positive, which is kept anyway.
 fn relu(v: &mut Vjp<'_>) -> Result {
-    let (elem, y) = (v.elem()?, v.y(0));
-    // Of an output that is never negative the sign says it, in any float type.
-    let slope = if elem == ElemType::Float { above(v, &y, 0.0, elem) } else { v.g.unary("Sign", &y) };
+    let y = v.y(0);
+    // Of an output that is never negative the sign says it, in any float type, and in one that nobody knows.
+    let slope = match v.elem() {
+        Ok(ElemType::Float) => above(v, &y, 0.0, ElemType::Float),
+        _ => v.g.unary("Sign", &y),
+    };
     times(v, &slope)
 }
 
