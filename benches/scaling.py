@@ -130,12 +130,12 @@ def child(model: str, pictures: int) -> None:
 SERIES = {
     "time": [
         ("explain_ratio", "explain", "gradient at one layer", "#0b6fa4", "o"),
-        ("all_layers_ratio", "all_layers", "gradient at all layers and the input", "#c2571a", "s"),
+        ("all_layers_ratio", "all_layers", "through every layer to the input", "#c2571a", "s"),
         ("gradient_ratio", "gradient", "gradient at the input", "#0b6fa4", "o"),
     ],
     "memory": [
         ("memory_ratio", "memory", "gradient at one layer", "#0b6fa4", "o"),
-        ("memory_all_ratio", "memory_all", "gradient at all layers and the input", "#c2571a", "s"),
+        ("memory_all_ratio", "memory_all", "through every layer to the input", "#c2571a", "s"),
         ("memory_gradient_ratio", "memory_gradient", "gradient at the input", "#0b6fa4", "o"),
     ],
 }
