@@ -30,9 +30,13 @@ pub(super) fn at_fixed_sizes(
     if !picture || model.graph().node.iter().any(control) {
         return Ok(None);
     }
-    let Some(first) = inferred_with(runtime, model, inputs, 1)? else { return Ok(None) };
     let is_free = inputs.iter().any(|input| input.free_batch);
-    let second = if is_free { inferred_with(runtime, model, inputs, 2).ok().flatten() } else { None };
+    let (first, second) = std::thread::scope(|scope| {
+        let second = is_free.then(|| scope.spawn(|| inferred_with(runtime, model, inputs, 2)));
+        let first = inferred_with(runtime, model, inputs, 1);
+        (first, second.and_then(|second| second.join().ok()?.ok()?))
+    });
+    let Some(first) = first? else { return Ok(None) };
     // An open batch that the graph doesn't stand is none, as when it is run.
     let second = second.as_ref().unwrap_or(&first);
     let mut types = stated.clone();

@@ -46,8 +46,8 @@ pub struct SessionOptions {
     pub external_data: Option<PathBuf>,
     /// Leave weights as they lie in the file, rather than copying them into the order that large products like best.
     pub unpacked: bool,
-    /// Know camscope's own operators, which the passes that it makes are run with; with how many channels in a block, see
-    /// [`Runtime::block`].
+    /// Know camscope's own operators, which the passes that it makes are run with: how many channels a block of ONNX Runtime's blocked
+    /// layout has.
     pub own_operators: Option<usize>,
     /// Write the model as the optimiser leaves it into this file, and its weights into one beside it.
     pub optimised: Option<PathBuf>,
