@@ -25,7 +25,7 @@ use ndarray_npy::{ReadNpyExt, WriteNpyExt};
 
 use crate::{
     cli::BenchChildArgs,
-    cli_bench::BenchPart,
+    cli_bench::{BenchArgs, BenchPart},
     explain_cmd::{open, options, session_options},
     input, output, plugins,
 };
@@ -44,11 +44,11 @@ pub(crate) fn run(args: &BenchChildArgs) -> Result<ExitCode> {
     let tensor = receive()?;
     match args.part {
         BenchPart::Plain => plain(args, &tensor)?,
-        BenchPart::Explain => explain(args, tensor)?,
-        BenchPart::ToInput => gradients(args, &tensor, |runtime, subject, options| {
+        BenchPart::Explain => explain(&args.bench, tensor)?,
+        BenchPart::ToInput => gradients(&args.bench, &tensor, |runtime, subject, options| {
             ToInput::new(runtime, subject, options).map(|made| made.explainer)
         })?,
-        BenchPart::EveryLayer => gradients(args, &tensor, |runtime, subject, options| {
+        BenchPart::EveryLayer => gradients(&args.bench, &tensor, |runtime, subject, options| {
             Everywhere::new(runtime, subject, options).map(|made| made.explainer)
         })?,
     }
@@ -76,15 +76,20 @@ fn plain(args: &BenchChildArgs, tensor: &ArrayD<f32>) -> Result<()> {
     say("first")
 }
 
-/// What `camscope explain` does, from the search for ONNX Runtime to the first heatmap.
-fn explain(args: &BenchChildArgs, tensor: ArrayD<f32>) -> Result<()> {
-    let bench = &args.bench;
+/// The model, typed, as `camscope explain` makes it ready, from the search for plugins and ONNX Runtime on.
+fn prepared(bench: &BenchArgs, tensor: &ArrayD<f32>) -> Result<(&'static Runtime, Arc<Subject>, Options)> {
     plugins::load(&bench.extra.plugins);
     let (network, mut sidecar) = open(&bench.model)?;
     input::take_size(tensor.shape(), &mut sidecar.preprocessing);
     let options = options(&bench.how, &bench.run, &sidecar)?;
     let runtime = plugins::runtime(Runtime::get_or_load()?, &bench.extra)?;
-    let explainer = Explainer::new(runtime, network, sidecar, options)?;
+    Ok((runtime, Arc::new(Subject::new(runtime, network, sidecar)?), options))
+}
+
+/// What `camscope explain` does, up to the first heatmap.
+fn explain(bench: &BenchArgs, tensor: ArrayD<f32>) -> Result<()> {
+    let (runtime, subject, options) = prepared(bench, &tensor)?;
+    let explainer = Explainer::of(runtime, subject, options)?;
     let first = bench.how.classes.get(..1).unwrap_or_default();
     explainer.explain(tensor, first)?;
     say("first")
@@ -92,17 +97,11 @@ fn explain(args: &BenchChildArgs, tensor: ArrayD<f32>) -> Result<()> {
 
 /// The same up to the gradients, with another explainer.
 fn gradients(
-    args: &BenchChildArgs,
+    bench: &BenchArgs,
     tensor: &ArrayD<f32>,
     make: impl FnOnce(&'static Runtime, &Arc<Subject>, &Options) -> Result<Explainer>,
 ) -> Result<()> {
-    let bench = &args.bench;
-    plugins::load(&bench.extra.plugins);
-    let (network, mut sidecar) = open(&bench.model)?;
-    input::take_size(tensor.shape(), &mut sidecar.preprocessing);
-    let options = options(&bench.how, &bench.run, &sidecar)?;
-    let runtime = plugins::runtime(Runtime::get_or_load()?, &bench.extra)?;
-    let subject = Arc::new(Subject::new(runtime, network, sidecar)?);
+    let (runtime, subject, options) = prepared(bench, tensor)?;
     let explainer = make(runtime, &subject, &options)?;
     let canceller = Canceller::new();
     let forward = explainer.forward(tensor, &canceller)?;

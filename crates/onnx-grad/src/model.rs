@@ -164,6 +164,11 @@ impl Model {
         self.proto.encode_to_vec()
     }
 
+    /// How many bytes [`Model::to_bytes`] gives.
+    pub fn encoded_len(&self) -> usize {
+        self.proto.encoded_len()
+    }
+
     /// The model as the bytes of an `.onnx` file that names the mapped files where the weights are, rather than holding them: a runtime
     /// can read them from there, and nothing is copied. The second result is the folder that the names are relative to.
     ///

@@ -3,49 +3,34 @@
 //! Each window's gradient goes to the first place of its maximum, in memory order. The places are found again, so that the forward pass
 //! needs no indices: asked for them, ONNX Runtime takes a far slower way.
 
-use ort::{
-    operator::{ComputeContext, Kernel, KernelContext, Operator, OperatorInput, OperatorOutput},
-    value::TensorElementType,
+use ort::operator::{ComputeContext, Kernel, KernelContext};
+
+use super::{
+    Shared,
+    pictures::{OnPictures, extents, pair},
 };
 
-use super::Shared;
-
-/// The operator. Attributes: `kernel`, `strides`, `begins` (rows and columns of padding before the picture); `blocked`: the pictures are
-/// in blocks.
+/// The kernel. Attributes: `kernel`, `strides`, `begins` (rows and columns of padding before the picture); `blocked`: the pictures are in
+/// blocks.
 pub(crate) struct MaxPoolGrad {
-    /// Channels of a block.
-    pub(crate) block: usize,
+    window: Window,
+    block: usize,
 }
 
 /// The operator's name.
 pub(crate) const NAME: &str = "MaxPoolGrad";
 
-impl Operator for MaxPoolGrad {
-    type Kernel<'attr> = Ready;
+impl OnPictures for MaxPoolGrad {
+    const NAME: &'static str = NAME;
+    const INPUTS: usize = 3;
 
-    fn name(&self) -> &str {
-        NAME
-    }
-
-    fn inputs(&self) -> impl IntoIterator<Item = OperatorInput> {
-        [(); 3].map(|()| OperatorInput::required(TensorElementType::Float32))
-    }
-
-    fn outputs(&self) -> impl IntoIterator<Item = OperatorOutput> {
-        [OperatorOutput::required(TensorElementType::Float32)]
-    }
-
-    fn create_kernel<'attr>(&self, context: &KernelContext<'attr>) -> ort::Result<Ready> {
-        let pair = |name: &str| {
-            let list: Vec<i64> = context.get(name).unwrap_or_default();
-            <[i64; 2]>::try_from(list).map_err(|_| ort::Error::new("malformed window"))
-        };
+    fn new(context: &KernelContext<'_>, block: usize) -> ort::Result<Self> {
+        let whole = |name: &str| Ok::<_, ort::Error>(pair(context, name)?.map(|size| size as i64));
+        let begins = <[i64; 2]>::try_from(context.get::<Vec<i64>>("begins").unwrap_or_default());
+        let begins = begins.map_err(|_| ort::Error::new("malformed begins"))?;
+        let window = Window { kernel: whole("kernel")?, strides: whole("strides")?, begins };
         let blocked = context.get::<i64>("blocked").unwrap_or(0) != 0;
-        let window = Window { kernel: pair("kernel")?, strides: pair("strides")?, begins: pair("begins")? };
-        if window.kernel.iter().chain(&window.strides).any(|&size| size < 1) {
-            return Err(ort::Error::new("malformed window"));
-        }
-        Ok(Ready { window, block: if blocked { self.block } else { 1 } })
+        Ok(Self { window, block: if blocked { block } else { 1 } })
     }
 }
 
@@ -55,34 +40,26 @@ struct Window {
     begins: [i64; 2],
 }
 
-/// The kernel.
-pub(crate) struct Ready {
-    window: Window,
-    block: usize,
-}
-
-impl Kernel for Ready {
+impl Kernel for MaxPoolGrad {
     fn compute(&mut self, context: &ComputeContext) -> ort::Result<()> {
         let malformed = || ort::Error::new("the inputs are no pictures that were pooled");
-        let values = (0..3).map(|at| context.input(at)?.ok_or_else(malformed)).collect::<ort::Result<Vec<_>>>()?;
-        let mut pictures = Vec::new();
-        for value in &values {
-            let (shape, elements) = value.try_extract_tensor::<f32>()?;
-            pictures.push((<[i64; 4]>::try_from(shape.to_vec()).map_err(|_| malformed())?, elements));
-        }
-        let [(x_shape, x), (y_shape, y), (gy_shape, gy)] = <[_; 3]>::try_from(pictures).map_err(|_| malformed())?;
-        let block = self.block;
-        if y_shape != gy_shape || x_shape[..2] != y_shape[..2] || !(x_shape[1] as usize).is_multiple_of(block) {
+        let ([n, c, height, width], y_extents, block) = (extents(context, 0)?, extents(context, 1)?, self.block);
+        if extents(context, 2)? != y_extents || y_extents[..2] != [n, c] || !c.is_multiple_of(block) {
             return Err(malformed());
         }
-        let mut output = context.output(0, x_shape)?.ok_or_else(malformed)?;
+        let input = |at: usize| context.input(at)?.ok_or_else(malformed);
+        let (x, y, gy) = (input(0)?, input(1)?, input(2)?);
+        let (x, y, gy) =
+            (x.try_extract_tensor::<f32>()?.1, y.try_extract_tensor::<f32>()?.1, gy.try_extract_tensor::<f32>()?.1);
+        let mut output = context.output(0, [n, c, height, width].map(|size| size as i64))?.ok_or_else(malformed)?;
         let gx = Shared(output.try_extract_tensor_mut::<f32>()?.1.as_mut_ptr());
-        let (plane_x, plane_y) =
-            ((x_shape[2] * x_shape[3]) as usize * block, (y_shape[2] * y_shape[3]) as usize * block);
+        let [.., rows, columns] = y_extents;
+        let (plane_x, plane_y) = (height * width * block, rows * columns * block);
         if plane_x == 0 {
             return Ok(());
         }
-        let (window, sizes) = (&self.window, [[x_shape[2], x_shape[3]], [y_shape[2], y_shape[3]]]);
+        let (window, sizes) =
+            (&self.window, [[height, width], [rows, columns]].map(|pair| pair.map(|size| size as i64)));
         context.par_for(x.len() / plane_x, 0, move |plane| {
             // SAFETY: each plane of the output is written by one task.
             let gx = unsafe { std::slice::from_raw_parts_mut(gx.get().add(plane * plane_x), plane_x) };

@@ -6,11 +6,13 @@
 pub(crate) mod elementwise;
 mod functions;
 pub(crate) mod max_pool_grad;
+mod pictures;
 pub(crate) mod program;
 pub(crate) mod set_apart;
 pub(crate) mod weave;
 
 use ort::operator::OperatorDomain;
+use pictures::Of;
 
 /// The domain's name.
 pub(crate) const DOMAIN: &str = "camscope";
@@ -22,9 +24,9 @@ pub(crate) const DOMAIN: &str = "camscope";
 pub(crate) fn domain(block: usize) -> ort::Result<OperatorDomain> {
     OperatorDomain::new(DOMAIN)?
         .add(elementwise::Elementwise { block })?
-        .add(max_pool_grad::MaxPoolGrad { block })?
-        .add(set_apart::SetApart { block })?
-        .add(weave::Weave { block })
+        .add(Of::<max_pool_grad::MaxPoolGrad>::new(block))?
+        .add(Of::<set_apart::SetApart>::new(block))?
+        .add(Of::<weave::Weave>::new(block))
 }
 
 /// A pointer that tasks share: each writes elements of its own.

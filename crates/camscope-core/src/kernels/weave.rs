@@ -1,57 +1,36 @@
 //! `camscope:Weave`: pictures in blocks, side by side as channels, woven into one: what `DepthToSpace` does in its mode `DCR`.
 
-use ort::{
-    operator::{ComputeContext, Kernel, KernelContext, Operator, OperatorInput, OperatorOutput},
-    value::TensorElementType,
+use ort::operator::{ComputeContext, Kernel, KernelContext};
+
+use super::{
+    Shared,
+    pictures::{OnPictures, extents},
 };
 
-use super::Shared;
-
-/// The operator. Attribute: `size`, how many pictures go into one along each axis.
+/// The kernel. Attribute: `size`, how many pictures go into one along each axis.
 pub(crate) struct Weave {
-    /// Channels of a block.
-    pub(crate) block: usize,
+    size: usize,
+    block: usize,
+}
+
+impl OnPictures for Weave {
+    const NAME: &'static str = NAME;
+
+    fn new(context: &KernelContext<'_>, block: usize) -> ort::Result<Self> {
+        let size = usize::try_from(context.get::<i64>("size").unwrap_or(0)).ok().filter(|&size| size > 0);
+        Ok(Self { size: size.ok_or_else(|| ort::Error::new("malformed size"))?, block })
+    }
 }
 
 /// The operator's name.
 pub(crate) const NAME: &str = "Weave";
 
-impl Operator for Weave {
-    type Kernel<'attr> = Ready;
-
-    fn name(&self) -> &str {
-        NAME
-    }
-
-    fn inputs(&self) -> impl IntoIterator<Item = OperatorInput> {
-        [OperatorInput::required(TensorElementType::Float32)]
-    }
-
-    fn outputs(&self) -> impl IntoIterator<Item = OperatorOutput> {
-        [OperatorOutput::required(TensorElementType::Float32)]
-    }
-
-    fn create_kernel<'attr>(&self, context: &KernelContext<'attr>) -> ort::Result<Ready> {
-        let size = usize::try_from(context.get::<i64>("size").unwrap_or(0)).ok().filter(|&size| size > 0);
-        let size = size.ok_or_else(|| ort::Error::new("malformed size"))?;
-        Ok(Ready { size, block: self.block })
-    }
-}
-
-/// The kernel.
-pub(crate) struct Ready {
-    size: usize,
-    block: usize,
-}
-
-impl Kernel for Ready {
+impl Kernel for Weave {
     fn compute(&mut self, context: &ComputeContext) -> ort::Result<()> {
         let malformed = || ort::Error::new("the input is no pictures in blocks");
+        let ([n, c, h, w], size, block) = (extents(context, 0)?, self.size, self.block);
         let value = context.input(0)?.ok_or_else(malformed)?;
-        let (shape, from) = value.try_extract_tensor::<f32>()?;
-        let sizes: Option<Vec<usize>> = shape.iter().map(|&size| usize::try_from(size).ok()).collect();
-        let [n, c, h, w] = sizes.and_then(|sizes| <[usize; 4]>::try_from(sizes).ok()).ok_or_else(malformed)?;
-        let (size, block) = (self.size, self.block);
+        let from = value.try_extract_tensor::<f32>()?.1;
         if c % (size * size * block) != 0 {
             return Err(malformed());
         }

@@ -30,7 +30,7 @@ struct Kind {
 pub(super) fn fuse(graph: &mut GraphProto, inputs: &HashMap<String, ElemType>) {
     let constants: HashMap<&str, &TensorProto> = graph.initializer.iter().map(|t| (t.name.as_str(), t)).collect();
     let kinds = kinds(graph, inputs, &constants);
-    let groups = Groups::find(graph, &kinds, &constants);
+    let groups = groups(graph, &kinds, &constants);
     let mut replaced: HashMap<usize, NodeProto> = HashMap::new();
     let mut dropped: HashSet<usize> = HashSet::new();
     for group in groups {
@@ -102,7 +102,7 @@ pub(super) fn is_elementwise(node: &NodeProto, constants: &HashMap<&str, &Tensor
     operations(node, constants).is_some()
 }
 
-/// Whether a node costs next to nothing beside the reading and writing of memory.
+/// Whether a node is computed again, in one pass with what reads it, sooner than its result is written and read. On zeros it stays finite.
 pub(super) fn is_cheap(node: &NodeProto) -> bool {
     let cheap = [
         "Abs",
@@ -196,89 +196,81 @@ fn operations(node: &NodeProto, constants: &HashMap<&str, &TensorProto>) -> Opti
 }
 
 /// Groups of nodes to be one each, by their places, in order; the last gives the result.
-struct Groups;
-
-impl Groups {
-    fn find(
-        graph: &GraphProto,
-        kinds: &HashMap<&str, Kind>,
-        constants: &HashMap<&str, &TensorProto>,
-    ) -> Vec<Vec<usize>> {
-        let mut readers: HashMap<&str, Vec<usize>> = HashMap::new();
-        let mut producer: HashMap<&str, usize> = HashMap::new();
-        for (at, node) in graph.node.iter().enumerate() {
-            reads(node).into_iter().for_each(|name| readers.entry(name).or_default().push(at));
-            producer.extend(node.output.iter().map(|name| (name.as_str(), at)));
-        }
-        let outputs: HashSet<&str> = graph.output.iter().map(|output| output.name.as_str()).collect();
-        let kind = |at: usize| graph.node[at].output.first().and_then(|name| kinds.get(name.as_str())).copied();
-        // Floats, and truth values made of floats.
-        let fits = |at: usize| {
-            let node = &graph.node[at];
-            let typed = |name: &String| {
-                kinds.get(name.as_str()).is_some_and(|kind| match kind.elem {
-                    ElemType::Float => true,
-                    ElemType::Bool => producer.contains_key(name.as_str()),
-                    _ => false,
-                })
-            };
-            let wanted = node.input.iter().filter(|name| !name.is_empty());
-            operations(node, constants).is_some()
-                && wanted.clone().all(typed)
-                && kind(at).is_some_and(|kind| matches!(kind.elem, ElemType::Float | ElemType::Bool))
+fn groups(graph: &GraphProto, kinds: &HashMap<&str, Kind>, constants: &HashMap<&str, &TensorProto>) -> Vec<Vec<usize>> {
+    let mut readers: HashMap<&str, Vec<usize>> = HashMap::new();
+    let mut producer: HashMap<&str, usize> = HashMap::new();
+    for (at, node) in graph.node.iter().enumerate() {
+        reads(node).into_iter().for_each(|name| readers.entry(name).or_default().push(at));
+        producer.extend(node.output.iter().map(|name| (name.as_str(), at)));
+    }
+    let outputs: HashSet<&str> = graph.output.iter().map(|output| output.name.as_str()).collect();
+    let kind = |at: usize| graph.node[at].output.first().and_then(|name| kinds.get(name.as_str())).copied();
+    // Floats, and truth values made of floats.
+    let fits = |at: usize| {
+        let node = &graph.node[at];
+        let typed = |name: &String| {
+            kinds.get(name.as_str()).is_some_and(|kind| match kind.elem {
+                ElemType::Float => true,
+                ElemType::Bool => producer.contains_key(name.as_str()),
+                _ => false,
+            })
         };
-        let mut taken: HashSet<usize> = HashSet::new();
-        let mut groups = Vec::new();
-        for root in (0..graph.node.len()).rev() {
-            let Some(Kind { elem: ElemType::Float, small }) = kind(root) else { continue };
-            if taken.contains(&root) || !fits(root) {
-                continue;
-            }
-            let mut group = vec![root];
-            let mut open = true;
-            while open {
-                open = false;
-                let reached: Vec<usize> = group
-                    .iter()
-                    .flat_map(|&at| &graph.node[at].input)
-                    .filter_map(|name| producer.get(name.as_str()).copied())
-                    .collect();
-                for at in reached {
-                    let inner = |name: &String| {
-                        !outputs.contains(name.as_str())
-                            && readers.get(name.as_str()).is_some_and(|all| all.iter().all(|at| group.contains(at)))
-                    };
-                    let joins = !group.contains(&at)
-                        && !taken.contains(&at)
-                        && fits(at)
-                        && kind(at).is_some_and(|kind| kind.small == small)
-                        && graph.node[at].output.iter().filter(|name| !name.is_empty()).all(inner);
-                    if joins {
-                        let mut larger = group.clone();
-                        larger.push(at);
-                        if size(graph, &larger, &producer, constants) {
-                            group = larger;
-                            open = true;
-                        }
+        let wanted = node.input.iter().filter(|name| !name.is_empty());
+        operations(node, constants).is_some()
+            && wanted.clone().all(typed)
+            && kind(at).is_some_and(|kind| matches!(kind.elem, ElemType::Float | ElemType::Bool))
+    };
+    let mut taken: HashSet<usize> = HashSet::new();
+    let mut groups = Vec::new();
+    for root in (0..graph.node.len()).rev() {
+        let Some(Kind { elem: ElemType::Float, small }) = kind(root) else { continue };
+        if taken.contains(&root) || !fits(root) {
+            continue;
+        }
+        let mut group = vec![root];
+        let mut open = true;
+        while open {
+            open = false;
+            let reached: Vec<usize> = group
+                .iter()
+                .flat_map(|&at| &graph.node[at].input)
+                .filter_map(|name| producer.get(name.as_str()).copied())
+                .collect();
+            for at in reached {
+                let inner = |name: &String| {
+                    !outputs.contains(name.as_str())
+                        && readers.get(name.as_str()).is_some_and(|all| all.iter().all(|at| group.contains(at)))
+                };
+                let joins = !group.contains(&at)
+                    && !taken.contains(&at)
+                    && fits(at)
+                    && kind(at).is_some_and(|kind| kind.small == small)
+                    && graph.node[at].output.iter().filter(|name| !name.is_empty()).all(inner);
+                if joins {
+                    let mut larger = group.clone();
+                    larger.push(at);
+                    if size(graph, &larger, &producer, constants) {
+                        group = larger;
+                        open = true;
                     }
                 }
             }
-            // Truth values that come from outside have no place in a program of floats.
-            let truths = |at: &usize| {
-                graph.node[*at].input.iter().any(|name| {
-                    kinds.get(name.as_str()).is_some_and(|kind| kind.elem == ElemType::Bool)
-                        && producer.get(name.as_str()).is_none_or(|from| !group.contains(from))
-                })
-            };
-            let broadcasts = graph.node[root].attr(BROADCASTS).is_some();
-            if (group.len() > 1 || broadcasts) && !group.iter().any(truths) {
-                group.sort_unstable();
-                taken.extend(group.iter().copied());
-                groups.push(group);
-            }
         }
-        groups
+        // Truth values that come from outside have no place in a program of floats.
+        let truths = |at: &usize| {
+            graph.node[*at].input.iter().any(|name| {
+                kinds.get(name.as_str()).is_some_and(|kind| kind.elem == ElemType::Bool)
+                    && producer.get(name.as_str()).is_none_or(|from| !group.contains(from))
+            })
+        };
+        let broadcasts = graph.node[root].attr(BROADCASTS).is_some();
+        if (group.len() > 1 || broadcasts) && !group.iter().any(truths) {
+            group.sort_unstable();
+            taken.extend(group.iter().copied());
+            groups.push(group);
+        }
     }
+    groups
 }
 
 /// Whether a group is small enough for one program.

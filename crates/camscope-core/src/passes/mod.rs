@@ -209,7 +209,10 @@ fn pays(runtime: &Runtime, gradient: &Gradient, options: &SessionOptions) -> boo
         ProviderChoice::Auto => runtime.auto_provider().provider == Provider::Cpu,
     };
     let blocked = |node: &NodeProto| matches!(&*node.op_type, "Conv" | "ConvTranspose" | "Resize");
+    // A model that brings a domain of the same name gets no operators of ours: they trust their attributes.
+    let own = gradient.forward.opset(kernels::DOMAIN).is_none();
     on_cpu
+        && own
         && options.optimisation == Optimisation::All
         && gradient.backward.graph().node.iter().any(|node| node.domain.is_empty() && blocked(node))
 }

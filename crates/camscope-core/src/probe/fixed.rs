@@ -30,17 +30,17 @@ pub(super) fn at_fixed_sizes(
     if !picture || model.graph().node.iter().any(control) {
         return Ok(None);
     }
+    let made_up = MadeUp::of(model.graph());
     let is_free = inputs.iter().any(|input| input.free_batch);
     let (first, second) = std::thread::scope(|scope| {
-        let second = is_free.then(|| scope.spawn(|| inferred_with(runtime, model, inputs, 2)));
-        let first = inferred_with(runtime, model, inputs, 1);
+        let second = is_free.then(|| scope.spawn(|| inferred_with(runtime, model, inputs, 2, &made_up)));
+        let first = inferred_with(runtime, model, inputs, 1, &made_up);
         (first, second.and_then(|second| second.join().ok()?.ok()?))
     });
     let Some(first) = first? else { return Ok(None) };
     // An open batch that the graph doesn't stand is none, as when it is run.
     let second = second.as_ref().unwrap_or(&first);
     let mut types = stated.clone();
-    let made_up = MadeUp::of(model.graph());
     for (name, (elem, dims)) in &first.types {
         let other = second.types.get(name).map(|(_, dims)| dims).filter(|other| other.len() == dims.len());
         let Some(other) = other else { return Ok(None) };
@@ -69,7 +69,13 @@ struct Inferred {
 }
 
 /// `None`: the size of a float is open.
-fn inferred_with(runtime: &Runtime, model: &Model, inputs: &[Feed], times: usize) -> Result<Option<Inferred>> {
+fn inferred_with(
+    runtime: &Runtime,
+    model: &Model,
+    inputs: &[Feed],
+    times: usize,
+    made_up: &MadeUp<'_>,
+) -> Result<Option<Inferred>> {
     let mut graph = model.graph().clone();
     let is_weight = |tensor: &TensorProto| {
         tensor.elem_type().is_float() && tensor.raw_data.as_ref().is_some_and(|bytes| bytes.len() > MOST_BYTES)
@@ -110,7 +116,7 @@ fn inferred_with(runtime: &Runtime, model: &Model, inputs: &[Feed], times: usize
             _ => {}
         }
     }
-    let ints = integers(runtime, model, &graph, &types)?;
+    let ints = integers(runtime, model, &graph, &types, made_up)?;
     Ok(Some(Inferred { types, ints }))
 }
 
@@ -120,8 +126,8 @@ fn integers(
     model: &Model,
     graph: &GraphProto,
     types: &HashMap<String, (ElemType, Vec<usize>)>,
+    made_up: &MadeUp<'_>,
 ) -> Result<HashMap<String, Vec<i64>>> {
-    let made_up = MadeUp::of(model.graph());
     let given: HashMap<&str, Vec<usize>> = graph
         .input
         .iter()

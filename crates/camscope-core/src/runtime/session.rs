@@ -89,6 +89,9 @@ pub struct Session {
 #[derive(Clone, Debug, Default)]
 pub struct Outputs(Vec<(String, Value)>);
 
+/// Protobuf's limit.
+const MOST_MESSAGE: usize = i32::MAX as usize;
+
 enum Model<'a> {
     Bytes(&'a [u8]),
     File(&'a Path),
@@ -121,9 +124,12 @@ impl Runtime {
     pub fn session_of(&self, model: &onnx_grad::Model, options: &SessionOptions) -> Result<Session> {
         if let Some((bytes, folder)) = model.to_bytes_beside_files() {
             let beside = SessionOptions { external_data: Some(folder), ..options.clone() };
-            // What cannot be read that way (a file system that cannot map, say) may go through memory.
-            if let Ok(session) = self.session(&bytes, &beside) {
-                return Ok(session);
+            // What cannot be read that way (a file system that cannot map, say) may go through memory, unless it is too large for a
+            // message.
+            match self.session(&bytes, &beside) {
+                Err(error) if model.encoded_len() > MOST_MESSAGE => return Err(error),
+                Err(_) => {}
+                session => return session,
             }
         }
         self.session(&model.to_bytes(), options)
