@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use camscope_core::{
-    explain::{Explainer, Options},
+    explain::{Explainer, Held, Options},
     layer::Choice,
     method,
     model::{Network, resolve},
@@ -48,7 +48,7 @@ fn check(entry: &Value, file: &str) -> Result<(), String> {
     let class = entry["class"].as_u64().ok_or("a class")? as usize;
     let outcome = explainer.explain(input, &[ClassSpec::Index(class)]).map_err(|error| error.to_string())?;
     let [layer, at_input] = outcome.explanations.as_slice() else { return Err("two explanations".into()) };
-    let array = |value: &camscope_core::runtime::Value| value.to_f32().map_err(|error| error.to_string());
+    let array = |held: &Held| explainer.read(held).map_err(|error| error.to_string());
     let heatmap = layer.heatmap.clone().ok_or("a heatmap")?.into_dyn();
     let found = [
         (

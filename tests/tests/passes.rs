@@ -92,7 +92,7 @@ fn plainly(
 fn explained(explainer: &Explainer, input: &ArrayD<f32>, class: usize) -> Result<Vec<(ArrayD<f32>, ArrayD<f32>)>> {
     let canceller = Canceller::new();
     let forward = explainer.forward(input, &canceller)?;
-    let backward = explainer.backward(&forward, class, &canceller)?;
+    let backward = explainer.backward(&forward, &[class], &canceller)?;
     let of = |tap| Ok((explainer.activation(&forward, tap)?.to_f32()?, explainer.gradient(&backward, tap)?.to_f32()?));
     (0..explainer.taps().len()).map(of).collect()
 }
@@ -101,7 +101,7 @@ fn explained(explainer: &Explainer, input: &ArrayD<f32>, class: usize) -> Result
 fn heatmaps(explainer: &Explainer, input: &ArrayD<f32>, class: usize) -> Result<(), String> {
     let canceller = Canceller::new();
     let forward = explainer.forward(input, &canceller).map_err(|error| error.to_string())?;
-    let backward = explainer.backward(&forward, class, &canceller).map_err(|error| error.to_string())?;
+    let backward = explainer.backward(&forward, &[class], &canceller).map_err(|error| error.to_string())?;
     for (at, tap) in explainer.taps().iter().enumerate() {
         let heatmap = explainer.heatmap(&forward, &backward, at, explainer.options().method);
         match heatmap.map_err(|error| format!("the heatmap at {}: {error}", tap.name()))? {

@@ -99,8 +99,7 @@ fn explainable(
 
     let plain = Plain::new(runtime, network, session)?;
     rows.push(forward_row(&plain.logits(tensor)?, &outcome.logits));
-    let gradient = at_input.gradient.to_f32()?;
-    let gradient = gradient.slice_axis(ndarray::Axis(0), ndarray::Slice::from(0..1)).to_owned();
+    let gradient = explainer.read(&at_input.gradient)?;
     rows.push(slope_row(&plain, tensor, &gradient, class)?);
     Ok(())
 }

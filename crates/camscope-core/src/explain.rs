@@ -2,8 +2,12 @@
 //!
 //! [`Subject::new`] asks for the types of the model's values and finds its layers. [`Explainer::of`] differentiates the graph and makes
 //! sessions of its two halves. [`Explainer::explain`] then runs them for one photo and as many classes as wanted: the forward half
-//! once, the backward half once a class, the method's program once a layer and class. Whoever wants the steps one at a time calls
-//! [`Explainer::forward`], [`Explainer::backward`] and [`Explainer::heatmap`].
+//! once, the backward half once a class, the method's program once a layer and class; [`Explainer::explain_all`] does so for several
+//! photos at once. Whoever wants the steps one at a time calls [`Explainer::forward`], [`Explainer::backward`] and
+//! [`Explainer::heatmap`].
+
+mod results;
+mod taps;
 
 use std::{
     collections::HashMap,
@@ -12,20 +16,23 @@ use std::{
     time::Instant,
 };
 
-use ndarray::{Array2, ArrayD, Axis, Ix3, concatenate};
-use onnx_grad::{Request, Types};
+use ndarray::{Array2, ArrayD, ArrayViewD, Axis, Ix3, concatenate};
+use onnx_grad::{Dim, Request, proto::NodeProto};
+
+pub use results::{Backward, Explanation, Forward, Held, Outcome, Scores, Timing};
+pub use taps::Tap;
 
 use crate::{
     error::{Error, Result},
     everywhere,
-    layer::{self, Choice, Layer, Layout},
+    layer::{Choice, Layer, Layout},
     method::{self, Method},
     model::{Head, Labels, Network, Sidecar},
     passes::{Given, Passes, Plan, Tapped},
     rules,
-    runtime::{Canceller, ElemType, Outputs, ProviderChoice, Runtime, Session, SessionOptions, Value},
+    runtime::{Canceller, ElemType, ProviderChoice, Runtime, Session, SessionOptions, Value},
     subject::Subject,
-    target::{ClassSpec, Score, probabilities, ranking},
+    target::{ClassSpec, Score, probabilities},
 };
 
 /// What is to be explained, and how.
@@ -39,6 +46,8 @@ pub struct Options {
     pub layout: Option<Layout>,
     /// What of a class is explained.
     pub score: Score,
+    /// How many pictures may run at once, where the model takes any number; 1 at least.
+    pub batch: usize,
     /// Where and how the model runs.
     pub session: SessionOptions,
 }
@@ -46,33 +55,13 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         let session = SessionOptions::default();
-        Self { method: method::METHODS[0], layers: Vec::new(), layout: None, score: Score::default(), session }
-    }
-}
-
-/// Where gradients are taken: a layer, or the model's own input.
-#[derive(Clone, Debug)]
-pub enum Tap {
-    /// A layer.
-    Layer(Layer),
-    /// `@input`: gradient only, no heatmap.
-    Input,
-}
-
-impl Tap {
-    /// The name to show: a module path, a value's name, or `@input`.
-    pub fn name(&self) -> &str {
-        match self {
-            Self::Layer(layer) => layer.name(),
-            Self::Input => "@input",
-        }
-    }
-
-    /// The value's name in the graph; `None` for the input.
-    pub fn value(&self) -> Option<&str> {
-        match self {
-            Self::Layer(layer) => Some(&layer.value),
-            Self::Input => None,
+        Self {
+            method: method::METHODS[0],
+            layers: Vec::new(),
+            layout: None,
+            score: Score::default(),
+            batch: 1,
+            session,
         }
     }
 }
@@ -83,6 +72,10 @@ pub struct Explainer {
     subject: Arc<Subject>,
     taps: Vec<Tap>,
     options: Options,
+    /// How many pictures a run takes at most.
+    batch: usize,
+    /// How many it has to have, filled up with others; `None` where it takes what there is.
+    rows: Option<usize>,
     passes: Passes,
     /// The methods' programs, by method and what they take; made when first wanted.
     programs: Mutex<HashMap<ProgramKey, Arc<Session>>>,
@@ -90,82 +83,6 @@ pub struct Explainer {
 
 /// A method's name (none: only the layout is changed), and layout, element type and blocks of what its program takes.
 type ProgramKey = (Option<&'static str>, Layout, i32, [Option<usize>; 2]);
-
-/// Milliseconds that the steps took.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Timing {
-    /// From the decoded photo to the input tensor; the caller's to fill in.
-    pub preprocess: f64,
-    /// The forward pass, shared by all classes and layers.
-    pub forward: f64,
-    /// The backward pass of this class, shared by all layers.
-    pub backward: f64,
-    /// The method's program.
-    pub method: f64,
-}
-
-/// The forward pass of one picture: what every class and layer of it needs.
-#[derive(Clone, Debug)]
-pub struct Forward {
-    /// One number a class.
-    pub logits: Vec<f32>,
-    /// One a class.
-    pub probabilities: Vec<f32>,
-    /// The input, in the model's own type and batch size.
-    picture: Value,
-    /// Activations, and what the backward pass reads.
-    values: Outputs,
-    /// Of the logits.
-    shape: Vec<usize>,
-    elem: ElemType,
-}
-
-/// The backward pass of one class of one picture.
-#[derive(Clone, Debug)]
-pub struct Backward {
-    /// The class's number.
-    pub class: usize,
-    gradients: Outputs,
-}
-
-/// One class of one picture, explained at one layer.
-#[derive(Clone, Debug)]
-pub struct Explanation {
-    /// Position in [`Explainer::taps`].
-    pub tap: usize,
-    /// The class's number.
-    pub class: usize,
-    /// Its logit.
-    pub logit: f32,
-    /// Its probability.
-    pub probability: f32,
-    /// The heat, `[height, width]` at the layer's resolution, after ReLU, before normalisation. `None` at the input.
-    pub heatmap: Option<Array2<f32>>,
-    /// The layer's activation, batch of one first.
-    pub activation: Value,
-    /// The gradient of the score there, of the same shape.
-    pub gradient: Value,
-    /// What it took.
-    pub timing: Timing,
-}
-
-/// All that one picture gave.
-#[derive(Clone, Debug)]
-pub struct Outcome {
-    /// One number a class.
-    pub logits: Vec<f32>,
-    /// One a class.
-    pub probabilities: Vec<f32>,
-    /// A class after the other, in each the layers in order.
-    pub explanations: Vec<Explanation>,
-}
-
-impl Outcome {
-    /// The classes' numbers, the likeliest first.
-    pub fn ranking(&self) -> Vec<usize> {
-        ranking(&self.logits)
-    }
-}
 
 impl Explainer {
     /// Makes a model ready.
@@ -183,7 +100,7 @@ impl Explainer {
     /// # Errors
     /// A layer isn't there or has no gradient, an operator can't be differentiated, or the runtime refuses.
     pub fn of(runtime: &'static Runtime, subject: Arc<Subject>, options: Options) -> Result<Self> {
-        let taps = choose_taps(&subject, &options)?;
+        let taps = taps::choose_taps(&subject, &options)?;
         Self::at(runtime, subject, taps, options)
     }
 
@@ -217,18 +134,21 @@ impl Explainer {
             let name = found.ok_or_else(|| Error::NoGradient { name: tap.name().to_owned() })?;
             wired.push(((*value).to_owned(), name));
         }
+        let batch = if takes_several(&subject, &values) { options.batch.max(1) } else { 1 };
+        let fixed = network.input.batch();
         let plan = Plan {
             gradient: &gradient,
             types: subject.types(),
             logits: &network.logits,
             input: &network.input.name,
-            batch: network.input.batch().unwrap_or(1),
+            batch: fixed.unwrap_or(batch),
             taps: &wired,
         };
         let passes = Passes::new(runtime, &plan, &options.session)?;
         refuse_empty_placement(&passes.forward, &options.session)?;
+        let rows = fixed.or(passes.as_one.then_some(batch));
         let programs = Mutex::default();
-        Ok(Self { runtime, subject, taps, options, passes, programs })
+        Ok(Self { runtime, subject, taps, options, batch, rows, passes, programs })
     }
 
     /// What is explained: the model, typed, with its layers.
@@ -291,85 +211,131 @@ impl Explainer {
         [&self.passes.forward, &self.passes.backward].into_iter().chain(programs).map(Session::end_profile).collect()
     }
 
+    /// How many pictures a run takes at most: [`Options::batch`], or 1 where the model can't have several different ones at once.
+    pub fn batch(&self) -> usize {
+        self.batch
+    }
+
     /// Explains one picture: `tensor` as the model takes it, a batch of one first.
     ///
     /// # Errors
     /// A class that the model doesn't have; the runtime fails.
     pub fn explain(&self, tensor: ArrayD<f32>, classes: &[ClassSpec]) -> Result<Outcome> {
-        let canceller = Canceller::new();
-        let start = Instant::now();
-        let forward = self.forward(&tensor, &canceller)?;
-        let forward_took = milliseconds(start);
-        let resolved: Vec<usize> =
-            classes.iter().map(|class| class.resolve(&forward.logits, self.labels())).collect::<Result<_>>()?;
-        let mut explanations = Vec::new();
-        for class in resolved {
-            let start = Instant::now();
-            let backward = self.backward(&forward, class, &canceller)?;
-            let backward_took = milliseconds(start);
-            for tap in 0..self.taps.len() {
-                let start = Instant::now();
-                let heatmap = self.heatmap(&forward, &backward, tap, self.options.method)?;
-                let timing = Timing {
-                    preprocess: 0.0,
-                    forward: forward_took,
-                    backward: backward_took,
-                    method: milliseconds(start),
-                };
-                explanations.push(Explanation {
-                    tap,
-                    class,
-                    logit: forward.logits[class],
-                    probability: forward.probabilities[class],
-                    heatmap,
-                    activation: self.activation(&forward, tap)?,
-                    gradient: self.gradient(&backward, tap)?,
-                    timing,
-                });
-            }
-        }
-        Ok(Outcome { logits: forward.logits, probabilities: forward.probabilities, explanations })
+        let mut outcomes = self.explain_all(&[tensor.view()], classes)?;
+        outcomes.pop().ok_or_else(|| Error::Value("no picture was explained".into()))
     }
 
-    /// The forward pass of one picture: `tensor` as the model takes it, a batch of one first.
+    /// Explains some pictures in one run, at most [`Explainer::batch`]: each as the model takes it, a batch of one first, and all of one
+    /// shape. The result has an entry a picture.
+    ///
+    /// # Errors
+    /// Shapes differ; a class that the model doesn't have; the runtime fails.
+    pub fn explain_all(&self, pictures: &[ArrayViewD<'_, f32>], classes: &[ClassSpec]) -> Result<Vec<Outcome>> {
+        let canceller = Canceller::new();
+        let share = |start: Instant| milliseconds(start) / pictures.len() as f64;
+        let start = Instant::now();
+        let forward = self.forward(&joined(pictures)?, &canceller)?;
+        let forward_took = share(start);
+        let outcome = |Scores { logits, probabilities }: &Scores| Outcome {
+            logits: logits.clone(),
+            probabilities: probabilities.clone(),
+            explanations: Vec::new(),
+        };
+        let mut outcomes: Vec<Outcome> = forward.scores.iter().map(outcome).collect();
+        for class in classes {
+            let resolve = |scores: &Scores| class.resolve(&scores.logits, self.labels());
+            let chosen: Vec<usize> = forward.scores.iter().map(resolve).collect::<Result<_>>()?;
+            let start = Instant::now();
+            let backward = self.backward(&forward, &chosen, &canceller)?;
+            let backward_took = share(start);
+            for tap in 0..self.taps.len() {
+                let start = Instant::now();
+                let mut heatmaps = self.heatmaps(&forward, &backward, tap, self.options.method)?.into_iter();
+                let timing =
+                    Timing { preprocess: 0.0, forward: forward_took, backward: backward_took, method: share(start) };
+                let Tapped { activation, gradient } = &self.passes.taps[tap];
+                let held = |value: &Value, given: &Given, picture| Held {
+                    value: value.clone(),
+                    blocked: given.blocked,
+                    picture,
+                };
+                for (picture, (outcome, &class)) in outcomes.iter_mut().zip(&chosen).enumerate() {
+                    outcome.explanations.push(Explanation {
+                        tap,
+                        class,
+                        logit: outcome.logits[class],
+                        probability: outcome.probabilities[class],
+                        heatmap: heatmaps.next(),
+                        activation: held(self.raw_activation(&forward, tap)?, activation, picture),
+                        gradient: held(raw_gradient(&backward, gradient)?, gradient, picture),
+                        timing,
+                    });
+                }
+            }
+        }
+        Ok(outcomes)
+    }
+
+    /// The forward pass of some pictures, at most [`Explainer::batch`]: `tensor` as the model takes it, the pictures along its first axis.
     ///
     /// # Errors
     /// The tensor has another shape than the model wants, the runtime fails, or [`Error::Cancelled`].
     pub fn forward(&self, tensor: &ArrayD<f32>, canceller: &Canceller) -> Result<Forward> {
         let network = self.network();
-        let copies = network.input.batch().unwrap_or(1);
+        let pictures = tensor.shape().first().copied().unwrap_or(0);
+        if pictures == 0 || pictures > self.batch {
+            return Err(Error::Value(format!("{pictures} pictures in a run that takes 1 to {}", self.batch)));
+        }
         let elem = ElemType::from_code(network.input.elem.code());
-        let picture = Value::from_f32_as(repeat(tensor, copies)?, elem)?;
-        let values = self.passes.forward.run_with(&[(&network.input.name, &picture)], canceller)?;
+        let input = Value::from_f32_as(filled_up(tensor, self.rows.unwrap_or(pictures))?, elem)?;
+        let values = self.passes.forward.run_with(&[(&network.input.name, &input)], canceller)?;
         let scores = values.get(&network.logits).ok_or_else(|| missing(&network.logits))?;
         let (shape, elem) = (scores.shape(), scores.elem_type());
-        let all = scores.to_f32()?;
-        let logits: Vec<f32> = all.index_axis(Axis(0), 0).iter().copied().collect();
-        let probabilities = probabilities(&logits, network.head == Head::Sigmoid);
-        Ok(Forward { logits, probabilities, picture, values, shape, elem })
+        let rows = input.shape()[0];
+        if self.batch > 1 && shape.first() != Some(&rows) {
+            return Err(Error::Value(format!("`{}` has shape {shape:?} for {rows} pictures", network.logits)));
+        }
+        let of_picture = |row: ArrayViewD<'_, f32>| {
+            let logits: Vec<f32> = row.iter().copied().collect();
+            let probabilities = probabilities(&logits, network.head == Head::Sigmoid);
+            Scores { logits, probabilities }
+        };
+        for (tap, Tapped { activation, .. }) in self.taps.iter().zip(&self.passes.taps).filter(|_| self.batch > 1) {
+            let layer = values.get(&activation.name).map(Value::shape);
+            if layer.as_ref().is_some_and(|shape| shape.first() != Some(&rows)) {
+                return Err(Error::Value(format!("`{}` has shape {layer:?} for {rows} pictures", tap.name())));
+            }
+        }
+        let scores = scores.to_f32()?.axis_iter(Axis(0)).take(pictures).map(of_picture).collect();
+        Ok(Forward { scores, input, values, shape, elem })
     }
 
-    /// The backward pass of one class, for every tap at once.
+    /// The backward pass of one class a picture, for every tap at once.
     ///
     /// # Errors
-    /// The class isn't one of the model's, the runtime fails, or [`Error::Cancelled`].
-    pub fn backward(&self, forward: &Forward, class: usize, canceller: &Canceller) -> Result<Backward> {
-        let count = forward.logits.len();
-        if class >= count {
-            return Err(Error::ClassRange { class: class.to_string(), count });
+    /// A class isn't one of the model's, there are more or fewer than pictures, the runtime fails, or [`Error::Cancelled`].
+    pub fn backward(&self, forward: &Forward, classes: &[usize], canceller: &Canceller) -> Result<Backward> {
+        if classes.len() != forward.scores.len() {
+            return Err(Error::Value(format!("{} classes for {} pictures", classes.len(), forward.scores.len())));
         }
-        let row = self.options.score.seed(class, &forward.probabilities, self.network().independent());
-        let seed = Value::from_f32_as(first_of(row, &forward.shape)?, forward.elem)?;
+        let mut seeds = Vec::with_capacity(forward.shape.iter().product());
+        for (scores, &class) in forward.scores.iter().zip(classes) {
+            let count = scores.logits.len();
+            if class >= count {
+                return Err(Error::ClassRange { class: class.to_string(), count });
+            }
+            seeds.extend(self.options.score.seed(class, &scores.probabilities, self.network().independent()));
+        }
+        let seed = Value::from_f32_as(with_zeros(seeds, &forward.shape)?, forward.elem)?;
         let mut inputs: Vec<(&str, &Value)> = vec![(&self.passes.seed, &seed)];
         for name in &self.passes.saved {
-            let given = (*name == self.network().input.name).then_some(&forward.picture);
+            let given = (*name == self.network().input.name).then_some(&forward.input);
             inputs.push((name, given.or_else(|| forward.values.get(name)).ok_or_else(|| missing(name))?));
         }
-        Ok(Backward { class, gradients: self.passes.backward.run_with(&inputs, canceller)? })
+        Ok(Backward { classes: classes.to_vec(), gradients: self.passes.backward.run_with(&inputs, canceller)? })
     }
 
-    /// The heat at one of [`Explainer::taps`], `[height, width]` at the layer's resolution, after ReLU, before normalisation; `None`
-    /// at the input.
+    /// The heat of the first picture, or of the only one; see [`Explainer::heatmaps`].
     ///
     /// # Errors
     /// The runtime fails.
@@ -380,19 +346,45 @@ impl Explainer {
         tap: usize,
         method: &'static dyn Method,
     ) -> Result<Option<Array2<f32>>> {
-        let Some(Tap::Layer(layer)) = self.taps.get(tap) else { return Ok(None) };
+        Ok(self.heatmaps(forward, backward, tap, method)?.into_iter().next())
+    }
+
+    /// The heat at one of [`Explainer::taps`], for each picture: `[height, width]` at the layer's resolution, after ReLU, before
+    /// normalisation. None at the input.
+    ///
+    /// # Errors
+    /// The runtime fails.
+    pub fn heatmaps(
+        &self,
+        forward: &Forward,
+        backward: &Backward,
+        tap: usize,
+        method: &'static dyn Method,
+    ) -> Result<Vec<Array2<f32>>> {
+        let Some(Tap::Layer(layer)) = self.taps.get(tap) else { return Ok(Vec::new()) };
         let Tapped { activation, gradient } = &self.passes.taps[tap];
         let key = (Some(method.name()), layer.layout, layer.elem.code(), [activation.blocked, gradient.blocked]);
         let program = self.program(key, || method::program(method, layer.layout, layer.elem, key.3))?;
         let inputs =
             [("activation", self.raw_activation(forward, tap)?), ("gradient", raw_gradient(backward, gradient)?)];
         let mut outputs = program.run(&inputs)?;
-        let heatmap = outputs.take("heatmap").ok_or_else(|| missing("heatmap"))?.to_f32()?;
-        let heatmap = heatmap.into_dimensionality::<Ix3>().map_err(|error| Error::Value(error.to_string()))?;
-        Ok(Some(heatmap.index_axis_move(Axis(0), 0)))
+        let heatmaps = outputs.take("heatmap").ok_or_else(|| missing("heatmap"))?.to_f32()?;
+        let heatmaps = heatmaps.into_dimensionality::<Ix3>().map_err(|error| Error::Value(error.to_string()))?;
+        Ok(heatmaps.outer_iter().take(forward.scores.len()).map(|heatmap| heatmap.to_owned()).collect())
     }
 
-    /// The activation at one of [`Explainer::taps`], in the layer's own layout.
+    /// An activation or gradient of an [`Explanation`], in the layer's own layout, a batch of one first.
+    ///
+    /// # Errors
+    /// The runtime fails.
+    pub fn read(&self, held: &Held) -> Result<ArrayD<f32>> {
+        let all = self.plain(&held.value, held.blocked)?.to_f32()?;
+        // A value without a batch is every picture's.
+        let picture = held.picture.min(all.len_of(Axis(0)).saturating_sub(1));
+        Ok(all.slice_axis(Axis(0), (picture..picture + 1).into()).to_owned())
+    }
+
+    /// The activation at one of [`Explainer::taps`], in the layer's own layout, of all pictures of the run.
     ///
     /// # Errors
     /// The runtime fails.
@@ -413,7 +405,7 @@ impl Explainer {
     fn raw_activation<'a>(&self, forward: &'a Forward, tap: usize) -> Result<&'a Value> {
         let given = &self.passes.taps[tap].activation;
         match self.taps[tap] {
-            Tap::Input => Ok(&forward.picture),
+            Tap::Input => Ok(&forward.input),
             Tap::Layer(_) => forward.values.get(&given.name).ok_or_else(|| missing(&given.name)),
         }
     }
@@ -441,6 +433,25 @@ fn raw_gradient<'a>(backward: &'a Backward, given: &Given) -> Result<&'a Value> 
     backward.gradients.get(&given.name).ok_or_else(|| missing(&given.name))
 }
 
+/// Whether the model runs any number of different pictures at once, each by itself: its batch is free up to the scores and the layers.
+fn takes_several(subject: &Subject, values: &[&str]) -> bool {
+    let (network, types) = (subject.network(), subject.types());
+    let free = |name: &str| {
+        let shape = types.get(name).and_then(|ty| ty.shape.as_ref());
+        shape.is_some_and(|shape| shape.first() == Some(&Dim::Free))
+    };
+    // Trained as it runs, a batch normalisation makes of each picture what the others make of it. (Of weights it makes what it always
+    // does: so their standardisation is written.)
+    let mixes = |node: &NodeProto| {
+        let of_pictures = || node.input.first().is_none_or(|name| types.get(name).is_none() || free(name));
+        node.op_type == "BatchNormalization" && node.attr_int("training_mode") == Some(1) && of_pictures()
+    };
+    network.input.batch().is_none()
+        && free(&network.logits)
+        && values.iter().all(|name| *name == network.input.name || free(name))
+        && !network.model.graph().node.iter().any(mixes)
+}
+
 /// A provider that was asked for by name and then takes no operator of the model would be a silent fall-back to the CPU.
 fn refuse_empty_placement(session: &Session, options: &SessionOptions) -> Result<()> {
     match (options.provider, session.placement()) {
@@ -451,51 +462,24 @@ fn refuse_empty_placement(session: &Session, options: &SessionOptions) -> Result
     }
 }
 
-fn choose_taps(subject: &Subject, options: &Options) -> Result<Vec<Tap>> {
-    let (network, types, layers): (&Network, &Types, &[Layer]) = (subject.network(), subject.types(), subject.layers());
-    let default = subject.default_layer();
-    let choices = if options.layers.is_empty() { &[Choice::Auto] } else { options.layers.as_slice() };
-    let choose = |choice: &Choice| {
-        if *choice == Choice::Input {
-            return Ok(Tap::Input);
-        }
-        let found = layer::choose(layers, default, choice).map(|layer| called(layer, choice));
-        let Some(layout) = options.layout else { return found.map(Tap::Layer) };
-        // Whoever says what the axes mean may name any value of the graph.
-        let unlisted = || match choice {
-            Choice::Name(name) => layer::unlisted(network.model.graph(), types, name, layout),
-            _ => None,
-        };
-        match found {
-            Ok(layer) => layer,
-            Err(error) => unlisted().ok_or(error)?,
-        }
-        .taken_as(layout)
-        .map(Tap::Layer)
-    };
-    choices.iter().map(choose).collect()
+/// The pictures as one tensor.
+fn joined(pictures: &[ArrayViewD<'_, f32>]) -> Result<ArrayD<f32>> {
+    concatenate(Axis(0), pictures).map_err(|error| Error::Value(error.to_string()))
 }
 
-/// The layer, called by the module's path that it was asked for by, where it is the output of several.
-fn called(layer: &Layer, choice: &Choice) -> Layer {
-    let mut layer = layer.clone();
-    if let Choice::Name(name) = choice
-        && layer.outputs_of.contains(name)
-    {
-        layer.module = Some(name.clone());
+/// Pictures for a run that takes exactly `rows`: the last one over and over at the end.
+fn filled_up(tensor: &ArrayD<f32>, rows: usize) -> Result<ArrayD<f32>> {
+    let pictures = tensor.len_of(Axis(0));
+    if pictures >= rows {
+        return Ok(tensor.clone());
     }
-    layer
+    let last = tensor.slice_axis(Axis(0), (pictures - 1..pictures).into());
+    joined(&[&[tensor.view()], vec![last; rows - pictures].as_slice()].concat())
 }
 
-/// The picture as often as a model of fixed batch wants it.
-fn repeat(tensor: &ArrayD<f32>, copies: usize) -> Result<ArrayD<f32>> {
-    let views = vec![tensor.view(); copies];
-    concatenate(Axis(0), &views).map_err(|error| Error::Value(error.to_string()))
-}
-
-/// A tensor of that shape: the row for the first picture, zeros for the others.
-fn first_of(row: Vec<f32>, shape: &[usize]) -> Result<ArrayD<f32>> {
-    let mut all = row;
+/// A tensor of that shape: what there is for the first pictures, zeros for those that fill the run up.
+fn with_zeros(rows: Vec<f32>, shape: &[usize]) -> Result<ArrayD<f32>> {
+    let mut all = rows;
     all.resize(shape.iter().product(), 0.0);
     ArrayD::from_shape_vec(shape, all).map_err(|error| Error::Value(error.to_string()))
 }

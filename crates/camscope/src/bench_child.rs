@@ -106,8 +106,8 @@ fn gradients(
     let canceller = Canceller::new();
     let forward = explainer.forward(tensor, &canceller)?;
     for class in bench.how.classes.iter().take(1) {
-        let class = class.resolve(&forward.logits, subject.labels())?;
-        explainer.backward(&forward, class, &canceller)?;
+        let class = class.resolve(forward.logits(), subject.labels())?;
+        explainer.backward(&forward, &[class], &canceller)?;
     }
     say("first")
 }

@@ -74,6 +74,7 @@ pub(crate) fn run(args: &DemoArgs) -> Result<ExitCode> {
             run: args.run.clone(),
             output: written.clone(),
             raw: None,
+            batch: None,
             json: false,
         };
         explain_cmd::explain(&args, ensure_runtime)

@@ -1,35 +1,28 @@
-//! `camscope explain`: one photo after the other, to the terminal, to files, to JSON.
+//! `camscope explain`: photos to the terminal, to files, to JSON.
 
-use std::{
-    collections::HashSet,
-    path::{Path, PathBuf},
-    process::ExitCode,
-    sync::mpsc::{Receiver, sync_channel},
-    thread,
-    time::Instant,
-};
+mod deliver;
+mod many;
+
+use std::{ops::Range, path::Path, process::ExitCode, sync::mpsc::sync_channel, thread, time::Instant};
 
 use camscope_core::{
     Error, Result,
-    explain::{Explainer, Explanation, Options, Outcome, Tap},
+    explain::{Explainer, Options, Outcome},
     image::{Photo, Seen, prepare},
     method,
     model::{Network, Preprocessing, Sidecar, Source, resolve},
-    overlay::{self, Colormap},
-    runtime::{ProviderChoice, Runtime, SessionOptions, Value},
+    overlay,
+    runtime::{ProviderChoice, Runtime, SessionOptions},
     target::ClassSpec,
     text::{printable, printable_path},
 };
 use image::RgbImage;
-use indicatif::{ProgressBar, ProgressStyle};
-use ndarray::{Array1, ArrayD, Axis};
-use serde_json::json;
+use ndarray::{ArrayD, ArrayViewD};
 
+use self::{deliver::Job, many::each};
 use crate::{
     cli::{ExplainArgs, MethodArgs, RunArgs},
     input::Input,
-    output,
-    picture::Screen,
     plugins,
 };
 
@@ -55,44 +48,71 @@ pub(crate) fn explain(args: &ExplainArgs, runtime: impl FnOnce() -> Result<&'sta
     if sidecar.preprocessing.source == Source::Assumed && args.tensor.is_empty() {
         eprintln!("note: {}", sidecar.preprocessing.source);
     }
-    // Photos are read ahead and pictures written behind, each by a thread of its own, while the model runs.
+    let runtime = plugins::runtime(runtime()?, &args.extra)?;
+    let provider = match args.run.ep {
+        ProviderChoice::Named(provider) => provider,
+        ProviderChoice::Auto => runtime.auto_provider().provider,
+    };
     let (inputs, preprocessing) = (inputs.as_slice(), sidecar.preprocessing.clone());
-    let preprocessing = &preprocessing;
-    let failed: bool = thread::scope(|scope| -> Result<bool> {
-        let (sender, ready) = sync_channel(AHEAD);
-        // Where nobody takes any more, the model could not be made ready.
-        scope.spawn(move || {
-            inputs.iter().map(|input| Ready::new(input, preprocessing)).all(|ready| sender.send(ready).is_ok())
-        });
+    let batch = many::batch(provider, args.batch, &preprocessing, inputs.len());
+    let runs = many::runs(inputs, batch);
+    let read =
+        |run: &Range<usize>| each(inputs[run.clone()].iter().collect(), |input| Ready::new(input, &preprocessing));
 
-        let runtime = plugins::runtime(runtime()?, &args.extra)?;
-        let explainer = Explainer::new(runtime, network, sidecar, options)?;
+    let failed = thread::scope(|scope| -> Result<bool> {
+        // The first photos are read while the model is made ready.
+        let reading = scope.spawn(|| runs.first().map(read));
+        let explainer = Explainer::new(runtime, network, sidecar, Options { batch, ..options })?;
         note_provider(runtime, &explainer, &args.run);
         plugins::note_resolved(explainer.subject().resolved());
 
-        let screen = if args.json { None } else { Screen::detect() };
-        let bar = progress(inputs.len());
-        let several = inputs.len() * args.how.classes.len() * args.how.layers.len() > 1;
-        let (tap_stems, stems) = (tap_stems(explainer.taps()), HashSet::new());
-        let job = Job { args, explainer: &explainer, colormap, screen, bar: bar.clone(), several, tap_stems, stems };
-        let (sender, explained) = sync_channel(AHEAD);
-        thread::scope(|scope| {
-            let writer = scope.spawn(move || job.deliver_all(inputs, explained));
-            for ready in ready {
-                let outcome = ready.and_then(|ready| ready.explain(&explainer, &args.how.classes));
-                if sender.send(outcome).is_err() {
-                    break;
-                }
-            }
-            drop(sender);
-            Ok(writer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-        })
+        let mut job = Job::new(args, &explainer, colormap, inputs.len());
+        let mut first = reading.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        let ready = runs.iter().map(|run| first.take().unwrap_or_else(|| read(run)));
+        let explain = |ready| explain_run(&explainer, ready, &args.how.classes);
+        let deliver = |run: &Range<usize>, explained| job.deliver(&inputs[run.clone()], explained);
+        let provider = explainer.forward_session().provider();
+        let failed = match many::beside(provider, args.run.threads.map(usize::from)) {
+            true => side_by_side(&runs, ready, explain, deliver),
+            false => in_turn(&runs, ready.map(explain), deliver),
+        };
+        job.finish();
+        Ok(failed)
     })?;
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-/// How many photos wait for the model, and how many results to be written.
-const AHEAD: usize = 2;
+/// Delivers what each run came to; whether something failed.
+fn in_turn(
+    runs: &[Range<usize>],
+    explained: impl Iterator<Item = Vec<Result<Explained>>>,
+    mut deliver: impl FnMut(&Range<usize>, Vec<Result<Explained>>) -> bool,
+) -> bool {
+    let mut failed = false;
+    for (run, explained) in runs.iter().zip(explained) {
+        failed |= deliver(run, explained);
+    }
+    failed
+}
+
+/// As [`in_turn`], but while a run is explained the next one is read and the one before delivered.
+fn side_by_side(
+    runs: &[Range<usize>],
+    mut ready: impl Iterator<Item = Vec<Result<Ready>>> + Send,
+    explain: impl Fn(Vec<Result<Ready>>) -> Vec<Result<Explained>>,
+    deliver: impl FnMut(&Range<usize>, Vec<Result<Explained>>) -> bool + Send,
+) -> bool {
+    thread::scope(|scope| {
+        // Where nobody takes what is sent, the thread that should has ended early.
+        let (sender, arriving) = sync_channel(1);
+        scope.spawn(move || ready.all(|ready| sender.send(ready).is_ok()));
+        let (sender, leaving) = sync_channel(1);
+        let writer = scope.spawn(move || in_turn(runs, leaving.into_iter(), deliver));
+        arriving.into_iter().map(explain).all(|explained| sender.send(explained).is_ok());
+        drop(sender);
+        writer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
 
 /// A photo or array as the model takes it.
 struct Ready {
@@ -126,14 +146,34 @@ impl Ready {
         };
         Ok(Self { photo, seen, tensor, took: start.elapsed().as_secs_f64() * 1e3 })
     }
+}
 
-    fn explain(self, explainer: &Explainer, classes: &[ClassSpec]) -> Result<Explained> {
-        let mut outcome = explainer.explain(self.tensor, classes)?;
-        for explanation in &mut outcome.explanations {
-            explanation.timing.preprocess = self.took;
+/// Explains what could be read, as many at once as the model takes. What fails together is tried alone, so that each has its own
+/// error.
+fn explain_run(explainer: &Explainer, ready: Vec<Result<Ready>>, classes: &[ClassSpec]) -> Vec<Result<Explained>> {
+    let mut outcomes = Vec::with_capacity(ready.len());
+    let tensors: Vec<ArrayViewD<'_, f32>> = ready.iter().flatten().map(|ready| ready.tensor.view()).collect();
+    for alike in tensors.chunk_by(|one, next| one.shape() == next.shape()) {
+        for together in alike.chunks(explainer.batch()).filter(|_| explainer.batch() > 1) {
+            match explainer.explain_all(together, classes) {
+                Ok(explained) => outcomes.extend(explained.into_iter().map(Some)),
+                Err(_) => outcomes.extend(together.iter().map(|_| None)),
+            }
         }
-        Ok(Explained { photo: self.photo, seen: self.seen, outcome })
     }
+    let mut outcomes = outcomes.into_iter();
+    let finish = |ready: Result<Ready>| {
+        let Ready { photo, seen, tensor, took } = ready?;
+        let mut outcome = match outcomes.next().flatten() {
+            Some(outcome) => outcome,
+            None => explainer.explain(tensor, classes)?,
+        };
+        for explanation in &mut outcome.explanations {
+            explanation.timing.preprocess = took;
+        }
+        Ok(Explained { photo, seen, outcome })
+    };
+    ready.into_iter().map(finish).collect()
 }
 
 /// Reads a model and what lies beside it.
@@ -164,6 +204,7 @@ pub(crate) fn options(how: &MethodArgs, run: &RunArgs, sidecar: &Sidecar) -> Res
         layers: how.layers.clone(),
         layout: how.layout,
         score: how.score.into(),
+        batch: 1,
         session: session_options(run),
     })
 }
@@ -186,14 +227,6 @@ pub(crate) fn note_provider(runtime: &Runtime, explainer: &Explainer, run: &RunA
     }
 }
 
-fn progress(inputs: usize) -> ProgressBar {
-    if inputs < 2 {
-        return ProgressBar::hidden();
-    }
-    let style = ProgressStyle::with_template("{wide_bar} {pos}/{len} {msg}");
-    ProgressBar::new(inputs as u64).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
-}
-
 /// Makes a folder, and those above it.
 ///
 /// # Errors
@@ -205,215 +238,4 @@ pub(crate) fn create_folder(folder: &Path) -> Result<()> {
 /// The error of a file.
 pub(crate) fn failed(action: &'static str, path: &Path, source: std::io::Error) -> Error {
     Error::Io { action, path: printable_path(path), source }
-}
-
-/// What stays the same from photo to photo.
-struct Job<'a> {
-    args: &'a ExplainArgs,
-    explainer: &'a Explainer,
-    colormap: &'static dyn Colormap,
-    screen: Option<Screen>,
-    bar: ProgressBar,
-    /// Whether one photo, layer and class would not tell the results apart.
-    several: bool,
-    /// The layers' names as parts of files' names, each another.
-    tap_stems: Vec<String>,
-    /// The stems used: photos of one name in two folders must not overwrite each other.
-    stems: HashSet<String>,
-}
-
-impl Job<'_> {
-    /// Delivers what comes, an entry an input, in order; whether one failed.
-    fn deliver_all(mut self, inputs: &[Input], explained: Receiver<Result<Explained>>) -> bool {
-        let mut failed = false;
-        for (input, explained) in inputs.iter().zip(explained) {
-            self.bar.set_message(printable_path(input.path()));
-            if let Err(error) = explained.and_then(|explained| self.one(input, &explained)) {
-                failed = true;
-                self.bar.suspend(|| output::report(&error));
-            }
-            self.bar.inc(1);
-        }
-        self.bar.finish_and_clear();
-        failed
-    }
-
-    fn one(&mut self, input: &Input, explained: &Explained) -> Result<()> {
-        let base = self.base(input.path());
-        let Explained { photo, seen, outcome } = explained;
-        for explanation in &outcome.explanations {
-            self.deliver(input, photo.as_ref(), seen, &base, outcome, explanation)?;
-        }
-        Ok(())
-    }
-
-    /// The file's stem, told apart from earlier ones of the same name.
-    fn base(&mut self, path: &Path) -> String {
-        unused(&path.file_stem().unwrap_or_default().to_string_lossy(), &mut self.stems)
-    }
-
-    fn deliver(
-        &self,
-        input: &Input,
-        photo: Option<&RgbImage>,
-        seen: &Seen,
-        base: &str,
-        outcome: &Outcome,
-        explanation: &Explanation,
-    ) -> Result<()> {
-        let tap = &self.explainer.taps()[explanation.tap];
-        let of_tap = &self.tap_stems[explanation.tap];
-        let stem = if self.several { format!("{base}.{of_tap}.{}", explanation.class) } else { base.to_owned() };
-        let start = Instant::now();
-        let drawn = match &explanation.heatmap {
-            Some(heatmap) if self.screen.is_some() || self.args.output.is_some() => {
-                let heat = overlay::normalise(heatmap.view());
-                Some(match photo {
-                    Some(photo) => overlay::render(photo, heat.view(), seen, self.colormap, self.args.look.alpha),
-                    // Of an array there is no photo: the heat alone.
-                    None => {
-                        let black = RgbImage::new(seen.width as u32, seen.height as u32);
-                        overlay::render(&black, heat.view(), seen, self.colormap, 0.0)
-                    }
-                })
-            }
-            _ => None,
-        };
-        let overlay = match (&drawn, &self.args.output) {
-            (Some(drawn), Some(folder)) => Some(write_png(drawn, &folder.join(format!("{stem}.png")))?),
-            _ => None,
-        };
-        let drawing = start.elapsed().as_secs_f64() * 1e3;
-        let raw = match &self.args.raw {
-            Some(folder) => Some(write_raw(folder, &stem, &outcome.logits, explanation)?),
-            None => None,
-        };
-        let files = Files { overlay, raw, drawing };
-        let text = if self.args.json {
-            self.json(input, photo.is_some().then_some(seen), explanation, tap, &files)
-        } else {
-            self.summary(input, explanation, tap, &files)
-        };
-        self.bar.suspend(|| {
-            if let (Some(screen), Some(drawn)) = (&self.screen, &drawn) {
-                screen.show(drawn)?;
-            }
-            output::print(&text)
-        })
-    }
-
-    fn summary(&self, input: &Input, explanation: &Explanation, tap: &Tap, files: &Files) -> String {
-        let timing = &explanation.timing;
-        let class = match self.explainer.labels().get(explanation.class) {
-            Some(label) => format!("{} ({})", printable(label), explanation.class),
-            None => format!("class {}", explanation.class),
-        };
-        let mut text = format!(
-            "{}: {class}, probability {:.1} %, logit {:.3}; {} at {}, {} ms on {}\n",
-            printable_path(input.path()),
-            100.0 * explanation.probability,
-            explanation.logit,
-            if explanation.heatmap.is_some() { self.explainer.options().method.name() } else { "gradient" },
-            printable(tap.name()),
-            (timing.preprocess + timing.forward + timing.backward + timing.method).round(),
-            self.explainer.forward_session().provider(),
-        );
-        for (what, path) in [("overlay", &files.overlay), ("arrays", &files.raw)] {
-            if let Some(path) = path {
-                text += &format!("  {what}: {}\n", printable_path(path));
-            }
-        }
-        text
-    }
-
-    fn json(&self, input: &Input, seen: Option<&Seen>, explanation: &Explanation, tap: &Tap, files: &Files) -> String {
-        let timing = &explanation.timing;
-        let module = match tap {
-            Tap::Layer(layer) => layer.output_of(),
-            Tap::Input => None,
-        };
-        let object = json!({
-            "image": input.path().to_string_lossy(),
-            "model": self.explainer.network().path.to_string_lossy(),
-            "method": self.explainer.options().method.name(),
-            "layer": tap.value().unwrap_or("@input"),
-            "module": module,
-            "class": explanation.class,
-            "label": self.explainer.labels().get(explanation.class),
-            "logit": explanation.logit,
-            "probability": explanation.probability,
-            "heatmap_shape": explanation.heatmap.as_ref().map(|heatmap| heatmap.shape().to_vec()),
-            "seen": seen.map(|seen| json!({ "x": seen.x, "y": seen.y, "width": seen.width, "height": seen.height })),
-            "provider": self.explainer.forward_session().provider().name(),
-            "overlay": files.overlay.as_ref().map(|path| path.to_string_lossy()),
-            "raw": files.raw.as_ref().map(|path| path.to_string_lossy()),
-            "ms": {
-                "preprocess": timing.preprocess,
-                "forward": timing.forward,
-                "backward": timing.backward,
-                "method": timing.method,
-                "overlay": files.drawing,
-            },
-        });
-        output::json_line(&object)
-    }
-}
-
-/// What one explanation left on the disk.
-struct Files {
-    overlay: Option<PathBuf>,
-    /// The folder with the stem: `DIR/STEM`, to which `.logits.npy` and so on are added.
-    raw: Option<PathBuf>,
-    /// Milliseconds that drawing and encoding the overlay took.
-    drawing: f64,
-}
-
-/// The layers' names as parts of files' names; a layer that is named twice has one name.
-fn tap_stems(taps: &[Tap]) -> Vec<String> {
-    let mut used = HashSet::new();
-    let mut stems: Vec<String> = Vec::new();
-    for (at, tap) in taps.iter().enumerate() {
-        let earlier = taps[..at].iter().position(|other| other.value() == tap.value() && other.name() == tap.name());
-        stems.push(earlier.map_or_else(|| unused(&plain(tap.name()), &mut used), |earlier| stems[earlier].clone()));
-    }
-    stems
-}
-
-/// The stem, with a number where it was used before.
-fn unused(stem: &str, used: &mut HashSet<String>) -> String {
-    let numbered = (2..).map(|number| format!("{stem}-{number}"));
-    let mut candidates = std::iter::once(stem.to_owned()).chain(numbered);
-    candidates.find(|candidate| used.insert(candidate.clone())).unwrap_or_default()
-}
-
-/// A layer's name as a part of a file's name.
-fn plain(name: &str) -> String {
-    let keep = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '@');
-    name.trim_matches('/').chars().map(|c| if keep(c) { c } else { '_' }).collect()
-}
-
-fn write_png(picture: &RgbImage, path: &Path) -> Result<PathBuf> {
-    picture.save_with_format(path, image::ImageFormat::Png).map_err(|error| match error {
-        image::ImageError::IoError(source) => failed("write", path, source),
-        other => failed("write", path, std::io::Error::other(other.to_string())),
-    })?;
-    Ok(path.to_owned())
-}
-
-/// Writes `STEM.logits.npy`, `STEM.activations.npy`, `STEM.gradients.npy` and, where there is one, `STEM.heatmap.npy`.
-fn write_raw(folder: &Path, stem: &str, logits: &[f32], explanation: &Explanation) -> Result<PathBuf> {
-    let write = |what: &str, array: ArrayD<f32>| {
-        let path = folder.join(format!("{stem}.{what}.npy"));
-        ndarray_npy::write_npy(&path, &array)
-            .map_err(|error| failed("write", &path, std::io::Error::other(error.to_string())))
-    };
-    // A model of fixed batch got the picture several times; the first is what was asked for.
-    let values = |value: &Value| value.to_f32().map(|array| array.slice_axis(Axis(0), (0..1).into()).to_owned());
-    write("logits", Array1::from(logits.to_vec()).insert_axis(Axis(0)).into_dyn())?;
-    write("activations", values(&explanation.activation)?)?;
-    write("gradients", values(&explanation.gradient)?)?;
-    if let Some(heatmap) = &explanation.heatmap {
-        write("heatmap", heatmap.clone().into_dyn())?;
-    }
-    Ok(folder.join(stem))
 }

@@ -46,10 +46,11 @@ impl Parts {
         let everywhere = Everywhere::new(runtime, subject, options)?;
         let session = runtime.session_from_file(&subject.network().path, &options.session)?;
         let plain = Plain::new(session, &tensor)?;
-        let logits = explainer.forward(&tensor, &Canceller::new())?.logits;
-        let resolve = |class: &ClassSpec| class.resolve(&logits, subject.labels());
+        let logits = explainer.forward(&tensor, &Canceller::new())?;
+        let logits = logits.logits();
+        let resolve = |class: &ClassSpec| class.resolve(logits, subject.labels());
         let resolved: Vec<usize> = classes.iter().map(resolve).collect::<Result<_>>()?;
-        let other = another(&logits, &resolved);
+        let other = another(logits, &resolved);
         let specs = classes.to_vec();
         Ok(Self { plain, explainer, to_input, everywhere, tensor, specs, classes: resolved, other })
     }
@@ -97,19 +98,19 @@ impl Parts {
         let at_all = everywhere.forward(&self.tensor, &canceller)?;
         let there_and_back = |explainer: &Explainer| {
             let forward = explainer.forward(&self.tensor, &canceller)?;
-            explainer.backward(&forward, first, &canceller).map(drop)
+            explainer.backward(&forward, &[first], &canceller).map(drop)
         };
         let mut sides = [
             Side::new(|| self.plain.run()),
             Side::new(|| explain(&self.explainer, &self.tensor, &self.specs)),
             Side::new(|| {
-                let backward = self.explainer.backward(&at_layer, self.other, &canceller)?;
+                let backward = self.explainer.backward(&at_layer, &[self.other], &canceller)?;
                 heatmaps(&self.explainer, &at_layer, &backward)
             }),
             Side::new(|| there_and_back(to_input)),
-            Side::new(|| to_input.backward(&at_input, self.other, &canceller).map(drop)),
+            Side::new(|| to_input.backward(&at_input, &[self.other], &canceller).map(drop)),
             Side::new(|| there_and_back(everywhere)),
-            Side::new(|| everywhere.backward(&at_all, self.other, &canceller).map(drop)),
+            Side::new(|| everywhere.backward(&at_all, &[self.other], &canceller).map(drop)),
         ];
         let times = rounds(&mut sides, plan, progress)?;
         let mut times = times.into_iter();
@@ -122,8 +123,8 @@ pub(super) fn explain(explainer: &Explainer, tensor: &ArrayD<f32>, classes: &[Cl
     let canceller = Canceller::new();
     let forward = explainer.forward(tensor, &canceller)?;
     for class in classes {
-        let class = class.resolve(&forward.logits, explainer.labels())?;
-        let backward = explainer.backward(&forward, class, &canceller)?;
+        let class = class.resolve(forward.logits(), explainer.labels())?;
+        let backward = explainer.backward(&forward, &[class], &canceller)?;
         heatmaps(explainer, &forward, &backward)?;
     }
     Ok(())

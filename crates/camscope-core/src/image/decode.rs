@@ -41,6 +41,11 @@ impl Photo {
         Self::decode(&read(path)?, path)
     }
 
+    /// Width and height as the head of the image file at `path` has them, before any turning upright. `None` where it can't be told.
+    pub fn dimensions(path: impl AsRef<Path>) -> Option<(u32, u32)> {
+        ImageReader::open(path).ok()?.with_guessed_format().ok()?.into_dimensions().ok()
+    }
+
     /// As [`Photo::open`], for the content of a file that is in memory; `path` is for the photo's name and for messages.
     ///
     /// # Errors

@@ -89,6 +89,7 @@ impl Opened {
             layers: vec![Choice::Index(default_layer)],
             layout: None,
             score: how.score,
+            batch: 1,
             session: how.session.clone(),
         };
         let first = Arc::new(Explainer::of(runtime, Arc::clone(&subject), options.clone())?);
@@ -164,9 +165,9 @@ impl Engine for Opened {
     fn scores(&self, photo: &Photo, canceller: &Canceller) -> Result<Scores> {
         let forward = self.forward(photo, false, &self.first, canceller)?;
         Ok(Scores {
-            logits: forward.logits.clone(),
-            probabilities: forward.probabilities.clone(),
-            ranking: camscope_core::target::ranking(&forward.logits),
+            logits: forward.logits().to_vec(),
+            probabilities: forward.scores[0].probabilities.clone(),
+            ranking: camscope_core::target::ranking(forward.logits()),
         })
     }
 
@@ -191,7 +192,7 @@ impl Engine for Opened {
         let backward = match kept {
             Some(backward) => backward,
             None => {
-                let backward = Arc::new(explainer.backward(&forward, key.class, canceller)?);
+                let backward = Arc::new(explainer.backward(&forward, &[key.class], canceller)?);
                 keep(&mut lock(&self.kept).backwards, BACKWARDS, pass, &backward);
                 backward
             }

@@ -19,6 +19,7 @@ mod explorer_plugins;
 mod explorer_screen;
 mod fixed_batch;
 mod layers;
+mod many;
 mod models;
 mod outputs;
 #[cfg(target_os = "linux")]

@@ -1,0 +1,78 @@
+//! Where gradients are taken.
+
+use onnx_grad::Types;
+
+use super::Options;
+use crate::{
+    error::Result,
+    layer::{self, Choice, Layer},
+    model::Network,
+    subject::Subject,
+};
+
+/// Where gradients are taken: a layer, or the model's own input.
+#[derive(Clone, Debug)]
+pub enum Tap {
+    /// A layer.
+    Layer(Layer),
+    /// `@input`: gradient only, no heatmap.
+    Input,
+}
+
+impl Tap {
+    /// The name to show: a module path, a value's name, or `@input`.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Layer(layer) => layer.name(),
+            Self::Input => "@input",
+        }
+    }
+
+    /// The value's name in the graph; `None` for the input.
+    pub fn value(&self) -> Option<&str> {
+        match self {
+            Self::Layer(layer) => Some(&layer.value),
+            Self::Input => None,
+        }
+    }
+}
+
+/// The taps that the options name.
+///
+/// # Errors
+/// A layer isn't there, or its axes can't mean what the options say.
+pub(super) fn choose_taps(subject: &Subject, options: &Options) -> Result<Vec<Tap>> {
+    let (network, types, layers): (&Network, &Types, &[Layer]) = (subject.network(), subject.types(), subject.layers());
+    let default = subject.default_layer();
+    let choices = if options.layers.is_empty() { &[Choice::Auto] } else { options.layers.as_slice() };
+    let choose = |choice: &Choice| {
+        if *choice == Choice::Input {
+            return Ok(Tap::Input);
+        }
+        let found = layer::choose(layers, default, choice).map(|layer| called(layer, choice));
+        let Some(layout) = options.layout else { return found.map(Tap::Layer) };
+        // Whoever says what the axes mean may name any value of the graph.
+        let unlisted = || match choice {
+            Choice::Name(name) => layer::unlisted(network.model.graph(), types, name, layout),
+            _ => None,
+        };
+        match found {
+            Ok(layer) => layer,
+            Err(error) => unlisted().ok_or(error)?,
+        }
+        .taken_as(layout)
+        .map(Tap::Layer)
+    };
+    choices.iter().map(choose).collect()
+}
+
+/// The layer, called by the module's path that it was asked for by, where it is the output of several.
+fn called(layer: &Layer, choice: &Choice) -> Layer {
+    let mut layer = layer.clone();
+    if let Choice::Name(name) = choice
+        && layer.outputs_of.contains(name)
+    {
+        layer.module = Some(name.clone());
+    }
+    layer
+}

@@ -1,0 +1,269 @@
+//! What becomes of explanations: overlays and arrays on the disk, pictures and text in the terminal.
+
+use std::{
+    collections::HashSet,
+    path::{Path, PathBuf},
+    time::Instant,
+};
+
+use camscope_core::{
+    Result,
+    explain::{Explainer, Explanation, Tap},
+    image::Seen,
+    overlay::{self, Colormap},
+    text::{printable, printable_path},
+};
+use image::RgbImage;
+use indicatif::{ProgressBar, ProgressStyle};
+use ndarray::{Array1, ArrayD, Axis};
+use serde_json::json;
+
+use super::{Explained, failed, many::each};
+use crate::{cli::ExplainArgs, input::Input, output, picture::Screen};
+
+/// One explanation that is to be written.
+struct Piece<'a> {
+    explained: &'a Explained,
+    explanation: &'a Explanation,
+    stem: String,
+}
+
+/// What stays the same from photo to photo.
+pub(super) struct Job<'a> {
+    args: &'a ExplainArgs,
+    explainer: &'a Explainer,
+    colormap: &'static dyn Colormap,
+    screen: Option<Screen>,
+    bar: ProgressBar,
+    /// Whether one photo, layer and class would not tell the results apart.
+    several: bool,
+    /// The layers' names as parts of files' names, each another.
+    tap_stems: Vec<String>,
+    /// The stems used: photos of one name in two folders must not overwrite each other.
+    stems: HashSet<String>,
+}
+
+impl<'a> Job<'a> {
+    /// Delivers to where `args` say; `inputs` is how many there are in all.
+    pub(super) fn new(
+        args: &'a ExplainArgs,
+        explainer: &'a Explainer,
+        colormap: &'static dyn Colormap,
+        inputs: usize,
+    ) -> Self {
+        let screen = if args.json { None } else { Screen::detect() };
+        let several = inputs * args.how.classes.len() * args.how.layers.len() > 1;
+        let tap_stems = tap_stems(explainer.taps());
+        Self { args, explainer, colormap, screen, bar: progress(inputs), several, tap_stems, stems: HashSet::new() }
+    }
+
+    /// The end.
+    pub(super) fn finish(&self) {
+        self.bar.finish_and_clear();
+    }
+
+    /// Delivers what a run gave, an entry an input, in order: files first, on all processors, then what is said of them. Whether one
+    /// failed.
+    pub(super) fn deliver(&mut self, inputs: &[Input], explained: Vec<Result<Explained>>) -> bool {
+        let mut pieces = Vec::new();
+        for (input, explained) in inputs.iter().zip(&explained) {
+            let Ok(explained) = explained else { continue };
+            // Told apart from earlier ones of the same name.
+            let base = unused(&input.path().file_stem().unwrap_or_default().to_string_lossy(), &mut self.stems);
+            for explanation in &explained.outcome.explanations {
+                let of_tap = &self.tap_stems[explanation.tap];
+                let stem = if self.several { format!("{base}.{of_tap}.{}", explanation.class) } else { base.clone() };
+                pieces.push(Piece { explained, explanation, stem });
+            }
+        }
+        let job = &*self;
+        let mut files = each(pieces, |piece| job.files(&piece)).into_iter();
+        let mut failed = false;
+        for (input, explained) in inputs.iter().zip(explained) {
+            self.bar.set_message(printable_path(input.path()));
+            let told = explained.and_then(|explained| {
+                let own = files.by_ref().take(explained.outcome.explanations.len()).collect();
+                self.tell(input, &explained, own)
+            });
+            if let Err(error) = told {
+                failed = true;
+                self.bar.suspend(|| output::report(&error));
+            }
+            self.bar.inc(1);
+        }
+        failed
+    }
+
+    /// Draws and writes what was asked for of one explanation.
+    fn files(&self, piece: &Piece<'_>) -> Result<Files> {
+        let Piece { explained: Explained { photo, seen, outcome }, explanation, stem } = piece;
+        let start = Instant::now();
+        let drawn = match &explanation.heatmap {
+            Some(heatmap) if self.screen.is_some() || self.args.output.is_some() => {
+                let heat = overlay::normalise(heatmap.view());
+                Some(match photo {
+                    Some(photo) => overlay::render(photo, heat.view(), seen, self.colormap, self.args.look.alpha),
+                    // Of an array there is no photo: the heat alone.
+                    None => {
+                        let black = RgbImage::new(seen.width as u32, seen.height as u32);
+                        overlay::render(&black, heat.view(), seen, self.colormap, 0.0)
+                    }
+                })
+            }
+            _ => None,
+        };
+        let overlay = match (&drawn, &self.args.output) {
+            (Some(drawn), Some(folder)) => Some(write_png(drawn, &folder.join(format!("{stem}.png")))?),
+            _ => None,
+        };
+        let drawing = start.elapsed().as_secs_f64() * 1e3;
+        let raw = match &self.args.raw {
+            Some(folder) => Some(self.write_raw(folder, stem, &outcome.logits, explanation)?),
+            None => None,
+        };
+        Ok(Files { drawn: drawn.filter(|_| self.screen.is_some()), overlay, raw, drawing })
+    }
+
+    /// Shows and prints what there is to say of one input, up to the first piece of it that failed.
+    fn tell(&self, input: &Input, explained: &Explained, files: Vec<Result<Files>>) -> Result<()> {
+        for (explanation, files) in explained.outcome.explanations.iter().zip(files) {
+            let files = files?;
+            let tap = &self.explainer.taps()[explanation.tap];
+            let text = if self.args.json {
+                self.json(input, explained.photo.is_some().then_some(&explained.seen), explanation, tap, &files)
+            } else {
+                self.summary(input, explanation, tap, &files)
+            };
+            self.bar.suspend(|| {
+                if let (Some(screen), Some(drawn)) = (&self.screen, &files.drawn) {
+                    screen.show(drawn)?;
+                }
+                output::print(&text)
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Writes `STEM.logits.npy`, `STEM.activations.npy`, `STEM.gradients.npy` and, where there is one, `STEM.heatmap.npy`.
+    fn write_raw(&self, folder: &Path, stem: &str, logits: &[f32], explanation: &Explanation) -> Result<PathBuf> {
+        let write = |what: &str, array: ArrayD<f32>| {
+            let path = folder.join(format!("{stem}.{what}.npy"));
+            ndarray_npy::write_npy(&path, &array)
+                .map_err(|error| failed("write", &path, std::io::Error::other(error.to_string())))
+        };
+        write("logits", Array1::from(logits.to_vec()).insert_axis(Axis(0)).into_dyn())?;
+        write("activations", self.explainer.read(&explanation.activation)?)?;
+        write("gradients", self.explainer.read(&explanation.gradient)?)?;
+        if let Some(heatmap) = &explanation.heatmap {
+            write("heatmap", heatmap.clone().into_dyn())?;
+        }
+        Ok(folder.join(stem))
+    }
+
+    fn summary(&self, input: &Input, explanation: &Explanation, tap: &Tap, files: &Files) -> String {
+        let timing = &explanation.timing;
+        let class = match self.explainer.labels().get(explanation.class) {
+            Some(label) => format!("{} ({})", printable(label), explanation.class),
+            None => format!("class {}", explanation.class),
+        };
+        let mut text = format!(
+            "{}: {class}, probability {:.1} %, logit {:.3}; {} at {}, {} ms on {}\n",
+            printable_path(input.path()),
+            100.0 * explanation.probability,
+            explanation.logit,
+            if explanation.heatmap.is_some() { self.explainer.options().method.name() } else { "gradient" },
+            printable(tap.name()),
+            (timing.preprocess + timing.forward + timing.backward + timing.method).round(),
+            self.explainer.forward_session().provider(),
+        );
+        for (what, path) in [("overlay", &files.overlay), ("arrays", &files.raw)] {
+            if let Some(path) = path {
+                text += &format!("  {what}: {}\n", printable_path(path));
+            }
+        }
+        text
+    }
+
+    fn json(&self, input: &Input, seen: Option<&Seen>, explanation: &Explanation, tap: &Tap, files: &Files) -> String {
+        let timing = &explanation.timing;
+        let module = match tap {
+            Tap::Layer(layer) => layer.output_of(),
+            Tap::Input => None,
+        };
+        let object = json!({
+            "image": input.path().to_string_lossy(),
+            "model": self.explainer.network().path.to_string_lossy(),
+            "method": self.explainer.options().method.name(),
+            "layer": tap.value().unwrap_or("@input"),
+            "module": module,
+            "class": explanation.class,
+            "label": self.explainer.labels().get(explanation.class),
+            "logit": explanation.logit,
+            "probability": explanation.probability,
+            "heatmap_shape": explanation.heatmap.as_ref().map(|heatmap| heatmap.shape().to_vec()),
+            "seen": seen.map(|seen| json!({ "x": seen.x, "y": seen.y, "width": seen.width, "height": seen.height })),
+            "provider": self.explainer.forward_session().provider().name(),
+            "overlay": files.overlay.as_ref().map(|path| path.to_string_lossy()),
+            "raw": files.raw.as_ref().map(|path| path.to_string_lossy()),
+            "ms": {
+                "preprocess": timing.preprocess,
+                "forward": timing.forward,
+                "backward": timing.backward,
+                "method": timing.method,
+                "overlay": files.drawing,
+            },
+        });
+        output::json_line(&object)
+    }
+}
+
+/// What one explanation came to.
+struct Files {
+    /// The overlay, where it is shown.
+    drawn: Option<RgbImage>,
+    overlay: Option<PathBuf>,
+    /// The folder with the stem: `DIR/STEM`, to which `.logits.npy` and so on are added.
+    raw: Option<PathBuf>,
+    /// Milliseconds that drawing and encoding the overlay took.
+    drawing: f64,
+}
+
+/// The layers' names as parts of files' names; a layer that is named twice has one name.
+fn tap_stems(taps: &[Tap]) -> Vec<String> {
+    let mut used = HashSet::new();
+    let mut stems: Vec<String> = Vec::new();
+    for (at, tap) in taps.iter().enumerate() {
+        let earlier = taps[..at].iter().position(|other| other.value() == tap.value() && other.name() == tap.name());
+        stems.push(earlier.map_or_else(|| unused(&plain(tap.name()), &mut used), |earlier| stems[earlier].clone()));
+    }
+    stems
+}
+
+/// The stem, with a number where it was used before.
+fn unused(stem: &str, used: &mut HashSet<String>) -> String {
+    let numbered = (2..).map(|number| format!("{stem}-{number}"));
+    let mut candidates = std::iter::once(stem.to_owned()).chain(numbered);
+    candidates.find(|candidate| used.insert(candidate.clone())).unwrap_or_default()
+}
+
+/// A layer's name as a part of a file's name.
+fn plain(name: &str) -> String {
+    let keep = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '@');
+    name.trim_matches('/').chars().map(|c| if keep(c) { c } else { '_' }).collect()
+}
+
+fn write_png(picture: &RgbImage, path: &Path) -> Result<PathBuf> {
+    picture.save_with_format(path, image::ImageFormat::Png).map_err(|error| match error {
+        image::ImageError::IoError(source) => failed("write", path, source),
+        other => failed("write", path, std::io::Error::other(other.to_string())),
+    })?;
+    Ok(path.to_owned())
+}
+
+fn progress(inputs: usize) -> ProgressBar {
+    if inputs < 2 {
+        return ProgressBar::hidden();
+    }
+    let style = ProgressStyle::with_template("{wide_bar} {pos}/{len} {msg}");
+    ProgressBar::new(inputs as u64).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+}

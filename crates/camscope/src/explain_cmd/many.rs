@@ -1,0 +1,135 @@
+//! Many photos: which of them go through the model in one run, and how the work around the runs shares the processors with them.
+
+use std::{
+    ops::Range,
+    path::Path,
+    sync::{Mutex, PoisonError},
+    thread,
+};
+
+use camscope_core::{image::Photo, model::Preprocessing, runtime::Provider};
+
+use crate::input::Input;
+
+/// Pictures a run where nothing else is said. On a CPU four are as fast as more, on anything else more of them fill it better.
+const BATCH: usize = 4;
+const BATCH_ELSEWHERE: usize = 8;
+
+/// Inputs of more pixels than this go in fewer at once: what a run keeps in memory grows with both.
+const USUAL_PIXELS: u64 = 384 * 384;
+
+/// How many pixels of photos are decoded at once: 192 MiB.
+const MOST_PIXELS: u64 = 64 << 20;
+
+/// How many pictures a run is to take, of `inputs` in all: as many as `asked`, else what is good for this provider and size. Runs are
+/// of one size, as nearly as can be.
+pub(super) fn batch(provider: Provider, asked: Option<u16>, preprocessing: &Preprocessing, inputs: usize) -> usize {
+    let pixels = u64::from(preprocessing.size.0) * u64::from(preprocessing.size.1);
+    let usual = if provider == Provider::Cpu { BATCH } else { BATCH_ELSEWHERE };
+    let affordable = (usual as u64 * USUAL_PIXELS / pixels.max(1)).clamp(1, usual as u64) as usize;
+    let most = asked.map_or(affordable, usize::from);
+    inputs.div_ceil(inputs.div_ceil(most).max(1)).max(1)
+}
+
+/// The inputs of each run, in order: at most `batch`, and fewer where the photos are so large that they had better not be in memory
+/// together.
+pub(super) fn runs(inputs: &[Input], batch: usize) -> Vec<Range<usize>> {
+    let pixels: Vec<u64> = match inputs.len() {
+        0 | 1 => vec![0; inputs.len()],
+        _ => inputs.iter().map(pixels).collect(),
+    };
+    split(&pixels, batch)
+}
+
+fn split(pixels: &[u64], batch: usize) -> Vec<Range<usize>> {
+    let mut runs: Vec<Range<usize>> = Vec::new();
+    let mut total = 0u64;
+    for (at, &own) in pixels.iter().enumerate() {
+        total = total.saturating_add(own);
+        match runs.last_mut() {
+            Some(run) if run.len() < batch && total <= MOST_PIXELS => run.end = at + 1,
+            _ => {
+                runs.push(at..at + 1);
+                total = own;
+            }
+        }
+    }
+    runs
+}
+
+/// As the file's head has it. What can't be told, of a pipe say, counts as much as there may be.
+fn pixels(input: &Input) -> u64 {
+    let of = |path: &Path| {
+        let (width, height) = path.is_file().then(|| Photo::dimensions(path)).flatten()?;
+        Some(u64::from(width) * u64::from(height))
+    };
+    match input {
+        Input::Photo(path) => of(path).unwrap_or(MOST_PIXELS),
+        Input::Tensor(..) => 0,
+    }
+}
+
+/// Whether photos are read, and pictures written, while the model runs: where that leaves processors alone. Where it takes them all,
+/// they come in turn, and each has all of them: a run of the model waits for the slowest of its threads.
+pub(super) fn beside(provider: Provider, threads: Option<usize>) -> bool {
+    provider != Provider::Cpu || threads.is_some_and(|threads| threads < processors())
+}
+
+fn processors() -> usize {
+    thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// Does the work for each item, on as many threads as there are processors; the results are in the items' order.
+pub(super) fn each<T: Send, R: Send>(items: Vec<T>, work: impl Fn(T) -> R + Sync) -> Vec<R> {
+    let threads = processors().min(items.len());
+    if threads < 2 {
+        return items.into_iter().map(work).collect();
+    }
+    let left = Mutex::new(items.into_iter().enumerate());
+    let next = || left.lock().unwrap_or_else(PoisonError::into_inner).next();
+    let done = Mutex::new(Vec::new());
+    thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                while let Some((at, item)) = next() {
+                    let result = work(item);
+                    done.lock().unwrap_or_else(PoisonError::into_inner).push((at, result));
+                }
+            });
+        }
+    });
+    let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
+    done.sort_unstable_by_key(|(at, _)| *at);
+    done.into_iter().map(|(_, result)| result).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn runs_are_of_one_size() {
+        let of = |side: u32, asked, inputs| {
+            let preprocessing = Preprocessing { size: (side, side), ..Preprocessing::imagenet() };
+            batch(Provider::Cpu, asked, &preprocessing, inputs)
+        };
+        let sizes = [0, 1, 2, 4, 5, 6, 9, 100].map(|inputs| of(224, None, inputs));
+        assert_eq!(sizes, [1, 1, 2, 4, 3, 3, 3, 4]);
+        assert_eq!([of(224, Some(16), 100), of(224, Some(1), 100), of(1024, Some(16), 8)], [15, 1, 8]);
+        assert_eq!([of(384, None, 100), of(448, None, 100), of(1024, None, 100)], [4, 2, 1]);
+    }
+
+    #[test]
+    fn large_photos_are_not_in_memory_together() {
+        assert_eq!(split(&[1, 1, 1, 1, 1], 2), [0..2, 2..4, 4..5]);
+        assert_eq!(split(&[MOST_PIXELS, 1, 1, MOST_PIXELS - 1, u64::MAX], 4), [0..1, 1..3, 3..4, 4..5]);
+        assert!(split(&[], 3).is_empty());
+    }
+
+    #[test]
+    fn results_are_in_order() {
+        let squares = each((0..1000u64).collect(), |number| number * number);
+        assert!(squares.iter().enumerate().all(|(at, square)| *square == (at * at) as u64) && squares.len() == 1000);
+        assert!(each(Vec::<u8>::new(), |number| number).is_empty());
+    }
+}
