@@ -234,7 +234,7 @@ impl Explainer {
         let canceller = Canceller::new();
         let share = |start: Instant| milliseconds(start) / pictures.len() as f64;
         let start = Instant::now();
-        let forward = self.forward(&joined(pictures)?, &canceller)?;
+        let forward = self.run(joined(pictures)?, &canceller)?;
         let forward_took = share(start);
         let outcome = |Scores { logits, probabilities }: &Scores| Outcome {
             logits: logits.clone(),
@@ -281,6 +281,10 @@ impl Explainer {
     /// # Errors
     /// The tensor has another shape than the model wants, the runtime fails, or [`Error::Cancelled`].
     pub fn forward(&self, tensor: &ArrayD<f32>, canceller: &Canceller) -> Result<Forward> {
+        self.run(tensor.clone(), canceller)
+    }
+
+    fn run(&self, tensor: ArrayD<f32>, canceller: &Canceller) -> Result<Forward> {
         let network = self.network();
         let pictures = tensor.shape().first().copied().unwrap_or(0);
         if pictures == 0 || pictures > self.batch {
@@ -468,10 +472,10 @@ fn joined(pictures: &[ArrayViewD<'_, f32>]) -> Result<ArrayD<f32>> {
 }
 
 /// Pictures for a run that takes exactly `rows`: the last one over and over at the end.
-fn filled_up(tensor: &ArrayD<f32>, rows: usize) -> Result<ArrayD<f32>> {
+fn filled_up(tensor: ArrayD<f32>, rows: usize) -> Result<ArrayD<f32>> {
     let pictures = tensor.len_of(Axis(0));
     if pictures >= rows {
-        return Ok(tensor.clone());
+        return Ok(tensor);
     }
     let last = tensor.slice_axis(Axis(0), (pictures - 1..pictures).into());
     joined(&[&[tensor.view()], vec![last; rows - pictures].as_slice()].concat())

@@ -6,7 +6,7 @@ use ort::{
 };
 
 use super::{
-    Shared,
+    Shared, floats,
     program::{BLOCK, Lies, Machine, Program},
 };
 
@@ -61,11 +61,17 @@ impl Kernel for Ready {
     fn compute(&mut self, context: &ComputeContext) -> ort::Result<()> {
         let mut shapes = Vec::with_capacity(self.program.inputs);
         let mut pointers = Vec::with_capacity(self.program.inputs);
+        // Copies of inputs that don't lie as numbers have to.
+        let mut copies: Vec<Vec<f32>> = Vec::new();
         for at in 0..self.program.inputs {
-            let value = context.input(at)?.ok_or_else(|| ort::Error::new("an input is missing"))?;
-            let (shape, elements) = value.try_extract_tensor::<f32>()?;
-            shapes.push(shape.to_vec());
-            pointers.push(elements.as_ptr());
+            let (shape, elements) = floats(context, at)?;
+            shapes.push(shape.into_iter().map(|size| size as i64).collect::<Vec<i64>>());
+            let mut pointer = elements.as_ptr().cast::<f32>();
+            if !pointer.is_aligned() {
+                copies.push(elements.iter().map(|element| f32::from_ne_bytes(*element)).collect());
+                pointer = copies.last().map_or(pointer, |copy| copy.as_ptr());
+            }
+            pointers.push(pointer);
         }
         let unfit = || ort::Error::new("the inputs' shapes don't fit together");
         let space = match self.block {

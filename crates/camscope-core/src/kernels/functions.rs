@@ -1,6 +1,6 @@
 //! The operations of [`super::program`] over blocks of elements, in the widest instructions that the processor has.
 
-use super::program::Operation;
+use super::{Float, program::Operation};
 
 /// Which instructions the processor has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,6 +118,79 @@ fn apply_plainly(operation: Operation, operands: [&[f32]; 3], target: &mut [f32]
             let low = if line > 0.0 { line } else { 0.0 };
             if low < 1.0 { low } else { 1.0 }
         }),
+    }
+}
+
+macro_rules! in_every_width {
+    ($(#[$about:meta])* $name:ident($($argument:ident: $of:ty),*) $(-> $result:ty)? $body:block) => {
+        $(#[$about])*
+        pub(super) fn $name(Has(width): Has, $($argument: $of),*) $(-> $result)? {
+            #[inline(always)]
+            fn plainly($($argument: $of),*) $(-> $result)? $body
+            #[cfg(target_arch = "x86_64")]
+            #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+            fn widest($($argument: $of),*) $(-> $result)? {
+                plainly($($argument),*)
+            }
+            #[cfg(target_arch = "x86_64")]
+            #[target_feature(enable = "avx2,fma")]
+            fn wide($($argument: $of),*) $(-> $result)? {
+                plainly($($argument),*)
+            }
+            match width {
+                #[cfg(target_arch = "x86_64")]
+                // SAFETY: `Has` is made by `ask` alone, which has asked the processor.
+                Width::Widest => unsafe { widest($($argument),*) },
+                #[cfg(target_arch = "x86_64")]
+                // SAFETY: as above.
+                Width::Wide => unsafe { wide($($argument),*) },
+                _ => plainly($($argument),*),
+            }
+        }
+    };
+}
+
+in_every_width! {
+    /// Adds to the sums four lines, each times its factor; all are as long as the sums.
+    ///
+    /// # Panics
+    /// One is shorter.
+    add_four(factors: [f32; 4], lines: [&[Float]; 4], sums: &mut [f32]) {
+        let count = sums.len();
+        let ([p, q, r, s], [a, b, c, d]) = (factors, lines.map(|line| &line[..count]));
+        for at in 0..count {
+            let [a, b, c, d] = [a[at], b[at], c[at], d[at]].map(f32::from_ne_bytes);
+            sums[at] += (p * a + q * b) + (r * c + s * d);
+        }
+    }
+}
+
+in_every_width! {
+    /// Adds to the sums a line times its factor, which is as long.
+    ///
+    /// # Panics
+    /// It is shorter.
+    add(factor: f32, line: &[Float], sums: &mut [f32]) {
+        let count = sums.len();
+        let line = &line[..count];
+        for at in 0..count {
+            sums[at] += factor * f32::from_ne_bytes(line[at]);
+        }
+    }
+}
+
+in_every_width! {
+    /// The scalar product of two lines of one length, in 16 sums that are added at the end.
+    dot(a: &[f32], b: &[Float]) -> f32 {
+        let mut sums = [0.0f32; 16];
+        let (mut left, mut right) = (a.chunks_exact(16), b.chunks_exact(16));
+        for (a, b) in (&mut left).zip(&mut right) {
+            for at in 0..16 {
+                sums[at] += a[at] * f32::from_ne_bytes(b[at]);
+            }
+        }
+        let rest: f32 = left.remainder().iter().zip(right.remainder()).map(|(a, b)| a * f32::from_ne_bytes(*b)).sum();
+        sums.iter().sum::<f32>() + rest
     }
 }
 

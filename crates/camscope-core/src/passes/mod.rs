@@ -12,16 +12,18 @@ mod fuse;
 mod layout;
 mod part;
 mod pool;
+mod rows;
 mod shape;
 
 use std::{
+    borrow::Cow,
     collections::{HashMap, HashSet},
     io::{Read, Seek, SeekFrom},
     path::Path,
 };
 
 use onnx_grad::{
-    Dim, Gradient, Types, ValueType, graph,
+    Dim, Gradient, Model, Types, ValueType, graph,
     proto::{NodeProto, TensorProto},
     value_info,
 };
@@ -111,9 +113,10 @@ impl Passes {
             activation: Given::plain(value),
             gradient: Given::plain(gradient),
         };
+        let (backward, own) = short(runtime, gradient, options);
         Ok(Self {
             forward: runtime.session_of(&gradient.forward, &options.profiled("forward"))?,
-            backward: runtime.session_of(&gradient.backward, &unpacked(gradient, options).profiled("backward"))?,
+            backward: runtime.session_of(&backward, &own.profiled("backward"))?,
             saved: gradient.saved.clone(),
             seed: seed(gradient).to_owned(),
             taps: plan.taps.iter().map(tapped).collect(),
@@ -167,6 +170,7 @@ impl Passes {
             elems.insert(name.clone(), elem);
         }
         fuse::fuse(graph, &elems);
+        rows::skip_zeros(graph, seed(plan.gradient));
         shape::state(graph, block);
         let backward = runtime.session(&backward.to_bytes(), &options.profiled("backward"))?;
         let seed = seed(plan.gradient).to_owned();
@@ -174,13 +178,24 @@ impl Passes {
     }
 }
 
-/// How the backward pass is to be run: through a classifier's last layers it is a few products of one row with large matrices. Those
-/// read a matrix once as it is, and gain nothing from a second copy of it in another order.
-fn unpacked(gradient: &Gradient, options: &SessionOptions) -> SessionOptions {
+/// A backward pass of its own, and how it is to be run. Through a classifier's last layers it is a few products of one row with large
+/// matrices. Those read what they need of a matrix as it is, and gain nothing from a second copy of it in another order.
+fn short<'a>(runtime: &Runtime, gradient: &'a Gradient, options: &SessionOptions) -> (Cow<'a, Model>, SessionOptions) {
+    let mut options = options.clone();
+    let mut backward = Cow::Borrowed(&gradient.backward);
+    let mut graph = gradient.backward.graph().clone();
+    let scores = gradient.seeds.first().map(|(_, seed)| seed.as_str()).unwrap_or_default();
+    if on_cpu(runtime, &options) && knows_ours(gradient) && rows::skip_zeros(&mut graph, scores) {
+        let mut model = gradient.backward.with_graph(graph);
+        model.import(kernels::DOMAIN, 1);
+        backward = Cow::Owned(model);
+        // None of these operators looks at blocks.
+        options.own_operators = Some(1);
+    }
     let weighs =
         |node: &NodeProto| matches!(&*node.op_type, "Conv" | "ConvTranspose" | "MatMul" | "LSTM" | "GRU" | "RNN");
-    let unpacked = !gradient.backward.graph().node.iter().any(weighs);
-    SessionOptions { unpacked, ..options.clone() }
+    options.unpacked = !backward.graph().node.iter().any(weighs);
+    (backward, options)
 }
 
 /// The bytes of a small constant, from the message or from the file beside it.
@@ -204,17 +219,23 @@ fn seed(gradient: &Gradient) -> &str {
 
 /// Whether optimising both passes as one is worth its time: on the CPU, where convolutions are differentiated.
 fn pays(runtime: &Runtime, gradient: &Gradient, options: &SessionOptions) -> bool {
-    let on_cpu = match options.provider {
-        ProviderChoice::Named(provider) => provider == Provider::Cpu,
-        ProviderChoice::Auto => runtime.auto_provider().provider == Provider::Cpu,
-    };
     let blocked = |node: &NodeProto| matches!(&*node.op_type, "Conv" | "ConvTranspose" | "Resize");
-    // A model that brings a domain of the same name gets no operators of ours: they trust their attributes.
-    let own = gradient.forward.opset(kernels::DOMAIN).is_none();
-    on_cpu
-        && own
+    on_cpu(runtime, options)
+        && knows_ours(gradient)
         && options.optimisation == Optimisation::All
         && gradient.backward.graph().node.iter().any(|node| node.domain.is_empty() && blocked(node))
+}
+
+fn on_cpu(runtime: &Runtime, options: &SessionOptions) -> bool {
+    match options.provider {
+        ProviderChoice::Named(provider) => provider == Provider::Cpu,
+        ProviderChoice::Auto => runtime.auto_provider().provider == Provider::Cpu,
+    }
+}
+
+/// Whether the model may have operators of ours. One that brings a domain of the same name doesn't: they trust their attributes.
+fn knows_ours(gradient: &Gradient) -> bool {
+    gradient.forward.opset(kernels::DOMAIN).is_none()
 }
 
 /// Both passes as one model of fixed sizes: with a free batch ONNX Runtime can't tell that two values have one shape.

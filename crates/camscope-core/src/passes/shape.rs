@@ -9,7 +9,7 @@ use onnx_grad::{
 };
 
 use super::BLOCKED_DOMAIN;
-use crate::kernels::{DOMAIN, elementwise, max_pool_grad, set_apart, weave};
+use crate::kernels::{DOMAIN, elementwise, few_rows, max_pool_grad, set_apart, weave};
 
 /// Sizes; of a picture batch, channels (of a blocked one: with those that fill the last block up), height and width.
 pub(super) type Shape = Vec<i64>;
@@ -102,6 +102,10 @@ fn of(
         }
         ("", "ConvTranspose") => transposed(node, picture(0)?, picture(1)?),
         (DOMAIN, max_pool_grad::NAME) => input(0),
+        (DOMAIN, few_rows::NAME) => {
+            let (rows, weight) = (input(0)?, input(1)?);
+            Some(vec![*rows.first()?, *weight.get(usize::from(!flag("turned")))?])
+        }
         (DOMAIN, set_apart::NAME) => {
             let ([n, c, h, w], [down, across]) = (picture(0)?, node.attr_ints("strides")?.try_into().ok()?);
             Some(vec![n, c, h * down, w * across])

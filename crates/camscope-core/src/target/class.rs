@@ -41,6 +41,7 @@ impl ClassSpec {
         match self {
             Self::Index(index) if *index < count => Ok(*index),
             Self::Index(index) => Err(Error::ClassRange { class: index.to_string(), count }),
+            Self::Top(1) if count > 0 => Ok(likeliest(logits)),
             Self::Top(rank) if *rank <= count => Ok(ranking(logits)[rank - 1]),
             Self::Top(rank) => Err(Error::ClassRange { class: format!("top{rank}"), count }),
             Self::Label(label) => match labels.find(label)? {
@@ -49,6 +50,12 @@ impl ClassSpec {
             },
         }
     }
+}
+
+/// What comes first in [`ranking`].
+fn likeliest(logits: &[f32]) -> usize {
+    let key = |at: usize| if logits[at].is_nan() { f32::NEG_INFINITY } else { logits[at] };
+    (1..logits.len()).fold(0, |best, at| if key(at).total_cmp(&key(best)).is_gt() { at } else { best })
 }
 
 /// The classes' numbers, the likeliest first; equal ones in their own order, NaN last.
