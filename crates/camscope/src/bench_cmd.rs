@@ -9,22 +9,33 @@ use std::{
 use camscope_core::{
     Error, Result,
     bench::{Earlier, Parts, Plan, Process, Processes, Report, Setting, compare, order, profile},
+    explain::{Explainer, Options},
     model::{Network, Preprocessing, Source},
+    overlay::{self, Colormap, DEFAULT_ALPHA},
     runtime::Runtime,
     subject::Subject,
+    target::ClassSpec,
     text::printable_path,
 };
 use indicatif::{ProgressBar, ProgressStyle};
 use ndarray::ArrayD;
 use serde_json::{Map, Value, json};
+use tempfile::TempDir;
 
 use crate::{
     bench_child::Starter,
     bench_table::{comparison_table, table},
     cli::BenchArgs,
     cli_bench::BenchPart,
-    explain_cmd::{create_folder, failed, note_provider, open, options},
-    input::{photo_or_pattern, sides},
+    demo_cmd,
+    explain_cmd::{
+        create_folder,
+        deliver::{draw, write_png},
+        failed,
+        many::{self, Explained},
+        note_provider, open, options,
+    },
+    input::{Input, photo_or_pattern, sides},
     output, plugins,
 };
 
@@ -53,14 +64,18 @@ pub(crate) fn run(args: &BenchArgs) -> Result<ExitCode> {
     let runtime = plugins::runtime(Runtime::get_or_load()?, &args.extra)?;
     let subject = Arc::new(Subject::new(runtime, network, sidecar)?);
     plugins::note_resolved(subject.resolved());
-    let parts = Parts::new(runtime, &subject, &options, tensor.clone(), &args.how.classes)?;
+    let batch =
+        many::batch(many::provider(runtime, &args.run), args.batch, &subject.sidecar().preprocessing, usize::MAX);
+    let together = Options { batch, ..options.clone() };
+    let parts = Parts::new(runtime, &subject, &together, tensor.clone(), &args.how.classes)?;
     note_provider(runtime, parts.explainer(), &args.run);
 
     let bar = ProgressBar::new_spinner();
     let style = ProgressStyle::with_template("{spinner} {msg}");
     bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
     let plan = args.rounds.map_or_else(Plan::default, |rounds| Plan::exactly(rounds.into()));
-    let times = parts.measure(&plan, &mut |done| {
+    let files = Files::new(args)?;
+    let times = parts.measure(&plan, |together| files.run(together.explainer()), &mut |done| {
         bar.set_message(format!("measuring: round {} of {}", done + 1, plan.most));
         bar.tick();
     })?;
@@ -113,6 +128,48 @@ pub(crate) fn run(args: &BenchArgs) -> Result<ExitCode> {
         output::print(&text)?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// A batch of photos in files, and where their overlays go.
+struct Files<'a> {
+    folder: TempDir,
+    photo: PathBuf,
+    colormap: &'static dyn Colormap,
+    classes: &'a [ClassSpec],
+}
+
+impl<'a> Files<'a> {
+    /// The photo that was given, else a bundled one.
+    fn new(args: &'a BenchArgs) -> Result<Self> {
+        let folder = tempfile::tempdir().map_err(|error| failed("make a folder in", &std::env::temp_dir(), error))?;
+        let photo = match &args.image {
+            Some(photo) => photo.clone(),
+            None => {
+                let photo = folder.path().join("photo.jpg");
+                std::fs::write(&photo, demo_cmd::photo()).map_err(|error| failed("write", &photo, error))?;
+                photo
+            }
+        };
+        Ok(Self { folder, photo, colormap: overlay::by_name("jet")?, classes: &args.how.classes })
+    }
+
+    /// Reads and explains as many photos as run together, and writes an overlay for each of their explanations.
+    fn run(&self, explainer: &Explainer) -> Result<()> {
+        let inputs: Vec<Input> = (0..explainer.batch()).map(|_| Input::Photo(self.photo.clone())).collect();
+        let ready = many::read(&inputs, &explainer.sidecar().preprocessing);
+        let explained = many::explain(explainer, ready, self.classes);
+        let overlays = many::each(explained.into_iter().enumerate().collect(), |(at, explained)| {
+            let Explained { photo, seen, outcome } = explained?;
+            for explanation in &outcome.explanations {
+                if let Some(drawn) = draw(photo.as_ref(), &seen, explanation, self.colormap, DEFAULT_ALPHA) {
+                    let name = format!("{at}.{}.{}.png", explanation.tap, explanation.class);
+                    write_png(&drawn, &self.folder.path().join(name))?;
+                }
+            }
+            Ok(())
+        });
+        overlays.into_iter().collect()
+    }
 }
 
 /// Has the model run at that height and width.

@@ -43,10 +43,19 @@ pub(crate) fn table(report: &Report, labels: &Labels) -> String {
         (to_input.into(), report.peak_mib.all_layers, ratios.memory_all),
         ("every layer kept".into(), report.peak_mib.every_layer, ratios.memory_every_layer),
     ];
+    let batch: Vec<Row> = vec![
+        ("forward".into(), ms.batch_forward, None),
+        ("explain".into(), ms.batch_explain, ratios.batch_explain),
+        ("from photos to overlays, in files".into(), ms.batch_files, ratios.batch_files),
+    ];
     let mut text = heading(report, labels);
     let rounds = if report.rounds == 1 { "1 round".into() } else { format!("{} rounds", report.rounds) };
     let starts = if report.starts == 1 { "1 start".into() } else { format!("{} starts", report.starts) };
     text += &block(&format!("a picture, {rounds}"), "ms", &times);
+    match report.batch {
+        Some(pictures) => text += &block(&format!("{pictures} pictures at once, {rounds}"), "ms", &batch),
+        None => text += "\nno batch was measured: the model, or --batch, takes one picture at a time\n",
+    }
     text += &block(&format!("from start to first result, {starts}"), "ms", &startup);
     if report.peak_mib.plain.is_some() {
         text += &block(&format!("peak memory, {starts}"), "MiB", &memory);

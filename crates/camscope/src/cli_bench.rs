@@ -20,6 +20,9 @@ pub(crate) struct BenchArgs {
     /// The input's size in pixels, where the model leaves it open: N or HxW [default: the size that photos are prepared for]
     #[arg(long, value_name = "SIZE", value_parser = size)]
     pub(crate) size: Option<(usize, usize)>,
+    /// How many pictures run through the model at once where several do [default: as `camscope explain` has it]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) batch: Option<u16>,
     /// How many rounds are measured, and how often each process is started [default: as many rounds as fit into 20 seconds, from 5
     /// to 15; 5 starts]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]

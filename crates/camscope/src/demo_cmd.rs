@@ -44,6 +44,11 @@ const FILES: &[Bundled] = &[
     bundled!("samples", "rocket.jpg"),
 ];
 
+/// A photo, as the bytes of its file.
+pub(crate) fn photo() -> &'static [u8] {
+    FILES.iter().find(|file| is_photo(Path::new(file.name))).map_or(&[], |file| file.bytes)
+}
+
 /// Where the pictures go when there is no terminal to show them in.
 const FOLDER: &str = "camscope-demo";
 

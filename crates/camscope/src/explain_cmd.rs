@@ -1,25 +1,24 @@
 //! `camscope explain`: photos to the terminal, to files, to JSON.
 
-mod deliver;
-mod many;
+pub(crate) mod deliver;
+pub(crate) mod many;
 
-use std::{ops::Range, path::Path, process::ExitCode, sync::mpsc::sync_channel, thread, time::Instant};
+use std::{ops::Range, path::Path, process::ExitCode, sync::mpsc::sync_channel, thread};
 
 use camscope_core::{
     Error, Result,
-    explain::{Explainer, Options, Outcome},
-    image::{Photo, Seen, prepare},
+    explain::{Explainer, Options},
     method,
-    model::{Network, Preprocessing, Sidecar, Source, resolve},
+    model::{Network, Sidecar, Source, resolve},
     overlay,
     runtime::{ProviderChoice, Runtime, SessionOptions},
-    target::ClassSpec,
     text::{printable, printable_path},
 };
-use image::RgbImage;
-use ndarray::{ArrayD, ArrayViewD};
 
-use self::{deliver::Job, many::each};
+use self::{
+    deliver::Job,
+    many::{Explained, Ready},
+};
 use crate::{
     cli::{ExplainArgs, MethodArgs, RunArgs},
     input::Input,
@@ -49,15 +48,11 @@ pub(crate) fn explain(args: &ExplainArgs, runtime: impl FnOnce() -> Result<&'sta
         eprintln!("note: {}", sidecar.preprocessing.source);
     }
     let runtime = plugins::runtime(runtime()?, &args.extra)?;
-    let provider = match args.run.ep {
-        ProviderChoice::Named(provider) => provider,
-        ProviderChoice::Auto => runtime.auto_provider().provider,
-    };
+    let provider = many::provider(runtime, &args.run);
     let (inputs, preprocessing) = (inputs.as_slice(), sidecar.preprocessing.clone());
     let batch = many::batch(provider, args.batch, &preprocessing, inputs.len());
     let runs = many::runs(inputs, batch);
-    let read =
-        |run: &Range<usize>| each(inputs[run.clone()].iter().collect(), |input| Ready::new(input, &preprocessing));
+    let read = |run: &Range<usize>| many::read(&inputs[run.clone()], &preprocessing);
 
     let failed = thread::scope(|scope| -> Result<bool> {
         // The first photos are read while the model is made ready.
@@ -69,7 +64,7 @@ pub(crate) fn explain(args: &ExplainArgs, runtime: impl FnOnce() -> Result<&'sta
         let mut job = Job::new(args, &explainer, colormap, inputs.len());
         let mut first = reading.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         let ready = runs.iter().map(|run| first.take().unwrap_or_else(|| read(run)));
-        let explain = |ready| explain_run(&explainer, ready, &args.how.classes);
+        let explain = |ready| many::explain(&explainer, ready, &args.how.classes);
         let deliver = |run: &Range<usize>, explained| job.deliver(&inputs[run.clone()], explained);
         let provider = explainer.forward_session().provider();
         let failed = match many::beside(provider, args.run.threads.map(usize::from)) {
@@ -112,68 +107,6 @@ fn side_by_side(
         drop(sender);
         writer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })
-}
-
-/// A photo or array as the model takes it.
-struct Ready {
-    photo: Option<RgbImage>,
-    seen: Seen,
-    tensor: ArrayD<f32>,
-    /// Milliseconds that it took to get there.
-    took: f64,
-}
-
-/// What the model made of it.
-struct Explained {
-    photo: Option<RgbImage>,
-    seen: Seen,
-    outcome: Outcome,
-}
-
-impl Ready {
-    fn new(input: &Input, preprocessing: &Preprocessing) -> Result<Self> {
-        let start = Instant::now();
-        let (photo, seen, tensor) = match input {
-            Input::Photo(path) => {
-                let photo = Photo::open(path)?;
-                let prepared = prepare(&photo.pixels, preprocessing)?;
-                (Some(photo.pixels), prepared.seen, prepared.tensor)
-            }
-            Input::Tensor(_, tensor) => {
-                let (height, width) = preprocessing.size;
-                (None, Seen::all(width, height), tensor.clone())
-            }
-        };
-        Ok(Self { photo, seen, tensor, took: start.elapsed().as_secs_f64() * 1e3 })
-    }
-}
-
-/// Explains what could be read, as many at once as the model takes. What fails together is tried alone, so that each has its own
-/// error.
-fn explain_run(explainer: &Explainer, ready: Vec<Result<Ready>>, classes: &[ClassSpec]) -> Vec<Result<Explained>> {
-    let mut outcomes = Vec::with_capacity(ready.len());
-    let tensors: Vec<ArrayViewD<'_, f32>> = ready.iter().flatten().map(|ready| ready.tensor.view()).collect();
-    for alike in tensors.chunk_by(|one, next| one.shape() == next.shape()) {
-        for together in alike.chunks(explainer.batch()).filter(|_| explainer.batch() > 1) {
-            match explainer.explain_all(together, classes) {
-                Ok(explained) => outcomes.extend(explained.into_iter().map(Some)),
-                Err(_) => outcomes.extend(together.iter().map(|_| None)),
-            }
-        }
-    }
-    let mut outcomes = outcomes.into_iter();
-    let finish = |ready: Result<Ready>| {
-        let Ready { photo, seen, tensor, took } = ready?;
-        let mut outcome = match outcomes.next().flatten() {
-            Some(outcome) => outcome,
-            None => explainer.explain(tensor, classes)?,
-        };
-        for explanation in &mut outcome.explanations {
-            explanation.timing.preprocess = took;
-        }
-        Ok(Explained { photo, seen, outcome })
-    };
-    ready.into_iter().map(finish).collect()
 }
 
 /// Reads a model and what lies beside it.

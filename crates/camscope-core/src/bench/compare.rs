@@ -38,6 +38,8 @@ struct Then {
     memory_all_ratio: Option<f64>,
     memory_every_layer_ratio: Option<f64>,
     startup_ratio: f64,
+    batch_explain_ratio: Option<f64>,
+    batch_files_ratio: Option<f64>,
 }
 
 impl Then {
@@ -60,6 +62,8 @@ impl Then {
             to_input[2],
             every[2],
             Some(self.startup_ratio),
+            self.batch_explain_ratio,
+            self.batch_files_ratio,
         ]
     }
 }

@@ -27,6 +27,15 @@ impl Plain {
         Ok(Self { session, picture })
     }
 
+    /// A tensor as the model takes it.
+    ///
+    /// # Errors
+    /// The input is of a type that numbers can't be converted to.
+    pub(super) fn value(&self, tensor: ArrayD<f32>) -> Result<Value> {
+        let input = self.session.inputs().first().ok_or_else(|| Error::Value("the model has no input".into()))?;
+        Value::from_f32_as(tensor, input.elem)
+    }
+
     /// The session: it says on which provider it runs.
     pub fn session(&self) -> &Session {
         &self.session
@@ -37,7 +46,11 @@ impl Plain {
     /// # Errors
     /// The runtime's.
     pub fn run(&self) -> Result<()> {
+        self.run_on(&self.picture)
+    }
+
+    pub(super) fn run_on(&self, input: &Value) -> Result<()> {
         let name = self.session.inputs().first().map_or("", |input| input.name.as_str());
-        self.session.run(&[(name, &self.picture)]).map(drop)
+        self.session.run(&[(name, input)]).map(drop)
     }
 }

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::spread::Spread;
+use super::{parts::Times, spread::Spread};
 
 /// What was measured, with what, on what.
 #[derive(Clone, Debug, Serialize)]
@@ -56,6 +56,12 @@ pub struct Millis {
     pub every_layer: Spread,
     /// The backward pass of that for another class of the same picture.
     pub every_layer_switch: Spread,
+    /// One run of a plain session on a batch; `None` here and below where the model takes no batch.
+    pub batch_forward: Option<Spread>,
+    /// From a prepared batch to its heatmaps.
+    pub batch_explain: Option<Spread>,
+    /// From the files of a batch of photos to those of their overlays.
+    pub batch_files: Option<Spread>,
 }
 
 /// What processes took that did no more than the thing itself.
@@ -103,10 +109,14 @@ pub struct Ratios {
     pub memory_every_layer_ratio: Option<f64>,
     /// Time from the start of the process to the first heatmap through that to the first scores.
     pub startup_ratio: f64,
+    /// Explaining a batch through a forward pass of it; `None` where the model takes no batch.
+    pub batch_explain_ratio: Option<f64>,
+    /// The same from photos in files to overlays in files, through a forward pass of the batch.
+    pub batch_files_ratio: Option<f64>,
 }
 
 /// The names of the ratios, in the order of [`Ratios::all`].
-pub const RATIOS: [&str; 10] = [
+pub const RATIOS: [&str; 12] = [
     "explain_ratio",
     "class_switch_ratio",
     "all_layers_ratio",
@@ -117,6 +127,8 @@ pub const RATIOS: [&str; 10] = [
     "memory_all_ratio",
     "memory_every_layer_ratio",
     "startup_ratio",
+    "batch_explain_ratio",
+    "batch_files_ratio",
 ];
 
 impl Ratios {
@@ -133,6 +145,8 @@ impl Ratios {
             self.memory_all_ratio,
             self.memory_every_layer_ratio,
             Some(self.startup_ratio),
+            self.batch_explain_ratio,
+            self.batch_files_ratio,
         ]
     }
 }
@@ -160,6 +174,10 @@ pub struct RatioSpreads {
     pub memory_every_layer: Option<Spread>,
     /// Of [`Ratios::startup_ratio`].
     pub startup: Spread,
+    /// Of [`Ratios::batch_explain_ratio`].
+    pub batch_explain: Option<Spread>,
+    /// Of [`Ratios::batch_files_ratio`].
+    pub batch_files: Option<Spread>,
 }
 
 /// A value for each kind of process.
@@ -199,6 +217,14 @@ pub struct Report {
     pub every_layer_ms: f64,
     /// See `forward_ms`.
     pub every_layer_switch_ms: f64,
+    /// How many pictures a batch has; `None` here and below where the model takes no batch.
+    pub batch: Option<usize>,
+    /// See `forward_ms`.
+    pub batch_forward_ms: Option<f64>,
+    /// See `forward_ms`.
+    pub batch_explain_ms: Option<f64>,
+    /// See `forward_ms`.
+    pub batch_files_ms: Option<f64>,
     /// The medians of `ratios`.
     #[serde(flatten)]
     pub medians: Ratios,
@@ -214,8 +240,10 @@ pub struct Report {
 
 impl Report {
     /// Puts measurements together: `times` as [`super::Parts::measure`] gives them. `None` where there are none.
-    pub fn new(setting: Setting, times: &[Vec<f64>; 7], processes: &Processes) -> Option<Self> {
-        let [forward, explain, class_switch, all_layers, class_switch_all, every_layer, every_layer_switch] = times;
+    pub fn new(setting: Setting, times: &Times, processes: &Processes) -> Option<Self> {
+        let [forward, explain, class_switch, all_layers, class_switch_all, every_layer, every_layer_switch] =
+            &times.one;
+        let batch = times.batch.as_ref();
         let of = |samples: &[f64]| Spread::of(samples.iter().copied());
         let ms = Millis {
             forward: of(forward)?,
@@ -225,6 +253,9 @@ impl Report {
             class_switch_all: of(class_switch_all)?,
             every_layer: of(every_layer)?,
             every_layer_switch: of(every_layer_switch)?,
+            batch_forward: batch.and_then(|batch| of(&batch.forward)),
+            batch_explain: batch.and_then(|batch| of(&batch.explain)),
+            batch_files: batch.and_then(|batch| of(&batch.files)),
         };
         let Processes { plain, explain: one, all_layers: all, every_layer: every } = processes;
         let ratios = RatioSpreads {
@@ -238,6 +269,8 @@ impl Report {
             memory_all: Spread::of_ratios(&all.peak_mib, &plain.peak_mib),
             memory_every_layer: Spread::of_ratios(&every.peak_mib, &plain.peak_mib),
             startup: Spread::of_ratios(&one.startup_ms, &plain.startup_ms)?,
+            batch_explain: batch.and_then(|batch| Spread::of_ratios(&batch.explain, &batch.forward)),
+            batch_files: batch.and_then(|batch| Spread::of_ratios(&batch.files, &batch.forward)),
         };
         let median = |spread: Option<Spread>| spread.map(|spread| spread.median);
         let medians = Ratios {
@@ -251,6 +284,8 @@ impl Report {
             memory_all_ratio: median(ratios.memory_all),
             memory_every_layer_ratio: median(ratios.memory_every_layer),
             startup_ratio: ratios.startup.median,
+            batch_explain_ratio: median(ratios.batch_explain),
+            batch_files_ratio: median(ratios.batch_files),
         };
         Some(Self {
             rounds: forward.len(),
@@ -262,6 +297,10 @@ impl Report {
             class_switch_all_ms: ms.class_switch_all.median,
             every_layer_ms: ms.every_layer.median,
             every_layer_switch_ms: ms.every_layer_switch.median,
+            batch: batch.map(|batch| batch.pictures),
+            batch_forward_ms: median(ms.batch_forward),
+            batch_explain_ms: median(ms.batch_explain),
+            batch_files_ms: median(ms.batch_files),
             startup_ms: PerProcess {
                 plain: of(&plain.startup_ms)?,
                 explain: of(&one.startup_ms)?,
@@ -285,6 +324,7 @@ impl Report {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use crate::bench::BatchTimes;
 
     pub(in super::super) fn setting() -> Setting {
         Setting {
@@ -312,14 +352,16 @@ pub(super) mod tests {
     }
 
     pub(in super::super) fn report() -> Report {
-        let times = [1.0, 1.5, 0.1, 3.0, 2.0, 5.0, 4.0].map(|time| vec![time, 2.0 * time]);
+        let one = [1.0, 1.5, 0.1, 3.0, 2.0, 5.0, 4.0].map(|time| vec![time, 2.0 * time]);
+        let batch = BatchTimes { pictures: 4, forward: vec![4.0], explain: vec![5.0], files: vec![7.0] };
+        let times = Times { one, batch: Some(batch) };
         Report::new(setting(), &times, &processes(|factor| vec![100.0 * factor; 2])).unwrap()
     }
 
     #[test]
     fn the_object_is_flat_and_has_every_ratio() {
         let json = serde_json::to_value(report()).unwrap();
-        for (name, want) in RATIOS.iter().zip([1.5, 0.1, 3.0, 2.0, 5.0, 4.0, 2.0, 3.0, 4.0, 2.0]) {
+        for (name, want) in RATIOS.iter().zip([1.5, 0.1, 3.0, 2.0, 5.0, 4.0, 2.0, 3.0, 4.0, 2.0, 1.25, 1.75]) {
             assert_eq!(json[name], want, "{name}");
         }
         assert_eq!(json["forward_ms"], 1.5);
@@ -329,20 +371,25 @@ pub(super) mod tests {
         assert_eq!(json["peak_mib"]["every_layer"]["median"], 400.0);
         assert_eq!((&json["every_layer_ms"], &json["every_layer_switch_ms"]), (&7.5.into(), &6.0.into()));
         assert_eq!(json["startup_ms"]["plain"]["median"], 11.0);
+        assert_eq!((&json["batch"], &json["batch_files_ms"]), (&4.into(), &7.0.into()));
         assert_eq!((&json["rounds"], &json["model"]), (&2.into(), &"nets/net.onnx".into()));
     }
 
     #[test]
-    fn where_the_memory_is_not_known_its_ratios_are_null() {
-        let times = [1.0, 1.5, 0.1, 3.0, 2.0, 5.0, 4.0].map(|time| vec![time]);
+    fn what_is_not_known_is_null() {
+        let one = [1.0, 1.5, 0.1, 3.0, 2.0, 5.0, 4.0].map(|time| vec![time]);
+        let times = Times { one, batch: None };
         let report = Report::new(setting(), &times, &processes(|_| Vec::new())).unwrap();
         let json = serde_json::to_value(report).unwrap();
         assert!(json["memory_ratio"].is_null() && json["peak_mib"]["plain"].is_null());
+        assert!(
+            json["batch"].is_null() && json["batch_explain_ratio"].is_null() && json["ms"]["batch_files"].is_null()
+        );
         assert!(json.as_object().unwrap().contains_key("memory_all_ratio"));
     }
 
     #[test]
     fn nothing_measured_is_no_report() {
-        assert!(Report::new(setting(), &Default::default(), &Processes::default()).is_none());
+        assert!(Report::new(setting(), &Times::default(), &Processes::default()).is_none());
     }
 }

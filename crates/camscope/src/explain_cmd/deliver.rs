@@ -18,7 +18,10 @@ use indicatif::{ProgressBar, ProgressStyle};
 use ndarray::{Array1, ArrayD, Axis};
 use serde_json::json;
 
-use super::{Explained, failed, many::each};
+use super::{
+    failed,
+    many::{Explained, each},
+};
 use crate::{cli::ExplainArgs, input::Input, output, picture::Screen};
 
 /// One explanation that is to be written.
@@ -98,20 +101,9 @@ impl<'a> Job<'a> {
     fn files(&self, piece: &Piece<'_>) -> Result<Files> {
         let Piece { explained: Explained { photo, seen, outcome }, explanation, stem } = piece;
         let start = Instant::now();
-        let drawn = match &explanation.heatmap {
-            Some(heatmap) if self.screen.is_some() || self.args.output.is_some() => {
-                let heat = overlay::normalise(heatmap.view());
-                Some(match photo {
-                    Some(photo) => overlay::render(photo, heat.view(), seen, self.colormap, self.args.look.alpha),
-                    // Of an array there is no photo: the heat alone.
-                    None => {
-                        let black = RgbImage::new(seen.width as u32, seen.height as u32);
-                        overlay::render(&black, heat.view(), seen, self.colormap, 0.0)
-                    }
-                })
-            }
-            _ => None,
-        };
+        let is_drawn = self.screen.is_some() || self.args.output.is_some();
+        let draw = || draw(photo.as_ref(), seen, explanation, self.colormap, self.args.look.alpha);
+        let drawn = if is_drawn { draw() } else { None };
         let overlay = match (&drawn, &self.args.output) {
             (Some(drawn), Some(folder)) => Some(write_png(drawn, &folder.join(format!("{stem}.png")))?),
             _ => None,
@@ -252,7 +244,29 @@ fn plain(name: &str) -> String {
     name.trim_matches('/').chars().map(|c| if keep(c) { c } else { '_' }).collect()
 }
 
-fn write_png(picture: &RgbImage, path: &Path) -> Result<PathBuf> {
+/// The overlay of an explanation; `None` where it has no heatmap. Of an array there is no photo: the heat alone.
+pub(crate) fn draw(
+    photo: Option<&RgbImage>,
+    seen: &Seen,
+    explanation: &Explanation,
+    colormap: &dyn Colormap,
+    alpha: f32,
+) -> Option<RgbImage> {
+    let heat = overlay::normalise(explanation.heatmap.as_ref()?.view());
+    Some(match photo {
+        Some(photo) => overlay::render(photo, heat.view(), seen, colormap, alpha),
+        None => {
+            let black = RgbImage::new(seen.width as u32, seen.height as u32);
+            overlay::render(&black, heat.view(), seen, colormap, 0.0)
+        }
+    })
+}
+
+/// Writes a picture as PNG; the result is the path.
+///
+/// # Errors
+/// The file cannot be written.
+pub(crate) fn write_png(picture: &RgbImage, path: &Path) -> Result<PathBuf> {
     picture.save_with_format(path, image::ImageFormat::Png).map_err(|error| match error {
         image::ImageError::IoError(source) => failed("write", path, source),
         other => failed("write", path, std::io::Error::other(other.to_string())),

@@ -5,11 +5,21 @@ use std::{
     path::Path,
     sync::{Mutex, PoisonError},
     thread,
+    time::Instant,
 };
 
-use camscope_core::{image::Photo, model::Preprocessing, runtime::Provider};
+use camscope_core::{
+    Result,
+    explain::{Explainer, Outcome},
+    image::{Photo, Seen, prepare},
+    model::Preprocessing,
+    runtime::{Provider, ProviderChoice, Runtime},
+    target::ClassSpec,
+};
+use image::RgbImage;
+use ndarray::{ArrayD, ArrayViewD};
 
-use crate::input::Input;
+use crate::{cli::RunArgs, input::Input};
 
 /// Pictures a run where nothing else is said. On a CPU four are as fast as more, on anything else more of them fill it better.
 const BATCH: usize = 4;
@@ -21,9 +31,17 @@ const USUAL_PIXELS: u64 = 384 * 384;
 /// How many pixels of photos are decoded at once: 192 MiB.
 const MOST_PIXELS: u64 = 64 << 20;
 
+/// The provider that a model will run on, unless that refuses it.
+pub(crate) fn provider(runtime: &Runtime, run: &RunArgs) -> Provider {
+    match run.ep {
+        ProviderChoice::Named(provider) => provider,
+        ProviderChoice::Auto => runtime.auto_provider().provider,
+    }
+}
+
 /// How many pictures a run is to take, of `inputs` in all: as many as `asked`, else what is good for this provider and size. Runs are
 /// of one size, as nearly as can be.
-pub(super) fn batch(provider: Provider, asked: Option<u16>, preprocessing: &Preprocessing, inputs: usize) -> usize {
+pub(crate) fn batch(provider: Provider, asked: Option<u16>, preprocessing: &Preprocessing, inputs: usize) -> usize {
     let pixels = u64::from(preprocessing.size.0) * u64::from(preprocessing.size.1);
     let usual = if provider == Provider::Cpu { BATCH } else { BATCH_ELSEWHERE };
     let affordable = (usual as u64 * USUAL_PIXELS / pixels.max(1)).clamp(1, usual as u64) as usize;
@@ -80,7 +98,7 @@ fn processors() -> usize {
 }
 
 /// Does the work for each item, on as many threads as there are processors; the results are in the items' order.
-pub(super) fn each<T: Send, R: Send>(items: Vec<T>, work: impl Fn(T) -> R + Sync) -> Vec<R> {
+pub(crate) fn each<T: Send, R: Send>(items: Vec<T>, work: impl Fn(T) -> R + Sync) -> Vec<R> {
     let threads = processors().min(items.len());
     if threads < 2 {
         return items.into_iter().map(work).collect();
@@ -101,6 +119,77 @@ pub(super) fn each<T: Send, R: Send>(items: Vec<T>, work: impl Fn(T) -> R + Sync
     let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
     done.sort_unstable_by_key(|(at, _)| *at);
     done.into_iter().map(|(_, result)| result).collect()
+}
+
+/// A photo or array as the model takes it.
+pub(crate) struct Ready {
+    photo: Option<RgbImage>,
+    seen: Seen,
+    tensor: ArrayD<f32>,
+    /// Milliseconds that it took to get there.
+    took: f64,
+}
+
+/// What the model made of it.
+pub(crate) struct Explained {
+    pub(crate) photo: Option<RgbImage>,
+    pub(crate) seen: Seen,
+    pub(crate) outcome: Outcome,
+}
+
+impl Ready {
+    fn new(input: &Input, preprocessing: &Preprocessing) -> Result<Self> {
+        let start = Instant::now();
+        let (photo, seen, tensor) = match input {
+            Input::Photo(path) => {
+                let photo = Photo::open(path)?;
+                let prepared = prepare(&photo.pixels, preprocessing)?;
+                (Some(photo.pixels), prepared.seen, prepared.tensor)
+            }
+            Input::Tensor(_, tensor) => {
+                let (height, width) = preprocessing.size;
+                (None, Seen::all(width, height), tensor.clone())
+            }
+        };
+        Ok(Self { photo, seen, tensor, took: start.elapsed().as_secs_f64() * 1e3 })
+    }
+}
+
+/// Reads photos, on all processors.
+pub(crate) fn read(inputs: &[Input], preprocessing: &Preprocessing) -> Vec<Result<Ready>> {
+    each(inputs.iter().collect(), |input| Ready::new(input, preprocessing))
+}
+
+/// Explains what could be read, as many at once as the model takes. What fails together is tried alone, so that each has its own
+/// error.
+pub(crate) fn explain(
+    explainer: &Explainer,
+    ready: Vec<Result<Ready>>,
+    classes: &[ClassSpec],
+) -> Vec<Result<Explained>> {
+    let mut outcomes = Vec::with_capacity(ready.len());
+    let tensors: Vec<ArrayViewD<'_, f32>> = ready.iter().flatten().map(|ready| ready.tensor.view()).collect();
+    for alike in tensors.chunk_by(|one, next| one.shape() == next.shape()) {
+        for together in alike.chunks(explainer.batch()).filter(|_| explainer.batch() > 1) {
+            match explainer.explain_all(together, classes) {
+                Ok(explained) => outcomes.extend(explained.into_iter().map(Some)),
+                Err(_) => outcomes.extend(together.iter().map(|_| None)),
+            }
+        }
+    }
+    let mut outcomes = outcomes.into_iter();
+    let finish = |ready: Result<Ready>| {
+        let Ready { photo, seen, tensor, took } = ready?;
+        let mut outcome = match outcomes.next().flatten() {
+            Some(outcome) => outcome,
+            None => explainer.explain(tensor, classes)?,
+        };
+        for explanation in &mut outcome.explanations {
+            explanation.timing.preprocess = took;
+        }
+        Ok(Explained { photo, seen, outcome })
+    };
+    ready.into_iter().map(finish).collect()
 }
 
 #[cfg(test)]

@@ -34,7 +34,9 @@ fn every_number_is_there_and_fits_the_others() {
     let [object] = ran.json().try_into().expect("one object");
     let linux = cfg!(target_os = "linux");
     let parts =
-        ["forward", "explain", "class_switch", "all_layers", "class_switch_all", "every_layer", "every_layer_switch"];
+        ["forward", "explain", "class_switch", "all_layers", "class_switch_all", "every_layer", "every_layer_switch"]
+            .into_iter()
+            .chain(["batch_forward", "batch_explain", "batch_files"]);
     for part in parts {
         assert!(number(&object, &format!("/{part}_ms")) > 0.0, "{part}");
         let [min, median, max] = ["min", "median", "max"].map(|what| number(&object, &format!("/ms/{part}/{what}")));
@@ -51,6 +53,8 @@ fn every_number_is_there_and_fits_the_others() {
         ("/class_switch_all_ratio", quotient("/class_switch_all_ms", "/forward_ms")),
         ("/every_layer_ratio", quotient("/every_layer_ms", "/forward_ms")),
         ("/every_layer_switch_ratio", quotient("/every_layer_switch_ms", "/forward_ms")),
+        ("/batch_explain_ratio", quotient("/batch_explain_ms", "/batch_forward_ms")),
+        ("/batch_files_ratio", quotient("/batch_files_ms", "/batch_forward_ms")),
     ];
     if linux {
         wanted.push(("/memory_ratio", quotient("/peak_mib/explain/median", "/peak_mib/plain/median")));
@@ -66,6 +70,7 @@ fn every_number_is_there_and_fits_the_others() {
         let value = &object[ratio];
         assert!(value.as_f64().is_some_and(|ratio| ratio > 0.0) || (!linux && value.is_null()), "{ratio}");
     }
+    assert_eq!(object["batch"], 4);
     assert_eq!(object["input_shape"], json!([1, 3, 96, 96]));
     assert_eq!((&object["rounds"], &object["starts"], &object["threads"]), (&1.into(), &1.into(), &1.into()));
     assert_eq!((&object["provider"], &object["method"]), (&"cpu".into(), &"gradcam".into()));
@@ -77,6 +82,21 @@ fn every_number_is_there_and_fits_the_others() {
     let names = fs::read_dir(scene.path("")).expect("the folder").flatten().map(|file| file.file_name());
     let left: Vec<_> = names.filter(|name| name != ".ses").collect();
     assert_eq!(left, ["home"]);
+}
+
+#[test]
+fn a_batch_is_as_large_as_is_asked_for_and_none_is_measured_where_the_model_takes_none() {
+    let scene = Scene::new();
+    let object = quick(&scene, &["--json", "--batch", "2"]).ok().json().remove(0);
+    assert_eq!(object["batch"], 2);
+    let object = quick(&scene, &["--json", "--batch", "1"]).ok().json().remove(0);
+    for name in ["batch", "batch_forward_ms", "batch_explain_ratio", "batch_files_ratio"] {
+        assert!(object.as_object().is_some_and(|all| all.contains_key(name)) && object[name].is_null(), "{name}");
+    }
+    let text = quick(&scene, &["--batch", "1"]).ok().stdout;
+    assert!(text.contains("one picture at a time"), "{text}");
+    let text = quick(&scene, &["--batch", "3"]).ok().stdout;
+    assert!(text.contains("3 pictures at once") && text.contains("from photos to overlays"), "{text}");
 }
 
 #[test]
