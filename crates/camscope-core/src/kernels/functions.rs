@@ -1,64 +1,14 @@
 //! The operations of [`super::program`] over blocks of elements, in the widest instructions that the processor has.
 
 use super::program::Operation;
+use crate::instructions::in_widest;
 
-/// Which instructions the processor has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Has(Width);
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(dead_code)]
-enum Width {
-    /// Those that every processor of its kind has.
-    Usual,
-    /// AVX2.
-    Wide,
-    /// AVX-512.
-    Widest,
-}
-
-/// Asks the processor.
-pub(super) fn ask() -> Has {
-    #[cfg(target_arch = "x86_64")]
-    {
-        use std::arch::is_x86_feature_detected as has;
-        let wide = has!("avx2") && has!("fma");
-        if wide && has!("avx512f") && has!("avx512bw") && has!("avx512dq") && has!("avx512vl") {
-            return Has(Width::Widest);
-        }
-        if wide {
-            return Has(Width::Wide);
-        }
-    }
-    Has(Width::Usual)
-}
-
-/// Applies an operation to elements; all slices are as long as the target.
-///
-/// # Panics
-/// They are not.
-pub(super) fn apply(Has(width): Has, operation: Operation, operands: [&[f32]; 3], target: &mut [f32]) {
-    match width {
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: `Has` is made by `ask` alone, which has asked the processor.
-        Width::Widest => unsafe { apply_widest(operation, operands, target) },
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: as above.
-        Width::Wide => unsafe { apply_wide(operation, operands, target) },
-        _ => apply_plainly(operation, operands, target),
-    }
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
-fn apply_widest(operation: Operation, operands: [&[f32]; 3], target: &mut [f32]) {
-    apply_plainly(operation, operands, target);
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,fma")]
-fn apply_wide(operation: Operation, operands: [&[f32]; 3], target: &mut [f32]) {
-    apply_plainly(operation, operands, target);
+in_widest! {
+    /// Applies an operation to elements; all slices are as long as the target.
+    ///
+    /// # Panics
+    /// They are not.
+    pub(super) fn apply(operation: Operation, operands: [&[f32]; 3], target: &mut [f32]) = apply_plainly
 }
 
 /// The loops; inlined into each version, so that the compiler writes each in its instructions.
@@ -167,13 +117,15 @@ fn erf(x: f32) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::instructions::Has;
 
-    fn run(operation: Operation, x: &[f32]) -> [Vec<f32>; 2] {
-        [Has(Width::Usual), ask()].map(|wide| {
+    fn run(operation: Operation, x: &[f32]) -> Vec<Vec<f32>> {
+        let run = |has| {
             let mut y = vec![0.0; x.len()];
-            apply(wide, operation, [x; 3], &mut y);
+            apply(has, operation, [x; 3], &mut y);
             y
-        })
+        };
+        Has::each().into_iter().map(run).collect()
     }
 
     #[test]
@@ -212,8 +164,7 @@ mod tests {
 
     #[test]
     fn the_ends_of_the_exponential_are_finite_or_zero() {
-        let [plain, wide] = run(Operation::Exp, &[f32::NEG_INFINITY, -1e4, -87.31, -87.0, 88.7, 1e4, f32::INFINITY]);
-        for y in [plain, wide] {
+        for y in run(Operation::Exp, &[f32::NEG_INFINITY, -1e4, -87.31, -87.0, 88.7, 1e4, f32::INFINITY]) {
             assert_eq!(&y[..3], &[0.0; 3]);
             assert!(y[3] > 0.0 && (y[4] / 88.7f32.exp() - 1.0).abs() < 1e-5);
             assert!(y[5..].iter().all(|y| y.is_finite() || *y == f32::INFINITY));
