@@ -12,7 +12,7 @@ use std::{
 use camscope_core::{
     Error, Result,
     explain::{Explainer, Explanation, Options, Outcome, Tap},
-    image::{Photo, Seen, prepare},
+    image::{Photo, Seen, prepare, write_png},
     method,
     model::{Network, Preprocessing, Sidecar, Source, resolve},
     overlay::{self, Colormap},
@@ -280,7 +280,7 @@ impl Job<'_> {
             _ => None,
         };
         let overlay = match (&drawn, &self.args.output) {
-            (Some(drawn), Some(folder)) => Some(write_png(drawn, &folder.join(format!("{stem}.png")))?),
+            (Some(drawn), Some(folder)) => Some(write_overlay(drawn, &folder.join(format!("{stem}.png")))?),
             _ => None,
         };
         let drawing = start.elapsed().as_secs_f64() * 1e3;
@@ -392,11 +392,12 @@ fn plain(name: &str) -> String {
     name.trim_matches('/').chars().map(|c| if keep(c) { c } else { '_' }).collect()
 }
 
-fn write_png(picture: &RgbImage, path: &Path) -> Result<PathBuf> {
-    picture.save_with_format(path, image::ImageFormat::Png).map_err(|error| match error {
-        image::ImageError::IoError(source) => failed("write", path, source),
-        other => failed("write", path, std::io::Error::other(other.to_string())),
-    })?;
+/// Writes the overlay; one that cannot be encoded leaves the file as it was.
+fn write_overlay(picture: &RgbImage, path: &Path) -> Result<PathBuf> {
+    let mut bytes = Vec::new();
+    write_png(picture, &mut bytes)
+        .and_then(|()| std::fs::write(path, &bytes))
+        .map_err(|source| failed("write", path, source))?;
     Ok(path.to_owned())
 }
 
