@@ -6,6 +6,7 @@ use image::RgbImage;
 
 use super::geometry::{Placement, Seen};
 use super::resample::{Axis, resample};
+use crate::instructions::{self, in_widest};
 use crate::model::{Color, Crop, Layout, Preprocessing};
 use crate::{Error, Result};
 
@@ -116,11 +117,22 @@ fn padding<const C: usize>(preprocessing: &Preprocessing) -> [u8; C] {
 
 /// Pillow's `convert("L")`: ITU-R 601-2 luma in 16-bit fixed point.
 fn grey(photo: &RgbImage) -> Vec<u8> {
-    let luma = |p: &image::Rgb<u8>| {
-        let [r, g, b] = p.0.map(u32::from);
-        ((r * 19595 + g * 38470 + b * 7471 + 0x8000) >> 16) as u8
-    };
-    photo.pixels().map(luma).collect()
+    let mut levels = vec![0; photo.len() / 3];
+    lumas(instructions::ask(), photo, &mut levels);
+    levels
+}
+
+in_widest! {
+    /// The luma of each pixel.
+    fn lumas(pixels: &[u8], levels: &mut [u8]) = lumas_plainly
+}
+
+#[inline(always)]
+fn lumas_plainly(pixels: &[u8], levels: &mut [u8]) {
+    for (level, pixel) in levels.iter_mut().zip(pixels.chunks_exact(3)) {
+        let [r, g, b] = [pixel[0], pixel[1], pixel[2]].map(u32::from);
+        *level = ((r * 19595 + g * 38470 + b * 7471 + 0x8000) >> 16) as u8;
+    }
 }
 
 /// The tensor's value for each grey level of a channel, in single precision and in torchvision's order of operations.
