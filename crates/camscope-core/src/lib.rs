@@ -6,6 +6,7 @@ pub mod error;
 mod everywhere;
 pub mod explain;
 pub mod image;
+mod instructions;
 mod kernels;
 pub mod layer;
 pub mod method;

@@ -2,7 +2,7 @@
 
 use std::{fs, io, path::Path};
 
-use camscope_core::text::printable_path;
+use camscope_core::{image::write_png, text::printable_path};
 use image::{GenericImage, RgbImage};
 use ndarray_npy::WriteNpyExt;
 
@@ -38,7 +38,7 @@ pub fn save(save: &Save, contents: &Contents) -> Result<Vec<String>, String> {
     match extension.as_str() {
         "png" => {
             let sheet = sheet(contents).ok_or("there is no picture to save yet")?;
-            whole(path, |file| sheet.write_to(file, image::ImageFormat::Png).map_err(io::Error::other))
+            whole(path, |file| write_png(&sheet, file))
         }
         "npy" => {
             let heat = contents.heat.as_ref().ok_or("there is no heatmap to save yet")?;

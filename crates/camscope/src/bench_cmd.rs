@@ -30,7 +30,7 @@ use crate::{
     demo_cmd,
     explain_cmd::{
         create_folder,
-        deliver::{draw, write_png},
+        deliver::{draw, write_overlay},
         failed,
         many::{self, Explained},
         note_provider, open, options,
@@ -163,7 +163,7 @@ impl<'a> Files<'a> {
             for explanation in &outcome.explanations {
                 if let Some(drawn) = draw(photo.as_ref(), &seen, explanation, self.colormap, DEFAULT_ALPHA) {
                     let name = format!("{at}.{}.{}.png", explanation.tap, explanation.class);
-                    write_png(&drawn, &self.folder.path().join(name))?;
+                    write_overlay(&drawn, &self.folder.path().join(name))?;
                 }
             }
             Ok(())

@@ -1,6 +1,7 @@
-//! From a file to the tensor a network expects: decode, turn upright, resize, crop, normalise.
+//! From a file to the tensor a network expects: decode, turn upright, resize, crop, normalise. And a picture to a file.
 
 mod decode;
+mod encode;
 mod geometry;
 mod jpeg;
 mod prepare;
@@ -9,5 +10,6 @@ mod sniff;
 mod tiff_extra;
 
 pub use decode::{MAX_BYTES, MAX_PIXELS, Photo};
+pub use encode::write_png;
 pub use geometry::{Placement, Seen};
 pub use prepare::{Fitted, Prepared, fit, prepare};

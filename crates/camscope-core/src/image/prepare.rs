@@ -1,11 +1,12 @@
 //! From an upright photo to the tensor that a network takes.
 
-use ndarray::{Array3, Array4, ArrayD};
+use ndarray::{Array3, Array4, ArrayD, Zip, s};
 
 use image::RgbImage;
 
 use super::geometry::{Placement, Seen};
 use super::resample::{Axis, resample};
+use crate::instructions::{self, in_widest};
 use crate::model::{Color, Crop, Layout, Preprocessing};
 use crate::{Error, Result};
 
@@ -52,17 +53,20 @@ pub fn fit(photo: &RgbImage, preprocessing: &Preprocessing) -> Result<Fitted> {
 pub fn prepare(photo: &RgbImage, preprocessing: &Preprocessing) -> Result<Prepared> {
     let Fitted { pixels, seen } = fit(photo, preprocessing)?;
     let (height, width, channels) = pixels.dim();
-    // The value of every grey level, for each channel of the tensor.
-    let levels: Vec<[f32; 256]> = (0..channels).map(|channel| normalised(preprocessing, channel)).collect();
-    let from = |channel: usize| if preprocessing.color == Color::Bgr { channels - 1 - channel } else { channel };
-    let tensor = match preprocessing.layout {
-        Layout::Nchw => Array4::from_shape_fn((1, channels, height, width), |(_, c, y, x)| {
-            levels[c][usize::from(pixels[(y, x, from(c))])]
-        }),
-        Layout::Nhwc => Array4::from_shape_fn((1, height, width, channels), |(_, y, x, c)| {
-            levels[c][usize::from(pixels[(y, x, from(c))])]
-        }),
+    let mut tensor = match preprocessing.layout {
+        Layout::Nchw => Array4::zeros((1, channels, height, width)),
+        Layout::Nhwc => Array4::zeros((1, height, width, channels)),
     };
+    for channel in 0..channels {
+        let from = if preprocessing.color == Color::Bgr { channels - 1 - channel } else { channel };
+        let values = match preprocessing.layout {
+            Layout::Nchw => tensor.slice_mut(s![0, channel, .., ..]),
+            Layout::Nhwc => tensor.slice_mut(s![0, .., .., channel]),
+        };
+        let of_level = normalised(preprocessing, channel);
+        let levels = pixels.slice(s![.., .., from]);
+        Zip::from(values).and(levels).for_each(|value, &level| *value = of_level[usize::from(level)]);
+    }
     Ok(Prepared { tensor: tensor.into_dyn(), seen })
 }
 
@@ -82,15 +86,18 @@ fn window<const C: usize>(
     let pixels = resample::<C>(source, &x, &y, preprocessing.filter);
 
     let (width, height) = (placement.width as usize, placement.height as usize);
-    let mut out = vec![0u8; width * height * C];
-    let fill = padding::<C>(preprocessing);
-    out.chunks_exact_mut(C).for_each(|pixel| pixel.copy_from_slice(&fill));
-    let (left, top) = (placement.x.min(0).unsigned_abs() as usize, placement.y.min(0).unsigned_abs() as usize);
-    let row = (x.window.end - x.window.start) as usize * C;
-    for (from, to) in pixels.chunks_exact(row).zip(out.chunks_exact_mut(width * C).skip(top)) {
-        to[left * C..left * C + row].copy_from_slice(from);
-    }
-    Array3::from_shape_vec((height, width, C), out).unwrap_or_else(|_| Array3::zeros((height, width, C)))
+    let whole = if pixels.len() == width * height * C {
+        pixels
+    } else {
+        let mut out = padding::<C>(preprocessing).repeat(width * height);
+        let (left, top) = (placement.x.min(0).unsigned_abs() as usize, placement.y.min(0).unsigned_abs() as usize);
+        let row = (x.window.end - x.window.start) as usize * C;
+        for (from, to) in pixels.chunks_exact(row).zip(out.chunks_exact_mut(width * C).skip(top)) {
+            to[left * C..left * C + row].copy_from_slice(from);
+        }
+        out
+    };
+    Array3::from_shape_vec((height, width, C), whole).unwrap_or_else(|_| Array3::zeros((height, width, C)))
 }
 
 /// What an input is padded with: black, as torchvision does it; for timm's border mode the mean colour.
@@ -110,11 +117,22 @@ fn padding<const C: usize>(preprocessing: &Preprocessing) -> [u8; C] {
 
 /// Pillow's `convert("L")`: ITU-R 601-2 luma in 16-bit fixed point.
 fn grey(photo: &RgbImage) -> Vec<u8> {
-    let luma = |p: &image::Rgb<u8>| {
-        let [r, g, b] = p.0.map(u32::from);
-        ((r * 19595 + g * 38470 + b * 7471 + 0x8000) >> 16) as u8
-    };
-    photo.pixels().map(luma).collect()
+    let mut levels = vec![0; photo.len() / 3];
+    lumas(instructions::ask(), photo, &mut levels);
+    levels
+}
+
+in_widest! {
+    /// The luma of each pixel.
+    fn lumas(pixels: &[u8], levels: &mut [u8]) = lumas_plainly
+}
+
+#[inline(always)]
+fn lumas_plainly(pixels: &[u8], levels: &mut [u8]) {
+    for (level, pixel) in levels.iter_mut().zip(pixels.chunks_exact(3)) {
+        let [r, g, b] = [pixel[0], pixel[1], pixel[2]].map(u32::from);
+        *level = ((r * 19595 + g * 38470 + b * 7471 + 0x8000) >> 16) as u8;
+    }
 }
 
 /// The tensor's value for each grey level of a channel, in single precision and in torchvision's order of operations.

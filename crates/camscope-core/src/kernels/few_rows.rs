@@ -9,6 +9,7 @@ use ort::{
 };
 
 use super::{Float, Shared, floats, functions};
+use crate::instructions::{self, Has};
 
 /// The operator: `[m, k]` times `[k, n]`, both float32, gives `[m, n]`. Attribute: `turned`, if 1 the matrix lies as `[n, k]`.
 pub(crate) struct FewRows;
@@ -41,13 +42,13 @@ impl Operator for FewRows {
     }
 
     fn create_kernel<'attr>(&self, context: &KernelContext<'attr>) -> ort::Result<Ready> {
-        Ok(Ready { has: functions::ask(), turned: context.get::<i64>("turned").unwrap_or(0) != 0 })
+        Ok(Ready { has: instructions::ask(), turned: context.get::<i64>("turned").unwrap_or(0) != 0 })
     }
 }
 
 /// The kernel.
 pub(crate) struct Ready {
-    has: functions::Has,
+    has: Has,
     turned: bool,
 }
 
@@ -108,7 +109,7 @@ fn pair(sizes: Vec<usize>) -> Option<[usize; 2]> {
 
 impl Product<'_> {
     /// Adds to row `row` of the product, from column `start` on, what up to four rows of the matrix give.
-    fn add(&self, has: functions::Has, row: usize, four: &[usize], start: usize, sums: &mut [f32]) {
+    fn add(&self, has: Has, row: usize, four: &[usize], start: usize, sums: &mut [f32]) {
         let factors = &self.factors[row * self.k..(row + 1) * self.k];
         let line = |at: usize, length: usize| &self.matrix[at * self.n + start..][..length];
         match *four {
@@ -123,7 +124,7 @@ impl Product<'_> {
     }
 
     /// Row `row` of the product from column `start` on, where the matrix lies turned: each sum is a row of it times the factors.
-    fn turned(&self, has: functions::Has, row: usize, start: usize, sums: &mut [f32]) {
+    fn turned(&self, has: Has, row: usize, start: usize, sums: &mut [f32]) {
         let factors = &self.factors[row * self.k..(row + 1) * self.k];
         for (at, sum) in sums.iter_mut().enumerate() {
             let line = &self.matrix[(start + at) * self.k..][..self.k];
@@ -163,9 +164,9 @@ mod tests {
             for (start, end) in [(0, n / 3), (n / 3, n)] {
                 let mut straight = vec![0.0; end - start];
                 let product = Product { factors, matrix: &straight_lying, met: &met, k, n };
-                met.chunks(4).for_each(|four| product.add(functions::ask(), row, four, start, &mut straight));
+                met.chunks(4).for_each(|four| product.add(instructions::ask(), row, four, start, &mut straight));
                 let mut turned = vec![0.0; end - start];
-                Product { matrix: &turned_lying, ..product }.turned(functions::ask(), row, start, &mut turned);
+                Product { matrix: &turned_lying, ..product }.turned(instructions::ask(), row, start, &mut turned);
                 for (at, (straight, turned)) in straight.iter().zip(&turned).enumerate() {
                     let exact = exact(row, start + at);
                     for found in [straight, turned] {
@@ -194,7 +195,7 @@ mod tests {
         let factors = [0.0, 3.0, 0.0];
         let product = Product { factors: &factors, matrix: &matrix, met: &[1], k: 3, n: 2 };
         let mut sums = [0.0; 2];
-        product.add(functions::ask(), 0, &[1], 0, &mut sums);
+        product.add(instructions::ask(), 0, &[1], 0, &mut sums);
         assert_eq!(sums, [3.0, 6.0]);
     }
 }

@@ -1,64 +1,14 @@
 //! The operations of [`super::program`] over blocks of elements, in the widest instructions that the processor has.
 
 use super::{Float, program::Operation};
+use crate::instructions::in_widest;
 
-/// Which instructions the processor has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Has(Width);
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(dead_code)]
-enum Width {
-    /// Those that every processor of its kind has.
-    Usual,
-    /// AVX2.
-    Wide,
-    /// AVX-512.
-    Widest,
-}
-
-/// Asks the processor.
-pub(super) fn ask() -> Has {
-    #[cfg(target_arch = "x86_64")]
-    {
-        use std::arch::is_x86_feature_detected as has;
-        let wide = has!("avx2") && has!("fma");
-        if wide && has!("avx512f") && has!("avx512bw") && has!("avx512dq") && has!("avx512vl") {
-            return Has(Width::Widest);
-        }
-        if wide {
-            return Has(Width::Wide);
-        }
-    }
-    Has(Width::Usual)
-}
-
-/// Applies an operation to elements; all slices are as long as the target.
-///
-/// # Panics
-/// They are not.
-pub(super) fn apply(Has(width): Has, operation: Operation, operands: [&[f32]; 3], target: &mut [f32]) {
-    match width {
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: `Has` is made by `ask` alone, which has asked the processor.
-        Width::Widest => unsafe { apply_widest(operation, operands, target) },
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: as above.
-        Width::Wide => unsafe { apply_wide(operation, operands, target) },
-        _ => apply_plainly(operation, operands, target),
-    }
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
-fn apply_widest(operation: Operation, operands: [&[f32]; 3], target: &mut [f32]) {
-    apply_plainly(operation, operands, target);
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,fma")]
-fn apply_wide(operation: Operation, operands: [&[f32]; 3], target: &mut [f32]) {
-    apply_plainly(operation, operands, target);
+in_widest! {
+    /// Applies an operation to elements; all slices are as long as the target.
+    ///
+    /// # Panics
+    /// They are not.
+    pub(super) fn apply(operation: Operation, operands: [&[f32]; 3], target: &mut [f32]) = apply_plainly
 }
 
 /// The loops; inlined into each version, so that the compiler writes each in its instructions.
@@ -121,77 +71,57 @@ fn apply_plainly(operation: Operation, operands: [&[f32]; 3], target: &mut [f32]
     }
 }
 
-macro_rules! in_every_width {
-    ($(#[$about:meta])* $name:ident($($argument:ident: $of:ty),*) $(-> $result:ty)? $body:block) => {
-        $(#[$about])*
-        pub(super) fn $name(Has(width): Has, $($argument: $of),*) $(-> $result)? {
-            #[inline(always)]
-            fn plainly($($argument: $of),*) $(-> $result)? $body
-            #[cfg(target_arch = "x86_64")]
-            #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
-            fn widest($($argument: $of),*) $(-> $result)? {
-                plainly($($argument),*)
-            }
-            #[cfg(target_arch = "x86_64")]
-            #[target_feature(enable = "avx2,fma")]
-            fn wide($($argument: $of),*) $(-> $result)? {
-                plainly($($argument),*)
-            }
-            match width {
-                #[cfg(target_arch = "x86_64")]
-                // SAFETY: `Has` is made by `ask` alone, which has asked the processor.
-                Width::Widest => unsafe { widest($($argument),*) },
-                #[cfg(target_arch = "x86_64")]
-                // SAFETY: as above.
-                Width::Wide => unsafe { wide($($argument),*) },
-                _ => plainly($($argument),*),
-            }
-        }
-    };
-}
-
-in_every_width! {
+in_widest! {
     /// Adds to the sums four lines, each times its factor; all are as long as the sums.
     ///
     /// # Panics
     /// One is shorter.
-    add_four(factors: [f32; 4], lines: [&[Float]; 4], sums: &mut [f32]) {
-        let count = sums.len();
-        let ([p, q, r, s], [a, b, c, d]) = (factors, lines.map(|line| &line[..count]));
-        for at in 0..count {
-            let [a, b, c, d] = [a[at], b[at], c[at], d[at]].map(f32::from_ne_bytes);
-            sums[at] += (p * a + q * b) + (r * c + s * d);
-        }
+    pub(super) fn add_four(factors: [f32; 4], lines: [&[Float]; 4], sums: &mut [f32]) = add_four_plainly
+}
+
+#[inline(always)]
+fn add_four_plainly([p, q, r, s]: [f32; 4], lines: [&[Float]; 4], sums: &mut [f32]) {
+    let count = sums.len();
+    let [a, b, c, d] = lines.map(|line| &line[..count]);
+    for at in 0..count {
+        let [a, b, c, d] = [a[at], b[at], c[at], d[at]].map(f32::from_ne_bytes);
+        sums[at] += (p * a + q * b) + (r * c + s * d);
     }
 }
 
-in_every_width! {
+in_widest! {
     /// Adds to the sums a line times its factor, which is as long.
     ///
     /// # Panics
     /// It is shorter.
-    add(factor: f32, line: &[Float], sums: &mut [f32]) {
-        let count = sums.len();
-        let line = &line[..count];
-        for at in 0..count {
-            sums[at] += factor * f32::from_ne_bytes(line[at]);
-        }
+    pub(super) fn add(factor: f32, line: &[Float], sums: &mut [f32]) = add_plainly
+}
+
+#[inline(always)]
+fn add_plainly(factor: f32, line: &[Float], sums: &mut [f32]) {
+    let count = sums.len();
+    let line = &line[..count];
+    for at in 0..count {
+        sums[at] += factor * f32::from_ne_bytes(line[at]);
     }
 }
 
-in_every_width! {
+in_widest! {
     /// The scalar product of two lines of one length, in 16 sums that are added at the end.
-    dot(a: &[f32], b: &[Float]) -> f32 {
-        let mut sums = [0.0f32; 16];
-        let (mut left, mut right) = (a.chunks_exact(16), b.chunks_exact(16));
-        for (a, b) in (&mut left).zip(&mut right) {
-            for at in 0..16 {
-                sums[at] += a[at] * f32::from_ne_bytes(b[at]);
-            }
+    pub(super) fn dot(a: &[f32], b: &[Float]) -> f32 = dot_plainly
+}
+
+#[inline(always)]
+fn dot_plainly(a: &[f32], b: &[Float]) -> f32 {
+    let mut sums = [0.0f32; 16];
+    let (mut left, mut right) = (a.chunks_exact(16), b.chunks_exact(16));
+    for (a, b) in (&mut left).zip(&mut right) {
+        for at in 0..16 {
+            sums[at] += a[at] * f32::from_ne_bytes(b[at]);
         }
-        let rest: f32 = left.remainder().iter().zip(right.remainder()).map(|(a, b)| a * f32::from_ne_bytes(*b)).sum();
-        sums.iter().sum::<f32>() + rest
     }
+    let rest: f32 = left.remainder().iter().zip(right.remainder()).map(|(a, b)| a * f32::from_ne_bytes(*b)).sum();
+    sums.iter().sum::<f32>() + rest
 }
 
 /// eˣ to about 2 units in the last place, as 2ⁿ eʳ with a whole n and |r| ≤ ln 2 / 2; eʳ by its Taylor series. 0 below −87.3.
@@ -240,13 +170,15 @@ fn erf(x: f32) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::instructions::Has;
 
-    fn run(operation: Operation, x: &[f32]) -> [Vec<f32>; 2] {
-        [Has(Width::Usual), ask()].map(|wide| {
+    fn run(operation: Operation, x: &[f32]) -> Vec<Vec<f32>> {
+        let run = |has| {
             let mut y = vec![0.0; x.len()];
-            apply(wide, operation, [x; 3], &mut y);
+            apply(has, operation, [x; 3], &mut y);
             y
-        })
+        };
+        Has::each().into_iter().map(run).collect()
     }
 
     #[test]
@@ -285,8 +217,7 @@ mod tests {
 
     #[test]
     fn the_ends_of_the_exponential_are_finite_or_zero() {
-        let [plain, wide] = run(Operation::Exp, &[f32::NEG_INFINITY, -1e4, -87.31, -87.0, 88.7, 1e4, f32::INFINITY]);
-        for y in [plain, wide] {
+        for y in run(Operation::Exp, &[f32::NEG_INFINITY, -1e4, -87.31, -87.0, 88.7, 1e4, f32::INFINITY]) {
             assert_eq!(&y[..3], &[0.0; 3]);
             assert!(y[3] > 0.0 && (y[4] / 88.7f32.exp() - 1.0).abs() < 1e-5);
             assert!(y[5..].iter().all(|y| y.is_finite() || *y == f32::INFINITY));

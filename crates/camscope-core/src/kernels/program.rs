@@ -1,6 +1,7 @@
 //! Element-wise programs: what a chain of element-wise operators computes for one element, run over whole blocks of them.
 
 use super::functions;
+use crate::instructions::{self, Has};
 
 /// Elements that go through a program at once: few enough that everything in between stays in the nearest cache.
 pub(crate) const BLOCK: usize = 1024;
@@ -236,7 +237,7 @@ pub(crate) struct Machine<'a> {
     /// What each of `repeated` was made of, and how much of it there is.
     made_of: Vec<(*const f32, usize)>,
     steps: Vec<[f32; BLOCK]>,
-    has: functions::Has,
+    has: Has,
 }
 
 impl<'a> Machine<'a> {
@@ -247,7 +248,7 @@ impl<'a> Machine<'a> {
             repeated: Vec::new(),
             made_of: vec![(std::ptr::null(), 0); program.inputs],
             steps: vec![[0.0; BLOCK]; program.steps.len()],
-            has: functions::ask(),
+            has: instructions::ask(),
         }
     }
 

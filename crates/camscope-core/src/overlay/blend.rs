@@ -1,11 +1,12 @@
 //! Normalises a heatmap and blends its colours with the photo.
 
 use image::RgbImage;
-use ndarray::{Array, ArrayView, ArrayView2, Dimension};
+use ndarray::{Array, ArrayView, ArrayView2, Dimension, aview2};
 
 use super::colormap::Colormap;
-use super::enlarge::{Taps, heat_on_photo};
+use super::enlarge::{HeatRow, HeatRows, between};
 use crate::image::Seen;
+use crate::instructions::{self, Has, in_widest};
 
 /// The photo's weight in an overlay where nothing else is said.
 pub const DEFAULT_ALPHA: f32 = 0.4;
@@ -38,43 +39,90 @@ pub fn render(
     colormap: &dyn Colormap,
     alpha: f32,
 ) -> RgbImage {
+    draw(instructions::ask(), photo, heatmap, seen, colormap, alpha)
+}
+
+/// As [`render`], in these instructions.
+fn draw(
+    has: Has,
+    photo: &RgbImage,
+    heatmap: ArrayView2<'_, f32>,
+    seen: &Seen,
+    colormap: &dyn Colormap,
+    alpha: f32,
+) -> RgbImage {
     let (width, height) = photo.dimensions();
     let alpha = if alpha.is_finite() { alpha.clamp(0.0, 1.0) } else { DEFAULT_ALPHA };
-    let heat = heat_on_photo(heatmap, seen, width, height);
     // An empty heatmap colours what it covers as zero: the rectangle must not depend on it.
-    let columns = Taps::new(1, seen.x, seen.width, width).range();
-    let rows = Taps::new(1, seen.y, seen.height, height).range();
+    let cold = [[0.0]];
+    let heatmap = if heatmap.is_empty() { aview2(&cold) } else { heatmap };
+    let mut heat = HeatRows::new(heatmap, seen, width, height);
+    let seen = heat.columns().start * 3..heat.columns().end * 3;
+    let colours = colormap.table().map(|[red, green, blue]| [red, green, blue, 0]);
 
-    let colours = colormap.table().map(|colour| colour.map(|c| f32::from(c) * (1.0 - alpha)));
-    let seen_level: [f32; 256] = std::array::from_fn(|level| level as f32 * alpha);
-    let dim_level: [u8; 256] = std::array::from_fn(|level| (level as f32 * DIMMED).round() as u8);
-
-    let mut out = photo.clone();
-    if width == 0 {
-        return out;
-    }
-    for ((y, row), heat) in out.chunks_exact_mut(width as usize * 3).enumerate().zip(heat.rows()) {
-        if !rows.contains(&y) {
-            dim(row, &dim_level);
-            continue;
-        }
-        dim(&mut row[..columns.start * 3], &dim_level);
-        dim(&mut row[columns.end * 3..], &dim_level);
-        let pixels = row[columns.start * 3..columns.end * 3].chunks_exact_mut(3);
-        for (pixel, &heat) in pixels.zip(heat.iter().skip(columns.start)) {
-            // The cast saturates, and NaN becomes 0.
-            let colour = &colours[usize::from((heat * 255.0) as u8)];
-            // Adding a half and truncating rounds, at a fraction of what `round` takes.
-            for (value, colour) in pixel.iter_mut().zip(colour) {
-                *value = (seen_level[usize::from(*value)] + colour + 0.5) as u8;
+    let mut out = RgbImage::new(width, height);
+    let row = (width as usize * 3).max(1);
+    for (y, (to, from)) in out.chunks_exact_mut(row).zip(photo.chunks_exact(row)).enumerate() {
+        match heat.at(y) {
+            Some(heat) => {
+                dim(has, &from[..seen.start], &mut to[..seen.start]);
+                colour(has, &from[seen.clone()], heat, &colours, alpha, &mut to[seen.clone()]);
+                dim(has, &from[seen.end..], &mut to[seen.end..]);
             }
+            None => dim(has, from, to),
         }
     }
     out
 }
 
-fn dim(bytes: &mut [u8], levels: &[u8; 256]) {
-    bytes.iter_mut().for_each(|byte| *byte = levels[usize::from(*byte)]);
+in_widest! {
+    /// Bytes of the photo that the network did not see.
+    fn dim(from: &[u8], to: &mut [u8]) = dim_plainly
+}
+
+#[inline(always)]
+fn dim_plainly(from: &[u8], to: &mut [u8]) {
+    for (to, &from) in to.iter_mut().zip(from) {
+        // Adding a half and truncating rounds, at a fraction of what `round` takes.
+        *to = whole(f32::from(from) * DIMMED + 0.5);
+    }
+}
+
+in_widest! {
+    /// Bytes of the photo under heat; there are three of them for each value of the heat.
+    fn colour(from: &[u8], heat: HeatRow<'_>, colours: &[[u8; 4]; 256], alpha: f32, to: &mut [u8]) = colour_plainly
+}
+
+#[inline(always)]
+fn colour_plainly(from: &[u8], heat: HeatRow<'_>, colours: &[[u8; 4]; 256], alpha: f32, to: &mut [u8]) {
+    let mut levels = [0u8; BLOCK];
+    // Colours are copied as four bytes, of which the next one overwrites the last.
+    let mut painted = [0u8; BLOCK * 3 + 1];
+    let bytes = to.chunks_mut(BLOCK * 3).zip(from.chunks(BLOCK * 3));
+    let heats = heat.low.chunks(BLOCK).zip(heat.high.chunks(BLOCK));
+    for ((to, from), (low, high)) in bytes.zip(heats) {
+        for ((level, &low), &high) in levels.iter_mut().zip(low).zip(high) {
+            *level = whole(between(low, high, heat.part) * 255.0);
+        }
+        for (pixel, &level) in levels[..low.len()].iter().enumerate() {
+            painted[pixel * 3..][..4].copy_from_slice(&colours[usize::from(level)]);
+        }
+        for ((to, &from), &colour) in to.iter_mut().zip(from).zip(&painted) {
+            *to = whole(f32::from(from) * alpha + f32::from(colour) * (1.0 - alpha) + 0.5);
+        }
+    }
+}
+
+/// Pixels that are coloured at once: few enough that everything in between stays in the nearest cache.
+const BLOCK: usize = 256;
+
+/// As `value as u8`, which the compiler doesn't write for many values at once: truncated, 0 or 255 beyond that, and 0 for NaN.
+#[inline(always)]
+fn whole(value: f32) -> u8 {
+    let value = if value > 0.0 { value } else { 0.0 };
+    let value = if value < 255.0 { value } else { 255.0 };
+    // SAFETY: it is a number from 0 to 255.
+    unsafe { value.to_int_unchecked::<i32>() as u8 }
 }
 
 #[cfg(test)]
@@ -82,7 +130,7 @@ mod tests {
     use image::Rgb;
     use ndarray::{Array2, array};
 
-    use super::super::by_name;
+    use super::super::{by_name, heat_on_photo};
     use super::*;
 
     fn jet() -> &'static dyn Colormap {
@@ -143,5 +191,70 @@ mod tests {
         }
         let photo = RgbImage::from_pixel(2, 2, Rgb([9, 9, 9]));
         assert!(render(&photo, nan.view(), &Seen::all(2, 2), jet(), f32::NAN).pixels().len() == 4);
+    }
+
+    /// The overlay as it is defined: a pixel after the other.
+    fn by_definition(photo: &RgbImage, heatmap: ArrayView2<'_, f32>, seen: &Seen, alpha: f32) -> RgbImage {
+        let (width, height) = photo.dimensions();
+        let heat = heat_on_photo(heatmap, seen, width, height);
+        let covered = heat_on_photo(array![[1.0]].view(), seen, width, height);
+        let colours = jet().table();
+        RgbImage::from_fn(width, height, |x, y| {
+            let at = (y as usize, x as usize);
+            let photo = photo[(x, y)].0.map(f32::from);
+            if covered[at] == 0.0 {
+                return Rgb(photo.map(|value| (value * DIMMED).round() as u8));
+            }
+            let colour = colours[usize::from((heat[at] * 255.0) as u8)];
+            let blend = |channel: usize| photo[channel] * alpha + f32::from(colour[channel]) * (1.0 - alpha);
+            Rgb([0, 1, 2].map(|channel| (blend(channel) + 0.5) as u8))
+        })
+    }
+
+    #[test]
+    fn every_way_to_compute_it_is_the_definition() {
+        let mut state = 1u32;
+        let mut noise = || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            state >> 8
+        };
+        for (w, h) in [(256, 4), (700, 40), (13, 21), (1, 30), (600, 1)] {
+            let photo = RgbImage::from_fn(w, h, |_, _| Rgb([(); 3].map(|()| noise() as u8)));
+            // A bit more than 0 to 1, since that is clamped, and no numbers in between.
+            let mut heat = Array2::from_shape_fn((7, 9), |_| noise() as f32 / 15e6 - 0.05);
+            heat[(3, 4)] = f32::NAN;
+            let (width, height) = (f64::from(w), f64::from(h));
+            let square = Seen { x: (width - height) / 2.0, y: 0.0, width: height, height };
+            let part = Seen { x: width * 0.1 + 0.2, y: height * 0.2, width: width * 0.6, height: height * 0.7 };
+            for seen in [Seen::all(w, h), square, part] {
+                for alpha in [0.0, 0.1, DEFAULT_ALPHA, 2.0 / 3.0, 1.0] {
+                    let expected = by_definition(&photo, heat.view(), &seen, alpha);
+                    for has in Has::each() {
+                        let drawn = draw(has, &photo, heat.view(), &seen, jet(), alpha);
+                        assert!(drawn == expected, "{w}×{h} {seen:?} {alpha} {has:?}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn every_level_is_blended_and_dimmed_as_defined() {
+        let photo = RgbImage::from_fn(256, 256, |x, _| Rgb([x as u8; 3]));
+        let heat = Array2::from_shape_fn((256, 256), |(y, _)| y as f32 / 255.0);
+        for seen in [Seen::all(256, 256), Seen { x: 300.0, ..Seen::all(256, 256) }] {
+            for alpha in (0..=20).map(|part| part as f32 / 20.0) {
+                let expected = by_definition(&photo, heat.view(), &seen, alpha);
+                assert!(render(&photo, heat.view(), &seen, jet(), alpha) == expected, "{seen:?} {alpha}");
+            }
+        }
+    }
+
+    #[test]
+    fn truncation_is_the_languages() {
+        let odd = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, -0.0, 254.999_98, 255.0, 255.99, 256.0, 1e30, -1e-30];
+        for value in odd.into_iter().chain((-600..600).map(|v| v as f32 / 2.0)) {
+            assert_eq!(whole(value), value as u8, "{value}");
+        }
     }
 }

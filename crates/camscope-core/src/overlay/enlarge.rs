@@ -1,5 +1,7 @@
 //! Enlarges a heatmap to the pixels of the photo that it belongs to.
 
+use std::ops::Range;
+
 use ndarray::{Array2, ArrayView2};
 
 use crate::image::Seen;
@@ -14,33 +16,84 @@ pub fn enlarge(heatmap: ArrayView2<'_, f32>, width: u32, height: u32) -> Array2<
 /// Lays `heatmap` (h × w), which covers the rectangle `seen`, over a photo of `width` × `height` pixels; the result is
 /// `height` × `width`. It is 0 for pixels whose centre is outside of the rectangle.
 pub fn heat_on_photo(heatmap: ArrayView2<'_, f32>, seen: &Seen, width: u32, height: u32) -> Array2<f32> {
-    let (rows, columns) = heatmap.dim();
     let mut out = Array2::zeros((height as usize, width as usize));
-    let across = Taps::new(columns, seen.x, seen.width, width);
-    let down = Taps::new(rows, seen.y, seen.height, height);
-    // Two rows of the heatmap, blended across once and used for every row of the photo between them.
-    let mut cached: [(usize, Vec<f32>); 2] = [(usize::MAX, Vec::new()), (usize::MAX, Vec::new())];
-    for (y, tap) in down.iter() {
-        // The row that both ends share is kept when stepping on.
-        if cached[1].0 == tap.low {
-            cached.swap(0, 1);
-        }
-        for (slot, row) in cached.iter_mut().zip([tap.low, tap.high]) {
-            if slot.0 != row {
-                let line = heatmap.row(row);
-                slot.0 = row;
-                slot.1.clear();
-                slot.1.extend(across.taps.iter().map(|t| line[t.low] * (1.0 - t.part) + line[t.high] * t.part));
-            }
-        }
-        let [(_, low), (_, high)] = &cached;
-        let part = tap.part;
-        let mut row = out.row_mut(y);
-        for ((to, &low), &high) in row.iter_mut().skip(across.first).zip(low).zip(high) {
-            *to = low * (1.0 - part) + high * part;
+    let mut rows = HeatRows::new(heatmap, seen, width, height);
+    for (mut out, y) in out.rows_mut().into_iter().zip(0..) {
+        let first = rows.columns().start;
+        if let Some(heat) = rows.at(y) {
+            out.iter_mut().skip(first).zip(heat.values()).for_each(|(to, heat)| *to = heat);
         }
     }
     out
+}
+
+/// A heatmap over a photo, enlarged row by row.
+pub(super) struct HeatRows<'a> {
+    heatmap: ArrayView2<'a, f32>,
+    across: Taps,
+    down: Taps,
+    /// Two rows of the heatmap with their numbers, enlarged along the row: they serve every row of the photo between them.
+    enlarged: [(usize, Vec<f32>); 2],
+}
+
+/// A row of the photo: what lies between two enlarged rows of the heatmap.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct HeatRow<'a> {
+    /// The row above.
+    pub(super) low: &'a [f32],
+    /// The one below, as long.
+    pub(super) high: &'a [f32],
+    /// How far it is towards the latter.
+    pub(super) part: f32,
+}
+
+impl<'a> HeatRows<'a> {
+    /// Of `heatmap` (h × w), which covers the rectangle `seen`, over a photo of `width` × `height` pixels.
+    pub(super) fn new(heatmap: ArrayView2<'a, f32>, seen: &Seen, width: u32, height: u32) -> Self {
+        let (rows, columns) = heatmap.dim();
+        Self {
+            heatmap,
+            across: Taps::new(columns, seen.x, seen.width, width),
+            down: Taps::new(rows, seen.y, seen.height, height),
+            enlarged: [(usize::MAX, Vec::new()), (usize::MAX, Vec::new())],
+        }
+    }
+
+    /// The columns of the photo whose centres are within the rectangle.
+    pub(super) fn columns(&self) -> Range<usize> {
+        self.across.range()
+    }
+
+    /// The heat of these columns in row `y` of the photo; `None` where its centre is outside of the rectangle.
+    pub(super) fn at(&mut self, y: usize) -> Option<HeatRow<'_>> {
+        let &Tap { low, high, part } = self.down.taps.get(y.checked_sub(self.down.first)?)?;
+        // The row that both ends share is kept when stepping on.
+        if self.enlarged[1].0 == low {
+            self.enlarged.swap(0, 1);
+        }
+        for (slot, row) in self.enlarged.iter_mut().zip([low, high]) {
+            if slot.0 != row {
+                let line = self.heatmap.row(row);
+                slot.0 = row;
+                slot.1.clear();
+                slot.1.extend(self.across.taps.iter().map(|t| between(line[t.low], line[t.high], t.part)));
+            }
+        }
+        let [(_, low), (_, high)] = &self.enlarged;
+        Some(HeatRow { low, high, part })
+    }
+}
+
+impl<'a> HeatRow<'a> {
+    fn values(self) -> impl Iterator<Item = f32> + 'a {
+        self.low.iter().zip(self.high).map(move |(&low, &high)| between(low, high, self.part))
+    }
+}
+
+/// The value that is `part` of the way from `low` to `high`.
+#[inline(always)]
+pub(super) fn between(low: f32, high: f32, part: f32) -> f32 {
+    low * (1.0 - part) + high * part
 }
 
 /// The two samples that a pixel lies between, and how far towards the second.
@@ -53,15 +106,15 @@ struct Tap {
 
 /// Taps for the run of pixels whose centres lie within a rectangle, along one axis.
 #[derive(Debug)]
-pub(super) struct Taps {
+struct Taps {
     /// The first such pixel.
-    pub(super) first: usize,
+    first: usize,
     taps: Vec<Tap>,
 }
 
 impl Taps {
     /// `samples` of a heatmap cover `start..start + length` of an axis of `pixels`.
-    pub(super) fn new(samples: usize, start: f64, length: f64, pixels: u32) -> Self {
+    fn new(samples: usize, start: f64, length: f64, pixels: u32) -> Self {
         // Written so that NaN and empty rectangles give no taps.
         if samples == 0 || !(length > 0.0 && start.is_finite() && length.is_finite()) {
             return Self { first: 0, taps: Vec::new() };
@@ -80,12 +133,8 @@ impl Taps {
     }
 
     /// The pixels within.
-    pub(super) fn range(&self) -> std::ops::Range<usize> {
+    fn range(&self) -> Range<usize> {
         self.first..self.first + self.taps.len()
-    }
-
-    fn iter(&self) -> impl Iterator<Item = (usize, Tap)> + '_ {
-        self.range().zip(self.taps.iter().copied())
     }
 }
 

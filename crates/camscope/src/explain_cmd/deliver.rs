@@ -9,7 +9,7 @@ use std::{
 use camscope_core::{
     Result,
     explain::{Explainer, Explanation, Tap},
-    image::Seen,
+    image::{Seen, write_png},
     overlay::{self, Colormap},
     text::{printable, printable_path},
 };
@@ -105,7 +105,7 @@ impl<'a> Job<'a> {
         let draw = || draw(photo.as_ref(), seen, explanation, self.colormap, self.args.look.alpha);
         let drawn = if is_drawn { draw() } else { None };
         let overlay = match (&drawn, &self.args.output) {
-            (Some(drawn), Some(folder)) => Some(write_png(drawn, &folder.join(format!("{stem}.png")))?),
+            (Some(drawn), Some(folder)) => Some(write_overlay(drawn, &folder.join(format!("{stem}.png")))?),
             _ => None,
         };
         let drawing = start.elapsed().as_secs_f64() * 1e3;
@@ -262,15 +262,15 @@ pub(crate) fn draw(
     })
 }
 
-/// Writes a picture as PNG; the result is the path.
+/// Writes an overlay as PNG; one that cannot be encoded leaves the file as it was. The result is the path.
 ///
 /// # Errors
 /// The file cannot be written.
-pub(crate) fn write_png(picture: &RgbImage, path: &Path) -> Result<PathBuf> {
-    picture.save_with_format(path, image::ImageFormat::Png).map_err(|error| match error {
-        image::ImageError::IoError(source) => failed("write", path, source),
-        other => failed("write", path, std::io::Error::other(other.to_string())),
-    })?;
+pub(crate) fn write_overlay(picture: &RgbImage, path: &Path) -> Result<PathBuf> {
+    let mut bytes = Vec::new();
+    write_png(picture, &mut bytes)
+        .and_then(|()| std::fs::write(path, &bytes))
+        .map_err(|source| failed("write", path, source))?;
     Ok(path.to_owned())
 }
 

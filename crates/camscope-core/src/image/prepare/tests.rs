@@ -104,3 +104,18 @@ fn unusable_preprocessing_is_refused() {
     let none = RgbImage::new(0, 3);
     assert!(matches!(fit(&none, &plain((4, 4), Crop::Squash)), Err(Error::BadPreprocessing { .. })));
 }
+
+#[test]
+fn every_way_to_take_a_photo_for_grey_is_the_formula() {
+    let photo = gradient(300, 270);
+    let luma = |p: &image::Rgb<u8>| {
+        let [r, g, b] = p.0.map(u32::from);
+        ((r * 19595 + g * 38470 + b * 7471 + 0x8000) >> 16) as u8
+    };
+    let expected: Vec<u8> = photo.pixels().map(luma).collect();
+    for has in instructions::Has::each() {
+        let mut levels = vec![0; expected.len()];
+        lumas(has, &photo, &mut levels);
+        assert!(levels == expected, "{has:?}");
+    }
+}

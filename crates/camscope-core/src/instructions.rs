@@ -1,0 +1,86 @@
+//! Which instructions the processor has, and loops that are compiled for each of them.
+//!
+//! A program is built for the processors that everybody has. Where a loop does the same to many numbers, [`in_widest!`] compiles it
+//! for later ones too, and the one that runs is chosen as it is called.
+
+/// Which instructions the processor has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Has(Width);
+
+/// How many bytes an instruction may take at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(dead_code)]
+pub(crate) enum Width {
+    /// Those that every processor of its kind has.
+    Usual,
+    /// AVX2.
+    Wide,
+    /// AVX-512.
+    Widest,
+}
+
+/// Asks the processor.
+pub(crate) fn ask() -> Has {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::is_x86_feature_detected as has;
+        let wide = has!("avx2") && has!("fma");
+        if wide && has!("avx512f") && has!("avx512bw") && has!("avx512dq") && has!("avx512vl") {
+            return Has(Width::Widest);
+        }
+        if wide {
+            return Has(Width::Wide);
+        }
+    }
+    Has(Width::Usual)
+}
+
+impl Has {
+    /// What it is; nothing wider than what the processor has.
+    pub(crate) fn width(self) -> Width {
+        self.0
+    }
+
+    /// All that this processor could be taken for.
+    #[cfg(test)]
+    pub(crate) fn each() -> Vec<Self> {
+        let widths = [Width::Usual, Width::Wide, Width::Widest];
+        widths.into_iter().take(ask().0 as usize + 1).map(Self).collect()
+    }
+}
+
+/// Defines a function that runs another, which must be `#[inline(always)]`, in the widest instructions: its first argument is the
+/// [`Has`] that says which.
+macro_rules! in_widest {
+    (
+        $(#[$attribute:meta])*
+        $visible:vis fn $name:ident$(<$(const $n:ident: usize),+>)?($($argument:ident: $type:ty),+ $(,)?) $(-> $result:ty)? = $plainly:ident
+    ) => {
+        $(#[$attribute])*
+        $visible fn $name$(<$(const $n: usize),+>)?(has: $crate::instructions::Has, $($argument: $type),+) $(-> $result)? {
+            #[cfg(target_arch = "x86_64")]
+            {
+                use $crate::instructions::Width;
+
+                #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+                fn widest$(<$(const $n: usize),+>)?($($argument: $type),+) $(-> $result)? {
+                    $plainly$(::<$($n),+>)?($($argument),+)
+                }
+                #[target_feature(enable = "avx2,fma")]
+                fn wide$(<$(const $n: usize),+>)?($($argument: $type),+) $(-> $result)? {
+                    $plainly$(::<$($n),+>)?($($argument),+)
+                }
+                match has.width() {
+                    // SAFETY: `Has` is made by `ask`, which has asked the processor, and never says more.
+                    Width::Widest => return unsafe { widest$(::<$($n),+>)?($($argument),+) },
+                    // SAFETY: as above.
+                    Width::Wide => return unsafe { wide$(::<$($n),+>)?($($argument),+) },
+                    Width::Usual => {}
+                }
+            }
+            let _ = has;
+            $plainly$(::<$($n),+>)?($($argument),+)
+        }
+    };
+}
+pub(crate) use in_widest;
