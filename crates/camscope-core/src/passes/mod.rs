@@ -9,6 +9,7 @@
 //! nodes become one node each.
 
 mod fuse;
+mod known;
 mod layout;
 mod part;
 mod pool;
@@ -104,16 +105,18 @@ impl Passes {
         Self::apart(runtime, plan, options)
     }
 
-    /// Each pass optimised by itself.
+    /// Each pass optimised by itself, integers that are known put in.
     fn apart(runtime: &Runtime, plan: &Plan<'_>, options: &SessionOptions) -> Result<Self> {
         let gradient = plan.gradient;
         let tapped = |(value, gradient): &(String, String)| Tapped {
             activation: Given::plain(value),
             gradient: Given::plain(gradient),
         };
+        let forward = known::with_known(&gradient.forward, plan.types)?;
+        let backward = known::with_known(&gradient.backward, plan.types)?;
         Ok(Self {
-            forward: runtime.session_of(&gradient.forward, &options.profiled("forward"))?,
-            backward: runtime.session_of(&gradient.backward, &unpacked(gradient, options).profiled("backward"))?,
+            forward: runtime.session_of(&forward, &options.profiled("forward"))?,
+            backward: runtime.session_of(&backward, &unpacked(gradient, options).profiled("backward"))?,
             saved: gradient.saved.clone(),
             seed: seed(gradient).to_owned(),
             taps: plan.taps.iter().map(tapped).collect(),
