@@ -9,6 +9,7 @@
 //! nodes become one node each.
 
 mod fuse;
+mod known;
 mod layout;
 mod part;
 mod pool;
@@ -16,7 +17,6 @@ mod rows;
 mod shape;
 
 use std::{
-    borrow::Cow,
     collections::{HashMap, HashSet},
     io::{Read, Seek, SeekFrom},
     path::Path,
@@ -106,16 +106,18 @@ impl Passes {
         Self::apart(runtime, plan, options)
     }
 
-    /// Each pass optimised by itself.
+    /// Each pass optimised by itself, integers that are known put in.
     fn apart(runtime: &Runtime, plan: &Plan<'_>, options: &SessionOptions) -> Result<Self> {
         let gradient = plan.gradient;
         let tapped = |(value, gradient): &(String, String)| Tapped {
             activation: Given::plain(value),
             gradient: Given::plain(gradient),
         };
-        let (backward, own) = short(runtime, gradient, options);
+        let forward = known::with_known(&gradient.forward, plan.types)?;
+        let backward = known::with_known(&gradient.backward, plan.types)?;
+        let (backward, own) = short(runtime, backward, gradient, options);
         Ok(Self {
-            forward: runtime.session_of(&gradient.forward, &options.profiled("forward"))?,
+            forward: runtime.session_of(&forward, &options.profiled("forward"))?,
             backward: runtime.session_of(&backward, &own.profiled("backward"))?,
             saved: gradient.saved.clone(),
             seed: seed(gradient).to_owned(),
@@ -180,15 +182,17 @@ impl Passes {
 
 /// A backward pass of its own, and how it is to be run. Through a classifier's last layers it is a few products of one row with large
 /// matrices. Those read what they need of a matrix as it is, and gain nothing from a second copy of it in another order.
-fn short<'a>(runtime: &Runtime, gradient: &'a Gradient, options: &SessionOptions) -> (Cow<'a, Model>, SessionOptions) {
+fn short(
+    runtime: &Runtime,
+    mut backward: Model,
+    gradient: &Gradient,
+    options: &SessionOptions,
+) -> (Model, SessionOptions) {
     let mut options = options.clone();
-    let mut backward = Cow::Borrowed(&gradient.backward);
-    let mut graph = gradient.backward.graph().clone();
-    let scores = gradient.seeds.first().map(|(_, seed)| seed.as_str()).unwrap_or_default();
-    if on_cpu(runtime, &options) && knows_ours(gradient) && rows::skip_zeros(&mut graph, scores) {
-        let mut model = gradient.backward.with_graph(graph);
-        model.import(kernels::DOMAIN, 1);
-        backward = Cow::Owned(model);
+    let mut graph = backward.graph().clone();
+    if on_cpu(runtime, &options) && knows_ours(gradient) && rows::skip_zeros(&mut graph, seed(gradient)) {
+        backward = backward.with_graph(graph);
+        backward.import(kernels::DOMAIN, 1);
         // None of these operators looks at blocks.
         options.own_operators = Some(1);
     }

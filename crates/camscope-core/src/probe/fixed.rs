@@ -1,4 +1,5 @@
-//! What ONNX Runtime infers of a model at fixed sizes, without its weights and without a run.
+//! What follows for a model's values at fixed sizes, without its weights and without a run: by camscope's own arithmetic where all
+//! operators are common ones ([`infer`]), else by what ONNX Runtime infers.
 
 use std::collections::{HashMap, HashSet};
 
@@ -8,17 +9,17 @@ use onnx_grad::{
     value_info,
 };
 
-use super::{Feed, MOST_INTS, MadeUp, session, state_inputs};
+use super::{Feed, MOST_INTS, MadeUp, infer, session, state_inputs};
 use crate::{
     error::Result,
     runtime::{Optimisation, Provider, ProviderChoice, Runtime, SessionOptions},
 };
 
-/// Larger constants are weights: what shapes there are doesn't depend on what they hold.
+/// Larger constants of floats are weights.
 const MOST_BYTES: usize = 1024;
 
-/// What ONNX Runtime infers at the inputs' own sizes, and with twice the batch where that is open: what differs depends on the batch.
-/// Weights are mere inputs. `None`: a float's size is still open, so that the model has to be run.
+/// What follows at the inputs' own sizes, and with twice the batch where that is open: what differs depends on the batch. `None`: a
+/// float's size is still open, so that the model has to be run.
 pub(super) fn at_fixed_sizes(
     runtime: &Runtime,
     model: &Model,
@@ -32,12 +33,13 @@ pub(super) fn at_fixed_sizes(
     }
     let made_up = MadeUp::of(model.graph());
     let is_free = inputs.iter().any(|input| input.free_batch);
-    let (first, second) = std::thread::scope(|scope| {
-        let second = is_free.then(|| scope.spawn(|| inferred_with(runtime, model, inputs, 2, &made_up)));
-        let first = inferred_with(runtime, model, inputs, 1, &made_up);
-        (first, second.and_then(|second| second.join().ok()?.ok()?))
-    });
-    let Some(first) = first? else { return Ok(None) };
+    let (first, second) = match own(model.graph(), inputs, is_free, &made_up) {
+        Some(found) => found,
+        None => match asked(runtime, model, inputs, is_free, &made_up)? {
+            Some(found) => found,
+            None => return Ok(None),
+        },
+    };
     // An open batch that the graph doesn't stand is none, as when it is run.
     let second = second.as_ref().unwrap_or(&first);
     let mut types = stated.clone();
@@ -62,14 +64,45 @@ pub(super) fn at_fixed_sizes(
 }
 
 /// What is inferred at one set of sizes.
-struct Inferred {
-    types: HashMap<String, (ElemType, Vec<usize>)>,
+pub(super) struct Inferred {
+    /// Of every value that a node makes.
+    pub(super) types: HashMap<String, (ElemType, Vec<usize>)>,
     /// Small integers that follow from sizes.
-    ints: HashMap<String, Vec<i64>>,
+    pub(super) ints: HashMap<String, Vec<i64>>,
+}
+
+/// At the inputs' own sizes, and with twice the batch where that is open and the graph stands it.
+type Both = (Inferred, Option<Inferred>);
+
+/// By camscope's own arithmetic. `None`: something is not of the common kind.
+fn own(graph: &GraphProto, inputs: &[Feed], is_free: bool, made_up: &MadeUp<'_>) -> Option<Both> {
+    let second = if is_free { Some(infer::infer(graph, inputs, 2, made_up)?) } else { None };
+    Some((infer::infer(graph, inputs, 1, made_up)?, second))
+}
+
+/// By ONNX Runtime, which is given the weights as mere inputs. `None`: the size of a float is open.
+fn asked(
+    runtime: &Runtime,
+    model: &Model,
+    inputs: &[Feed],
+    is_free: bool,
+    made_up: &MadeUp<'_>,
+) -> Result<Option<Both>> {
+    let (first, second) = std::thread::scope(|scope| {
+        let second = is_free.then(|| scope.spawn(|| inferred_with(runtime, model, inputs, 2, made_up)));
+        let first = inferred_with(runtime, model, inputs, 1, made_up);
+        (first, second.and_then(|second| second.join().ok()?.ok()?))
+    });
+    Ok(first?.map(|first| (first, second)))
+}
+
+/// Whether a constant is a weight: what shapes there are doesn't depend on what it holds.
+pub(super) fn is_weight(tensor: &TensorProto) -> bool {
+    tensor.elem_type().is_float() && tensor.raw_data.as_ref().is_some_and(|bytes| bytes.len() > MOST_BYTES)
 }
 
 /// `None`: the size of a float is open.
-fn inferred_with(
+pub(super) fn inferred_with(
     runtime: &Runtime,
     model: &Model,
     inputs: &[Feed],
@@ -77,9 +110,6 @@ fn inferred_with(
     made_up: &MadeUp<'_>,
 ) -> Result<Option<Inferred>> {
     let mut graph = model.graph().clone();
-    let is_weight = |tensor: &TensorProto| {
-        tensor.elem_type().is_float() && tensor.raw_data.as_ref().is_some_and(|bytes| bytes.len() > MOST_BYTES)
-    };
     let weights: Vec<TensorProto> = graph.initializer.extract_if(.., |tensor| is_weight(tensor)).collect();
     for input in &mut graph.input {
         let Some(feed) = inputs.iter().find(|feed| feed.name == input.name) else { return Ok(None) };
