@@ -1,6 +1,6 @@
 //! What the axes of a graph's values mean: followed from the input through the graph, by operator and shape.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use onnx_grad::{
     Types,
@@ -29,10 +29,14 @@ pub(super) fn layouts<'a>(
 ) -> HashMap<&'a str, Layout> {
     let mut known: HashMap<&str, Axes> = HashMap::from([(input, Axes::Known(layout))]);
     let batch = shape_of(types, input).and_then(|shape| shape.first().copied()).flatten();
+    let stacked = stacked(graph, types);
     let mut grids: Vec<Layout> = Vec::new();
     for node in &graph.node {
         for (number, output) in node.output.iter().enumerate().filter(|(_, name)| !name.is_empty()) {
             let Some(shape) = shape_of(types, output) else { continue };
+            if stacked.contains(output.as_str()) {
+                continue;
+            }
             let axes = match number {
                 0 => first_output(node, &shape, &known, types),
                 _ => inherited(node, &shape, &known, types),
@@ -56,6 +60,38 @@ pub(super) fn layouts<'a>(
             Axes::ChannelsFirst { .. } => None,
         })
         .collect()
+}
+
+/// The values whose free axis counts more than pictures: parts of pictures (windows, patches) are stacked along it, so that a row is not a
+/// picture.
+fn stacked<'a>(graph: &'a GraphProto, types: &Types) -> HashSet<&'a str> {
+    // How many there are a picture, where it isn't one.
+    let mut parts: HashMap<&str, usize> = HashMap::new();
+    let of = |parts: &HashMap<&str, usize>, name: &str| parts.get(name).copied().unwrap_or(1);
+    // The product of the fixed extents of a value with one free axis.
+    let fixed = |name: &str| {
+        let shape = shape_of(types, name)?;
+        let free = shape.iter().filter(|size| size.is_none()).count();
+        (free == 1).then(|| shape.iter().flatten().product::<usize>())
+    };
+    for node in &graph.node {
+        let inherited = || node.input.iter().map(|name| of(&parts, name)).max().unwrap_or(1);
+        let own = match (&*node.op_type, node.input.first(), node.output.first()) {
+            ("Reshape", Some(from), Some(to)) => match (fixed(from), fixed(to)) {
+                // What doesn't divide is no number of parts: 0 is as good as any but 1.
+                (Some(before), Some(after)) if after > 0 => {
+                    let all = of(&parts, from) * before;
+                    if all.is_multiple_of(after) { all / after } else { 0 }
+                }
+                _ => inherited(),
+            },
+            _ => inherited(),
+        };
+        if own != 1 {
+            parts.extend(node.output.iter().filter(|name| fixed(name).is_some()).map(|name| (name.as_str(), own)));
+        }
+    }
+    parts.into_keys().collect()
 }
 
 fn shape_of(types: &Types, name: &str) -> Option<Shape> {
