@@ -1,5 +1,6 @@
-//! Models that read a part of a value, as a classifier reads the class token: the gradient must be that of the whole value for a seed that is
-//! zero outside of the part, which nothing narrows, and what finite differences say. Random models, of which each is always the same.
+//! Models that read a part of a value, as a classifier reads the class token. The gradient must be that of the whole value for a
+//! seed that is zero outside of the part, which nothing narrows, and what finite differences say. The models are random, and the
+//! same in every run.
 
 use std::collections::BTreeMap;
 

@@ -328,8 +328,8 @@ fn broadcast(a: &[Size], b: &[Size]) -> Option<Vec<Size>> {
     long[..lead].iter().map(|&size| Some(size)).chain(both).collect()
 }
 
-/// The axis of an operand that runs along an axis of what it is broadcast to: `Some(None)` where it has none, `None` where that shows only as
-/// the model runs.
+/// The axis of an operand that runs along an axis of what it is broadcast to: `Some(None)` where it has none, `None` where that
+/// shows only as the model runs.
 fn stretched(operand: &[Size], to: &[Size], axis: usize) -> Option<Option<usize>> {
     let Some(own) = axis.checked_sub(to.len().checked_sub(operand.len())?) else { return Some(None) };
     match operand[own] {
