@@ -106,6 +106,17 @@ impl Builder {
         &self.nodes
     }
 
+    /// Takes the nodes out, to be emitted again as they are or as others; the constants stay.
+    pub(crate) fn take_nodes(&mut self) -> Vec<NodeProto> {
+        self.known.clear();
+        std::mem::take(&mut self.nodes)
+    }
+
+    /// The constants so far.
+    pub(crate) fn constants(&self) -> &[TensorProto] {
+        &self.initializers
+    }
+
     /// The nodes and constants.
     pub fn into_parts(self) -> (Vec<NodeProto>, Vec<TensorProto>) {
         (self.nodes, self.initializers)

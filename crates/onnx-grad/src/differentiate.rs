@@ -5,7 +5,8 @@ use crate::{
     error::{Error, Obstacle, Result},
     foreign::{self, ForeignRules, NoForeignRules},
     graph::{self, Index, label},
-    model::Model,
+    model::{Model, same_domain},
+    narrow::{Padded, narrow},
     partition,
     proto::{GraphProto, NodeProto},
     recognise::recognise,
@@ -99,7 +100,9 @@ pub fn differentiate_with(model: &Model, request: &Request<'_>, foreign: &dyn Fo
     for name in request.wrt {
         gradients.push(((*name).to_owned(), seen_index.number(name).and_then(|value| sweep.total(value))));
     }
-    let Sweep { builder, kept, seeds, .. } = sweep;
+    let Sweep { mut builder, mut kept, seeds, padded, .. } = sweep;
+    let wanted = gradients.iter().filter_map(|(_, gradient)| gradient.as_ref());
+    narrow(&mut builder, &mut kept, (seen_index, &types), &padded, wanted);
     let joint = partition::Joint { builder, kept, seeds, gradients };
     partition::partition(&model, &index, &types, joint)
 }
@@ -114,7 +117,7 @@ fn complete(node: &NodeProto, needs: &[bool], gradients: Vec<Grad>) -> Result<Ve
 }
 
 /// What the name of everything emitted begins with.
-const SCOPE: &str = "grad";
+pub(crate) const SCOPE: &str = "grad";
 
 struct Sweep<'a> {
     model: &'a Model,
@@ -130,6 +133,8 @@ struct Sweep<'a> {
     builder: Builder,
     kept: Kept,
     seeds: Vec<(String, String)>,
+    /// The gradients that may be zero outside of a part.
+    padded: Vec<Padded>,
     obstacles: Vec<Obstacle>,
 }
 
@@ -155,6 +160,7 @@ impl<'a> Sweep<'a> {
             builder,
             kept: Kept::default(),
             seeds: Vec::new(),
+            padded: Vec::new(),
             obstacles: Vec::new(),
         };
         sweep.active = sweep.reach(request.wrt);
@@ -268,11 +274,20 @@ impl<'a> Sweep<'a> {
         }
         for ((&input, needed), gradient) in self.index.read_by(at).iter().zip(needs).zip(gradients) {
             match gradient {
-                Grad::Of(value) if *needed => self.cotangents[input].push(value),
+                Grad::Of(value) if *needed => {
+                    self.note_padded(node, input, &value);
+                    self.cotangents[input].push(value);
+                }
                 _ => {}
             }
         }
         Ok(())
+    }
+
+    fn note_padded(&mut self, node: &NodeProto, input: usize, gradient: &Val) {
+        let takes_a_part = matches!(&*node.op_type, "Gather" | "Slice") && same_domain(&node.domain, "");
+        let shape = self.types.get(self.index.name_of(input)).filter(|_| takes_a_part).and_then(|ty| ty.shape.clone());
+        self.padded.extend(shape.map(|dims| Padded { gradient: gradient.clone(), dims }));
     }
 
     /// Marks the inputs of a node without a rule as reached, so that the nodes before it are looked at too and every obstacle

@@ -35,6 +35,7 @@ mod error;
 mod foreign;
 pub mod graph;
 mod model;
+mod narrow;
 mod partition;
 pub mod proto;
 mod recognise;

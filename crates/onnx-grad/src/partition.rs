@@ -4,8 +4,6 @@
 //! the forward pass. What the backward graph reads from the forward pass is *saved*: it becomes an output of the one and an input
 //! of the other. Constants are never saved: initializers, and nodes that compute from initializers alone, are copied.
 
-use std::borrow::Cow;
-
 use crate::{
     builder::{Builder, Val},
     differentiate::Gradient,
@@ -13,7 +11,7 @@ use crate::{
     graph::{Index, NameMap, NameSet, each_read},
     model::Model,
     proto::{GraphProto, NodeProto, TensorProto},
-    types::{KnownTypes, ValueType, value_info},
+    types::{KnownTypes, value_info},
     vjp::Kept,
 };
 
@@ -59,13 +57,12 @@ pub(crate) fn partition(model: &Model, index: &Index<'_>, types: &KnownTypes<'_>
             forward.output.push(value_info(name, types.get(name)));
         }
     }
-    let kept_type = |name: &str| kept.types.get(name).map(|&elem| ValueType { elem, shape: None });
-    let type_of = |name: &str| types.get(name).map(Cow::Borrowed).or_else(|| kept_type(name).map(Cow::Owned));
+    let type_of = |name: &str| types.get(name).or_else(|| kept.types.get(name));
     let wrt = gradients.iter().map(|gradient| gradient.wrt.as_str());
     for name in wrt.chain(saved.iter().map(String::as_str)) {
         let is_given = index.is_given(name);
         if !is_given && listed.insert(name) {
-            forward.output.push(value_info(name, type_of(name).as_deref()));
+            forward.output.push(value_info(name, type_of(name)));
         }
     }
     // A runtime infers outputs, but takes no input of unknown type.
@@ -73,7 +70,7 @@ pub(crate) fn partition(model: &Model, index: &Index<'_>, types: &KnownTypes<'_>
     if let Some(untyped) = read.find(|name| type_of(name).is_none()) {
         return Err(Error::Untyped(untyped.clone()));
     }
-    let info = |name: &str, like: &str| value_info(name, type_of(like).as_deref());
+    let info = |name: &str, like: &str| value_info(name, type_of(like));
     backward.input = seeds.iter().map(|(name, seed)| info(seed, name)).collect();
     backward.input.extend(saved.iter().map(|name| info(name, name)));
     backward.output = gradients

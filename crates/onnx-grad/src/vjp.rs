@@ -5,7 +5,7 @@ use crate::{
     graph::{Index, NameMap},
     proto::NodeProto,
     registry::{Grad, Unsupported},
-    types::{Dim, ElemType, KnownTypes},
+    types::{Dim, ElemType, KnownTypes, ValueType},
 };
 
 /// One node under differentiation: its inputs, outputs, attributes and types, the cotangents of its outputs, and the builder
@@ -28,8 +28,8 @@ pub(crate) struct Kept {
     pub(crate) hoisted: Vec<String>,
     /// Optional outputs that nodes must produce, by an output that the node has: (output number, name).
     pub(crate) outputs: NameMap<String, Vec<(usize, String)>>,
-    /// Element types of both.
-    pub(crate) types: NameMap<String, ElemType>,
+    /// Types of both.
+    pub(crate) types: NameMap<String, ValueType>,
 }
 
 impl Vjp<'_> {
@@ -70,7 +70,7 @@ impl Vjp<'_> {
     pub fn y_kept(&mut self, i: usize, elem: ElemType) -> Val {
         let y = self.y(i);
         if !y.name().is_empty() {
-            self.kept.types.insert(y.name().to_owned(), elem);
+            self.kept.types.insert(y.name().to_owned(), ValueType { elem, shape: None });
             return y;
         }
         // The node is known by an output that it has.
@@ -80,7 +80,7 @@ impl Vjp<'_> {
             return Val::new(name);
         }
         let name = self.g.fresh(&format!("{}.output_{i}", self.node.op_type));
-        self.kept.types.insert(name.clone(), elem);
+        self.kept.types.insert(name.clone(), ValueType { elem, shape: None });
         kept.push((i, name.clone()));
         Val::new(&name)
     }
@@ -88,7 +88,8 @@ impl Vjp<'_> {
     /// Has the forward pass compute this emitted value (64-bit integers: a shape, a count), which must not depend on a
     /// cotangent, and save it.
     pub fn hoist(&mut self, value: &Val) {
-        self.kept.types.insert(value.name().to_owned(), ElemType::Int64);
+        let ty = ValueType { elem: ElemType::Int64, shape: None };
+        self.kept.types.insert(value.name().to_owned(), ty);
         self.kept.hoisted.push(value.name().to_owned());
     }
 
