@@ -6,19 +6,20 @@
 //! photos at once. Whoever wants the steps one at a time calls [`Explainer::forward`], [`Explainer::backward`] and
 //! [`Explainer::heatmap`].
 
+mod pictures;
+mod programs;
 mod results;
 mod taps;
 
-use std::{
-    collections::HashMap,
-    path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
-    time::Instant,
+use std::{path::PathBuf, sync::Arc, time::Instant};
+
+use ndarray::{Array2, ArrayD, ArrayViewD, Axis};
+use onnx_grad::Request;
+
+use self::{
+    pictures::{filled_up, joined, takes_several, with_zeros},
+    programs::Programs,
 };
-
-use ndarray::{Array2, ArrayD, ArrayViewD, Axis, Ix3, concatenate};
-use onnx_grad::{Dim, Request, proto::NodeProto};
-
 pub use results::{Backward, Explanation, Forward, Held, Outcome, Scores, Timing};
 pub use taps::Tap;
 
@@ -68,7 +69,6 @@ impl Default for Options {
 
 /// A model made ready to explain pictures of one size. Threads may share it.
 pub struct Explainer {
-    runtime: &'static Runtime,
     subject: Arc<Subject>,
     taps: Vec<Tap>,
     options: Options,
@@ -77,12 +77,8 @@ pub struct Explainer {
     /// How many it has to have, filled up with others; `None` where it takes what there is.
     rows: Option<usize>,
     passes: Passes,
-    /// The methods' programs, by method and what they take; made when first wanted.
-    programs: Mutex<HashMap<ProgramKey, Arc<Session>>>,
+    programs: Programs,
 }
-
-/// A method's name (none: only the layout is changed), and layout, element type and blocks of what its program takes.
-type ProgramKey = (Option<&'static str>, Layout, i32, [Option<usize>; 2]);
 
 impl Explainer {
     /// Makes a model ready.
@@ -147,8 +143,8 @@ impl Explainer {
         let passes = Passes::new(runtime, &plan, &options.session)?;
         refuse_empty_placement(&passes.forward, &options.session)?;
         let rows = fixed.or(passes.as_one.then_some(batch));
-        let programs = Mutex::default();
-        Ok(Self { runtime, subject, taps, options, batch, rows, passes, programs })
+        let programs = Programs::new(runtime, &options.session);
+        Ok(Self { subject, taps, options, batch, rows, passes, programs })
     }
 
     /// What is explained: the model, typed, with its layers.
@@ -206,9 +202,9 @@ impl Explainer {
     /// # Errors
     /// None were begun, or one cannot be written.
     pub fn end_profiles(&self) -> Result<Vec<PathBuf>> {
-        let programs = self.programs.lock().unwrap_or_else(PoisonError::into_inner);
-        let programs = programs.values().map(Arc::as_ref);
-        [&self.passes.forward, &self.passes.backward].into_iter().chain(programs).map(Session::end_profile).collect()
+        let mut profiles = vec![self.passes.forward.end_profile()?, self.passes.backward.end_profile()?];
+        profiles.extend(self.programs.end_profiles()?);
+        Ok(profiles)
     }
 
     /// How many pictures a run takes at most: [`Options::batch`], or 1 where the model can't have several different ones at once.
@@ -367,13 +363,8 @@ impl Explainer {
     ) -> Result<Vec<Array2<f32>>> {
         let Some(Tap::Layer(layer)) = self.taps.get(tap) else { return Ok(Vec::new()) };
         let Tapped { activation, gradient } = &self.passes.taps[tap];
-        let key = (Some(method.name()), layer.layout, layer.elem.code(), [activation.blocked, gradient.blocked]);
-        let program = self.program(key, || method::program(method, layer.layout, layer.elem, key.3))?;
-        let inputs =
-            [("activation", self.raw_activation(forward, tap)?), ("gradient", raw_gradient(backward, gradient)?)];
-        let mut outputs = program.run(&inputs)?;
-        let heatmaps = outputs.take("heatmap").ok_or_else(|| missing("heatmap"))?.to_f32()?;
-        let heatmaps = heatmaps.into_dimensionality::<Ix3>().map_err(|error| Error::Value(error.to_string()))?;
+        let values = (self.raw_activation(forward, tap)?, raw_gradient(backward, gradient)?);
+        let heatmaps = self.programs.heatmaps(method, layer, values, [activation.blocked, gradient.blocked])?;
         Ok(heatmaps.outer_iter().take(forward.scores.len()).map(|heatmap| heatmap.to_owned()).collect())
     }
 
@@ -382,7 +373,7 @@ impl Explainer {
     /// # Errors
     /// The runtime fails.
     pub fn read(&self, held: &Held) -> Result<ArrayD<f32>> {
-        let all = self.plain(&held.value, held.blocked)?.to_f32()?;
+        let all = self.programs.plain(&held.value, held.blocked)?.to_f32()?;
         // A value without a batch is every picture's.
         let picture = held.picture.min(all.len_of(Axis(0)).saturating_sub(1));
         Ok(all.slice_axis(Axis(0), (picture..picture + 1).into()).to_owned())
@@ -393,7 +384,7 @@ impl Explainer {
     /// # Errors
     /// The runtime fails.
     pub fn activation(&self, forward: &Forward, tap: usize) -> Result<Value> {
-        self.plain(self.raw_activation(forward, tap)?, self.passes.taps[tap].activation.blocked)
+        self.programs.plain(self.raw_activation(forward, tap)?, self.passes.taps[tap].activation.blocked)
     }
 
     /// The gradient at one of [`Explainer::taps`], of the same shape.
@@ -402,7 +393,7 @@ impl Explainer {
     /// The runtime fails.
     pub fn gradient(&self, backward: &Backward, tap: usize) -> Result<Value> {
         let given = &self.passes.taps[tap].gradient;
-        self.plain(raw_gradient(backward, given)?, given.blocked)
+        self.programs.plain(raw_gradient(backward, given)?, given.blocked)
     }
 
     /// As the forward pass gives it.
@@ -413,47 +404,10 @@ impl Explainer {
             Tap::Layer(_) => forward.values.get(&given.name).ok_or_else(|| missing(&given.name)),
         }
     }
-
-    fn plain(&self, value: &Value, blocked: Option<usize>) -> Result<Value> {
-        let Some(channels) = blocked else { return Ok(value.clone()) };
-        let elem = onnx_grad::ElemType::from_code(value.elem_type().code());
-        let key = (None, Layout::Nchw, elem.code(), [blocked, None]);
-        let program = self.program(key, || method::unblocking(elem, channels))?;
-        program.run(&[("value", value)])?.take("plain").ok_or_else(|| missing("plain"))
-    }
-
-    fn program(&self, key: ProgramKey, model: impl FnOnce() -> Result<onnx_grad::Model>) -> Result<Arc<Session>> {
-        let mut programs = self.programs.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(program) = programs.get(&key) {
-            return Ok(Arc::clone(program));
-        }
-        let program = Arc::new(self.runtime.session(&model()?.to_bytes(), &self.options.session.profiled("method"))?);
-        programs.insert(key, Arc::clone(&program));
-        Ok(program)
-    }
 }
 
 fn raw_gradient<'a>(backward: &'a Backward, given: &Given) -> Result<&'a Value> {
     backward.gradients.get(&given.name).ok_or_else(|| missing(&given.name))
-}
-
-/// Whether the model runs any number of different pictures at once, each by itself: its batch is free up to the scores and the layers.
-fn takes_several(subject: &Subject, values: &[&str]) -> bool {
-    let (network, types) = (subject.network(), subject.types());
-    let free = |name: &str| {
-        let shape = types.get(name).and_then(|ty| ty.shape.as_ref());
-        shape.is_some_and(|shape| shape.first() == Some(&Dim::Free))
-    };
-    // Trained as it runs, a batch normalisation makes of each picture what the others make of it. (Of weights it makes what it always
-    // does: so their standardisation is written.)
-    let mixes = |node: &NodeProto| {
-        let of_pictures = || node.input.first().is_none_or(|name| types.get(name).is_none() || free(name));
-        node.op_type == "BatchNormalization" && node.attr_int("training_mode") == Some(1) && of_pictures()
-    };
-    network.input.batch().is_none()
-        && free(&network.logits)
-        && values.iter().all(|name| *name == network.input.name || free(name))
-        && !network.model.graph().node.iter().any(mixes)
 }
 
 /// A provider that was asked for by name and then takes no operator of the model would be a silent fall-back to the CPU.
@@ -464,28 +418,6 @@ fn refuse_empty_placement(session: &Session, options: &SessionOptions) -> Result
         }
         _ => Ok(()),
     }
-}
-
-/// The pictures as one tensor.
-fn joined(pictures: &[ArrayViewD<'_, f32>]) -> Result<ArrayD<f32>> {
-    concatenate(Axis(0), pictures).map_err(|error| Error::Value(error.to_string()))
-}
-
-/// Pictures for a run that takes exactly `rows`: the last one over and over at the end.
-fn filled_up(tensor: ArrayD<f32>, rows: usize) -> Result<ArrayD<f32>> {
-    let pictures = tensor.len_of(Axis(0));
-    if pictures >= rows {
-        return Ok(tensor);
-    }
-    let last = tensor.slice_axis(Axis(0), (pictures - 1..pictures).into());
-    joined(&[&[tensor.view()], vec![last; rows - pictures].as_slice()].concat())
-}
-
-/// A tensor of that shape: what there is for the first pictures, zeros for those that fill the run up.
-fn with_zeros(rows: Vec<f32>, shape: &[usize]) -> Result<ArrayD<f32>> {
-    let mut all = rows;
-    all.resize(shape.iter().product(), 0.0);
-    ArrayD::from_shape_vec(shape, all).map_err(|error| Error::Value(error.to_string()))
 }
 
 fn missing(name: &str) -> Error {

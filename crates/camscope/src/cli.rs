@@ -218,7 +218,7 @@ pub(crate) struct RunArgs {
 pub(crate) struct ExplainArgs {
     /// The model, an .onnx file
     pub(crate) model: PathBuf,
-    /// The photos
+    /// The photos, and folders of photos
     #[arg(value_name = "IMAGE", required_unless_present = "tensor")]
     pub(crate) images: Vec<PathBuf>,
     /// An array (.npy) in place of photos, fed to the model as it is; may be given several times

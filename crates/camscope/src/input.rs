@@ -8,6 +8,7 @@ use camscope_core::{
     model::{Layout, Network, Preprocessing, Sidecar},
     text::printable_path,
 };
+use camscope_tui::worker::files::images_of;
 use ndarray::{ArrayD, Axis, IxDyn};
 
 use crate::{cli::ExplainArgs, explain_cmd::failed};
@@ -19,12 +20,12 @@ pub(crate) enum Input {
 }
 
 impl Input {
-    /// What the arguments name. Arrays are read at once, since they say what size the model is to be made ready for.
+    /// What the arguments name: photos, those of folders by name, and arrays. Arrays are read at once, since they say what size the model is to be made ready for.
     ///
     /// # Errors
     /// An array cannot be read, or does not fit the model.
     pub(crate) fn all(args: &ExplainArgs, network: &Network, sidecar: &mut Sidecar) -> Result<Vec<Self>> {
-        let photos = args.images.iter().map(|path| Ok(Self::Photo(path.clone())));
+        let photos = args.images.iter().flat_map(|path| photos(path)).map(|path| Ok(Self::Photo(path)));
         let tensors = args.tensor.iter().map(|path| {
             let array = read_tensor(path)?;
             fit_tensor(path, &array, network, sidecar)?;
@@ -39,6 +40,12 @@ impl Input {
             Self::Photo(path) | Self::Tensor(path, _) => path,
         }
     }
+}
+
+/// The path, or the photos of the folder that it is. A folder without any is left: reading it says what is wrong.
+fn photos(path: &Path) -> Vec<PathBuf> {
+    let images = path.is_dir().then(|| images_of(path).unwrap_or_default());
+    images.filter(|images| !images.is_empty()).unwrap_or_else(|| vec![path.to_owned()])
 }
 
 fn read_tensor(path: &Path) -> Result<ArrayD<f32>> {

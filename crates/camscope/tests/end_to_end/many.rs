@@ -56,6 +56,21 @@ fn photos_that_run_together_come_out_as_each_by_itself() {
 }
 
 #[test]
+fn a_folder_stands_for_its_photos() {
+    let scene = Scene::new();
+    for name in ["b.jpg", "a.png", "notes.txt"] {
+        scene.copy(&file("samples/chelsea.jpg"), &format!("photos/{name}"));
+    }
+    let photo = scene.copy(&file("samples/coffee.jpg"), "c.jpg");
+    let mut command = scene.command();
+    command.args(["explain", "--ep", "cpu", "--json", "-o", "out", "--class", "3"]).arg(mobilenet());
+    command.arg("photos").arg(photo);
+    let lines = scene.ended(command.output().expect("the binary runs")).ok_with_notes().json();
+    let overlays: Vec<_> = lines.iter().map(|line| line["overlay"].as_str().expect("a picture")).collect();
+    assert_eq!(overlays, ["out/a.features.3.png", "out/b.features.3.png", "out/c.features.3.png"]);
+}
+
+#[test]
 fn a_batch_of_none_is_refused() {
     let ran = Scene::new().run(["explain", "model.onnx", "photo.jpg", "--batch", "0"]);
     assert_eq!(ran.status, Some(2), "{}", ran.all());

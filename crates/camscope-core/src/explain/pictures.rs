@@ -1,0 +1,50 @@
+//! Pictures that run together.
+
+use ndarray::{ArrayD, ArrayViewD, Axis, concatenate};
+use onnx_grad::{Dim, proto::NodeProto};
+
+use crate::{
+    error::{Error, Result},
+    subject::Subject,
+};
+
+/// Whether the model runs any number of different pictures at once, each by itself: its batch is free up to the scores and the layers.
+pub(super) fn takes_several(subject: &Subject, values: &[&str]) -> bool {
+    let (network, types) = (subject.network(), subject.types());
+    let free = |name: &str| {
+        let shape = types.get(name).and_then(|ty| ty.shape.as_ref());
+        shape.is_some_and(|shape| shape.first() == Some(&Dim::Free))
+    };
+    // Trained as it runs, a batch normalisation makes of each picture what the others make of it. (Of weights it makes what it always
+    // does: so their standardisation is written.)
+    let mixes = |node: &NodeProto| {
+        let of_pictures = || node.input.first().is_none_or(|name| types.get(name).is_none() || free(name));
+        node.op_type == "BatchNormalization" && node.attr_int("training_mode") == Some(1) && of_pictures()
+    };
+    network.input.batch().is_none()
+        && free(&network.logits)
+        && values.iter().all(|name| *name == network.input.name || free(name))
+        && !network.model.graph().node.iter().any(mixes)
+}
+
+/// The pictures as one tensor.
+pub(super) fn joined(pictures: &[ArrayViewD<'_, f32>]) -> Result<ArrayD<f32>> {
+    concatenate(Axis(0), pictures).map_err(|error| Error::Value(error.to_string()))
+}
+
+/// Pictures for a run that takes exactly `rows`: the last one over and over at the end.
+pub(super) fn filled_up(tensor: ArrayD<f32>, rows: usize) -> Result<ArrayD<f32>> {
+    let pictures = tensor.len_of(Axis(0));
+    if pictures >= rows {
+        return Ok(tensor);
+    }
+    let last = tensor.slice_axis(Axis(0), (pictures - 1..pictures).into());
+    joined(&[&[tensor.view()], vec![last; rows - pictures].as_slice()].concat())
+}
+
+/// A tensor of that shape: what there is for the first pictures, zeros for those that fill the run up.
+pub(super) fn with_zeros(rows: Vec<f32>, shape: &[usize]) -> Result<ArrayD<f32>> {
+    let mut all = rows;
+    all.resize(shape.iter().product(), 0.0);
+    ArrayD::from_shape_vec(shape, all).map_err(|error| Error::Value(error.to_string()))
+}

@@ -1,0 +1,82 @@
+//! The methods' programs as sessions.
+
+use std::{
+    collections::HashMap,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use ndarray::{Array3, Ix3};
+
+use crate::{
+    error::{Error, Result},
+    layer::{Layer, Layout},
+    method::{self, Method},
+    runtime::{Runtime, Session, SessionOptions, Value},
+};
+
+/// A method's name (none: only the layout is changed), and layout, element type and blocks of what its program takes.
+type ProgramKey = (Option<&'static str>, Layout, i32, [Option<usize>; 2]);
+
+/// The programs, by method and what they take; each is made when first wanted.
+pub(super) struct Programs {
+    runtime: &'static Runtime,
+    options: SessionOptions,
+    made: Mutex<HashMap<ProgramKey, Arc<Session>>>,
+}
+
+impl Programs {
+    pub(super) fn new(runtime: &'static Runtime, options: &SessionOptions) -> Self {
+        Self { runtime, options: options.profiled("method"), made: Mutex::default() }
+    }
+
+    /// The heat of each picture, `[pictures, height, width]`, from a layer's activation and gradient; `blocked` tells of either how many
+    /// channels it has, where it lies in blocks.
+    ///
+    /// # Errors
+    /// The runtime fails.
+    pub(super) fn heatmaps(
+        &self,
+        method: &'static dyn Method,
+        layer: &Layer,
+        (activation, gradient): (&Value, &Value),
+        blocked: [Option<usize>; 2],
+    ) -> Result<Array3<f32>> {
+        let key = (Some(method.name()), layer.layout, layer.elem.code(), blocked);
+        let program = self.program(key, || method::program(method, layer.layout, layer.elem, blocked))?;
+        let mut outputs = program.run(&[("activation", activation), ("gradient", gradient)])?;
+        let heatmaps = outputs.take("heatmap").ok_or_else(|| super::missing("heatmap"))?.to_f32()?;
+        heatmaps.into_dimensionality::<Ix3>().map_err(|error| Error::Value(error.to_string()))
+    }
+
+    /// The value as NCHW, where it lies in blocks.
+    ///
+    /// # Errors
+    /// The runtime fails.
+    pub(super) fn plain(&self, value: &Value, blocked: Option<usize>) -> Result<Value> {
+        let Some(channels) = blocked else { return Ok(value.clone()) };
+        let elem = onnx_grad::ElemType::from_code(value.elem_type().code());
+        let key = (None, Layout::Nchw, elem.code(), [blocked, None]);
+        let program = self.program(key, || method::unblocking(elem, channels))?;
+        program.run(&[("value", value)])?.take("plain").ok_or_else(|| super::missing("plain"))
+    }
+
+    /// Ends the profiles and gives their files.
+    ///
+    /// # Errors
+    /// None were begun, or one cannot be written.
+    pub(super) fn end_profiles(&self) -> Result<Vec<PathBuf>> {
+        let made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        made.values().map(|program| program.end_profile()).collect()
+    }
+
+    fn program(&self, key: ProgramKey, model: impl FnOnce() -> Result<onnx_grad::Model>) -> Result<Arc<Session>> {
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(program) = made.get(&key) {
+            return Ok(Arc::clone(program));
+        }
+        let program = Arc::new(self.runtime.session(&model()?.to_bytes(), &self.options)?);
+        made.insert(key, Arc::clone(&program));
+        Ok(program)
+    }
+}
