@@ -50,11 +50,12 @@ impl Has {
 }
 
 /// Defines a function that runs another, which must be `#[inline(always)]`, in the widest instructions: its first argument is the
-/// [`Has`] that says which.
+/// [`Has`] that says which. `= plainly[FUSED]` runs `plainly::<true>` where a product and a sum are one instruction, else
+/// `plainly::<false>`.
 macro_rules! in_widest {
     (
         $(#[$attribute:meta])*
-        $visible:vis fn $name:ident$(<$(const $n:ident: usize),+>)?($($argument:ident: $type:ty),+ $(,)?) $(-> $result:ty)? = $plainly:ident
+        $visible:vis fn $name:ident$(<$(const $n:ident: usize),+>)?($($argument:ident: $type:ty),+ $(,)?) $(-> $result:ty)? = $plainly:ident$([$fused:ident])?
     ) => {
         $(#[$attribute])*
         $visible fn $name$(<$(const $n: usize),+>)?(has: $crate::instructions::Has, $($argument: $type),+) $(-> $result)? {
@@ -64,11 +65,13 @@ macro_rules! in_widest {
 
                 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
                 fn widest$(<$(const $n: usize),+>)?($($argument: $type),+) $(-> $result)? {
-                    $plainly$(::<$($n),+>)?($($argument),+)
+                    $(const $fused: bool = true;)?
+                    $plainly$(::<$($n),+>)?$(::<$fused>)?($($argument),+)
                 }
                 #[target_feature(enable = "avx2,fma")]
                 fn wide$(<$(const $n: usize),+>)?($($argument: $type),+) $(-> $result)? {
-                    $plainly$(::<$($n),+>)?($($argument),+)
+                    $(const $fused: bool = true;)?
+                    $plainly$(::<$($n),+>)?$(::<$fused>)?($($argument),+)
                 }
                 match has.width() {
                     // SAFETY: `Has` is made by `ask`, which has asked the processor, and never says more.
@@ -79,7 +82,8 @@ macro_rules! in_widest {
                 }
             }
             let _ = has;
-            $plainly$(::<$($n),+>)?($($argument),+)
+            $(const $fused: bool = cfg!(any(target_feature = "fma", target_arch = "aarch64"));)?
+            $plainly$(::<$($n),+>)?$(::<$fused>)?($($argument),+)
         }
     };
 }

@@ -26,8 +26,8 @@ const MOST_TASKS: usize = 16;
 impl Operator for Elementwise {
     type Kernel<'attr> = Ready;
 
-    // The first input is the cotangent, which nobody else reads as a rule.
-    const INPLACES: &'static [(u32, u32)] = &[(0, 0)];
+    // Where nobody else reads an input of the result's size, as is so with cotangents, the result takes its place.
+    const INPLACES: &'static [(u32, u32)] = &[(0, 0), (1, 0), (2, 0)];
 
     fn name(&self) -> &str {
         NAME

@@ -1,37 +1,74 @@
 //! The operations of [`super::program`] over blocks of elements, in the widest instructions that the processor has.
 
-use super::{Float, program::Operation};
+use super::{
+    Float,
+    curves::{self, fma},
+    program::{OPERANDS, Operation},
+};
 use crate::instructions::in_widest;
 
 in_widest! {
     /// Applies an operation to elements; all slices are as long as the target.
     ///
     /// # Panics
-    /// They are not.
-    pub(super) fn apply(operation: Operation, operands: [&[f32]; 3], target: &mut [f32]) = apply_plainly
+    /// One is shorter.
+    pub(super) fn apply(operation: Operation, operands: [&[f32]; OPERANDS], target: &mut [f32]) = apply_plainly[FUSED]
 }
 
-/// The loops; inlined into each version, so that the compiler writes each in its instructions.
+in_widest! {
+    /// The same where the first operand is what lies in the target.
+    ///
+    /// # Panics
+    /// One is shorter.
+    pub(super) fn apply_in_place(
+        operation: Operation,
+        others: [&[f32]; OPERANDS - 1],
+        target: &mut [f32],
+    ) = in_place_plainly[FUSED]
+}
+
 #[inline(always)]
-fn apply_plainly(operation: Operation, operands: [&[f32]; 3], target: &mut [f32]) {
+fn apply_plainly<const FUSED: bool>(operation: Operation, operands: [&[f32]; OPERANDS], target: &mut [f32]) {
+    each_plainly::<FUSED, false>(operation, operands, target);
+}
+
+#[inline(always)]
+fn in_place_plainly<const FUSED: bool>(operation: Operation, [b, c, d]: [&[f32]; OPERANDS - 1], target: &mut [f32]) {
+    each_plainly::<FUSED, true>(operation, [b, b, c, d], target);
+}
+
+/// The loops; inlined into each version, so that the compiler writes each in its instructions. Two of each, since it
+/// has to know whether what is read lies where it is written to.
+#[inline(always)]
+fn each_plainly<const FUSED: bool, const IN_PLACE: bool>(
+    operation: Operation,
+    operands: [&[f32]; OPERANDS],
+    target: &mut [f32],
+) {
     let count = target.len();
-    let [a, b, c] = operands.map(|operand| &operand[..count]);
+    let [a, b, c, d] = operands.map(|operand| &operand[..count]);
     macro_rules! each {
         (|$x:ident| $body:expr) => {
             for at in 0..count {
-                let $x = a[at];
+                let $x = if IN_PLACE { target[at] } else { a[at] };
                 target[at] = $body;
             }
         };
         (|$x:ident, $y:ident| $body:expr) => {
             for at in 0..count {
-                let ($x, $y) = (a[at], b[at]);
+                let ($x, $y) = (if IN_PLACE { target[at] } else { a[at] }, b[at]);
+                target[at] = $body;
+            }
+        };
+        (|$x:ident, $y:ident, $z:ident, $w:ident| $body:expr) => {
+            for at in 0..count {
+                let ($x, $y, $z, $w) = (if IN_PLACE { target[at] } else { a[at] }, b[at], c[at], d[at]);
                 target[at] = $body;
             }
         };
         (|$x:ident, $y:ident, $z:ident| $body:expr) => {
             for at in 0..count {
-                let ($x, $y, $z) = (a[at], b[at], c[at]);
+                let ($x, $y, $z) = (if IN_PLACE { target[at] } else { a[at] }, b[at], c[at]);
                 target[at] = $body;
             }
         };
@@ -53,10 +90,16 @@ fn apply_plainly(operation: Operation, operands: [&[f32]; 3], target: &mut [f32]
         Operation::Sign => each!(|x| truth(x > 0.0) - truth(x < 0.0)),
         Operation::Sqrt => each!(|x| x.sqrt()),
         Operation::Reciprocal => each!(|x| 1.0 / x),
-        Operation::Exp => each!(|x| exp(x)),
-        Operation::Sigmoid => each!(|x| 1.0 / (1.0 + exp(-x))),
-        Operation::Tanh => each!(|x| tanh(x)),
-        Operation::Erf => each!(|x| erf(x)),
+        Operation::Exp => each!(|x| curves::exp::<FUSED>(x)),
+        Operation::Sigmoid => each!(|x| curves::sigmoid::<FUSED>(x)),
+        Operation::Tanh => each!(|x| curves::tanh::<FUSED>(x)),
+        Operation::Erf => each!(|x| curves::erf::<FUSED>(x)),
+        Operation::TimesSiluSlope => each!(|x, y| x * curves::silu_slope::<FUSED>(y)),
+        Operation::TimesGeluSlope => each!(|x, y| x * curves::gelu_slope::<FUSED>(y)),
+        // Both comparisons are made whatever the first says: there is no jump.
+        Operation::IfBetween => each!(|x, y, z, w| if (y > z) & (y < w) { x } else { 0.0 }),
+        Operation::SumIfAbove => each!(|x, y, z, w| if z > w { x + y } else { 0.0 }),
+        Operation::MulAdd => each!(|x, y, z| fma::<FUSED>(x, y, z)),
         Operation::Clamp => each!(|x, y, z| {
             let low = if x > y { x } else { y };
             if low < z { low } else { z }
@@ -124,49 +167,6 @@ fn dot_plainly(a: &[f32], b: &[Float]) -> f32 {
     sums.iter().sum::<f32>() + rest
 }
 
-/// eˣ to about 2 units in the last place, as 2ⁿ eʳ with a whole n and |r| ≤ ln 2 / 2; eʳ by its Taylor series. 0 below −87.3.
-#[inline(always)]
-fn exp(x: f32) -> f32 {
-    const LOWEST: f32 = -87.3;
-    const HIGHEST: f32 = 88.72;
-    // Two parts of ln 2; the first has so few digits that its products with n are exact.
-    const LN_2: (f32, f32) = (0.693_359_4, -2.121_944_4e-4);
-    let clamped = if x < LOWEST { LOWEST } else { x };
-    let clamped = if clamped > HIGHEST { HIGHEST } else { clamped };
-    // Adding and taking off 1.5 · 2²³ rounds to a whole number.
-    const ROUND: f32 = 12_582_912.0;
-    let shifted = clamped * std::f32::consts::LOG2_E + ROUND;
-    let n = shifted - ROUND;
-    let r = (clamped - n * LN_2.0) - n * LN_2.1;
-    let series = 1.0
-        + r * (1.0
-            + r * (0.5
-                + r * (1.0 / 6.0 + r * (1.0 / 24.0 + r * (1.0 / 120.0 + r * (1.0 / 720.0 + r * (1.0 / 5040.0)))))));
-    // 2ⁿ in two factors: at the upper end n is 128.
-    let bits = shifted.to_bits().wrapping_sub(ROUND.to_bits()) as i32;
-    let half = bits >> 1;
-    let power = |n: i32| f32::from_bits(((n + 127) << 23) as u32);
-    let value = series * power(half) * power(bits - half);
-    if x < LOWEST { 0.0 } else { value }
-}
-
-/// (1 − e⁻²ˣ) / (1 + e⁻²ˣ) for the size, with the sign of x; to 1e-7 of 1.
-#[inline(always)]
-fn tanh(x: f32) -> f32 {
-    let t = exp(-2.0 * x.abs());
-    ((1.0 - t) / (1.0 + t)).copysign(x)
-}
-
-/// 1 − p(t) e^(−x²) with t = 1 / (1 + 0.3275911 |x|), with the sign of x; to 2e-7. Abramowitz and Stegun, "Handbook of Mathematical
-/// Functions", 7.1.26.
-#[inline(always)]
-fn erf(x: f32) -> f32 {
-    let size = x.abs();
-    let t = 1.0 / (1.0 + 0.327_591_1 * size);
-    let p = t * (0.254_829_6 + t * (-0.284_496_74 + t * (1.421_413_7 + t * (-1.453_152 + t * 1.061_405_4))));
-    (1.0 - p * exp(-size * size)).copysign(x)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -175,7 +175,7 @@ mod tests {
     fn run(operation: Operation, x: &[f32]) -> Vec<Vec<f32>> {
         let run = |has| {
             let mut y = vec![0.0; x.len()];
-            apply(has, operation, [x; 3], &mut y);
+            apply(has, operation, [x; OPERANDS], &mut y);
             y
         };
         Has::each().into_iter().map(run).collect()
@@ -221,6 +221,42 @@ mod tests {
             assert_eq!(&y[..3], &[0.0; 3]);
             assert!(y[3] > 0.0 && (y[4] / 88.7f32.exp() - 1.0).abs() < 1e-5);
             assert!(y[5..].iter().all(|y| y.is_finite() || *y == f32::INFINITY));
+        }
+    }
+
+    #[test]
+    fn slopes_of_activations_are_right_and_finite_at_the_ends() {
+        let x: Vec<f32> = (-8000..=8000).map(|i| i as f32 / 400.0).chain([-1e30, -100.0, 100.0, 1e30]).collect();
+        let silu = |x: f64| {
+            let s = 1.0 / (1.0 + (-x).exp());
+            s + x * s * (1.0 - s)
+        };
+        // Φ(x) + x φ(x), with Φ by the trapezoidal rule.
+        let gelu = |x: f64| {
+            let density = |t: f64| (-0.5 * t * t).exp() / (2.0 * std::f64::consts::PI).sqrt();
+            let (x, n) = (x.clamp(-12.0, 12.0), 2000);
+            let h = x / f64::from(n);
+            let inner: f64 = (1..n).map(|i| density(h * f64::from(i))).sum();
+            0.5 + h * (inner + 0.5 * (density(0.0) + density(x))) + x * density(x)
+        };
+        let exact: [(Operation, &dyn Fn(f64) -> f64); 2] =
+            [(Operation::TimesSiluSlope, &silu), (Operation::TimesGeluSlope, &gelu)];
+        let three = vec![3.0; x.len()];
+        for (operation, exact) in exact {
+            for has in Has::each() {
+                let mut found = vec![0.0; x.len()];
+                apply(has, operation, [&three, &x, &x, &x], &mut found);
+                for (&x, &y) in x.iter().zip(&found) {
+                    let right = if x.abs() > 90.0 { f64::from(u8::from(x > 0.0)) } else { exact(f64::from(x)) };
+                    assert!(
+                        (f64::from(y) / 3.0 - right).abs() < 5e-7,
+                        "{operation:?} of {x}: {y} instead of 3 · {right}"
+                    );
+                }
+                let mut none = [1.0];
+                apply_in_place(has, operation, [&[f32::NAN]; OPERANDS - 1], &mut none);
+                assert!(none[0].is_nan());
+            }
         }
     }
 }

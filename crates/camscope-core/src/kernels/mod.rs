@@ -4,6 +4,8 @@
 //! every standard operator reads and writes whole tensors. `passes::fuse` puts chains of them into one [`elementwise`] node. Behind a classifier it is bound by reading the weights: [`few_rows`]
 //! reads only those that count.
 
+mod compound;
+mod curves;
 pub(crate) mod elementwise;
 pub(crate) mod few_rows;
 mod functions;
@@ -11,6 +13,7 @@ pub(crate) mod max_pool_grad;
 mod pictures;
 pub(crate) mod program;
 pub(crate) mod set_apart;
+pub(crate) mod sum_products;
 pub(crate) mod weave;
 
 use ort::{
@@ -32,6 +35,7 @@ pub(crate) fn domain(block: usize) -> ort::Result<OperatorDomain> {
         .add(few_rows::FewRows)?
         .add(Of::<max_pool_grad::MaxPoolGrad>::new(block))?
         .add(Of::<set_apart::SetApart>::new(block))?
+        .add(Of::<sum_products::SumProducts>::new(block))?
         .add(Of::<weave::Weave>::new(block))
 }
 

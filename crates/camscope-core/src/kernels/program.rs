@@ -11,7 +11,7 @@ pub(crate) const MOST_STEPS: usize = 64;
 
 macro_rules! operations {
     ($($name:ident $arity:literal $about:literal,)*) => {
-        /// What a step computes of its operands a, b and c. Truth is 1 and 0.
+        /// What a step computes of its operands a, b, c and d. Truth is 1 and 0.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub(crate) enum Operation {
             $(#[doc = $about] $name,)*
@@ -52,9 +52,19 @@ operations! {
     HardSigmoid 3 "a b + c, at least 0, at most 1",
     IfAbove 3 "a where b > c, else 0",
     IfBelow 3 "a where b < c, else 0",
+    IfBetween 4 "a where c < b < d, else 0",
+    SumIfAbove 4 "a + b where c > d, else 0",
+    MulAdd 3 "a b + c",
+    TimesSiluSlope 2 "a σ(b) (1 + b (1 − σ(b))): a times the slope of b σ(b)",
+    TimesGeluSlope 2 "a (Φ(b) + b φ(b)): a times the slope of b Φ(b), of the normal distribution's Φ and φ",
 }
 
 impl Operation {
+    /// Whether a and b may change places.
+    fn commutes(self) -> bool {
+        matches!(self, Self::Add | Self::Mul | Self::MulAdd | Self::SumIfAbove)
+    }
+
     fn from_code(code: i64) -> Option<Self> {
         Self::ALL.get(usize::try_from(code).ok()?).copied()
     }
@@ -75,11 +85,27 @@ pub(crate) enum Operand {
     Constant(usize),
 }
 
+/// The most operands of a step. Where an operation has fewer, the others are anything.
+pub(crate) const OPERANDS: usize = 4;
+
 /// One step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Step {
     pub(crate) operation: Operation,
-    pub(crate) operands: [Operand; 3],
+    pub(crate) operands: [Operand; OPERANDS],
+}
+
+impl Step {
+    /// A step of that operation; nothing but its operands is looked at.
+    ///
+    /// # Panics
+    /// There are none, or more than a step has.
+    pub(crate) fn new(operation: Operation, operands: &[Operand]) -> Self {
+        debug_assert_eq!(operands.len(), operation.arity());
+        let mut all = [operands[0]; OPERANDS];
+        all[..operands.len()].copy_from_slice(operands);
+        Self { operation, operands: all }
+    }
 }
 
 /// A program; the last step gives the result.
@@ -100,7 +126,7 @@ impl Program {
         for at in 0..self.steps.len() {
             let step = self.steps[at];
             let masks = (step.operation == Operation::Mul).then(|| {
-                let [a, b, _] = step.operands;
+                let [a, b, ..] = step.operands;
                 self.masks(b).map(|masks| (a, masks)).or_else(|| self.masks(a).map(|masks| (b, masks)))
             });
             let place = |operand: Operand, moved: &[Operand]| match operand {
@@ -113,7 +139,7 @@ impl Program {
                     let mut value = place(value, &moved);
                     for (operation, compared, bound) in masks {
                         let bound = self.constant(bound);
-                        steps.push(Step { operation, operands: [value, place(compared, &moved), bound] });
+                        steps.push(Step::new(operation, &[value, place(compared, &moved), bound]));
                         value = Operand::Step(steps.len() - 1);
                     }
                 }
@@ -130,7 +156,7 @@ impl Program {
     fn masks(&self, operand: Operand) -> Option<Vec<(Operation, Operand, f32)>> {
         const STEEP: f32 = 1e30;
         let Operand::Step(at) = operand else { return None };
-        let Step { operation, operands: [a, b, c] } = self.steps[at];
+        let Step { operation, operands: [a, b, c, _] } = self.steps[at];
         match (operation, b, c) {
             (Operation::Mul, b, _) => {
                 let mut masks = self.masks(a)?;
@@ -146,7 +172,7 @@ impl Program {
         }
     }
 
-    fn constant(&mut self, value: f32) -> Operand {
+    pub(super) fn constant(&mut self, value: f32) -> Operand {
         let known = self.constants.iter().position(|known| known.to_bits() == value.to_bits());
         Operand::Constant(known.unwrap_or_else(|| {
             self.constants.push(value);
@@ -155,7 +181,7 @@ impl Program {
     }
 
     /// Without the steps and constants that nothing reads.
-    fn without_unread(self) -> Self {
+    pub(super) fn without_unread(self) -> Self {
         let mut read = vec![false; self.steps.len()];
         if let Some(last) = read.last_mut() {
             *last = true;
@@ -181,7 +207,7 @@ impl Program {
         kept
     }
 
-    /// As integers, four a step: the operation and its operands (inputs from 0, then constants, then steps).
+    /// As integers, five a step: the operation and its operands (inputs from 0, then constants, then steps).
     pub(crate) fn code(&self) -> Vec<i64> {
         let place = |operand: Operand| {
             (match operand {
@@ -197,7 +223,7 @@ impl Program {
     /// Reads what [`Program::code`] wrote.
     pub(crate) fn decode(inputs: usize, constants: Vec<f32>, code: &[i64]) -> Option<Self> {
         let mut steps = Vec::new();
-        for (number, row) in code.chunks(4).enumerate() {
+        for (number, row) in code.chunks(1 + OPERANDS).enumerate() {
             let [operation, operands @ ..] = row else { return None };
             let operand = |place: i64| {
                 let place = usize::try_from(place).ok()?;
@@ -209,11 +235,8 @@ impl Program {
                     (_, Some(step)) => (step < number).then_some(Operand::Step(step)),
                 }
             };
-            let [a, b, c] = operands else { return None };
-            steps.push(Step {
-                operation: Operation::from_code(*operation)?,
-                operands: [operand(*a)?, operand(*b)?, operand(*c)?],
-            });
+            let operands: Option<Vec<Operand>> = operands.iter().map(|&place| operand(place)).collect();
+            steps.push(Step { operation: Operation::from_code(*operation)?, operands: operands?.try_into().ok()? });
         }
         (!steps.is_empty() && steps.len() <= MOST_STEPS).then_some(Self { inputs, constants, steps })
     }
@@ -256,11 +279,12 @@ impl<'a> Machine<'a> {
     ///
     /// # Safety
     /// The pointers are good for as many elements, or for those that come over and over, which must not change as long as the machine is
-    /// used; `output` may be one of the whole inputs.
+    /// used; `output` may be one of the whole inputs. The program has a step.
     pub(crate) unsafe fn run(&mut self, inputs: &[(*const f32, Lies)], output: *mut f32, count: usize) {
         for (at, &(pointer, lies)) in inputs.iter().enumerate() {
             let Lies::Over(period) = lies else { continue };
-            if self.made_of[at] == (pointer, count) {
+            let (made_of, made) = self.made_of[at];
+            if made_of == pointer && made >= count {
                 continue;
             }
             self.repeated.resize(inputs.len(), [0.0; BLOCK]);
@@ -273,22 +297,49 @@ impl<'a> Machine<'a> {
             }
             self.made_of[at] = (pointer, count);
         }
+        let last = self.program.steps.len() - 1;
         for (number, step) in self.program.steps.iter().enumerate() {
             let (before, from_here) = self.steps.split_at_mut(number);
             let of = |operand: Operand| match operand {
                 Operand::Input(at) if inputs[at].1 != Lies::Whole => &self.repeated[at][..count],
-                // SAFETY: the caller's promise; nothing is written to memory that inputs lie in before the last step is done.
+                // SAFETY: the caller's promise; nothing is written to memory that inputs lie in before the last step.
                 Operand::Input(at) => unsafe { std::slice::from_raw_parts(inputs[at].0, count) },
                 Operand::Constant(at) => &self.constants[at][..count],
                 Operand::Step(at) => &before[at][..count],
             };
-            let [a, b, c] = step.operands;
-            functions::apply(self.has, step.operation, [of(a), of(b), of(c)], &mut from_here[0][..count]);
-        }
-        // The result goes out last, since it may lie where an input does.
-        if let Some(result) = self.steps.last() {
-            // SAFETY: the caller's promise.
-            unsafe { std::ptr::copy_nonoverlapping(result.as_ptr(), output, count) };
+            let own = &mut from_here[0][..count];
+            let mut operands = step.operands;
+            let overwritten = |operand: &&Operand| match **operand {
+                Operand::Input(at) => inputs[at] == (output.cast_const(), Lies::Whole),
+                _ => false,
+            };
+            if step.operation.commutes() && overwritten(&&operands[1]) {
+                operands.swap(0, 1);
+            }
+            let operands = &operands[..step.operation.arity()];
+            // The result goes where it belongs at once, unless an operand of the last step lies there that is not its
+            // first.
+            match (number == last, operands.iter().filter(overwritten).count(), operands) {
+                (true, 0, _) => {
+                    // SAFETY: the caller's promise, and no operand lies there.
+                    let output = unsafe { std::slice::from_raw_parts_mut(output, count) };
+                    functions::apply(self.has, step.operation, step.operands.map(of), output);
+                }
+                (true, 1, [first, others @ ..]) if overwritten(&first) => {
+                    // Anything for operands that there are none of.
+                    let other = |at: usize| others.get(at).map_or(&*own, |&operand| of(operand));
+                    // SAFETY: as above; only the first operand lies there, and is read through this.
+                    let output = unsafe { std::slice::from_raw_parts_mut(output, count) };
+                    functions::apply_in_place(self.has, step.operation, [other(0), other(1), other(2)], output);
+                }
+                (is_last, ..) => {
+                    functions::apply(self.has, step.operation, step.operands.map(of), own);
+                    if is_last {
+                        // SAFETY: the caller's promise; what the operands were is no longer needed.
+                        unsafe { std::ptr::copy_nonoverlapping(own.as_ptr(), output, count) };
+                    }
+                }
+            }
         }
     }
 }
@@ -300,13 +351,13 @@ mod tests {
     #[test]
     fn products_with_masks_become_choices() {
         use Operand::{Constant as K, Input as I, Step as S};
-        let step = |operation, operands| Step { operation, operands };
+        let step = |operation, operands: &[Operand]| Step::new(operation, operands);
         // g · ([y > 0] · [y < 6])
         let steps = vec![
-            step(Operation::HardSigmoid, [I(1), K(0), K(1)]),
-            step(Operation::HardSigmoid, [I(1), K(2), K(3)]),
-            step(Operation::Mul, [S(0), S(1), S(0)]),
-            step(Operation::Mul, [I(0), S(2), I(0)]),
+            step(Operation::HardSigmoid, &[I(1), K(0), K(1)]),
+            step(Operation::HardSigmoid, &[I(1), K(2), K(3)]),
+            step(Operation::Mul, &[S(0), S(1)]),
+            step(Operation::Mul, &[I(0), S(2)]),
         ];
         let steep = 1.267_650_6e30;
         let program = Program { inputs: 2, constants: vec![steep, -0.0, -steep, 6.0 * steep], steps }.with_choices();
@@ -320,5 +371,34 @@ mod tests {
         // SAFETY: all have five elements.
         unsafe { Machine::new(&program).run(&inputs, result.as_mut_ptr(), 5) };
         assert_eq!(result, [0., 2., 3., 0., 5.]);
+    }
+
+    #[test]
+    fn the_result_may_lie_where_any_input_does() {
+        use Operand::{Input as I, Step as S};
+        let (a, b) = ([1.0, 2.0, 3.0, 4.0, 5.0], [2.0, 4.0, 0.5, 1.0, 0.0]);
+        type Exact = fn(f32, f32) -> f32;
+        let cases: [(Vec<Step>, Exact); 4] = [
+            (vec![Step::new(Operation::Sub, &[I(0), I(1)])], |a, b| a - b),
+            (vec![Step::new(Operation::Mul, &[I(0), I(1)])], |a, b| a * b),
+            (vec![Step::new(Operation::Mul, &[I(0), I(0)])], |a, _| a * a),
+            (
+                vec![Step::new(Operation::Neg, &[I(1)]), Step::new(Operation::SumIfAbove, &[S(0), I(0), I(1), I(0)])],
+                |a, b| if b > a { a - b } else { 0.0 },
+            ),
+        ];
+        for (steps, exact) in cases {
+            let program = Program { inputs: 2, steps, ..Program::default() };
+            let right: Vec<f32> = a.iter().zip(&b).map(|(&a, &b)| exact(a, b)).collect();
+            for place in 0..3 {
+                let mut memory = [a, b, [0.0; 5]];
+                let [a, b, c] = &mut memory;
+                let places = [a.as_mut_ptr(), b.as_mut_ptr(), c.as_mut_ptr()];
+                let inputs = [(places[0].cast_const(), Lies::Whole), (places[1].cast_const(), Lies::Whole)];
+                // SAFETY: all have five elements.
+                unsafe { Machine::new(&program).run(&inputs, places[place], 5) };
+                assert_eq!(memory[place].to_vec(), right, "{program:?} into {place}");
+            }
+        }
     }
 }

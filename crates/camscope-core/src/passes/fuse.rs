@@ -68,9 +68,8 @@ fn kinds<'a>(
                 first.map(|kind| Kind { small: small(), ..kind })
             }
             "Expand" | "Tile" => first.map(|kind| Kind { small: false, ..kind }),
-            "ReduceMean" | "ReduceSum" | "ReduceMax" | "ReduceMin" | "GlobalAveragePool" | "GlobalMaxPool" => {
-                first.map(|kind| Kind { small: true, ..kind })
-            }
+            "ReduceMean" | "ReduceSum" | "ReduceMax" | "ReduceMin" | "GlobalAveragePool" | "GlobalMaxPool"
+            | "SumProducts" => first.map(|kind| Kind { small: true, ..kind }),
             "Cast" => node.attr_int("to").map(|to| Kind { elem: ElemType::from_code(to as i32), small: small() }),
             "Less" | "LessOrEqual" | "Greater" | "GreaterOrEqual" | "Equal" | "Not" | "And" | "Or" | "IsNaN" => {
                 Some(Kind { elem: ElemType::Bool, small: small() })
@@ -339,15 +338,12 @@ fn emit(graph: &GraphProto, group: &[usize], constants: &HashMap<&str, &TensorPr
                     }
                 });
             }
-            let a = *list.first()?;
-            debug_assert_eq!(list.len(), operation.arity());
-            list.resize(3, a);
-            program.steps.push(Step { operation, operands: [list[0], list[1], list[2]] });
+            program.steps.push(Step::new(operation, &list));
         }
         made.insert(node.output.first()?, program.steps.len() - 1);
     }
     program.inputs = inputs.len();
-    let program = program.with_choices();
+    let program = program.with_choices().with_compounds();
     if inputs.is_empty() {
         return None;
     }

@@ -16,7 +16,7 @@ use super::{
     BLOCKED_DOMAIN, fuse,
     shape::{Shape, scales, shapes},
 };
-use crate::kernels::{DOMAIN, max_pool_grad, set_apart, weave};
+use crate::kernels::{DOMAIN, max_pool_grad, set_apart, sum_products, weave};
 
 /// Rewrites a graph whose inputs have fixed sizes. `block` is how many channels a block has, `bytes` gives the bytes of a constant.
 pub(super) fn keep_blocked(
@@ -199,18 +199,41 @@ fn reorder(op: &str, from: &str, to: &str) -> NodeProto {
     }
 }
 
-/// The mean over a picture in blocks. A sum is left as it is where it is no mean: the two differ by a number that the graph would
-/// have to be given.
+/// The mean over a picture in blocks, or the sum of products of two pictures in blocks. Another sum is left as it is: it
+/// differs from the mean by a number that the graph would have to be given.
 fn summed(node: &NodeProto, around: &Around<'_>, blocked: &HashMap<String, (String, i64)>) -> Option<Moved> {
     let axes = around.constants.get(node.input.get(1)?.as_str())?.to_ints().ok()?;
     let over_picture = axes == [2, 3] || axes == [-2, -1];
     let keeps = node.attr_int("keepdims").unwrap_or(1) != 0;
-    if !node.domain.is_empty() || node.op_type != "ReduceMean" || !over_picture || !keeps {
+    if !node.domain.is_empty() || !over_picture || !keeps {
         return None;
     }
-    let (inside, channels) = blocked.get(node.input.first()?)?;
+    let of = node.input.first()?;
     let output = format!("{}/blocks", node.output[0]);
-    Some((NodeProto { op_type: "GlobalAveragePool".into(), ..reorder("", inside, &output) }, *channels))
+    match &*node.op_type {
+        "ReduceMean" => {
+            let (inside, channels) = blocked.get(of)?;
+            Some((NodeProto { op_type: "GlobalAveragePool".into(), ..reorder("", inside, &output) }, *channels))
+        }
+        "ReduceSum" => {
+            let product =
+                around.producers.get(of.as_str()).filter(|node| node.domain.is_empty() && node.op_type == "Mul")?;
+            let [a, b] = product.input.as_slice() else { return None };
+            let shape = around.shapes.get(of).filter(|shape| shape.len() == 4)?;
+            let whole = |name: &String| {
+                let (inside, channels) = blocked.get(name)?;
+                (around.shapes.get(name) == Some(shape) && *channels == shape[1]).then_some(inside)
+            };
+            let (a, b) = (whole(a)?, whole(b)?);
+            let own = NodeProto {
+                domain: DOMAIN.into(),
+                input: vec![a.clone(), b.clone()],
+                ..reorder(sum_products::NAME, a, &output)
+            };
+            Some((own, shape[1]))
+        }
+        _ => None,
+    }
 }
 
 /// Pictures woven into one, on blocks.

@@ -9,7 +9,7 @@ use onnx_grad::{
 };
 
 use super::BLOCKED_DOMAIN;
-use crate::kernels::{DOMAIN, elementwise, few_rows, max_pool_grad, set_apart, weave};
+use crate::kernels::{DOMAIN, elementwise, few_rows, max_pool_grad, set_apart, sum_products, weave};
 
 /// Sizes; of a picture batch, channels (of a blocked one: with those that fill the last block up), height and width.
 pub(super) type Shape = Vec<i64>;
@@ -102,6 +102,7 @@ fn of(
         }
         ("", "ConvTranspose") => transposed(node, picture(0)?, picture(1)?),
         (DOMAIN, max_pool_grad::NAME) => input(0),
+        (DOMAIN, sum_products::NAME) => picture(0).map(|[n, c, ..]| vec![n, c, 1, 1]),
         (DOMAIN, few_rows::NAME) => {
             let (rows, weight) = (input(0)?, input(1)?);
             Some(vec![*rows.first()?, *weight.get(usize::from(!flag("turned")))?])
