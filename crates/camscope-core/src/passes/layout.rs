@@ -216,21 +216,28 @@ fn summed(node: &NodeProto, around: &Around<'_>, blocked: &HashMap<String, (Stri
             Some((NodeProto { op_type: "GlobalAveragePool".into(), ..reorder("", inside, &output) }, *channels))
         }
         "ReduceSum" => {
-            let product =
-                around.producers.get(of.as_str()).filter(|node| node.domain.is_empty() && node.op_type == "Mul")?;
+            let is_product = |node: &&&NodeProto| node.domain.is_empty() && node.op_type == "Mul";
+            // The product may be there in blocks already, by ONNX Runtime's own doing, and only its result be brought back.
+            let (product, channels, inside) = match blocked.get(of) {
+                Some((inside, channels)) => (around.producers.get(inside.as_str()), *channels, true),
+                None => (around.producers.get(of.as_str()), *around.shapes.get(of)?.get(1)?, false),
+            };
+            let product = product.filter(is_product)?;
             let [a, b] = product.input.as_slice() else { return None };
-            let shape = around.shapes.get(of).filter(|shape| shape.len() == 4)?;
+            let shape = around.shapes.get(&product.output[0]).filter(|shape| shape.len() == 4)?;
             let whole = |name: &String| {
-                let (inside, channels) = blocked.get(name)?;
-                (around.shapes.get(name) == Some(shape) && *channels == shape[1]).then_some(inside)
+                let same = around.shapes.get(name) == Some(shape);
+                let lies =
+                    if inside { Some(name) } else { blocked.get(name).filter(|b| b.1 == channels).map(|b| &b.0) };
+                lies.filter(|_| same).cloned()
             };
             let (a, b) = (whole(a)?, whole(b)?);
             let own = NodeProto {
                 domain: DOMAIN.into(),
-                input: vec![a.clone(), b.clone()],
-                ..reorder(sum_products::NAME, a, &output)
+                input: vec![a.clone(), b],
+                ..reorder(sum_products::NAME, &a, &output)
             };
-            Some((own, shape[1]))
+            Some((own, channels))
         }
         _ => None,
     }
@@ -340,4 +347,57 @@ fn apart(
         ..Default::default()
     };
     Some((moved, channels))
+}
+
+#[cfg(test)]
+mod tests {
+    use onnx_grad::{Dim, ElemType, ValueType, proto::TensorProto, value_info};
+
+    use super::*;
+
+    /// The sum over a picture of the products of two that are there in blocks; multiplied as plain pictures, or in blocks.
+    fn squeezed(multiplied_in_blocks: bool) -> GraphProto {
+        let node = |domain: &str, op: &str, inputs: &[&str], output: &str| NodeProto {
+            op_type: op.into(),
+            domain: domain.into(),
+            input: inputs.iter().map(|name| (*name).to_owned()).collect(),
+            output: vec![output.into()],
+            attribute: if op == "ReorderOutput" { vec![attr::int("channels", 16)] } else { Vec::new() },
+            ..Default::default()
+        };
+        let mut nodes = vec![
+            node(BLOCKED_DOMAIN, "ReorderInput", &["x"], "x.blocks"),
+            node(BLOCKED_DOMAIN, "ReorderInput", &["y"], "y.blocks"),
+        ];
+        if multiplied_in_blocks {
+            nodes.push(node("", "Mul", &["x.blocks", "y.blocks"], "product.blocks"));
+            nodes.push(node(BLOCKED_DOMAIN, "ReorderOutput", &["product.blocks"], "product"));
+        } else {
+            nodes.push(node(BLOCKED_DOMAIN, "ReorderOutput", &["x.blocks"], "x.plain"));
+            nodes.push(node(BLOCKED_DOMAIN, "ReorderOutput", &["y.blocks"], "y.plain"));
+            nodes.push(node("", "Mul", &["x.plain", "y.plain"], "product"));
+        }
+        nodes.push(node("", "ReduceSum", &["product", "axes"], "sum"));
+        let sizes = Some([1, 16, 4, 4].map(Dim::Fixed).to_vec());
+        let picture = ValueType { elem: ElemType::Float, shape: sizes };
+        GraphProto {
+            node: nodes,
+            initializer: vec![TensorProto::ints("axes", &[2], &[2, 3])],
+            input: ["x", "y"].map(|name| value_info(name, Some(&picture))).to_vec(),
+            output: vec![value_info("sum", None)],
+            ..Default::default()
+        }
+    }
+
+    #[test]
+    fn products_of_pictures_are_summed_in_blocks_wherever_they_were_multiplied() {
+        for multiplied_in_blocks in [false, true] {
+            let mut graph = squeezed(multiplied_in_blocks);
+            keep_blocked(&mut graph, 8, &|_| None).expect("a graph");
+            let count = |op: &str| graph.node.iter().filter(|node| node.op_type == op).count();
+            assert_eq!([count(sum_products::NAME), count("ReduceSum"), count("Mul")], [1, 0, 0], "{:?}", graph.node);
+            let own = graph.node.iter().find(|node| node.op_type == sum_products::NAME).expect("it is there");
+            assert_eq!(own.input, ["x.blocks", "y.blocks"]);
+        }
+    }
 }
