@@ -155,6 +155,9 @@ impl<'a> Files<'a> {
 
     /// Reads and explains as many photos as run together, and writes an overlay for each of their explanations.
     fn run(&self, explainer: &Explainer) -> Result<()> {
+        // Files of its own for each run: to write one anew, some file systems wait for the disk.
+        let made = tempfile::tempdir_in(self.folder.path());
+        let folder = made.map_err(|error| failed("make a folder in", self.folder.path(), error))?;
         let inputs: Vec<Input> = (0..explainer.batch()).map(|_| Input::Photo(self.photo.clone())).collect();
         let ready = many::read(&inputs, &explainer.sidecar().preprocessing);
         let explained = many::explain(explainer, ready, self.classes);
@@ -163,7 +166,7 @@ impl<'a> Files<'a> {
             for explanation in &outcome.explanations {
                 if let Some(drawn) = draw(photo.as_ref(), &seen, explanation, self.colormap, DEFAULT_ALPHA) {
                     let name = format!("{at}.{}.{}.png", explanation.tap, explanation.class);
-                    write_overlay(&drawn, &self.folder.path().join(name))?;
+                    write_overlay(&drawn, &folder.path().join(name))?;
                 }
             }
             Ok(())

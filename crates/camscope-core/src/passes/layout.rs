@@ -216,13 +216,12 @@ fn summed(node: &NodeProto, around: &Around<'_>, blocked: &HashMap<String, (Stri
             Some((NodeProto { op_type: "GlobalAveragePool".into(), ..reorder("", inside, &output) }, *channels))
         }
         "ReduceSum" => {
-            let is_product = |node: &&&NodeProto| node.domain.is_empty() && node.op_type == "Mul";
-            // The product may be there in blocks already, by ONNX Runtime's own doing, and only its result be brought back.
-            let (product, channels, inside) = match blocked.get(of) {
-                Some((inside, channels)) => (around.producers.get(inside.as_str()), *channels, true),
-                None => (around.producers.get(of.as_str()), *around.shapes.get(of)?.get(1)?, false),
-            };
-            let product = product.filter(is_product)?;
+            let product =
+                |name: &str| around.producers.get(name).filter(|node| node.domain.is_empty() && node.op_type == "Mul");
+            // It may be there in blocks already, by ONNX Runtime's own doing, and only its result be brought back.
+            let in_blocks = blocked.get(of).and_then(|(inside, channels)| Some((product(inside)?, *channels, true)));
+            let plain = || Some((product(of)?, *around.shapes.get(of)?.get(1)?, false));
+            let (product, channels, inside) = in_blocks.or_else(plain)?;
             let [a, b] = product.input.as_slice() else { return None };
             let shape = around.shapes.get(&product.output[0]).filter(|shape| shape.len() == 4)?;
             let whole = |name: &String| {
