@@ -1,7 +1,7 @@
 //! The types of a model's values at the chosen input size.
 //!
 //! Gradient rules need ranks, element types and sizes, and files often lack them. Where all operators are common ones they are worked out
-//! here ([`infer`]). Else ONNX Runtime knows: the model is loaded once with every value as an output, and the session says their types.
+//! here (`probe::infer`). Else ONNX Runtime knows: the model is loaded once with every value as an output, and the session says their types.
 //! Where a size is still open it is run once (twice, with one picture and with two, where the batch is open), and what differs between
 //! the runs is what depends on the batch.
 
