@@ -15,15 +15,17 @@ use std::{
 
 use camscope_core::{
     Error, Result,
-    bench::{Everywhere, Plain, ToInput, peak_resident},
+    bench::{BatchTimes, Everywhere, Plain, ToInput, peak_resident},
     explain::{Explainer, Options},
     runtime::{Canceller, Library, Origin, Provider, ProviderChoice, Runtime},
     subject::Subject,
 };
 use ndarray::ArrayD;
 use ndarray_npy::{ReadNpyExt, WriteNpyExt};
+use serde_json::json;
 
 use crate::{
+    bench_together,
     cli::BenchChildArgs,
     cli_bench::{BenchArgs, BenchPart},
     explain_cmd::{open, options, session_options},
@@ -51,6 +53,11 @@ pub(crate) fn run(args: &BenchChildArgs) -> Result<ExitCode> {
         BenchPart::EveryLayer => gradients(&args.bench, &tensor, |runtime, subject, options| {
             Everywhere::new(runtime, subject, options).map(|made| made.explainer)
         })?,
+        BenchPart::Together => {
+            let mut round = |done| say(&format!("round {done}"));
+            let times = bench_together::measure(&args.bench, &tensor, &mut round)?;
+            say(&format!("times {}", json!(times)))?;
+        }
     }
     if let Some(peak) = peak_resident() {
         say(&format!("peak {peak}"))?;
@@ -77,7 +84,7 @@ fn plain(args: &BenchChildArgs, tensor: &ArrayD<f32>) -> Result<()> {
 }
 
 /// The model, typed, as `camscope explain` makes it ready, from the search for plugins and ONNX Runtime on.
-fn prepared(bench: &BenchArgs, tensor: &ArrayD<f32>) -> Result<(&'static Runtime, Arc<Subject>, Options)> {
+pub(crate) fn prepared(bench: &BenchArgs, tensor: &ArrayD<f32>) -> Result<(&'static Runtime, Arc<Subject>, Options)> {
     plugins::load(&bench.extra.plugins);
     let (network, mut sidecar) = open(&bench.model)?;
     input::take_size(tensor.shape(), &mut sidecar.preprocessing);
@@ -171,17 +178,39 @@ impl Starter {
         Ok(Self { program, arguments, picture })
     }
 
-    /// Runs a process for that part and listens to it.
+    /// Runs a process for that part, which is no [`BenchPart::Together`], up to its first result.
     ///
     /// # Errors
     /// [`Error::Measured`] where it doesn't do its work, with its own words.
     pub(crate) fn start(&self, part: BenchPart) -> Result<Said> {
-        let (what, word) = match part {
-            BenchPart::Plain => ("runs the plain model", "plain"),
-            BenchPart::Explain => ("explains", "explain"),
-            BenchPart::ToInput => ("takes the gradient at the input", "to-input"),
-            BenchPart::EveryLayer => ("takes gradients at every layer", "every-layer"),
-        };
+        let (mut first, mut peak) = (None, None);
+        self.listen(part, |word, rest, start| match word {
+            "first" => first = Some(start.elapsed().as_secs_f64() * 1e3),
+            "peak" => peak = rest.parse().ok(),
+            _ => {}
+        })?;
+        let first = first.ok_or_else(|| silent(part))?;
+        Ok(Said { first, peak })
+    }
+
+    /// Runs the process that measures several pictures at once; `progress` is told before each round how many are done. `None` where
+    /// the model takes only one.
+    ///
+    /// # Errors
+    /// [`Error::Measured`] where it doesn't do its work, with its own words.
+    pub(crate) fn together(&self, progress: &mut dyn FnMut(usize)) -> Result<Option<BatchTimes>> {
+        let mut times = None;
+        self.listen(BenchPart::Together, |word, rest, _| match word {
+            "round" => progress(rest.parse().unwrap_or(0)),
+            "times" => times = serde_json::from_str(rest).ok(),
+            _ => {}
+        })?;
+        times.ok_or_else(|| silent(BenchPart::Together))
+    }
+
+    /// Runs a process for that part; `hear` gets the first word of each thing that it says, the rest, and when it was started.
+    fn listen(&self, part: BenchPart, mut hear: impl FnMut(&str, &str, Instant)) -> Result<()> {
+        let (what, word) = names(part);
         let failed = |error: std::io::Error| Error::Measured { what, reason: format!("cannot be run: {error}") };
         let mut command = Command::new(&self.program);
         command.arg(COMMAND).arg(word).args(&self.arguments);
@@ -200,26 +229,39 @@ impl Starter {
             // Where it ended already, its status says more.
             let _ = stdin.write_all(&self.picture).and_then(|()| stdin.flush());
         }
-        let (mut first, mut peak) = (None, None);
         if let Some(stdout) = child.0.stdout.take() {
             for line in BufReader::new(stdout).split(b'\n') {
                 let line = line.map_err(failed)?;
                 let line = String::from_utf8_lossy(&line);
-                match line.strip_prefix(MARK).map(|said| said.split_once(' ').unwrap_or((said, ""))) {
-                    Some(("first", _)) => first = Some(start.elapsed().as_secs_f64() * 1e3),
-                    Some(("peak", bytes)) => peak = bytes.parse().ok(),
-                    _ => {}
+                if let Some(said) = line.strip_prefix(MARK) {
+                    let (word, rest) = said.split_once(' ').unwrap_or((said, ""));
+                    hear(word, rest, start);
                 }
             }
         }
         let status = child.0.wait().map_err(failed)?;
         drop(stdin);
         let complaints = complaints.and_then(|reader| reader.join().ok()).unwrap_or_default();
-        match first {
-            Some(first) if status.success() => Ok(Said { first, peak }),
-            _ => Err(Error::Measured { what, reason: ending(&status.to_string(), &complaints) }),
+        match status.success() {
+            true => Ok(()),
+            false => Err(Error::Measured { what, reason: ending(&status.to_string(), &complaints) }),
         }
     }
+}
+
+/// What a process does, and the word for it on its command line.
+fn names(part: BenchPart) -> (&'static str, &'static str) {
+    match part {
+        BenchPart::Plain => ("runs the plain model", "plain"),
+        BenchPart::Explain => ("explains", "explain"),
+        BenchPart::ToInput => ("takes the gradient at the input", "to-input"),
+        BenchPart::EveryLayer => ("takes gradients at every layer", "every-layer"),
+        BenchPart::Together => ("explains several pictures at once", "together"),
+    }
+}
+
+fn silent(part: BenchPart) -> Error {
+    Error::Measured { what: names(part).0, reason: "ended without a result".into() }
 }
 
 /// How a process ended, and its last error.

@@ -8,34 +8,23 @@ use std::{
 
 use camscope_core::{
     Error, Result,
-    bench::{Earlier, Parts, Plan, Process, Processes, Report, Setting, compare, order, profile},
-    explain::{Explainer, Options},
+    bench::{Earlier, Parts, Plan, Process, Processes, Report, Setting, Times, compare, order, profile},
     model::{Network, Preprocessing, Source},
-    overlay::{self, Colormap, DEFAULT_ALPHA},
     runtime::Runtime,
     subject::Subject,
-    target::ClassSpec,
     text::printable_path,
 };
 use indicatif::{ProgressBar, ProgressStyle};
 use ndarray::ArrayD;
 use serde_json::{Map, Value, json};
-use tempfile::TempDir;
 
 use crate::{
     bench_child::Starter,
     bench_table::{comparison_table, table},
     cli::BenchArgs,
     cli_bench::BenchPart,
-    demo_cmd,
-    explain_cmd::{
-        create_folder,
-        deliver::{draw, write_overlay},
-        failed,
-        many::{self, Explained},
-        note_provider, open, options,
-    },
-    input::{Input, photo_or_pattern, sides},
+    explain_cmd::{create_folder, failed, note_provider, open, options},
+    input::{photo_or_pattern, sides},
     output, plugins,
 };
 
@@ -64,18 +53,14 @@ pub(crate) fn run(args: &BenchArgs) -> Result<ExitCode> {
     let runtime = plugins::runtime(Runtime::get_or_load()?, &args.extra)?;
     let subject = Arc::new(Subject::new(runtime, network, sidecar)?);
     plugins::note_resolved(subject.resolved());
-    let batch =
-        many::batch(many::provider(runtime, &args.run), args.batch, &subject.sidecar().preprocessing, usize::MAX);
-    let together = Options { batch, ..options.clone() };
-    let parts = Parts::new(runtime, &subject, &together, tensor.clone(), &args.how.classes)?;
+    let parts = Parts::new(runtime, &subject, &options, tensor.clone(), &args.how.classes)?;
     note_provider(runtime, parts.explainer(), &args.run);
 
     let bar = ProgressBar::new_spinner();
     let style = ProgressStyle::with_template("{spinner} {msg}");
     bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
-    let plan = args.rounds.map_or_else(Plan::default, |rounds| Plan::exactly(rounds.into()));
-    let files = Files::new(args)?;
-    let times = parts.measure(&plan, |together| files.run(together.explainer()), &mut |done| {
+    let plan = plan(args);
+    let one = parts.measure(&plan, &mut |done| {
         bar.set_message(format!("measuring: round {} of {}", done + 1, plan.most));
         bar.tick();
     })?;
@@ -83,6 +68,11 @@ pub(crate) fn run(args: &BenchArgs) -> Result<ExitCode> {
     let starter = Starter::new(runtime, parts.plain().session().provider(), &tensor)?;
     // The sessions go first: the processes shall have the machine for themselves.
     drop(parts);
+    let batch = starter.together(&mut |done| {
+        bar.set_message(format!("measuring several pictures at once: round {} of {}", done + 1, plan.most));
+        bar.tick();
+    })?;
+    let times = Times { one, batch };
     let processes = processes(&starter, args.rounds.map_or(STARTS, usize::from), &bar)?;
     let profiles = match &args.profile {
         Some(prefix) => {
@@ -130,49 +120,9 @@ pub(crate) fn run(args: &BenchArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// A batch of photos in files, and where their overlays go.
-struct Files<'a> {
-    folder: TempDir,
-    photo: PathBuf,
-    colormap: &'static dyn Colormap,
-    classes: &'a [ClassSpec],
-}
-
-impl<'a> Files<'a> {
-    /// The photo that was given, else a bundled one.
-    fn new(args: &'a BenchArgs) -> Result<Self> {
-        let folder = tempfile::tempdir().map_err(|error| failed("make a folder in", &std::env::temp_dir(), error))?;
-        let photo = match &args.image {
-            Some(photo) => photo.clone(),
-            None => {
-                let photo = folder.path().join("photo.jpg");
-                std::fs::write(&photo, demo_cmd::photo()).map_err(|error| failed("write", &photo, error))?;
-                photo
-            }
-        };
-        Ok(Self { folder, photo, colormap: overlay::by_name("jet")?, classes: &args.how.classes })
-    }
-
-    /// Reads and explains as many photos as run together, and writes an overlay for each of their explanations.
-    fn run(&self, explainer: &Explainer) -> Result<()> {
-        // Files of its own for each run: to write one anew, some file systems wait for the disk.
-        let made = tempfile::tempdir_in(self.folder.path());
-        let folder = made.map_err(|error| failed("make a folder in", self.folder.path(), error))?;
-        let inputs: Vec<Input> = (0..explainer.batch()).map(|_| Input::Photo(self.photo.clone())).collect();
-        let ready = many::read(&inputs, &explainer.sidecar().preprocessing);
-        let explained = many::explain(explainer, ready, self.classes);
-        let overlays = many::each(explained.into_iter().enumerate().collect(), |(at, explained)| {
-            let Explained { photo, seen, outcome } = explained?;
-            for explanation in &outcome.explanations {
-                if let Some(drawn) = draw(photo.as_ref(), &seen, explanation, self.colormap, DEFAULT_ALPHA) {
-                    let name = format!("{at}.{}.{}.png", explanation.tap, explanation.class);
-                    write_overlay(&drawn, &folder.path().join(name))?;
-                }
-            }
-            Ok(())
-        });
-        overlays.into_iter().collect()
-    }
+/// How often things are timed.
+pub(crate) fn plan(args: &BenchArgs) -> Plan {
+    args.rounds.map_or_else(Plan::default, |rounds| Plan::exactly(rounds.into()))
 }
 
 /// Has the model run at that height and width.

@@ -23,8 +23,8 @@ pub(crate) struct BenchArgs {
     /// How many pictures run through the model at once where several do [default: as `camscope explain` has it]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) batch: Option<u16>,
-    /// How many rounds are measured, and how often each process is started [default: as many rounds as fit into 20 seconds, from 5
-    /// to 15; 5 starts]
+    /// How many rounds are measured, of one picture and of several at once, and how often each process is started [default: as many
+    /// rounds as fit into 10 seconds, from 5 to 15; 5 starts]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) rounds: Option<u16>,
     /// Where it runs.
@@ -75,6 +75,8 @@ pub(crate) enum BenchPart {
     ToInput,
     /// The gradients at every layer and at the input.
     EveryLayer,
+    /// Several pictures at once, round after round.
+    Together,
 }
 
 fn size(text: &str) -> Result<(usize, usize), String> {

@@ -11,7 +11,7 @@ use camscope_core::{
     method,
     model::{Network, Sidecar, Source, resolve},
     overlay,
-    runtime::{ProviderChoice, Runtime, SessionOptions},
+    runtime::{ProviderChoice, Runtime, SessionOptions, SharedThreads, share_threads},
     text::{printable, printable_path},
 };
 
@@ -47,6 +47,9 @@ pub(crate) fn explain(args: &ExplainArgs, runtime: impl FnOnce() -> Result<&'sta
     if sidecar.preprocessing.source == Source::Assumed && args.tensor.is_empty() {
         eprintln!("note: {}", sidecar.preprocessing.source);
     }
+    if inputs.len() > 1 {
+        work_between_runs(&args.run);
+    }
     let runtime = plugins::runtime(runtime()?, &args.extra)?;
     let provider = many::provider(runtime, &args.run);
     let (inputs, preprocessing) = (inputs.as_slice(), sidecar.preprocessing.clone());
@@ -69,7 +72,7 @@ pub(crate) fn explain(args: &ExplainArgs, runtime: impl FnOnce() -> Result<&'sta
         let provider = explainer.forward_session().provider();
         let failed = match many::beside(provider, args.run.threads.map(usize::from)) {
             true => side_by_side(&runs, ready, explain, deliver),
-            false => in_turn(&runs, ready.map(explain), deliver),
+            false => in_turn(&runs, ready, explain, deliver),
         };
         job.finish();
         Ok(failed)
@@ -77,15 +80,23 @@ pub(crate) fn explain(args: &ExplainArgs, runtime: impl FnOnce() -> Result<&'sta
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-/// Delivers what each run came to; whether something failed.
+/// Explains each run and delivers what it came to; whether something failed. While one is delivered the next one is read, but nothing
+/// else goes on while the model runs.
 fn in_turn(
     runs: &[Range<usize>],
-    explained: impl Iterator<Item = Vec<Result<Explained>>>,
+    mut ready: impl Iterator<Item = Vec<Result<Ready>>> + Send,
+    explain: impl Fn(Vec<Result<Ready>>) -> Vec<Result<Explained>>,
     mut deliver: impl FnMut(&Range<usize>, Vec<Result<Explained>>) -> bool,
 ) -> bool {
     let mut failed = false;
-    for (run, explained) in runs.iter().zip(explained) {
-        failed |= deliver(run, explained);
+    let mut arrived = ready.next();
+    for run in runs {
+        let Some(explained) = arrived.take().map(&explain) else { break };
+        arrived = thread::scope(|scope| {
+            let reading = scope.spawn(|| ready.next());
+            failed |= deliver(run, explained);
+            reading.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        });
     }
     failed
 }
@@ -95,14 +106,17 @@ fn side_by_side(
     runs: &[Range<usize>],
     mut ready: impl Iterator<Item = Vec<Result<Ready>>> + Send,
     explain: impl Fn(Vec<Result<Ready>>) -> Vec<Result<Explained>>,
-    deliver: impl FnMut(&Range<usize>, Vec<Result<Explained>>) -> bool + Send,
+    mut deliver: impl FnMut(&Range<usize>, Vec<Result<Explained>>) -> bool + Send,
 ) -> bool {
     thread::scope(|scope| {
         // Where nobody takes what is sent, the thread that should has ended early.
         let (sender, arriving) = sync_channel(1);
         scope.spawn(move || ready.all(|ready| sender.send(ready).is_ok()));
         let (sender, leaving) = sync_channel(1);
-        let writer = scope.spawn(move || in_turn(runs, leaving.into_iter(), deliver));
+        let writer = scope.spawn(move || {
+            let delivered = runs.iter().zip(leaving).map(|(run, explained)| deliver(run, explained));
+            delivered.fold(false, |any, failed| any | failed)
+        });
         arriving.into_iter().map(explain).all(|explained| sender.send(explained).is_ok());
         drop(sender);
         writer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
@@ -145,6 +159,12 @@ pub(crate) fn options(how: &MethodArgs, run: &RunArgs, sidecar: &Sidecar) -> Res
 /// How sessions are made.
 pub(crate) fn session_options(run: &RunArgs) -> SessionOptions {
     SessionOptions { provider: run.ep, threads: run.threads.map(usize::from), ..Default::default() }
+}
+
+/// Prepares for photos that are read and overlays that are written between the model's runs: its threads shall not be in their way. To be
+/// called before the runtime is loaded.
+pub(crate) fn work_between_runs(run: &RunArgs) {
+    share_threads(SharedThreads { count: run.threads.map(usize::from), sleep: true });
 }
 
 /// Says why a better provider than the one in use was not taken.

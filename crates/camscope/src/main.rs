@@ -3,6 +3,7 @@
 mod bench_child;
 mod bench_cmd;
 mod bench_table;
+mod bench_together;
 mod check_cmd;
 mod cli;
 mod cli_bench;
@@ -26,7 +27,7 @@ use std::process::ExitCode;
 
 use camscope_core::{
     Error, Result,
-    runtime::{prober, share_threads},
+    runtime::{SharedThreads, prober, share_threads},
 };
 use clap::{CommandFactory, Parser};
 
@@ -43,7 +44,8 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> Result<ExitCode> {
-    share_threads(cli.run_args().and_then(|run| run.threads).map(usize::from));
+    let count = cli.run_args().and_then(|run| run.threads).map(usize::from);
+    share_threads(SharedThreads { count, sleep: false });
     let Some(command) = cli.command else { return explore_cmd::run(&cli.explore) };
     match command {
         Command::Config(command) => config_cmd::run(&command),

@@ -1,6 +1,6 @@
 //! What an explanation costs on this machine, next to the plain forward pass: what `camscope bench` measures.
 //!
-//! [`Parts`] has the things that are timed, [`rounds`] times them side by side, [`Report`] holds what came out, and
+//! [`Parts`] and, for several pictures at once, [`Together`] have the things that are timed, [`rounds`] times them side by side, [`Report`] holds what came out, and
 //! [`compare`] puts an earlier report beside it. Peak memory and start-up are those of whole processes: whoever has a program to
 //! start does that, with [`Plain`] for the bare one and [`peak_resident`] for the memory.
 
@@ -17,11 +17,11 @@ mod together;
 
 pub use compare::{Change, Comparison, Earlier, compare};
 pub use memory::peak_resident;
-pub use parts::{BatchTimes, Parts, Times};
+pub use parts::{Parts, Times};
 pub use plain::Plain;
 pub use profile::profile;
 pub use reach::{Everywhere, ToInput};
 pub use report::{Millis, PerProcess, Process, Processes, RATIOS, RatioSpreads, Ratios, Report, Setting};
 pub use rounds::{Plan, Side, order, rounds};
 pub use spread::Spread;
-pub use together::Together;
+pub use together::{BatchTimes, Together};

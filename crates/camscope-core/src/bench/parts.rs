@@ -8,7 +8,7 @@ use super::{
     plain::Plain,
     reach::{Everywhere, ToInput},
     rounds::{Plan, Side, rounds},
-    together::Together,
+    together::BatchTimes,
 };
 use crate::{
     error::Result,
@@ -27,26 +27,12 @@ pub struct Times {
     pub batch: Option<BatchTimes>,
 }
 
-/// Milliseconds of a batch of pictures, one a round.
-#[derive(Clone, Debug, Default)]
-pub struct BatchTimes {
-    /// How many pictures it has.
-    pub pictures: usize,
-    /// One run of a plain session.
-    pub forward: Vec<f64>,
-    /// From the prepared pictures to the heatmaps.
-    pub explain: Vec<f64>,
-    /// From the photos' files to the overlays' files.
-    pub files: Vec<f64>,
-}
-
-/// A model made ready to be timed on one picture, and on a batch of it.
+/// A model made ready to be timed on one picture.
 pub struct Parts {
     plain: Plain,
     explainer: Explainer,
     to_input: ToInput,
     everywhere: Everywhere,
-    together: Option<Together>,
     tensor: ArrayD<f32>,
     specs: Vec<ClassSpec>,
     classes: Vec<usize>,
@@ -54,8 +40,7 @@ pub struct Parts {
 }
 
 impl Parts {
-    /// Makes a model ready: `tensor` as it takes it, a batch of one first; `classes` are explained at the layers of `options`, one
-    /// picture at a time and as many as `options` say together.
+    /// Makes a model ready: `tensor` as it takes it, a batch of one first; `classes` are explained at the layers of `options`.
     ///
     /// # Errors
     /// The model can't be explained so, it has no such class, or the runtime refuses.
@@ -66,20 +51,18 @@ impl Parts {
         tensor: ArrayD<f32>,
         classes: &[ClassSpec],
     ) -> Result<Self> {
-        let alone = Options { batch: 1, ..options.clone() };
-        let explainer = Explainer::of(runtime, Arc::clone(subject), alone.clone())?;
-        let to_input = ToInput::new(runtime, subject, &alone)?;
-        let everywhere = Everywhere::new(runtime, subject, &alone)?;
+        let explainer = Explainer::of(runtime, Arc::clone(subject), options.clone())?;
+        let to_input = ToInput::new(runtime, subject, options)?;
+        let everywhere = Everywhere::new(runtime, subject, options)?;
         let session = runtime.session_from_file(&subject.network().path, &options.session)?;
         let plain = Plain::new(session, &tensor)?;
-        let together = Together::new(runtime, subject, options, &plain, &tensor)?;
         let logits = explainer.forward(&tensor, &Canceller::new())?;
         let logits = logits.logits();
         let resolve = |class: &ClassSpec| class.resolve(logits, subject.labels());
         let resolved: Vec<usize> = classes.iter().map(resolve).collect::<Result<_>>()?;
         let other = another(logits, &resolved);
         let specs = classes.to_vec();
-        Ok(Self { plain, explainer, to_input, everywhere, together, tensor, specs, classes: resolved, other })
+        Ok(Self { plain, explainer, to_input, everywhere, tensor, specs, classes: resolved, other })
     }
 
     /// The plain session.
@@ -102,11 +85,6 @@ impl Parts {
         &self.everywhere
     }
 
-    /// What explains several pictures at once, where the model takes them.
-    pub fn together(&self) -> Option<&Together> {
-        self.together.as_ref()
-    }
-
     /// The numbers of the classes that are explained.
     pub fn classes(&self) -> &[usize] {
         &self.classes
@@ -117,16 +95,11 @@ impl Parts {
         self.other
     }
 
-    /// Times the parts side by side; see [`rounds`]. `files` takes the photos of a batch from their files to overlays in files.
+    /// Times the parts side by side; see [`rounds`].
     ///
     /// # Errors
-    /// The runtime fails, or `files` does.
-    pub fn measure(
-        &self,
-        plan: &Plan,
-        mut files: impl FnMut(&Together) -> Result<()>,
-        progress: &mut dyn FnMut(usize),
-    ) -> Result<Times> {
+    /// The runtime fails.
+    pub fn measure(&self, plan: &Plan, progress: &mut dyn FnMut(usize)) -> Result<[Vec<f64>; 7]> {
         let canceller = Canceller::new();
         let at_layer = self.explainer.forward(&self.tensor, &canceller)?;
         let first = self.classes.first().copied().unwrap_or(self.other);
@@ -137,7 +110,7 @@ impl Parts {
             let forward = explainer.forward(&self.tensor, &canceller)?;
             explainer.backward(&forward, &[first], &canceller).map(drop)
         };
-        let mut sides = vec![
+        let mut sides = [
             Side::new(|| self.plain.run()),
             Side::new(|| explain(&self.explainer, &self.tensor, &self.specs)),
             Side::new(|| {
@@ -149,20 +122,8 @@ impl Parts {
             Side::new(|| there_and_back(everywhere)),
             Side::new(|| everywhere.backward(&at_all, &[self.other], &canceller).map(drop)),
         ];
-        if let Some(together) = &self.together {
-            sides.push(Side::new(|| together.forward(&self.plain)));
-            sides.push(Side::new(|| together.explain(&self.specs)));
-            sides.push(Side::new(|| files(together)));
-        }
         let mut times = rounds(&mut sides, plan, progress)?.into_iter();
-        let one = std::array::from_fn(|_| times.next().unwrap_or_default());
-        let batch = self.together.as_ref().map(|together| BatchTimes {
-            pictures: together.explainer().batch(),
-            forward: times.next().unwrap_or_default(),
-            explain: times.next().unwrap_or_default(),
-            files: times.next().unwrap_or_default(),
-        });
-        Ok(Times { one, batch })
+        Ok(std::array::from_fn(|_| times.next().unwrap_or_default()))
     }
 }
 

@@ -32,7 +32,7 @@ impl Plan {
 
 impl Default for Plan {
     fn default() -> Self {
-        Self { least: 5, most: 15, budget: Duration::from_secs(20) }
+        Self { least: 5, most: 15, budget: Duration::from_secs(10) }
     }
 }
 

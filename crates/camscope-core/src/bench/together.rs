@@ -3,18 +3,37 @@
 use std::sync::Arc;
 
 use ndarray::{ArrayD, ArrayViewD, Axis, concatenate};
+use serde::{Deserialize, Serialize};
 
-use super::plain::Plain;
+use super::{
+    plain::Plain,
+    rounds::{Plan, Side, rounds},
+};
 use crate::{
     error::{Error, Result},
     explain::{Explainer, Options},
-    runtime::{Runtime, Value},
+    runtime::{Runtime, SessionOptions, Value},
     subject::Subject,
     target::ClassSpec,
 };
 
-/// A model made ready for a batch of pictures.
+/// Milliseconds of a batch of pictures, one a round.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct BatchTimes {
+    /// How many pictures it has.
+    pub pictures: usize,
+    /// One run of a plain session.
+    pub forward: Vec<f64>,
+    /// From the prepared pictures to the heatmaps.
+    pub explain: Vec<f64>,
+    /// From the photos' files to the overlays' files.
+    pub files: Vec<f64>,
+}
+
+/// A model made ready to be timed on a batch of one picture. The runtime should be one whose shared threads sleep, as work on many photos
+/// wants it ([`SharedThreads::sleep`](crate::runtime::SharedThreads::sleep)); the plain session's own threads spin while it runs.
 pub struct Together {
+    plain: Plain,
     explainer: Explainer,
     picture: ArrayD<f32>,
     batch: Value,
@@ -25,11 +44,10 @@ impl Together {
     ///
     /// # Errors
     /// The runtime refuses.
-    pub(super) fn new(
+    pub fn new(
         runtime: &'static Runtime,
         subject: &Arc<Subject>,
         options: &Options,
-        plain: &Plain,
         picture: &ArrayD<f32>,
     ) -> Result<Option<Self>> {
         let explainer = Explainer::of(runtime, Arc::clone(subject), options.clone())?;
@@ -38,20 +56,32 @@ impl Together {
         }
         let views = vec![picture.view(); explainer.batch()];
         let all = concatenate(Axis(0), &views).map_err(|error| Error::Value(error.to_string()))?;
-        Ok(Some(Self { explainer, picture: picture.clone(), batch: plain.value(all)? }))
+        let spinning = SessionOptions { sleeps_between_runs: true, ..options.session.clone() };
+        let plain = Plain::new(runtime.session_from_file(&subject.network().path, &spinning)?, picture)?;
+        let batch = plain.value(all)?;
+        Ok(Some(Self { plain, explainer, picture: picture.clone(), batch }))
     }
 
-    /// The explainer: it says how many pictures a run takes.
-    pub fn explainer(&self) -> &Explainer {
-        &self.explainer
-    }
-
-    pub(super) fn forward(&self, plain: &Plain) -> Result<()> {
-        plain.run_on(&self.batch)
-    }
-
-    pub(super) fn explain(&self, classes: &[ClassSpec]) -> Result<()> {
+    /// Times a plain run, explaining, and `files`, which takes the photos of a batch from their files to overlays in files; see
+    /// [`rounds`].
+    ///
+    /// # Errors
+    /// The runtime fails, or `files` does.
+    pub fn measure(
+        &self,
+        plan: &Plan,
+        classes: &[ClassSpec],
+        mut files: impl FnMut(&Explainer) -> Result<()>,
+        progress: &mut dyn FnMut(usize),
+    ) -> Result<BatchTimes> {
         let views: Vec<ArrayViewD<'_, f32>> = vec![self.picture.view(); self.explainer.batch()];
-        self.explainer.explain_all(&views, classes).map(drop)
+        let mut sides = [
+            Side::new(|| self.plain.run_on(&self.batch)),
+            Side::new(|| self.explainer.explain_all(&views, classes).map(drop)),
+            Side::new(|| files(&self.explainer)),
+        ];
+        let mut times = rounds(&mut sides, plan, progress)?.into_iter();
+        let mut next = || times.next().unwrap_or_default();
+        Ok(BatchTimes { pictures: self.explainer.batch(), forward: next(), explain: next(), files: next() })
     }
 }

@@ -52,7 +52,7 @@ pub use elem::ElemType;
 pub use inspect::Unusable;
 pub use install::{Progress, ensure, install};
 pub use known::Known;
-pub use load::{Runtime, share_threads};
+pub use load::{Runtime, SharedThreads, share_threads};
 pub use placement::Placement;
 pub use prober::Prober;
 pub use provider::{AutoChoice, Provider, ProviderChoice};

@@ -38,6 +38,9 @@ pub struct SessionOptions {
     pub provider: ProviderChoice,
     /// Threads within an operator.
     pub threads: Option<usize>,
+    /// Have threads of its own, which sleep between two runs, instead of spinning for a while in case another run comes at once. Within
+    /// a run they may spin; those of [`SharedThreads::sleep`](super::SharedThreads::sleep) never do.
+    pub sleeps_between_runs: bool,
     /// Rewriting of the model.
     pub optimisation: Optimisation,
     /// Write a profile into a file whose name begins like this; see [`Session::end_profile`].
@@ -246,8 +249,13 @@ impl Runtime {
         if let Some(block) = options.own_operators {
             builder = builder.with_operators(crate::kernels::domain(block)?)?;
         }
-        if let Some(threads) = options.threads.filter(|_| options.threads != self.threads) {
+        let differs = options.threads.is_some() && options.threads != self.threads;
+        if differs || options.sleeps_between_runs {
+            let threads = options.threads.or(self.threads).unwrap_or(0);
             builder = builder.with_independent_thread_pool()?.with_intra_threads(threads)?;
+        }
+        if options.sleeps_between_runs {
+            builder = builder.with_config_entry("session.force_spinning_stop", "1")?;
         }
         if let Some(profile) = &options.profile {
             builder = builder.with_profiling(profile)?;

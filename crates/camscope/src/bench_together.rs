@@ -1,0 +1,101 @@
+//! The part of `camscope bench` that explains several photos at once, in a process of its own, whose threads behave as those of
+//! `camscope explain` do there.
+
+use std::path::PathBuf;
+
+use camscope_core::{
+    Result,
+    bench::{BatchTimes, Together},
+    explain::{Explainer, Options},
+    overlay::{self, Colormap, DEFAULT_ALPHA},
+    target::ClassSpec,
+};
+use ndarray::ArrayD;
+use tempfile::TempDir;
+
+use crate::{
+    bench_child::prepared,
+    bench_cmd::plan,
+    cli::BenchArgs,
+    demo_cmd,
+    explain_cmd::{
+        deliver::{draw, write_overlay},
+        failed,
+        many::{self, Explained},
+        work_between_runs,
+    },
+    input::Input,
+};
+
+/// Times a batch of `picture`, as the model takes it, and of photos in files; `progress` is told before each round how many are done.
+/// `None` where the model, or the options, take one picture at a time.
+///
+/// # Errors
+/// Those of explaining; the first one of `progress`.
+pub(crate) fn measure(
+    args: &BenchArgs,
+    picture: &ArrayD<f32>,
+    progress: &mut dyn FnMut(usize) -> Result<()>,
+) -> Result<Option<BatchTimes>> {
+    work_between_runs(&args.run);
+    let (runtime, subject, options) = prepared(args, picture)?;
+    let preprocessing = &subject.sidecar().preprocessing;
+    let batch = many::batch(many::provider(runtime, &args.run), args.batch, preprocessing, usize::MAX);
+    let Some(together) = Together::new(runtime, &subject, &Options { batch, ..options }, picture)? else {
+        return Ok(None);
+    };
+    let files = Files::new(args)?;
+    let mut said = Ok(());
+    let mut note = |done| {
+        if said.is_ok() {
+            said = progress(done);
+        }
+    };
+    let times = together.measure(&plan(args), &args.how.classes, |explainer| files.run(explainer), &mut note)?;
+    said.map(|()| Some(times))
+}
+
+/// A batch of photos in files, and where their overlays go.
+struct Files<'a> {
+    folder: TempDir,
+    photo: PathBuf,
+    colormap: &'static dyn Colormap,
+    classes: &'a [ClassSpec],
+}
+
+impl<'a> Files<'a> {
+    /// The photo that was given, else a bundled one.
+    fn new(args: &'a BenchArgs) -> Result<Self> {
+        let folder = tempfile::tempdir().map_err(|error| failed("make a folder in", &std::env::temp_dir(), error))?;
+        let photo = match &args.image {
+            Some(photo) => photo.clone(),
+            None => {
+                let photo = folder.path().join("photo.jpg");
+                std::fs::write(&photo, demo_cmd::photo()).map_err(|error| failed("write", &photo, error))?;
+                photo
+            }
+        };
+        Ok(Self { folder, photo, colormap: overlay::by_name("jet")?, classes: &args.how.classes })
+    }
+
+    /// Reads and explains as many photos as run together, and writes an overlay for each of their explanations.
+    fn run(&self, explainer: &Explainer) -> Result<()> {
+        // Files of its own for each run: to write one anew, some file systems wait for the disk.
+        let made = tempfile::tempdir_in(self.folder.path());
+        let folder = made.map_err(|error| failed("make a folder in", self.folder.path(), error))?;
+        let inputs: Vec<Input> = (0..explainer.batch()).map(|_| Input::Photo(self.photo.clone())).collect();
+        let ready = many::read(&inputs, &explainer.sidecar().preprocessing);
+        let explained = many::explain(explainer, ready, self.classes);
+        let overlays = many::each(explained.into_iter().enumerate().collect(), |(at, explained)| {
+            let Explained { photo, seen, outcome } = explained?;
+            for explanation in &outcome.explanations {
+                if let Some(drawn) = draw(photo.as_ref(), &seen, explanation, self.colormap, DEFAULT_ALPHA) {
+                    let name = format!("{at}.{}.{}.png", explanation.tap, explanation.class);
+                    write_overlay(&drawn, &folder.path().join(name))?;
+                }
+            }
+            Ok(())
+        });
+        overlays.into_iter().collect()
+    }
+}
