@@ -53,11 +53,12 @@ fn same(together: &Explainer, alone: &Explainer, found: &Outcome, wanted: &Outco
         }
         let heat = |heatmap: &Option<ndarray::Array2<f32>>| heatmap.clone().map(|heatmap| heatmap.into_dyn());
         pairs.push((format!("the heat at {at}"), heat(&found.heatmap), heat(&wanted.heatmap)));
-        for (what, found, wanted) in
-            [("activation", &found.activation, &wanted.activation), ("gradient", &found.gradient, &wanted.gradient)]
-        {
-            let (found, wanted) = (array(together, found)?, array(alone, wanted)?);
-            pairs.push((format!("the {what} at {at}"), Some(found), Some(wanted)));
+        for (what, found, wanted) in [
+            ("activation", Some(&found.activation), Some(&wanted.activation)),
+            ("gradient", found.gradient.as_ref(), wanted.gradient.as_ref()),
+        ] {
+            let read = |explainer, held: Option<_>| held.map(|held| array(explainer, held)).transpose();
+            pairs.push((format!("the {what} at {at}"), read(together, found)?, read(alone, wanted)?));
         }
     }
     for (what, found, wanted) in pairs {

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use camscope_core::{
-    explain::{Explainer, Held, Options},
+    explain::{Explainer, Explanation, Held, Options},
     layer::Choice,
     method,
     model::{Network, resolve},
@@ -49,6 +49,7 @@ fn check(entry: &Value, file: &str) -> Result<(), String> {
     let outcome = explainer.explain(input, &[ClassSpec::Index(class)]).map_err(|error| error.to_string())?;
     let [layer, at_input] = outcome.explanations.as_slice() else { return Err("two explanations".into()) };
     let array = |held: &Held| explainer.read(held).map_err(|error| error.to_string());
+    let gradient = |of: &Explanation| array(of.gradient.as_ref().ok_or("no gradient")?);
     let heatmap = layer.heatmap.clone().ok_or("a heatmap")?.into_dyn();
     let found = [
         (
@@ -57,8 +58,8 @@ fn check(entry: &Value, file: &str) -> Result<(), String> {
             1e-4,
         ),
         ("activation", array(&layer.activation)?, 1e-4),
-        ("grad_activation", array(&layer.gradient)?, TOLERANCE.max(4.0 * recorded.number("err_activation"))),
-        ("grad_input", array(&at_input.gradient)?, TOLERANCE.max(4.0 * recorded.number("err_input"))),
+        ("grad_activation", gradient(layer)?, TOLERANCE.max(4.0 * recorded.number("err_activation"))),
+        ("grad_input", gradient(at_input)?, TOLERANCE.max(4.0 * recorded.number("err_input"))),
         ("heatmap", heatmap, 1e-3),
     ];
     for (what, found, tolerance) in found {

@@ -95,11 +95,12 @@ fn explainable(
     rows.push(passed("operators", "every operator between input and scores has a rule".into()));
     let outcome = explainer.explain(tensor.clone(), &[ClassSpec::Top(1)])?;
     let at_input = outcome.explanations.last().ok_or(Error::NoLayers)?;
+    let gradient = at_input.gradient.as_ref().ok_or(Error::NoLayers)?;
     let class = at_input.class;
 
     let plain = Plain::new(runtime, network, session)?;
     rows.push(forward_row(&plain.logits(tensor)?, &outcome.logits));
-    let gradient = explainer.read(&at_input.gradient)?;
+    let gradient = explainer.read(gradient)?;
     rows.push(slope_row(&plain, tensor, &gradient, class)?);
     Ok(())
 }

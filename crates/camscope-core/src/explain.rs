@@ -47,6 +47,8 @@ pub struct Options {
     pub layout: Option<Layout>,
     /// What of a class is explained.
     pub score: Score,
+    /// Whether gradients are wanted, and other methods' heatmaps. Where only this method's are, some cost less.
+    pub gradients: bool,
     /// How many pictures may run at once, where the model takes any number; 1 at least.
     pub batch: usize,
     /// Where and how the model runs.
@@ -61,6 +63,7 @@ impl Default for Options {
             layers: Vec::new(),
             layout: None,
             score: Score::default(),
+            gradients: true,
             batch: 1,
             session,
         }
@@ -130,6 +133,12 @@ impl Explainer {
             let name = found.ok_or_else(|| Error::NoGradient { name: tap.name().to_owned() })?;
             wired.push(((*value).to_owned(), name));
         }
+        let is_enough = !options.gradients && options.method.takes_mean();
+        let mean = |(tap, (_, gradient)): (&Tap, &'_ (String, String))| match tap {
+            Tap::Layer(layer) if is_enough => Some((gradient.clone(), layer.layout)),
+            _ => None,
+        };
+        let means: Vec<_> = taps.iter().zip(&wired).filter_map(mean).collect();
         let batch = if takes_several(&subject, &values) { options.batch.max(1) } else { 1 };
         let fixed = network.input.batch();
         let plan = Plan {
@@ -139,6 +148,7 @@ impl Explainer {
             input: &network.input.name,
             batch: fixed.unwrap_or(batch),
             taps: &wired,
+            means: &means,
         };
         let passes = Passes::new(runtime, &plan, &options.session)?;
         refuse_empty_placement(&passes.forward, &options.session)?;
@@ -249,12 +259,13 @@ impl Explainer {
                 let mut heatmaps = self.heatmaps(&forward, &backward, tap, self.options.method)?.into_iter();
                 let timing =
                     Timing { preprocess: 0.0, forward: forward_took, backward: backward_took, method: share(start) };
-                let Tapped { activation, gradient } = &self.passes.taps[tap];
+                let Tapped { activation, gradient, is_mean } = &self.passes.taps[tap];
                 let held = |value: &Value, given: &Given, picture| Held {
                     value: value.clone(),
                     blocked: given.blocked,
                     picture,
                 };
+                let whole = if *is_mean { None } else { Some(raw_gradient(&backward, gradient)?) };
                 for (picture, (outcome, &class)) in outcomes.iter_mut().zip(&chosen).enumerate() {
                     outcome.explanations.push(Explanation {
                         tap,
@@ -263,7 +274,7 @@ impl Explainer {
                         probability: outcome.probabilities[class],
                         heatmap: heatmaps.next(),
                         activation: held(self.raw_activation(&forward, tap)?, activation, picture),
-                        gradient: held(raw_gradient(&backward, gradient)?, gradient, picture),
+                        gradient: whole.map(|whole| held(whole, gradient, picture)),
                         timing,
                     });
                 }
@@ -353,7 +364,7 @@ impl Explainer {
     /// normalisation. None at the input.
     ///
     /// # Errors
-    /// The runtime fails.
+    /// The runtime fails; the method needs a gradient that [`Options::gradients`] doesn't want.
     pub fn heatmaps(
         &self,
         forward: &Forward,
@@ -362,7 +373,10 @@ impl Explainer {
         method: &'static dyn Method,
     ) -> Result<Vec<Array2<f32>>> {
         let Some(Tap::Layer(layer)) = self.taps.get(tap) else { return Ok(Vec::new()) };
-        let Tapped { activation, gradient } = &self.passes.taps[tap];
+        let Tapped { activation, gradient, is_mean } = &self.passes.taps[tap];
+        if *is_mean && !method.takes_mean() {
+            return Err(no_gradient(layer.name()));
+        }
         let values = (self.raw_activation(forward, tap)?, raw_gradient(backward, gradient)?);
         let heatmaps = self.programs.heatmaps(method, layer, values, [activation.blocked, gradient.blocked])?;
         Ok(heatmaps.outer_iter().take(forward.scores.len()).map(|heatmap| heatmap.to_owned()).collect())
@@ -390,9 +404,12 @@ impl Explainer {
     /// The gradient at one of [`Explainer::taps`], of the same shape.
     ///
     /// # Errors
-    /// The runtime fails.
+    /// The runtime fails; [`Options::gradients`] wants none.
     pub fn gradient(&self, backward: &Backward, tap: usize) -> Result<Value> {
-        let given = &self.passes.taps[tap].gradient;
+        let Tapped { gradient: given, is_mean, .. } = &self.passes.taps[tap];
+        if *is_mean {
+            return Err(no_gradient(self.taps[tap].name()));
+        }
         self.programs.plain(raw_gradient(backward, given)?, given.blocked)
     }
 
@@ -418,6 +435,10 @@ fn refuse_empty_placement(session: &Session, options: &SessionOptions) -> Result
         }
         _ => Ok(()),
     }
+}
+
+fn no_gradient(layer: &str) -> Error {
+    Error::Value(format!("only the mean of the gradient at `{layer}` is there, as no gradients were asked for"))
 }
 
 fn missing(name: &str) -> Error {

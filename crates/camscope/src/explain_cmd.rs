@@ -43,7 +43,7 @@ pub(crate) fn explain(args: &ExplainArgs, runtime: impl FnOnce() -> Result<&'sta
     for folder in args.output.iter().chain(&args.raw) {
         create_folder(folder)?;
     }
-    let options = options(&args.how, &args.run, &sidecar)?;
+    let options = Options { gradients: args.raw.is_some(), ..options(&args.how, &args.run, &sidecar)? };
     if sidecar.preprocessing.source == Source::Assumed && args.tensor.is_empty() {
         eprintln!("note: {}", sidecar.preprocessing.source);
     }
@@ -136,7 +136,7 @@ pub(crate) fn open(model: &Path) -> Result<(Network, Sidecar)> {
     Ok((network, sidecar))
 }
 
-/// What the options ask for; what they leave open the model's sidecar says.
+/// What the options ask for, where heatmaps are enough; what they leave open the model's sidecar says.
 ///
 /// # Errors
 /// There is no such method.
@@ -151,6 +151,7 @@ pub(crate) fn options(how: &MethodArgs, run: &RunArgs, sidecar: &Sidecar) -> Res
         layers: how.layers.clone(),
         layout: how.layout,
         score: how.score.into(),
+        gradients: false,
         batch: 1,
         session: session_options(run),
     })

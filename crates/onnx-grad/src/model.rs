@@ -185,6 +185,14 @@ impl Model {
         Some((proto.encode_to_vec(), folder))
     }
 
+    /// Lets go of the memory that some of a tensor's bytes take, where they lie in a mapped file: they are read from there again when they
+    /// are wanted. For who has read weights that hardly anybody will read again.
+    pub fn release(&self, bytes: &[u8]) {
+        if let Some((file, offset)) = self.files.iter().find_map(|file| Some((file, file.offset(bytes)?))) {
+            file.release(offset, bytes.len());
+        }
+    }
+
     /// Writes an `.onnx` file, all tensors inside.
     ///
     /// # Errors
@@ -213,7 +221,7 @@ fn io(action: &'static str, path: &Path, source: std::io::Error) -> Error {
 struct Source {
     /// Links followed: runtimes refuse those that lead out of a model's folder.
     path: PathBuf,
-    bytes: Bytes,
+    map: Arc<memmap2::Mmap>,
     /// Its length, and when it was changed last.
     state: (u64, Option<SystemTime>),
 }
@@ -235,9 +243,9 @@ impl Source {
         // SAFETY: the file is only read. Somebody truncating it meanwhile raises SIGBUS, as for every mapped file; copying
         // gigabytes of weights on every start to avoid that would be the worse bargain.
         let map = unsafe { memmap2::Mmap::map(&file)? };
-        let bytes = Bytes::from_owner(map);
-        let source = Self { path: std::fs::canonicalize(path)?, bytes: bytes.clone(), state: state(&kind) };
-        Ok((bytes, Some(source)))
+        let map = Arc::new(map);
+        let source = Self { path: std::fs::canonicalize(path)?, map: Arc::clone(&map), state: state(&kind) };
+        Ok((Bytes::from_owner(Mapped(map)), Some(source)))
     }
 
     /// Whether the path still names what was mapped.
@@ -246,9 +254,29 @@ impl Source {
     }
 
     /// Where in the file these bytes are.
-    fn offset(&self, bytes: &Bytes) -> Option<usize> {
-        let offset = (bytes.as_ptr() as usize).checked_sub(self.bytes.as_ptr() as usize)?;
-        (offset + bytes.len() <= self.bytes.len()).then_some(offset)
+    fn offset(&self, bytes: &[u8]) -> Option<usize> {
+        let offset = (bytes.as_ptr() as usize).checked_sub(self.map.as_ptr() as usize)?;
+        (offset + bytes.len() <= self.map.len()).then_some(offset)
+    }
+
+    #[cfg(unix)]
+    fn release(&self, offset: usize, len: usize) {
+        // SAFETY: `offset` and `len` are within the map. It is shared and was never written to, so that what is dropped from memory
+        // is in the file, from where the next access reads it.
+        let dropped = unsafe { self.map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, offset, len) };
+        let _ = dropped; // a system that doesn't do it keeps the memory
+    }
+
+    #[cfg(not(unix))]
+    fn release(&self, _offset: usize, _len: usize) {}
+}
+
+/// A map, for [`Bytes`] to lie in.
+struct Mapped(Arc<memmap2::Mmap>);
+
+impl AsRef<[u8]> for Mapped {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
     }
 }
 

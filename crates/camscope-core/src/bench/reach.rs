@@ -87,7 +87,7 @@ impl Everywhere {
 
 fn at(runtime: &'static Runtime, subject: &Arc<Subject>, options: &Options, layers: Vec<Choice>) -> Result<Explainer> {
     // What a layout was stated for is one layer.
-    Explainer::of(runtime, Arc::clone(subject), Options { layers, layout: None, ..options.clone() })
+    Explainer::of(runtime, Arc::clone(subject), Options { layers, layout: None, gradients: true, ..options.clone() })
 }
 
 fn lacks_gradient(error: &Error) -> bool {

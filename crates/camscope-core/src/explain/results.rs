@@ -82,8 +82,9 @@ pub struct Explanation {
     pub heatmap: Option<Array2<f32>>,
     /// The layer's activation.
     pub activation: Held,
-    /// The gradient of the score there, of the same shape.
-    pub gradient: Held,
+    /// The gradient of the score there, of the same shape. May be `None` where [`Options::gradients`](super::Options::gradients) wants
+    /// none.
+    pub gradient: Option<Held>,
     /// What it took.
     pub timing: Timing,
 }

@@ -16,6 +16,10 @@ impl Method for GradCam {
         "feature maps weighted by their mean gradient (Selvaraju et al. 2017)"
     }
 
+    fn takes_mean(&self) -> bool {
+        true
+    }
+
     fn build(&self, g: &mut Builder, activation: &Val, gradient: &Val) -> Val {
         let weight = g.reduce_mean(gradient, &[2, 3], true);
         weigh_channels(g, &weight, activation)

@@ -27,6 +27,11 @@ pub trait Method: Sync {
     /// What it computes and who proposed it, in one line.
     fn about(&self) -> &'static str;
 
+    /// Whether all that it looks at of the gradient is its mean over height and width: then its program may get that, `[N, C, 1, 1]`.
+    fn takes_mean(&self) -> bool {
+        false
+    }
+
     /// Emits the program: the heatmap `[N, H, W]` before the final ReLU, from float32 `[N, C, H, W]` values.
     fn build(&self, g: &mut Builder, activation: &Val, gradient: &Val) -> Val;
 }

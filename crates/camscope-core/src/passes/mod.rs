@@ -11,6 +11,7 @@
 mod fuse;
 mod known;
 mod layout;
+mod means;
 mod part;
 mod pool;
 mod rows;
@@ -20,6 +21,7 @@ use std::{
     collections::{HashMap, HashSet},
     io::{Read, Seek, SeekFrom},
     path::Path,
+    thread,
 };
 
 use onnx_grad::{
@@ -31,6 +33,7 @@ use onnx_grad::{
 use crate::{
     error::{Error, Result},
     kernels,
+    layer::Layout,
     runtime::{Optimisation, Provider, ProviderChoice, Runtime, Session, SessionOptions},
 };
 
@@ -59,6 +62,8 @@ pub(crate) struct Tapped {
     pub(crate) activation: Given,
     /// The gradient there, by the backward pass.
     pub(crate) gradient: Given,
+    /// Whether that is only its mean over height and width; these have size 1.
+    pub(crate) is_mean: bool,
 }
 
 /// Both passes, ready to run.
@@ -89,6 +94,8 @@ pub(crate) struct Plan<'a> {
     pub(crate) batch: usize,
     /// The layers' values, each with the name of its gradient.
     pub(crate) taps: &'a [(String, String)],
+    /// The gradients whose means are enough, where these are cheaper.
+    pub(crate) means: &'a [(String, Layout)],
 }
 
 impl Passes {
@@ -109,15 +116,21 @@ impl Passes {
     /// Each pass optimised by itself, integers that are known put in.
     fn apart(runtime: &Runtime, plan: &Plan<'_>, options: &SessionOptions) -> Result<Self> {
         let gradient = plan.gradient;
+        let forward = known::with_known(&gradient.forward, plan.types)?;
+        let backward = known::with_known(&gradient.backward, plan.types)?;
+        let (forward, (backward, means)) = thread::scope(|scope| {
+            let taking = scope.spawn(|| means::taken(&backward, plan.means));
+            let forward = runtime.session_of(&forward, &options.profiled("forward"));
+            (forward, taking.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+        });
         let tapped = |(value, gradient): &(String, String)| Tapped {
             activation: Given::plain(value),
             gradient: Given::plain(gradient),
+            is_mean: means.contains(gradient),
         };
-        let forward = known::with_known(&gradient.forward, plan.types)?;
-        let backward = known::with_known(&gradient.backward, plan.types)?;
         let (backward, own) = short(runtime, backward, gradient, options);
         Ok(Self {
-            forward: runtime.session_of(&forward, &options.profiled("forward"))?,
+            forward: forward?,
             backward: runtime.session_of(&backward, &own.profiled("backward"))?,
             saved: gradient.saved.clone(),
             seed: seed(gradient).to_owned(),

@@ -41,7 +41,7 @@ pub(super) fn part(joint: ModelProto, plan: &Plan<'_>) -> Option<Parts> {
         if goes_back.contains(activation.name.as_str()) || !goes_back.contains(gradient.name.as_str()) {
             return None;
         }
-        taps.push(Tapped { activation, gradient });
+        taps.push(Tapped { activation, gradient, is_mean: false });
     }
     let mut given = vec![plan.logits.to_owned()];
     given.extend(taps.iter().map(|tap| tap.activation.name.clone()).filter(|name| !inputs.contains(name.as_str())));

@@ -89,6 +89,7 @@ impl Opened {
             layers: vec![Choice::Index(default_layer)],
             layout: None,
             score: how.score,
+            gradients: true,
             batch: 1,
             session: how.session.clone(),
         };

@@ -145,7 +145,9 @@ impl<'a> Job<'a> {
         };
         write("logits", Array1::from(logits.to_vec()).insert_axis(Axis(0)).into_dyn())?;
         write("activations", self.explainer.read(&explanation.activation)?)?;
-        write("gradients", self.explainer.read(&explanation.gradient)?)?;
+        if let Some(gradient) = &explanation.gradient {
+            write("gradients", self.explainer.read(gradient)?)?;
+        }
         if let Some(heatmap) = &explanation.heatmap {
             write("heatmap", heatmap.clone().into_dyn())?;
         }
