@@ -45,6 +45,22 @@ pub(super) fn parse(bytes: &[u8]) -> Answer {
     answer
 }
 
+/// Whether the bytes end within an escape sequence.
+pub(super) fn is_cut(bytes: &[u8]) -> bool {
+    let mut rest = bytes;
+    while let Some(start) = rest.iter().position(|&byte| byte == 0x1b) {
+        let after = match rest[start + 1..].split_first() {
+            Some((b'[', body)) => body.iter().position(|byte| (0x40..=0x7e).contains(byte)).map(|end| &body[end + 1..]),
+            Some((b'_' | b']' | b'P', body)) => split_string(body).map(|(_, after)| after),
+            Some((_, after)) => Some(after),
+            None => None,
+        };
+        let Some(after) = after else { return true };
+        rest = after;
+    }
+    false
+}
+
 /// The text of an escape string and what follows it. It ends with ST or BEL.
 fn split_string(body: &[u8]) -> Option<(&[u8], &[u8])> {
     let end = body.iter().position(|&byte| byte == 0x1b || byte == 0x07)?;
@@ -134,6 +150,15 @@ mod tests {
             assert!(!parse(&whole[..end]).is_complete, "{end}");
         }
         assert!(parse(whole).is_complete);
+    }
+
+    #[test]
+    fn the_end_of_a_sequence_is_told_from_its_middle() {
+        let whole = b"\x1b_Gi=31;OK\x1b\\\x1b[6;20;10t\x1b]11;rgb:00/00/00\x07qq\x1bx";
+        let ends = [0, 12, 22, 40, 41, 42, 44];
+        for end in 0..=whole.len() {
+            assert_eq!(is_cut(&whole[..end]), !ends.contains(&end), "{end}");
+        }
     }
 
     #[test]

@@ -53,13 +53,19 @@ pub use unix::terminal;
 #[cfg(unix)]
 mod unix {
     use std::io::{self, Write, stdin, stdout};
+    use std::os::fd::AsFd;
     use std::time::{Duration, Instant};
 
     use rustix::event::{PollFd, PollFlags, Timespec, poll};
-    use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
+    use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
+
+    use crate::graphics::answer;
+
+    /// How long the rest of an escape sequence may take that has begun: terminals write them at once.
+    const REST: Duration = Duration::from_millis(100);
 
     /// What the terminal on standard input and output answers to `question`, until `is_complete` or the time is over; nothing where it
-    /// doesn't. It is asked in raw mode.
+    /// doesn't. It is asked in raw mode. No sequence is cut in two: what comes later begins with its beginning.
     pub fn terminal(question: &[u8], limit: Duration, is_complete: impl Fn(&[u8]) -> bool) -> Vec<u8> {
         let stdin = stdin();
         let Ok(before) = tcgetattr(&stdin) else { return Vec::new() };
@@ -69,39 +75,79 @@ mod unix {
             return Vec::new();
         }
         let mut answer = Vec::new();
-        let exchanged = exchange(question, limit, &is_complete, &mut answer);
-        // What comes too late is thrown away as far as it is there already; the input filter takes the rest.
+        let exchanged = exchange(&stdin, &mut stdout().lock(), question, limit, &is_complete, &mut answer);
         let is_whole = exchanged.is_ok() && is_complete(&answer);
-        let action = if is_whole { OptionalActions::Now } else { OptionalActions::Flush };
+        // What comes too late would be shown where lines are edited, so what is there of it already is thrown away. In raw mode somebody
+        // reads on who knows late answers: there it stays.
+        let is_raw = !before.local_modes.contains(LocalModes::ICANON);
+        let action = if is_whole || is_raw { OptionalActions::Now } else { OptionalActions::Flush };
         let _ = tcsetattr(&stdin, action, &before); // it worked a moment ago
         answer
     }
 
     fn exchange(
+        from: &impl AsFd,
+        to: &mut impl Write,
         question: &[u8],
         limit: Duration,
         is_complete: impl Fn(&[u8]) -> bool,
         answer: &mut Vec<u8>,
     ) -> io::Result<()> {
         let deadline = Instant::now() + limit;
-        let mut stdout = stdout().lock();
-        stdout.write_all(question)?;
-        stdout.flush()?;
-        let stdin = stdin();
+        to.write_all(question)?;
+        to.flush()?;
         while !is_complete(answer) && answer.len() < 4096 {
+            let deadline = if answer::is_cut(answer) { deadline + REST } else { deadline };
             let left = deadline.saturating_duration_since(Instant::now());
             let timeout = Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() };
-            let mut waiting = [PollFd::new(&stdin, PollFlags::IN)];
+            let mut waiting = [PollFd::new(from, PollFlags::IN)];
             if left.is_zero() || poll(&mut waiting, Some(&timeout))? == 0 {
                 break;
             }
             let mut buffer = [0; 256];
-            match rustix::io::read(&stdin, &mut buffer)? {
+            match rustix::io::read(from, &mut buffer)? {
                 0 => break,
                 count => answer.extend_from_slice(&buffer[..count]),
             }
         }
         Ok(())
+    }
+
+    #[cfg(test)]
+    mod tests {
+        use std::thread;
+
+        use super::*;
+
+        /// A terminal that answers in parts, each after a while; the first counts as complete with the device attributes.
+        fn answered(limit: u64, parts: &[(u64, &'static str)]) -> String {
+            let (reading, mut writing) = io::pipe().expect("a pipe");
+            let parts = parts.to_vec();
+            let terminal = thread::spawn(move || {
+                for (after, part) in parts {
+                    thread::sleep(Duration::from_millis(after));
+                    writing.write_all(part.as_bytes()).expect("it is read, or still could be");
+                }
+                writing // open until here: no end of file
+            });
+            let (mut asked, mut answer) = (Vec::new(), Vec::new());
+            let is_complete = |bytes: &[u8]| answer::parse(bytes).is_complete;
+            let limit = Duration::from_millis(limit);
+            exchange(&reading, &mut asked, b"?", limit, is_complete, &mut answer).expect("an exchange");
+            assert_eq!(asked, b"?");
+            terminal.join().expect("it ends");
+            String::from_utf8(answer).expect("text")
+        }
+
+        #[test]
+        fn no_answer_is_cut_in_two() {
+            let colour = "\x1b]11;rgb:0000/0000/0000\x1b\\";
+            let (start, rest) = colour.split_at(9);
+            assert_eq!(answered(20, &[(0, start), (40, rest)]), colour);
+            // Complete, or never: either way it isn't waited for what may still come.
+            assert_eq!(answered(60_000, &[(0, "\x1b[?62;"), (5, "4c")]), "\x1b[?62;4c");
+            assert_eq!(answered(20, &[(0, colour), (200, "\x1b[?62c")]), colour);
+        }
     }
 }
 

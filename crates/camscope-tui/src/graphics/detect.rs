@@ -7,8 +7,8 @@ use super::answer::{self, Answer, is_plausible};
 use super::ask::{self, Tmux};
 use super::{GraphicsChoice, Protocol, Screen, USUAL_CELL, escape};
 
-/// How long all questions together may take.
-const LIMIT: Duration = Duration::from_millis(200);
+/// How long all questions together may take: enough for a line around the world. A terminal that answers ends the wait.
+const LIMIT: Duration = Duration::from_millis(500);
 
 /// The most pixels of a picture over SSH: 560 × 450, some 400 kB by kitty's protocol if it is a photo.
 const REMOTE_PIXELS: u32 = 250_000;
@@ -22,7 +22,7 @@ pub struct Overrides {
     pub font_size: Option<(u16, u16)>,
 }
 
-/// Finds out what the terminal on standard output can do, in at most 200 ms. The terminal is asked in raw mode, so nothing else
+/// Finds out what the terminal on standard output can do, in at most 500 ms. The terminal is asked in raw mode, so nothing else
 /// may read standard input at the time. `env` gives environment variables.
 pub fn detect(overrides: &Overrides, env: &dyn Fn(&str) -> Option<String>) -> Screen {
     let deadline = Instant::now() + LIMIT;
