@@ -4,9 +4,9 @@
 Needs:  what make_models.py needs, and pip install onnxruntime==1.32.0 matplotlib, and camscope, built with cargo build --release
 Run:    python benches/scaling.py FOLDER -o OUTDIR       (FOLDER as make_models.py fills it: models that aren't there are made)
 
-Size (ResNet-50 with open height and width), depth (ResNets) and threads (ResNet-50) are what `camscope bench` says. `camscope bench`
-has one picture, so batches are of the scores and the gradient at the input: the model that `camscope differentiate` writes next to
-the plain one, in turn, in Python's ONNX Runtime; their memory is what a process's peak grew by since before it had a session.
+Size (ResNet-50 with open height and width), depth (ResNets), threads and explaining a batch (ResNet-50) are what `camscope bench`
+says. Of the gradient at the input it has one picture, so batches of that are the model that `camscope differentiate` writes next to the
+plain one, in turn, in Python's ONNX Runtime; their memory is what a process's peak grew by since before it had a session.
 
 Writes OUTDIR/scaling.jsonl, a measurement a line, and the plots OUTDIR/scaling-SWEEP.svg. Sweeps that aren't asked for keep what the
 file had of them.
@@ -54,11 +54,11 @@ def points(args: argparse.Namespace) -> Iterator[tuple[str, int]]:
 
 def measure(args: argparse.Namespace, camscope, sweep: str, x: int) -> dict:
     if sweep == "size":
-        report = camscope.bench(made(args.folder, OPEN), None, args.rounds, "--size", x)
+        report = camscope.bench(made(args.folder, OPEN), None, args.rounds, "--batch", 1, "--size", x)
     elif sweep == "depth":
-        report = camscope.bench(made(args.folder, f"resnet{x}"), None, args.rounds)
+        report = camscope.bench(made(args.folder, f"resnet{x}"), None, args.rounds, "--batch", 1)
     elif sweep == "threads":
-        report = camscope.bench(made(args.folder, MODEL), x, args.rounds)
+        report = camscope.bench(made(args.folder, MODEL), x, args.rounds, "--batch", 1)
     else:
         report = batch(camscope, made(args.folder, MODEL), x, args.rounds or 7)
     report["model"] = Path(report["model"]).name
@@ -86,6 +86,9 @@ def batch(camscope, model: Path, pictures: int, rounds: int) -> dict:
     ms = {name: spread(times) for name, times in turns.times.items()}
     time = ratios(turns.times["gradient"], turns.times["forward"])
     memory = peaks["gradient"]["median"] / peaks["forward"]["median"]
+    explained = camscope.bench(model, None, rounds, "--batch", pictures)
+    # One picture is no batch.
+    explain = explained["ratios"]["explain" if pictures == 1 else "batch_explain"]
     return {
         "model": str(model),
         "input_shape": [pictures, 3, 224, 224],
@@ -93,9 +96,10 @@ def batch(camscope, model: Path, pictures: int, rounds: int) -> dict:
         "forward_ms": ms["forward"]["median"],
         "gradient_ms": ms["gradient"]["median"],
         "gradient_ratio": time["median"],
+        "explain_ratio": explain["median"],
         "memory_gradient_ratio": memory,
         "ms": ms,
-        "ratios": {"gradient": time},
+        "ratios": {"gradient": time, "explain": explain},
         "peak_mib": peaks,
     }
 
@@ -131,12 +135,12 @@ SERIES = {
     "time": [
         ("explain_ratio", "explain", "gradient at one layer", "#0b6fa4", "o"),
         ("all_layers_ratio", "all_layers", "through every layer to the input", "#c2571a", "s"),
-        ("gradient_ratio", "gradient", "gradient at the input", "#0b6fa4", "o"),
+        ("gradient_ratio", "gradient", "gradient at the input, exported", "#c2571a", "s"),
     ],
     "memory": [
         ("memory_ratio", "memory", "gradient at one layer", "#0b6fa4", "o"),
         ("memory_all_ratio", "memory_all", "through every layer to the input", "#c2571a", "s"),
-        ("memory_gradient_ratio", "memory_gradient", "gradient at the input", "#0b6fa4", "o"),
+        ("memory_gradient_ratio", "memory_gradient", "gradient at the input, exported", "#c2571a", "s"),
     ],
 }
 PANELS = {"time": "time", "memory": "peak memory"}

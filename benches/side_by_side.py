@@ -192,7 +192,7 @@ def measure(camscope: Camscope, file: Path, args: argparse.Namespace) -> dict:
         # One group comes before its process, the next after it, so that a machine that becomes slower favours neither.
         for what in ("rounds", "bench") if group % 2 == 0 else ("bench", "rounds"):
             if what == "bench":
-                reports.append(camscope.bench(file, args.threads, args.bench_rounds))
+                reports.append(camscope.bench(file, args.threads, args.bench_rounds, "--batch", 1))
                 continue
             for _ in range(args.rounds):
                 turns.round()
