@@ -5,9 +5,10 @@ use std::sync::Arc;
 use camscope_core::{
     Result,
     explain::{Explainer, Options, Outcome},
+    layer::Choice,
     method::{self, METHODS},
     model::{Network, resolve},
-    runtime::{Canceller, Provider, ProviderChoice, SessionOptions},
+    runtime::{Canceller, Optimisation, Provider, ProviderChoice, SessionOptions},
     subject::Subject,
     target::ClassSpec,
 };
@@ -19,10 +20,13 @@ use camscope_tests::{
 /// The mean of products against the product of a mean.
 const APART: f64 = 2e-5;
 
+fn session() -> SessionOptions {
+    SessionOptions { provider: ProviderChoice::Named(Provider::Cpu), threads: Some(1), ..Default::default() }
+}
+
 fn explainer(subject: &Arc<Subject>, method: &str, gradients: bool) -> Result<Explainer> {
-    let session =
-        SessionOptions { provider: ProviderChoice::Named(Provider::Cpu), threads: Some(1), ..Default::default() };
-    let options = Options { method: method::by_name(method)?, gradients, session, ..Default::default() };
+    let method = method::by_name(method)?;
+    let options = Options { method, gradients, session: session(), ..Default::default() };
     Explainer::of(runtime(), Arc::clone(subject), options)
 }
 
@@ -57,6 +61,32 @@ fn check(case: &Case) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// The gradient at a layer further back goes through that at the later one: the mean isn't enough for it.
+#[test]
+fn a_layer_further_back_gets_its_own_gradient() {
+    let case = cases("classifiers").into_iter().find(|case| case.file == "vgg11.ts.onnx").expect("it");
+    let subject = subject(&case).expect("a network");
+    // Each pass by itself, as on other providers than the CPU.
+    for optimisation in [Optimisation::Basic, Optimisation::All] {
+        for earlier in ["features", "features.16"] {
+            let layers = ["avgpool", earlier].map(|name| Choice::Name(name.to_owned())).to_vec();
+            let outcomes = [true, false].map(|gradients| {
+                let session = SessionOptions { optimisation, ..session() };
+                let options = Options { layers: layers.clone(), gradients, session, ..Default::default() };
+                let explainer = Explainer::of(runtime(), Arc::clone(&subject), options).expect("an explainer");
+                explained(&explainer, &case).expect("an explanation")
+            });
+            let [with, without] = outcomes.map(|outcome| outcome.explanations);
+            assert_eq!(with.len(), 4);
+            for (found, wanted) in without.iter().zip(&with) {
+                let [found, wanted] = [found, wanted].map(|of| of.heatmap.clone().expect("a heatmap").into_dyn());
+                let error = relative_error(&found, &wanted);
+                assert!(error <= APART, "{earlier}: the heat is off by {error:.2e}");
+            }
+        }
+    }
 }
 
 #[test]

@@ -133,12 +133,14 @@ impl Explainer {
             let name = found.ok_or_else(|| Error::NoGradient { name: tap.name().to_owned() })?;
             wired.push(((*value).to_owned(), name));
         }
-        let is_enough = !options.gradients && options.method.takes_mean();
-        let mean = |(tap, (_, gradient)): (&Tap, &'_ (String, String))| match tap {
-            Tap::Layer(layer) if is_enough => Some((gradient.clone(), layer.layout)),
-            _ => None,
-        };
-        let means: Vec<_> = taps.iter().zip(&wired).filter_map(mean).collect();
+        let mut means = Vec::new();
+        if !options.gradients && options.method.takes_mean() {
+            for (tap, (_, gradient)) in taps.iter().zip(&wired) {
+                if let Tap::Layer(layer) = tap {
+                    means.push((gradient.clone(), layer.layout));
+                }
+            }
+        }
         let batch = if takes_several(&subject, &values) { options.batch.max(1) } else { 1 };
         let fixed = network.input.batch();
         let plan = Plan {

@@ -4,10 +4,7 @@
 //! position. Its mean over the positions is the product with the weights' means over the positions: mean(x·W) = x·mean(W). These are
 //! taken once, so that an explanation reads 1/49 of VGG-16's largest matrix.
 
-use std::{
-    collections::{HashMap, HashSet},
-    thread,
-};
+use std::{collections::HashMap, thread};
 
 use onnx_grad::{
     ElemType, Model, graph,
@@ -15,15 +12,18 @@ use onnx_grad::{
     value_info,
 };
 
-use crate::layer::Layout;
+use crate::{error::Result, layer::Layout};
 
 /// The backward pass with the mean over height and width, `[N, C, 1, 1]` or `[N, 1, 1, C]` as the layout is, in the place of a
-/// gradient that is `wanted` and comes straight from such a product; and the names of these gradients.
-pub(super) fn taken(backward: &Model, wanted: &[(String, Layout)]) -> (Model, Vec<String>) {
+/// gradient that is `wanted`, comes straight from such a product, and leads to no other; and the names of these gradients.
+///
+/// # Errors
+/// The graph reads a value that nothing makes.
+pub(super) fn taken(backward: &Model, wanted: &[(String, Layout)]) -> Result<(Model, Vec<String>)> {
+    let mut names: Vec<String> = Vec::new();
     let mut changed = backward.graph().clone();
-    let mut names = Vec::new();
     for (gradient, layout) in wanted {
-        if !names.iter().any(|name| name == gradient)
+        if !names.contains(gradient)
             && let Some(found) = find(backward, gradient, *layout)
         {
             found.put_in(&mut changed);
@@ -31,14 +31,12 @@ pub(super) fn taken(backward: &Model, wanted: &[(String, Layout)]) -> (Model, Ve
         }
     }
     if names.is_empty() {
-        return (backward.clone(), names);
+        return Ok((backward.clone(), names));
     }
     // A weight that nothing reads any more would still be loaded.
-    let read: HashSet<&str> = changed.node.iter().flat_map(graph::reads).collect();
-    let kept: Vec<bool> = changed.initializer.iter().map(|tensor| read.contains(tensor.name.as_str())).collect();
-    let mut kept = kept.into_iter();
-    changed.initializer.retain(|_| kept.next().unwrap_or(true));
-    (backward.with_graph(changed), names)
+    let inputs: Vec<&str> = changed.input.iter().map(|input| input.name.as_str()).collect();
+    let outputs: Vec<&str> = changed.output.iter().map(|output| output.name.as_str()).collect();
+    Ok((backward.with_graph(graph::cut(&changed, &inputs, &outputs)?), names))
 }
 
 /// A product with a weight, taken for a layer's gradient.
@@ -50,56 +48,71 @@ struct Found<'a> {
     shape: TensorProto,
 }
 
+/// A layer's sizes but the batch, as positions that lie within one another: `outer` groups of `positions` times `inner` numbers.
+struct Sizes {
+    outer: usize,
+    positions: usize,
+    inner: usize,
+}
+
+impl Sizes {
+    /// `None` where there are no positions to take a mean of.
+    fn new(sizes: [i64; 3], layout: Layout) -> Option<Self> {
+        let [first, second, third] = sizes.map(|size| usize::try_from(size).unwrap_or(0));
+        let (outer, positions, inner) = match layout {
+            Layout::Nchw => (first, second.checked_mul(third)?, 1),
+            Layout::Nhwc => (1, first.checked_mul(second)?, third),
+            Layout::Tokens { .. } => return None,
+        };
+        (positions > 1).then_some(Self { outer, positions, inner })
+    }
+
+    fn count(&self) -> Option<usize> {
+        self.outer.checked_mul(self.positions)?.checked_mul(self.inner)
+    }
+}
+
 fn find<'a>(backward: &'a Model, gradient: &str, layout: Layout) -> Option<Found<'a>> {
-    let graph = backward.graph();
-    let index = graph::Index::new(graph);
+    let index = graph::Index::new(backward.graph());
+    // What is read by somebody else is needed as it is.
+    let given = |name: &str| backward.graph().output.iter().any(|output| output.name == *name);
     let reshape = index.producer_node(gradient).filter(|node| node.domain.is_empty() && node.op_type == "Reshape")?;
-    let sizes = index.constant(reshape.input.get(1)?)?.to_ints().ok()?;
-    let [batch, sizes @ ..]: [i64; 4] = sizes.try_into().ok()?;
-    let [first, second, third] = sizes.map(|size| usize::try_from(size).unwrap_or(0));
-    // Either way the positions lie within one another: `outer` groups of `positions` times `inner` numbers.
-    let (outer, positions, inner) = match layout {
-        Layout::Nchw => (first, second * third, 1),
-        Layout::Nhwc => (1, first * second, third),
-        Layout::Tokens { .. } => return None,
-    };
-    let flat = &reshape.input[0];
-    let given = graph.output.iter().any(|output| output.name == *flat);
-    let product = index.producer_node(flat).filter(|_| !given && index.consumers(flat).len() == 1)?;
-    let flag = |name: &str| product.attr_int(name).unwrap_or(0) != 0;
+    let [flat, shape] = reshape.input.as_slice() else { return None };
+    let product = index.producer_node(flat)?;
+    if !index.consumers(gradient).is_empty() || index.consumers(flat).len() != 1 || given(flat) {
+        return None;
+    }
+    let [batch, sizes @ ..]: [i64; 4] = index.constant(shape)?.to_ints().ok()?.try_into().ok()?;
+    let sizes = Sizes::new(sizes, layout)?;
     let turned = match (&*product.domain, &*product.op_type, product.input.len()) {
         ("", "MatMul", 2) => false,
-        ("", "Gemm", 2) => flag("transB"),
+        ("", "Gemm", 2) => product.attr_int("transB").unwrap_or(0) != 0,
         _ => return None,
     };
     let weight = index.initializer(&product.input[1])?;
     let &[rows, columns] = weight.dims.as_slice() else { return None };
-    let [rows, columns] = [rows, columns].map(|size| usize::try_from(size).unwrap_or(0));
-    let fits = (if turned { rows } else { columns }) == outer * positions * inner && positions > 1;
-    if !fits || weight.elem_type() != ElemType::Float || weight.is_external() {
+    let (flat, other) = if turned { (rows, columns) } else { (columns, rows) };
+    let numbers =
+        weight.raw_data.as_ref().filter(|_| !weight.is_external() && weight.elem_type() == ElemType::Float)?;
+    if weight.is_empty() || usize::try_from(flat).ok() != sizes.count() || weight.check().is_err() {
         return None;
     }
-    let numbers = weight.raw_data.as_ref()?;
-    (numbers.len() == 4 * rows * columns).then_some(())?;
     // As blocks of `positions` runs of numbers that lie together.
-    let run = if turned { inner * columns } else { inner };
-    let means = means(numbers, positions, run, &|read| backward.release(read));
-    let (kept, other) = (outer * inner, if turned { columns } else { rows });
-    let dims = if turned { [kept, other] } else { [other, kept] }.map(|size| size as i64);
-    let used = graph::used_names(graph);
+    let run = if turned { sizes.inner * usize::try_from(other).ok()? } else { sizes.inner };
+    let means = means(numbers, sizes.positions, run, &|read| backward.release(read));
+    let kept = (sizes.outer * sizes.inner) as i64;
+    let dims = if turned { [kept, other] } else { [other, kept] };
+    let shape = if layout == Layout::Nhwc { [batch, 1, 1, kept] } else { [batch, kept, 1, 1] };
+    let used = graph::used_names(backward.graph());
     let fresh = |what: &str| {
-        let mut names = (0..).map(|number| format!("{what}.{number}"));
+        let mut names = (0..).map(|number| format!("{gradient}.{what}.{number}"));
         names.find(|name| !used.contains(name)).unwrap_or_default()
-    };
-    let sizes = match layout {
-        Layout::Nhwc => [batch, 1, 1, inner as i64],
-        _ => [batch, outer as i64, 1, 1],
     };
     Some(Found {
         product,
         reshape,
-        means: TensorProto::raw(fresh(&format!("{gradient}.means")), ElemType::Float, &dims, means.into()),
-        shape: TensorProto::ints(fresh(&format!("{gradient}.shape")), &[4], &sizes),
+        means: TensorProto::raw(fresh("means"), ElemType::Float, &dims, means.into()),
+        shape: TensorProto::ints(fresh("shape"), &[4], &shape),
     })
 }
 
@@ -216,7 +229,7 @@ mod tests {
         {
             let model = backward(layout, turned, false);
             let gradient = model.graph().output[0].name.clone();
-            let (changed, names) = taken(&model, &[(gradient.clone(), layout)]);
+            let (changed, names) = taken(&model, &[(gradient.clone(), layout)]).expect("a graph");
             assert_eq!(names, [gradient]);
             let graph = changed.graph();
             let [gemm, reshape] = graph.node.as_slice() else { panic!("{:?}", graph.node) };
@@ -247,12 +260,30 @@ mod tests {
     fn what_is_read_otherwise_stays() {
         let unchanged = |model: &Model, layout| {
             let wanted = [(model.graph().output[0].name.clone(), layout)];
-            let (changed, names) = taken(model, &wanted);
+            let (changed, names) = taken(model, &wanted).expect("a graph");
             names.is_empty() && changed.graph() == model.graph()
         };
         assert!(unchanged(&backward(Layout::Nchw, false, true), Layout::Nchw), "the product is given too");
         let tokens = Layout::Tokens { prefix: 0, height: 2, width: 3 };
         assert!(unchanged(&backward(Layout::Nchw, false, false), tokens), "another layout");
+    }
+
+    #[test]
+    fn sizes_that_cannot_be_are_refused() {
+        for sizes in [[0, 2, 3], [2, 0, 3], [-1, 2, 3], [i64::MAX, i64::MAX, i64::MAX], [2, i64::MAX, 3], [1, 1, 1]] {
+            for layout in [Layout::Nchw, Layout::Nhwc] {
+                let mut model = backward(layout, false, false);
+                let gradient = model.graph().output[0].name.clone();
+                let shape = model.graph().node[1].input[1].clone();
+                for tensor in &mut model.graph_mut().initializer {
+                    if tensor.name == shape {
+                        *tensor = TensorProto::ints(&shape, &[4], &[&[-1], &sizes[..]].concat());
+                    }
+                }
+                let (changed, names) = taken(&model, &[(gradient, layout)]).expect("a graph");
+                assert!(names.is_empty() && changed.graph() == model.graph(), "{sizes:?} {layout:?}");
+            }
+        }
     }
 
     #[test]

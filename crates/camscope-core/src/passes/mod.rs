@@ -118,11 +118,12 @@ impl Passes {
         let gradient = plan.gradient;
         let forward = known::with_known(&gradient.forward, plan.types)?;
         let backward = known::with_known(&gradient.backward, plan.types)?;
-        let (forward, (backward, means)) = thread::scope(|scope| {
+        let (forward, taken) = thread::scope(|scope| {
             let taking = scope.spawn(|| means::taken(&backward, plan.means));
             let forward = runtime.session_of(&forward, &options.profiled("forward"));
             (forward, taking.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
         });
+        let (forward, (backward, means)) = (forward?, taken?);
         let tapped = |(value, gradient): &(String, String)| Tapped {
             activation: Given::plain(value),
             gradient: Given::plain(gradient),
@@ -130,7 +131,7 @@ impl Passes {
         };
         let (backward, own) = short(runtime, backward, gradient, options);
         Ok(Self {
-            forward: forward?,
+            forward,
             backward: runtime.session_of(&backward, &own.profiled("backward"))?,
             saved: gradient.saved.clone(),
             seed: seed(gradient).to_owned(),
