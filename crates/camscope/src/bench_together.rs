@@ -31,11 +31,11 @@ use crate::{
 /// `None` where the model, or the options, take one picture at a time.
 ///
 /// # Errors
-/// Those of explaining; the first one of `progress`.
+/// Those of explaining.
 pub(crate) fn measure(
     args: &BenchArgs,
     picture: &ArrayD<f32>,
-    progress: &mut dyn FnMut(usize) -> Result<()>,
+    progress: &mut dyn FnMut(usize),
 ) -> Result<Option<BatchTimes>> {
     work_between_runs(&args.run);
     let (runtime, subject, options) = prepared(args, picture)?;
@@ -45,14 +45,7 @@ pub(crate) fn measure(
         return Ok(None);
     };
     let files = Files::new(args)?;
-    let mut said = Ok(());
-    let mut note = |done| {
-        if said.is_ok() {
-            said = progress(done);
-        }
-    };
-    let times = together.measure(&plan(args), &args.how.classes, |explainer| files.run(explainer), &mut note)?;
-    said.map(|()| Some(times))
+    together.measure(&plan(args), &args.how.classes, |explainer| files.run(explainer), progress).map(Some)
 }
 
 /// A batch of photos in files, and where their overlays go.

@@ -23,42 +23,25 @@ pub(super) struct Answer {
 
 /// Reads an answer, or as much of it as has come. What is between escape sequences was typed, and is left out.
 pub(super) fn parse(bytes: &[u8]) -> Answer {
-    let mut answer = Answer::default();
-    let mut rest = bytes;
-    while let Some(start) = rest.iter().position(|&byte| byte == 0x1b) {
-        rest = &rest[start + 1..];
-        let Some((&kind, body)) = rest.split_first() else { break };
-        match kind {
-            b'[' => {
-                let Some(end) = body.iter().position(|byte| (0x40..=0x7e).contains(byte)) else { break };
-                answer.control(&body[..end], body[end]);
-                rest = &body[end + 1..];
-            }
-            b'_' | b']' | b'P' => {
-                let Some((string, after)) = split_string(body) else { break };
-                answer.string(kind, &String::from_utf8_lossy(string));
-                rest = after;
-            }
-            _ => {}
-        }
-    }
-    answer
+    read(bytes).0
 }
 
 /// Whether the bytes end within an escape sequence.
 pub(super) fn is_cut(bytes: &[u8]) -> bool {
+    !read(bytes).1
+}
+
+/// The answer as far as it is there, and whether its last sequence has an end.
+fn read(bytes: &[u8]) -> (Answer, bool) {
+    let mut answer = Answer::default();
     let mut rest = bytes;
     while let Some(start) = rest.iter().position(|&byte| byte == 0x1b) {
-        let after = match rest[start + 1..].split_first() {
-            Some((b'[', body)) => body.iter().position(|byte| (0x40..=0x7e).contains(byte)).map(|end| &body[end + 1..]),
-            Some((b'_' | b']' | b'P', body)) => split_string(body).map(|(_, after)| after),
-            Some((_, after)) => Some(after),
-            None => None,
-        };
-        let Some(after) = after else { return true };
-        rest = after;
+        match answer.sequence(&rest[start + 1..]) {
+            Some(after) => rest = after,
+            None => return (answer, false),
+        }
     }
-    false
+    (answer, true)
 }
 
 /// The text of an escape string and what follows it. It ends with ST or BEL.
@@ -69,6 +52,24 @@ fn split_string(body: &[u8]) -> Option<(&[u8], &[u8])> {
 }
 
 impl Answer {
+    /// What comes behind an escape; the result is what follows the sequence, `None` where that has no end yet.
+    fn sequence<'a>(&mut self, bytes: &'a [u8]) -> Option<&'a [u8]> {
+        let (&kind, body) = bytes.split_first()?;
+        match kind {
+            b'[' => {
+                let end = body.iter().position(|byte| (0x40..=0x7e).contains(byte))?;
+                self.control(&body[..end], body[end]);
+                Some(&body[end + 1..])
+            }
+            b'_' | b']' | b'P' => {
+                let (string, after) = split_string(body)?;
+                self.string(kind, &String::from_utf8_lossy(string));
+                Some(after)
+            }
+            _ => Some(bytes),
+        }
+    }
+
     /// `CSI parameters last`.
     fn control(&mut self, parameters: &[u8], last: u8) {
         let text = String::from_utf8_lossy(parameters);

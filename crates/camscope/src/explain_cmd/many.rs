@@ -28,7 +28,8 @@ const BATCH_ELSEWHERE: usize = 8;
 /// Inputs of more pixels than this go in fewer at once: what a run keeps in memory grows with both.
 const USUAL_PIXELS: u64 = 384 * 384;
 
-/// How many pixels of photos are decoded at once: 192 MiB.
+/// How many pixels the photos of a run have at most, unless it is one: 192 MiB. The next run's are read before this one's are
+/// gone.
 const MOST_PIXELS: u64 = 64 << 20;
 
 /// The provider that a model will run on, unless that refuses it.
