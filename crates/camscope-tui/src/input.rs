@@ -161,6 +161,7 @@ impl Control {
 /// Reads events until it should stop or `send` says that nobody listens.
 fn read(control: &Control, send: impl Fn(Incoming) -> bool) {
     let mut filter = LateAnswers::default();
+    let mut known = window();
     while control.may_read() {
         let next = match wait().and_then(event::poll) {
             Ok(true) => event::read().map(Some),
@@ -168,7 +169,7 @@ fn read(control: &Control, send: impl Fn(Incoming) -> bool) {
             Err(error) => Err(error),
         };
         let now = Instant::now();
-        let events = match next {
+        let mut events = match next {
             Ok(Some(event)) => filter.pass(event, now),
             Ok(None) => filter.expire(now),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
@@ -177,12 +178,36 @@ fn read(control: &Control, send: impl Fn(Incoming) -> bool) {
                 break;
             }
         };
+        events.extend(missed_size(&mut known, window(), &events));
         let answers = filter.take_answers().into_iter().map(Incoming::Answer);
         if !events.into_iter().map(Incoming::Event).chain(answers).all(&send) {
             break;
         }
     }
     control.end();
+}
+
+/// Columns and rows, then width and height in pixels, as the terminal's driver has them.
+type Window = [u16; 4];
+
+#[cfg(unix)]
+fn window() -> Option<Window> {
+    let size = rustix::termios::tcgetwinsize(io::stdin()).ok()?;
+    Some([size.ws_col, size.ws_row, size.ws_xpixel, size.ws_ypixel])
+}
+
+#[cfg(not(unix))]
+fn window() -> Option<Window> {
+    None
+}
+
+/// The window's new size, if it isn't `known` yet and not among the events: crossterm loses the signal of one that comes together with a
+/// key or the mouse.
+fn missed_size(known: &mut Option<Window>, now: Option<Window>, events: &[Event]) -> Option<Event> {
+    let [columns, rows, ..] = now.filter(|_| *known != now)?;
+    *known = now;
+    let is_told = events.iter().any(|event| matches!(event, Event::Resize(..)));
+    (!is_told && columns > 0 && rows > 0).then_some(Event::Resize(columns, rows))
 }
 
 /// Waits for the terminal, and says how long crossterm is to wait for it then. Of a terminal that is gone crossterm would read
@@ -197,7 +222,7 @@ fn wait() -> io::Result<Duration> {
     if waiting[0].revents().intersects(PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL) {
         return Err(io::Error::from(io::ErrorKind::UnexpectedEof));
     }
-    // New sizes are no input: they are asked for every time.
+    // Signals of new sizes are no input: they are asked for every time.
     Ok(Duration::ZERO)
 }
 
@@ -209,6 +234,21 @@ fn wait() -> io::Result<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_new_size_is_told_once_whoever_notices_it() {
+        let (small, large, finer) = ([80, 24, 640, 384], [120, 40, 960, 640], [120, 40, 1920, 1280]);
+        let mut known = Some(small);
+        let key = Event::Key(crossterm::event::KeyCode::Down.into());
+        assert_eq!(missed_size(&mut known, Some(small), std::slice::from_ref(&key)), None);
+        assert_eq!(missed_size(&mut known, Some(large), &[key]), Some(Event::Resize(120, 40)));
+        assert_eq!(missed_size(&mut known, Some(large), &[]), None);
+        // Another font.
+        assert_eq!(missed_size(&mut known, Some(finer), &[]), Some(Event::Resize(120, 40)));
+        assert_eq!(missed_size(&mut known, Some(small), &[Event::Resize(80, 24)]), None);
+        assert_eq!(missed_size(&mut known, Some([0; 4]), &[]), None);
+        assert_eq!(missed_size(&mut known, None, &[]), None);
+    }
 
     #[test]
     fn a_reader_that_is_stuck_is_waited_for_in_vain_but_not_for_long() {
