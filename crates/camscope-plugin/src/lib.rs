@@ -43,6 +43,9 @@ pub const LAYER_RESOLVER: &str = "camscope.layer-resolver/1";
 /// The id of the gradient rule capability.
 pub const GRADIENT_RULE: &str = "camscope.gradient-rule/1";
 
+/// The C header of the interface, `camscope_plugin.h`: what a plugin in C includes.
+pub const HEADER: &str = include_str!("../include/camscope_plugin.h");
+
 /// What the macro is made of; not for use elsewhere.
 #[doc(hidden)]
 pub mod internal {

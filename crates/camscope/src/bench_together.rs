@@ -17,7 +17,6 @@ use crate::{
     bench_child::prepared,
     bench_cmd::plan,
     cli::BenchArgs,
-    demo_cmd,
     explain_cmd::{
         deliver::{draw, write_overlay},
         failed,
@@ -64,7 +63,8 @@ impl<'a> Files<'a> {
             Some(photo) => photo.clone(),
             None => {
                 let photo = folder.path().join("photo.jpg");
-                std::fs::write(&photo, demo_cmd::photo()).map_err(|error| failed("write", &photo, error))?;
+                std::fs::write(&photo, camscope_demo::PHOTOS[0].bytes)
+                    .map_err(|error| failed("write", &photo, error))?;
                 photo
             }
         };

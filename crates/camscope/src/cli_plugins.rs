@@ -42,6 +42,9 @@ pub(crate) enum PluginCommand {
         lang: Language,
         /// The plugin's name: a to z, 0 to 9, - and _
         name: String,
+        /// Rust: use the crate camscope-plugin in this folder, such as crates/camscope-plugin of a clone, not the published one
+        #[arg(long = "crate", value_name = "DIR")]
+        copy: Option<PathBuf>,
     },
 }
 

@@ -11,6 +11,7 @@ use camscope_core::{
     target::ClassSpec,
     text::printable_path,
 };
+use camscope_demo::{MODEL, PHOTOS};
 
 use crate::{
     cli::{DemoArgs, ExplainArgs, LookArgs, MethodArgs, ScoreArg},
@@ -19,35 +20,6 @@ use crate::{
     output, plugins,
     runtime_cmd::ensure_runtime,
 };
-
-/// A file inside the program.
-struct Bundled {
-    name: &'static str,
-    bytes: &'static [u8],
-}
-
-macro_rules! bundled {
-    ($folder:literal, $name:literal) => {
-        Bundled { name: $name, bytes: include_bytes!(concat!("../../../", $folder, "/", $name)) }
-    };
-}
-
-const MODEL: &str = "efficientnet-lite0.onnx";
-
-const FILES: &[Bundled] = &[
-    bundled!("models", "efficientnet-lite0.onnx"),
-    bundled!("models", "efficientnet-lite0.toml"),
-    bundled!("models", "efficientnet-lite0.labels.txt"),
-    bundled!("samples", "cat_and_coffee.jpg"),
-    bundled!("samples", "chelsea.jpg"),
-    bundled!("samples", "coffee.jpg"),
-    bundled!("samples", "rocket.jpg"),
-];
-
-/// A photo, as the bytes of its file.
-pub(crate) fn photo() -> &'static [u8] {
-    FILES.iter().find(|file| is_photo(Path::new(file.name))).map_or(&[], |file| file.bytes)
-}
 
 /// Where the pictures go when there is no terminal to show them in.
 const FOLDER: &str = "camscope-demo";
@@ -99,12 +71,8 @@ fn explore_demo(folder: &Path, args: &DemoArgs) -> Result<ExitCode> {
     let mut start = explore_cmd::start(&args.screen);
     start.plugins = Some(plugins::watch(host));
     start.model = Some(folder.join(MODEL));
-    start.images = FILES.iter().map(|file| folder.join(file.name)).filter(|path| is_photo(path)).collect();
+    start.images = PHOTOS.iter().map(|photo| folder.join(photo.name)).collect();
     explore_cmd::explore(start, explore_cmd::opener(runtime, &args.run, ScoreArg::Logit))
-}
-
-fn is_photo(path: &Path) -> bool {
-    path.extension().is_some_and(|extension| extension == "jpg")
 }
 
 /// Puts the bundled files where they can be used by other commands too: into camscope's data folder, else a temporary one.
@@ -112,26 +80,14 @@ fn unpack() -> Result<PathBuf> {
     let named = concat!("demo-", env!("CARGO_PKG_VERSION"));
     let data = dirs::data(&Vars::of_process()).map(|data| data.join(named));
     if let Some(folder) = data
-        && write_all(&folder).is_ok()
+        && camscope_demo::write(&folder).is_ok()
     {
         return Ok(folder);
     }
     let folder = std::env::temp_dir().join(format!("camscope-{named}"));
-    write_all(&folder).map_err(|(path, source)| Error::Io { action: "write", path: printable_path(&path), source })?;
+    camscope_demo::write(&folder).map_err(|error| match error {
+        camscope_demo::Error::Write(path, source) => Error::Io { action: "write", path: printable_path(&path), source },
+        broken @ camscope_demo::Error::Model(_) => Error::Value(broken.to_string()),
+    })?;
     Ok(folder)
-}
-
-fn write_all(folder: &Path) -> Result<(), (PathBuf, std::io::Error)> {
-    std::fs::create_dir_all(folder).map_err(|error| (folder.to_owned(), error))?;
-    for file in FILES {
-        let path = folder.join(file.name);
-        if std::fs::read(&path).is_ok_and(|found| found == file.bytes) {
-            continue;
-        }
-        // Under another name first: a second demo running beside this one never sees half a file.
-        let part = folder.join(format!(".{}.{}", file.name, std::process::id()));
-        let written = std::fs::write(&part, file.bytes).and_then(|()| std::fs::rename(&part, &path));
-        written.map_err(|error| (path, error))?;
-    }
-    Ok(())
 }

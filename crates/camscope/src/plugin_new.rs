@@ -7,18 +7,18 @@ use camscope_core::{
     text::{printable, printable_path},
 };
 
+use camscope_plugin::HEADER;
+
 use crate::{cli::Language, output};
 
-/// The header, as C projects get it: it need not be installed.
-const HEADER: &str = include_str!("../../camscope-plugin/include/camscope_plugin.h");
 const C_SOURCE: &str = include_str!("templates/plugin.c");
 const RUST_SOURCE: &str = include_str!("templates/plugin.rs");
 
-/// Writes a project into a new folder of that name.
+/// Writes a project into a new folder of that name. In Rust it uses the published crate `camscope-plugin`, or a copy of it in a folder.
 ///
 /// # Errors
-/// The name is no plugin's, or the folder is there already or cannot be written.
-pub(crate) fn write(language: Language, name: &str) -> Result<ExitCode> {
+/// The name is no plugin's, the copy is not there, or the folder is there already or cannot be written.
+pub(crate) fn write(language: Language, name: &str, copy: Option<&Path>) -> Result<ExitCode> {
     let is_fine = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_');
     let begins_well = name.starts_with(|c: char| c.is_ascii_lowercase());
     if !begins_well || name.len() > 60 || !name.chars().all(is_fine) {
@@ -37,7 +37,7 @@ pub(crate) fn write(language: Language, name: &str) -> Result<ExitCode> {
         }
         Language::Rust => {
             let source = RUST_SOURCE.replace("COLORMAP", &colormap);
-            let files = vec![("Cargo.toml".to_owned(), manifest(name)), ("src/lib.rs".to_owned(), source)];
+            let files = vec![("Cargo.toml".to_owned(), manifest(name, copy)?), ("src/lib.rs".to_owned(), source)];
             (files, "cargo build --release".to_owned(), format!("target/release/{library}"))
         }
     };
@@ -53,15 +53,19 @@ pub(crate) fn write(language: Language, name: &str) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn manifest(name: &str) -> String {
-    // Until the crate is published, a checkout of camscope is what there is.
-    let source = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../camscope-plugin"));
-    let dependency = match source.canonicalize() {
-        Ok(path) => format!("{{ path = {:?} }}", path.to_string_lossy()),
-        Err(_) => format!("{:?}", env!("CARGO_PKG_VERSION")),
+fn manifest(name: &str, copy: Option<&Path>) -> Result<String> {
+    let dependency = match copy {
+        None => format!("{:?}", env!("CARGO_PKG_VERSION")),
+        Some(copy) => {
+            let failed = |source| Error::Io { action: "read", path: printable_path(&copy.join("Cargo.toml")), source };
+            // Absolute: the project may be moved.
+            let path = copy.canonicalize().map_err(failed)?;
+            fs::metadata(path.join("Cargo.toml")).map_err(failed)?;
+            format!("{{ path = {:?} }}", path.to_string_lossy())
+        }
     };
-    format!(
+    Ok(format!(
         "[package]\nname = \"{name}\"\nversion = \"0.1.0\"\nedition = \"2024\"\npublish = false\n\n[lib]\ncrate-type = [\"cdylib\"]\n\n\
          [dependencies]\ncamscope-plugin = {dependency}\n\n# On its own, wherever it lies.\n[workspace]\n"
-    )
+    ))
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::common::{Ran, Scene};
+use crate::common::{Ran, Scene, file, floats, lite, relative_error};
 
 fn run(scene: &Scene, arrange: impl FnOnce(&mut std::process::Command)) -> Ran {
     let mut command = scene.command();
@@ -70,4 +70,32 @@ fn damaged_files_of_an_earlier_demo_are_replaced() {
         std::fs::write(unpacked.join(name), "damaged").expect("it is there");
     }
     run(&scene, |_| {}).ok();
+}
+
+#[test]
+fn its_half_precision_weights_change_no_answer() {
+    let scene = Scene::new();
+    run(&scene, |_| {}).ok();
+    let unpacked = scene.path("home/.local/share/camscope").join(concat!("demo-", env!("CARGO_PKG_VERSION")));
+    for photo in ["cat_and_coffee", "chelsea", "coffee", "rocket"] {
+        let [exact, rounded] =
+            [("exact", lite()), ("rounded", unpacked.join("efficientnet-lite0.onnx"))].map(|(folder, model)| {
+                let raw = scene.path(folder);
+                let image = file(&format!("samples/{photo}.jpg"));
+                let line = scene.explain(model, image, ["--json".as_ref(), "--raw".as_ref(), raw.as_os_str()]).ok();
+                let [logits, heat] = ["logits", "heatmap"].map(|what| floats(raw.join(format!("{photo}.{what}.npy"))));
+                (line.json()[0]["class"].clone(), logits, heat)
+            });
+        assert_eq!(rounded.0, exact.0, "{photo}: the top class");
+        let best = |logits: &ndarray::ArrayD<f32>| {
+            let mut classes: Vec<(usize, f32)> = logits.iter().copied().enumerate().collect();
+            classes.sort_by(|a, b| b.1.total_cmp(&a.1));
+            classes.iter().take(3).map(|(class, _)| *class).collect::<Vec<_>>()
+        };
+        assert_eq!(best(&rounded.1), best(&exact.1), "{photo}: the top classes");
+        let errors = [relative_error(&rounded.1, &exact.1), relative_error(&rounded.2, &exact.2)];
+        println!("{photo}: logits {:.1e}, heat {:.1e}", errors[0], errors[1]);
+        // Rounded at all, and not by much.
+        assert!(errors.iter().all(|error| *error > 0.0 && *error < 1e-2), "{photo}: {errors:?}");
+    }
 }

@@ -185,7 +185,15 @@ fn a_new_plugin_builds_and_passes_its_check_at_once() {
     );
     assert!(check(&scene, &library).ok().stdout.contains("Success  colormap my_heat\n"));
 
-    scene.run(["plugin", "new", "--lang", "rust", "embers"]).ok();
+    // A project uses the published crate; here it must be the one beside this test.
+    scene.run(["plugin", "new", "--lang", "rust", "published"]).ok();
+    let manifest = std::fs::read_to_string(scene.path("published/Cargo.toml")).expect("a manifest");
+    assert!(manifest.contains(concat!("camscope-plugin = \"", env!("CARGO_PKG_VERSION"), "\"\n")), "{manifest}");
+    let nowhere = scene.run(["plugin", "new", "--lang", "rust", "--crate", "nowhere", "lost"]);
+    assert!(nowhere.status == Some(1) && nowhere.stderr.contains("nowhere"), "{}", nowhere.stderr);
+    assert!(!scene.path("lost").exists());
+    let copy = file("crates/camscope-plugin");
+    scene.run(["plugin", "new", "--lang", "rust", "embers", "--crate", copy.to_str().expect("a path")]).ok();
     let folder = scene.path("embers");
     let cargo = || {
         build(
