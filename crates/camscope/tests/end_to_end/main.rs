@@ -26,6 +26,7 @@ mod outputs;
 mod plugin_faults;
 #[cfg(target_os = "linux")]
 mod plugins;
+mod reference;
 mod runtime;
 #[cfg(unix)]
 mod terminal;
