@@ -15,7 +15,7 @@ pub(crate) use crate::cli_plugins::{Language, PluginArgs, PluginCommand};
 
 /// See what an ONNX image model looked at.
 ///
-/// `camscope MODEL [IMAGE]…` opens the explorer: the photo with its heatmap, class by class and layer by layer, by keyboard and mouse.
+/// `camscope MODEL [IMAGE]…` opens the explorer: the photo with its heatmap, for every class and layer, by keyboard and mouse.
 #[derive(Debug, Parser)]
 #[command(name = "camscope", version, max_term_width = 100, arg_required_else_help = true)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
@@ -49,47 +49,47 @@ pub(crate) struct ExploreArgs {
     /// The model, an .onnx file
     #[arg(required = true)]
     pub(crate) model: Option<PathBuf>,
-    /// Photos, and folders of photos
+    /// Photos or folders of photos
     #[arg(value_name = "IMAGE")]
     pub(crate) images: Vec<PathBuf>,
-    /// How activations are weighed by gradients: gradcam, hirescam, gradcam++, xgradcam, layercam or gradcam-elementwise
-    /// [default: the configuration's, else the model's sidecar's, else gradcam]
+    /// The CAM method: gradcam, hirescam, gradcam++, xgradcam, layercam or gradcam-elementwise
+    /// [default: from the configuration, else from the model's sidecar, else gradcam]
     #[arg(long, value_name = "NAME")]
     pub(crate) method: Option<String>,
-    /// The layer to look at first: auto, a value's name, a PyTorch module path, or a number of `camscope layers`
+    /// The layer to show first: auto, a value's name, a PyTorch module path, or an index from `camscope layers`
     #[arg(long, value_name = "LAYER")]
     pub(crate) layer: Option<Choice>,
-    /// The class to explain first: top1 (top2, …), a number, or a label
+    /// The class to show first: top1 (top2, …), a number, or a label
     #[arg(long = "class", value_name = "CLASS")]
     pub(crate) class: Option<ClassSpec>,
-    /// What of a class is explained
+    /// Which score of the class to explain
     #[arg(long, value_enum, default_value_t = ScoreArg::Logit)]
     pub(crate) score: ScoreArg,
-    /// The colours of the heat [default: the configuration's, else jet]
+    /// The colormap [default: from the configuration, else jet]
     #[arg(long, value_name = "NAME")]
     pub(crate) colormap: Option<String>,
-    /// The photo's weight in the overlay, from 0 to 1; the heat has the rest [default: the configuration's, else 0.4]
+    /// The photo's weight in the overlay, from 0 to 1; the heatmap has the rest [default: from the configuration, else 0.4]
     #[arg(long, value_name = "A", value_parser = fraction)]
     pub(crate) alpha: Option<f32>,
-    /// What the explorer's terminal is asked for.
+    /// How the explorer shows images.
     #[command(flatten)]
     pub(crate) screen: ScreenArgs,
-    /// Where it runs.
+    /// Provider and threads.
     #[command(flatten)]
     pub(crate) run: RunArgs,
-    /// Code from elsewhere.
+    /// Plugins and operator libraries.
     #[command(flatten)]
     pub(crate) extra: PluginArgs,
 }
 
-/// How the explorer shows pictures.
+/// How the explorer shows images.
 #[derive(Args, Clone, Debug, Default)]
 pub(crate) struct ScreenArgs {
-    /// How pictures are shown: auto (the best that the terminal says it can), kitty, sixel, iterm2, halfblocks, none
-    /// [default: the configuration's, else auto]
+    /// How to show images: auto (the best that the terminal offers), kitty, sixel, iterm2, halfblocks, none
+    /// [default: from the configuration, else auto]
     #[arg(long, value_name = "PROTOCOL")]
     pub(crate) graphics: Option<GraphicsChoice>,
-    /// Width and height of a character in pixels, where the terminal doesn't tell: 10x20
+    /// Width and height of a character in pixels, if the terminal does not report it: 10x20
     #[arg(long, value_name = "WxH", value_parser = camscope_tui::config::font_size)]
     pub(crate) font_size: Option<(u16, u16)>,
 }
@@ -97,33 +97,33 @@ pub(crate) struct ScreenArgs {
 /// The subcommands.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Explore bundled photos with the bundled model; without a terminal, or with -o, explain them
+    /// Explore bundled photos with the bundled model; with -o or without a terminal, write heatmaps
     Demo(DemoArgs),
-    /// Show what a model looked at in photos: in the terminal, as PNG, as arrays
+    /// Explain photos: heatmaps in the terminal, as PNG files, as arrays
     Explain(Box<ExplainArgs>),
-    /// List a model's layers
+    /// List the layers of a model
     Layers(LayersArgs),
-    /// Say whether a model can be explained, and check its gradients on this machine
+    /// Check whether a model can be explained, and its gradient against finite differences
     Check(CheckArgs),
-    /// Forward against explain on this machine: ratios, class switch, all layers, peak memory
+    /// Measure what explaining costs on this machine, compared with plain inference
     Bench(Box<BenchArgs>),
-    /// Write a model that also computes gradients: inputs seed.NAME, outputs grad.NAME
+    /// Write a model that also computes gradients, with inputs seed.NAME and outputs grad.NAME
     Differentiate(DifferentiateArgs),
-    /// The explorer's configuration
+    /// Show the configuration of the explorer
     #[command(subcommand)]
     Config(ConfigCommand),
-    /// Plugins: colormaps, layer resolvers and gradient rules of your own
+    /// List, check and create plugins: colormaps, layer resolvers, gradient rules
     #[command(subcommand)]
     Plugin(PluginCommand),
-    /// The ONNX Runtime that models run with: show what there is, or get one
+    /// Show which ONNX Runtime is used, or install one
     #[command(subcommand)]
     Runtime(RuntimeCommand),
-    /// Print the completions of a shell, to be put where it looks for them
+    /// Print a completion script for a shell
     Completions {
         /// The shell.
         shell: clap_complete::Shell,
     },
-    /// Print the manual page, in roff: `camscope man | man -l -`
+    /// Print the manual page in roff format: `camscope man | man -l -`
     Man,
     /// Load a library and say whether it is ONNX Runtime: camscope runs itself like this, to be safe from bad libraries.
     #[command(name = camscope_core::runtime::prober::PROBE_COMMAND, hide = true)]
@@ -147,57 +147,57 @@ pub(crate) enum Command {
 /// The subcommands of `camscope config`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum ConfigCommand {
-    /// Print the configuration in force, defaults included, as a file that gives the same
+    /// Print the configuration in force, defaults included, as a configuration file
     Print,
 }
 
 /// The subcommands of `camscope runtime`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum RuntimeCommand {
-    /// Show every place searched for ONNX Runtime, the execution providers, and the terminal's graphics
+    /// Show where ONNX Runtime was searched for and found, the execution providers, and the terminal graphics
     Show {
-        /// Print one JSON object instead
+        /// Print one JSON object
         #[arg(long)]
         json: bool,
     },
-    /// Fetch an ONNX Runtime with pip, else npm, into camscope's data folder
+    /// Fetch ONNX Runtime with pip, else npm, into camscope's data folder
     Install {
-        /// The one with the CUDA and TensorRT providers, for NVIDIA's GPUs
+        /// Fetch the build with the CUDA and TensorRT providers, for NVIDIA GPUs
         #[arg(long)]
         gpu: bool,
     },
 }
 
-/// What is explained, and how: shared by the commands that explain.
+/// Layers, classes and method: shared by the commands that explain.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct MethodArgs {
-    /// How activations are weighed by gradients: gradcam, hirescam, gradcam++, xgradcam, layercam or gradcam-elementwise
-    /// [default: the model's sidecar's, else gradcam]
+    /// The CAM method: gradcam, hirescam, gradcam++, xgradcam, layercam or gradcam-elementwise
+    /// [default: from the model's sidecar, else gradcam]
     #[arg(long, value_name = "NAME")]
     pub(crate) method: Option<String>,
-    /// The layer: auto, a value's name, a PyTorch module path, a number of `camscope layers`, or @input (gradient only);
-    /// may be given several times
+    /// The layer: auto, a value's name, a PyTorch module path, an index from `camscope layers`, or @input (gradient only);
+    /// repeatable
     #[arg(long = "layer", value_name = "LAYER", default_value = "auto")]
     pub(crate) layers: Vec<Choice>,
-    /// What the layer's axes mean, where `camscope layers` misreads or leaves it out: nchw, nhwc, tokens:14x14, or tokens:1+14x14
-    /// with a class token first; any value of the graph may then be named
+    /// The layout of the layer's axes, if `camscope layers` shows a wrong one or not the layer: nchw, nhwc, tokens:14x14, or
+    /// tokens:1+14x14 with a class token first; --layer may then name any value of the graph
     #[arg(long, value_name = "LAYOUT")]
     pub(crate) layout: Option<Layout>,
-    /// The class: top1 (top2, …), a number, or a label; may be given several times
+    /// The class: top1 (top2, …), a number, or a label; repeatable
     #[arg(long = "class", value_name = "CLASS", default_value = "top1")]
     pub(crate) classes: Vec<ClassSpec>,
-    /// What of the class is explained
+    /// Which score of the class to explain
     #[arg(long, value_enum, default_value_t = ScoreArg::Logit)]
     pub(crate) score: ScoreArg,
 }
 
-/// How explanations look: shared by the commands that draw them.
+/// How heatmaps look: shared by the commands that draw them.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct LookArgs {
-    /// The colours of the heat: jet, turbo, viridis, magma, inferno, plasma, cividis, …
+    /// The colormap: jet, turbo, viridis, magma, inferno, plasma, cividis, …
     #[arg(long, value_name = "NAME", default_value = "jet")]
     pub(crate) colormap: String,
-    /// The photo's weight in the overlay, from 0 to 1; the heat has the rest
+    /// The photo's weight in the overlay, from 0 to 1; the heatmap has the rest
     #[arg(long, value_name = "A", default_value_t = camscope_core::overlay::DEFAULT_ALPHA, value_parser = fraction)]
     pub(crate) alpha: f32,
 }
@@ -205,10 +205,10 @@ pub(crate) struct LookArgs {
 /// Where models run: shared by the commands that run them.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct RunArgs {
-    /// The execution provider: auto (the best that works), cpu, cuda, tensorrt, …
+    /// The execution provider: auto (the best that starts), cpu, cuda, tensorrt, …
     #[arg(long, value_name = "PROVIDER", default_value = "auto")]
     pub(crate) ep: ProviderChoice,
-    /// Threads within an operator [default: as many as ONNX Runtime sees fit]
+    /// Threads within an operator [default: chosen by ONNX Runtime]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) threads: Option<u16>,
 }
@@ -218,19 +218,19 @@ pub(crate) struct RunArgs {
 pub(crate) struct ExplainArgs {
     /// The model, an .onnx file
     pub(crate) model: PathBuf,
-    /// The photos, and folders of photos
+    /// Photos or folders of photos
     #[arg(value_name = "IMAGE", required_unless_present = "tensor")]
     pub(crate) images: Vec<PathBuf>,
-    /// An array (.npy) in place of photos, fed to the model as it is; may be given several times
+    /// A .npy array instead of a photo, fed to the model without preprocessing; repeatable
     #[arg(long, value_name = "FILE", conflicts_with = "images")]
     pub(crate) tensor: Vec<PathBuf>,
-    /// What is explained, and how.
+    /// Layers, classes and method.
     #[command(flatten)]
     pub(crate) how: MethodArgs,
-    /// How it looks.
+    /// Colormap and opacity.
     #[command(flatten)]
     pub(crate) look: LookArgs,
-    /// Where it runs.
+    /// Provider and threads.
     #[command(flatten)]
     pub(crate) run: RunArgs,
     /// Write the overlays into this folder, as STEM.png
@@ -239,14 +239,13 @@ pub(crate) struct ExplainArgs {
     /// Write logits, activations, gradients and heatmap into this folder, as STEM.logits.npy and so on
     #[arg(long, value_name = "DIR")]
     pub(crate) raw: Option<PathBuf>,
-    /// How many photos run through the model at once, where it takes any number [default: 4 on the CPU, 8 elsewhere, fewer where its
-    /// input is large]
+    /// Photos in a batch, if the model's batch axis is free [default: 4 on the CPU, 8 elsewhere, fewer if the input is large]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) batch: Option<u16>,
-    /// Print one JSON object a line instead of pictures and text
+    /// Print one JSON object a line instead of images and text
     #[arg(long)]
     pub(crate) json: bool,
-    /// Code from elsewhere.
+    /// Plugins and operator libraries.
     #[command(flatten)]
     pub(crate) extra: PluginArgs,
 }
@@ -259,7 +258,7 @@ pub(crate) struct LayersArgs {
     /// Print one JSON object a line instead of a table
     #[arg(long)]
     pub(crate) json: bool,
-    /// Code from elsewhere.
+    /// Plugins and operator libraries.
     #[command(flatten)]
     pub(crate) extra: PluginArgs,
 }
@@ -269,15 +268,15 @@ pub(crate) struct LayersArgs {
 pub(crate) struct CheckArgs {
     /// The model, an .onnx file
     pub(crate) model: PathBuf,
-    /// A photo to check with [default: a made-up pattern]
+    /// The photo to check with [default: a synthetic pattern]
     pub(crate) image: Option<PathBuf>,
-    /// Where it runs.
+    /// Provider and threads.
     #[command(flatten)]
     pub(crate) run: RunArgs,
     /// Print one JSON object a line instead of a table
     #[arg(long)]
     pub(crate) json: bool,
-    /// Code from elsewhere.
+    /// Plugins and operator libraries.
     #[command(flatten)]
     pub(crate) extra: PluginArgs,
 }
@@ -287,19 +286,19 @@ pub(crate) struct CheckArgs {
 pub(crate) struct DifferentiateArgs {
     /// The model, an .onnx file
     pub(crate) model: PathBuf,
-    /// The value that is differentiated [default: the model's first output]
+    /// The value to differentiate [default: the model's first output]
     #[arg(long = "output", value_name = "NAME")]
     pub(crate) output_value: Option<String>,
-    /// What it is differentiated with respect to: an input or any other value; may be given several times
+    /// The value to differentiate with respect to: an input or any other value; repeatable
     #[arg(long, value_name = "NAME", required = true)]
     pub(crate) wrt: Vec<String>,
-    /// The sizes of an input with open axes beyond the batch: NAME=1,3,224,224; may be given several times
+    /// The shape of an input that has free axes besides the batch: NAME=1,3,224,224; repeatable
     #[arg(long = "shape", value_name = "NAME=SIZES", value_parser = Shape::parse)]
     pub(crate) shapes: Vec<Shape>,
-    /// Write the model here
+    /// The model file to write
     #[arg(short = 'o', value_name = "OUT.onnx")]
     pub(crate) output: PathBuf,
-    /// Code from elsewhere.
+    /// Plugins and operator libraries.
     #[command(flatten)]
     pub(crate) extra: PluginArgs,
 }
@@ -323,13 +322,13 @@ impl Shape {
 /// `camscope demo`.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct DemoArgs {
-    /// Don't explore: write pictures into this folder [default: camscope-demo where there is no terminal to explore in]
+    /// Write heatmaps into this folder instead of exploring [default without a terminal: camscope-demo]
     #[arg(short, long, value_name = "DIR")]
     pub(crate) output: Option<PathBuf>,
-    /// What the explorer's terminal is asked for.
+    /// How the explorer shows images.
     #[command(flatten)]
     pub(crate) screen: ScreenArgs,
-    /// Where it runs.
+    /// Provider and threads.
     #[command(flatten)]
     pub(crate) run: RunArgs,
 }

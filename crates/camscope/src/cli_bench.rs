@@ -12,35 +12,35 @@ use crate::cli::{MethodArgs, PluginArgs, RunArgs};
 pub(crate) struct BenchArgs {
     /// The model, an .onnx file
     pub(crate) model: PathBuf,
-    /// A photo to measure with [default: a made-up pattern]
+    /// The photo to measure with [default: a synthetic pattern]
     pub(crate) image: Option<PathBuf>,
-    /// What is explained, and how.
+    /// Layers, classes and method.
     #[command(flatten)]
     pub(crate) how: MethodArgs,
-    /// The input's size in pixels, where the model leaves it open: N or HxW [default: the size that photos are prepared for]
+    /// The input's size in pixels, if its axes are free: N or HxW [default: from the preprocessing]
     #[arg(long, value_name = "SIZE", value_parser = size)]
     pub(crate) size: Option<(usize, usize)>,
-    /// How many pictures run through the model at once where several do [default: as `camscope explain` has it]
+    /// Images in a batch, for the part that measures batches [default: as in `camscope explain`]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) batch: Option<u16>,
-    /// How many rounds are measured, of one picture and of several at once, and how often each process is started [default: as many
-    /// rounds as fit into 10 seconds, from 5 to 15; 5 starts]
+    /// Rounds to measure, for one image and for a batch, and starts of each process [default: as many rounds as fit into 10
+    /// seconds, from 5 to 15; 5 starts]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) rounds: Option<u16>,
-    /// Where it runs.
+    /// Provider and threads.
     #[command(flatten)]
     pub(crate) run: RunArgs,
-    /// Write ONNX Runtime's profiles of ten explanations after the measurement: PREFIX.forward_TIME.json, PREFIX.backward_TIME.json,
+    /// Afterwards, write ONNX Runtime's profiles of ten explanations: PREFIX.forward_TIME.json, PREFIX.backward_TIME.json,
     /// PREFIX.method_TIME.json
     #[arg(long, value_name = "PREFIX")]
     pub(crate) profile: Option<PathBuf>,
-    /// Show how each ratio changed since an earlier measurement: a file that --json was written to
+    /// Compare each ratio with an earlier measurement: a file with the output of --json
     #[arg(long, value_name = "FILE")]
     pub(crate) compare: Option<PathBuf>,
     /// Print one JSON object instead of a table
     #[arg(long)]
     pub(crate) json: bool,
-    /// Code from elsewhere.
+    /// Plugins and operator libraries.
     #[command(flatten)]
     pub(crate) extra: PluginArgs,
 }

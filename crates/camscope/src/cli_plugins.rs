@@ -4,13 +4,13 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 
-/// Code from elsewhere: shared by the commands that open models.
+/// Plugins and operator libraries: shared by the commands that open models.
 #[derive(Args, Clone, Debug, Default)]
 pub(crate) struct PluginArgs {
-    /// A plugin, or a folder of plugins, besides those in the plugin folder; may be given several times
+    /// A plugin or a folder of plugins, in addition to the plugin folder; repeatable
     #[arg(long = "plugin", value_name = "PATH")]
     pub(crate) plugins: Vec<PathBuf>,
-    /// A library of custom operators for ONNX Runtime that the model needs; may be given several times
+    /// A library of custom operators for ONNX Runtime; repeatable
     #[arg(long = "op-library", value_name = "LIB")]
     pub(crate) op_libraries: Vec<PathBuf>,
 }
@@ -18,31 +18,31 @@ pub(crate) struct PluginArgs {
 /// The subcommands of `camscope plugin`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum PluginCommand {
-    /// List every plugin that is found, with what it has, or why it is not used
+    /// List the plugins: what each one provides, or why it is not used
     List {
-        /// A plugin, or a folder of plugins, besides those in the plugin folder; may be given several times
+        /// A plugin or a folder of plugins, in addition to the plugin folder; repeatable
         #[arg(long = "plugin", value_name = "PATH")]
         plugins: Vec<PathBuf>,
-        /// Print one JSON object a line instead
+        /// Print one JSON object a line
         #[arg(long)]
         json: bool,
     },
-    /// Try all that a plugin does, each thing in a process of its own
+    /// Test everything that a plugin provides, each item in a process of its own
     Check {
         /// The plugin's library
         path: PathBuf,
-        /// Print one JSON object a line instead
+        /// Print one JSON object a line
         #[arg(long)]
         json: bool,
     },
-    /// Write a project for a new plugin into a folder of its name
+    /// Create a project for a plugin, in a new folder of its name
     New {
         /// The language
         #[arg(long, value_enum)]
         lang: Language,
         /// The plugin's name: a to z, 0 to 9, - and _
         name: String,
-        /// Rust: use the crate camscope-plugin in this folder, such as crates/camscope-plugin of a clone, not the published one
+        /// For Rust: depend on the crate camscope-plugin in this folder instead of the published one
         #[arg(long = "crate", value_name = "DIR")]
         copy: Option<PathBuf>,
     },
@@ -51,8 +51,8 @@ pub(crate) enum PluginCommand {
 /// What a plugin is written in.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(crate) enum Language {
-    /// A crate that uses camscope-plugin.
+    /// A crate that depends on camscope-plugin.
     Rust,
-    /// One file and the header.
+    /// One source file and the header.
     C,
 }
