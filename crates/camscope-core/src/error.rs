@@ -1,9 +1,9 @@
 //! What can go wrong in this crate, each with what happened, to what, and what to do about it.
 
-use std::path::PathBuf;
+use onnx_grad_ort::Error as EngineError;
 
-use crate::runtime::{Origin, Provider, Unusable};
-use crate::text::{printable, printable_path};
+use crate::runtime::{Origin, Provider};
+use crate::text::printable;
 
 /// The crate's result type.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -24,80 +24,6 @@ pub enum Error {
         /// What the system said.
         source: std::io::Error,
     },
-    /// camscope's configuration file is no good.
-    #[error("cannot use the configuration {path}: {reason}")]
-    Config {
-        /// The file.
-        path: String,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// No place that is searched holds an ONNX Runtime that can be used.
-    #[error("no usable ONNX Runtime was found{}", refused_runtimes(refused))]
-    RuntimeMissing {
-        /// The libraries that were found and refused.
-        refused: Vec<(PathBuf, Unusable)>,
-    },
-    /// A file that was to serve as ONNX Runtime cannot.
-    #[error("cannot use {} as ONNX Runtime{}: {reason}", printable_path(path), named_by.map(|place| format!(" (named by {place})")).unwrap_or_default())]
-    RuntimeUnusable {
-        /// Who named the file, where the user did.
-        named_by: Option<Origin>,
-        /// The file.
-        path: PathBuf,
-        /// Why it cannot be used.
-        reason: Unusable,
-    },
-    /// ONNX Runtime was found good but did not start.
-    #[error("cannot start the ONNX Runtime {}: {reason}", printable_path(path))]
-    RuntimeStart {
-        /// The library.
-        path: PathBuf,
-        /// What it said.
-        reason: String,
-    },
-    /// An ONNX Runtime could not be fetched.
-    #[error("cannot fetch {package}: {reason}")]
-    RuntimeFetch {
-        /// The package and its version.
-        package: String,
-        /// What went wrong.
-        reason: String,
-    },
-    /// What was fetched is not what was asked for. Nothing of it was kept.
-    #[error(
-        "{file} is not the file that camscope expects: its SHA-256 is {found}, not {expected}; nothing was installed"
-    )]
-    RuntimeChecksum {
-        /// The file's name.
-        file: String,
-        /// The SHA-256 that is pinned, in hexadecimal.
-        expected: String,
-        /// The SHA-256 of the file that came.
-        found: String,
-    },
-    /// An execution provider that was asked for by name does not work here.
-    #[error("the execution provider {provider} cannot be used: {reason}")]
-    Provider {
-        /// The provider.
-        provider: Provider,
-        /// Why not.
-        reason: String,
-    },
-    /// ONNX Runtime refused a model, or failed while running it.
-    #[error("ONNX Runtime cannot {action}: {reason}")]
-    Inference {
-        /// What it was to do, as a verb and its object.
-        action: &'static str,
-        /// ONNX Runtime's own words.
-        reason: String,
-    },
-    /// A value of a model is not of a kind that can be used here.
-    #[error("{0}")]
-    Value(String),
-    /// The work was cancelled.
-    #[error("cancelled")]
-    Cancelled,
     /// A model file could not be used.
     #[error("cannot use the model {path}: {source}")]
     Model {
@@ -341,40 +267,30 @@ pub enum Error {
         /// How it ended: `was ended by a signal`.
         reason: String,
     },
-    /// The graph could not be read, edited or differentiated.
+    /// A value is not of a kind that can be used here.
+    #[error("{0}")]
+    Value(String),
+    /// The engine: ONNX Runtime was not found, refuses or fails; a graph could not be read, edited or differentiated.
     #[error(transparent)]
-    Graph(#[from] onnx_grad::Error),
+    Engine(#[from] onnx_grad_ort::Error),
+}
+
+impl From<onnx_grad::Error> for Error {
+    fn from(error: onnx_grad::Error) -> Self {
+        Self::Engine(error.into())
+    }
 }
 
 impl Error {
+    /// Whether the work was cancelled.
+    pub fn is_cancelled(&self) -> bool {
+        matches!(self, Self::Engine(EngineError::Cancelled))
+    }
+
     /// What the user can do about it, as one sentence in lower case; `None` where nothing useful can be said.
     pub fn help(&self) -> Option<String> {
-        const INSTALL: &str =
-            "run `camscope runtime install`, or set ORT_DYLIB_PATH to the library of an ONNX Runtime 1.24 or newer";
         match self {
-            Error::Config { path, .. } => Some(format!("correct {path}, or remove it")),
-            Error::RuntimeMissing { .. } => Some(INSTALL.into()),
-            Error::RuntimeUnusable { named_by: Some(Origin::Variable), .. } => {
-                Some("set ORT_DYLIB_PATH to the library of an ONNX Runtime 1.24 or newer, or unset it".into())
-            }
-            Error::RuntimeUnusable { named_by: Some(Origin::Config), .. } => {
-                Some("correct `library` in the section [runtime] of the configuration".into())
-            }
-            Error::RuntimeUnusable { .. } | Error::RuntimeStart { .. } => Some(INSTALL.into()),
-            Error::RuntimeFetch { .. } => {
-                Some("get an ONNX Runtime 1.24 or newer by other means, and set ORT_DYLIB_PATH to its library".into())
-            }
-            Error::RuntimeChecksum { .. } => {
-                Some("check what package index or mirror pip or npm is set to, then try again".into())
-            }
-            Error::Provider { provider: Provider::Cuda | Provider::TensorRt, reason }
-                if reason.contains("was built without") || reason.contains("onnxruntime_providers") =>
-            {
-                Some("`camscope runtime install --gpu` fetches an ONNX Runtime with it; or use --ep auto".into())
-            }
-            Error::Provider { .. } => {
-                Some("use --ep auto or --ep cpu; `camscope runtime show` lists what works here".into())
-            }
+            Error::Engine(error) => engine_help(error),
             Error::NotAnImage { looks_like: Some("a NumPy array"), .. } => {
                 Some("give a tensor by --tensor, in place of the image".into())
             }
@@ -410,9 +326,6 @@ impl Error {
             }
             Error::Model { source: onnx_grad::Error::TooOld { .. }, .. } => {
                 Some("export the model again, for opset 18 or newer".into())
-            }
-            Error::Graph(onnx_grad::Error::NotDifferentiable(_)) => {
-                Some("choose a layer after these nodes: `camscope layers MODEL` lists them in order".into())
             }
             Error::Model { source: onnx_grad::Error::ExternalData { .. }, .. } => {
                 Some("put the file that holds the weights back into the model's folder".into())
@@ -458,8 +371,39 @@ impl Error {
     }
 }
 
-fn refused_runtimes(refused: &[(PathBuf, Unusable)]) -> String {
-    refused.iter().map(|(path, reason)| format!("; {}: {reason}", printable_path(path))).collect()
+/// [`Error::help`] for what the engine says.
+fn engine_help(error: &EngineError) -> Option<String> {
+    const INSTALL: &str =
+        "run `camscope runtime install`, or set ORT_DYLIB_PATH to the library of an ONNX Runtime 1.24 or newer";
+    match error {
+        EngineError::Config { path, .. } => Some(format!("correct {path}, or remove it")),
+        EngineError::RuntimeMissing { .. } => Some(INSTALL.into()),
+        EngineError::RuntimeUnusable { named_by: Some(Origin::Variable), .. } => {
+            Some("set ORT_DYLIB_PATH to the library of an ONNX Runtime 1.24 or newer, or unset it".into())
+        }
+        EngineError::RuntimeUnusable { named_by: Some(Origin::Config), .. } => {
+            Some("correct `library` in the section [runtime] of the configuration".into())
+        }
+        EngineError::RuntimeUnusable { .. } | EngineError::RuntimeStart { .. } => Some(INSTALL.into()),
+        EngineError::RuntimeFetch { .. } => {
+            Some("get an ONNX Runtime 1.24 or newer by other means, and set ORT_DYLIB_PATH to its library".into())
+        }
+        EngineError::RuntimeChecksum { .. } => {
+            Some("check what package index or mirror pip or npm is set to, then try again".into())
+        }
+        EngineError::Provider { provider: Provider::Cuda | Provider::TensorRt, reason }
+            if reason.contains("was built without") || reason.contains("onnxruntime_providers") =>
+        {
+            Some("`camscope runtime install --gpu` fetches an ONNX Runtime with it; or use --ep auto".into())
+        }
+        EngineError::Provider { .. } => {
+            Some("use --ep auto or --ep cpu; `camscope runtime show` lists what works here".into())
+        }
+        EngineError::Graph(onnx_grad::Error::NotDifferentiable(_)) => {
+            Some("choose a layer after these nodes: `camscope layers MODEL` lists them in order".into())
+        }
+        _ => None,
+    }
 }
 
 fn with_article(what: &str) -> String {
@@ -469,4 +413,21 @@ fn with_article(what: &str) -> String {
 
 fn side(side: Option<usize>) -> String {
     side.map_or_else(|| "any".into(), |side| side.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use onnx_grad_ort::runtime::Unusable;
+
+    use super::*;
+
+    #[test]
+    fn who_names_a_runtime_by_a_variable_is_told_to_unset_it() {
+        let unusable = EngineError::RuntimeUnusable {
+            named_by: Some(Origin::Variable),
+            path: "none.so".into(),
+            reason: Unusable::Missing,
+        };
+        assert!(Error::from(unusable).help().unwrap().contains("unset it"));
+    }
 }

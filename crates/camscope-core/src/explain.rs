@@ -15,6 +15,7 @@ use std::{path::PathBuf, sync::Arc, time::Instant};
 
 use ndarray::{Array2, ArrayD, ArrayViewD, Axis};
 use onnx_grad::Request;
+use onnx_grad_ort::passes::{Given, Passes, Plan, Tapped};
 
 use self::{
     pictures::{filled_up, joined, takes_several, with_zeros},
@@ -29,7 +30,6 @@ use crate::{
     layer::{Choice, Layer, Layout},
     method::{self, Method},
     model::{Head, Labels, Network, Sidecar},
-    passes::{Given, Passes, Plan, Tapped},
     rules,
     runtime::{Canceller, ElemType, ProviderChoice, Runtime, Session, SessionOptions, Value},
     subject::Subject,
@@ -136,8 +136,10 @@ impl Explainer {
         let mut means = Vec::new();
         if !options.gradients && options.method.takes_mean() {
             for (tap, (_, gradient)) in taps.iter().zip(&wired) {
-                if let Tap::Layer(layer) = tap {
-                    means.push((gradient.clone(), layer.layout));
+                if let Tap::Layer(layer) = tap
+                    && let Some(axes) = layer.layout.spatial_axes()
+                {
+                    means.push((gradient.clone(), axes.to_vec()));
                 }
             }
         }
@@ -146,8 +148,7 @@ impl Explainer {
         let plan = Plan {
             gradient: &gradient,
             types: subject.types(),
-            logits: &network.logits,
-            input: &network.input.name,
+            outputs: &[&network.logits],
             batch: fixed.unwrap_or(batch),
             taps: &wired,
             means: &means,
@@ -340,7 +341,8 @@ impl Explainer {
             seeds.extend(self.options.score.seed(class, &scores.probabilities, self.network().independent()));
         }
         let seed = Value::from_f32_as(with_zeros(seeds, &forward.shape)?, forward.elem)?;
-        let mut inputs: Vec<(&str, &Value)> = vec![(&self.passes.seed, &seed)];
+        let mut inputs: Vec<(&str, &Value)> =
+            self.passes.seeds.iter().map(|(_, name)| (name.as_str(), &seed)).collect();
         for name in &self.passes.saved {
             let given = (*name == self.network().input.name).then_some(&forward.input);
             inputs.push((name, given.or_else(|| forward.values.get(name)).ok_or_else(|| missing(name))?));
@@ -433,7 +435,8 @@ fn raw_gradient<'a>(backward: &'a Backward, given: &Given) -> Result<&'a Value> 
 fn refuse_empty_placement(session: &Session, options: &SessionOptions) -> Result<()> {
     match (options.provider, session.placement()) {
         (ProviderChoice::Named(provider), Some(placement)) if placement.on_provider == 0 => {
-            Err(Error::Provider { provider, reason: "it takes none of this model's operators".into() })
+            let reason = "it takes none of this model's operators".into();
+            Err(onnx_grad_ort::Error::Provider { provider, reason }.into())
         }
         _ => Ok(()),
     }

@@ -6,7 +6,7 @@ pub(crate) mod many;
 use std::{ops::Range, path::Path, process::ExitCode, sync::mpsc::sync_channel, thread};
 
 use camscope_core::{
-    Error, Result,
+    EngineError, Error, Result,
     explain::{Explainer, Options},
     method,
     model::{Network, Sidecar, Source, resolve},
@@ -35,7 +35,10 @@ pub(crate) fn run(args: &ExplainArgs) -> Result<ExitCode> {
 }
 
 /// As [`run`], with the runtime from wherever the caller gets it.
-pub(crate) fn explain(args: &ExplainArgs, runtime: impl FnOnce() -> Result<&'static Runtime>) -> Result<ExitCode> {
+pub(crate) fn explain(
+    args: &ExplainArgs,
+    runtime: impl FnOnce() -> Result<&'static Runtime, EngineError>,
+) -> Result<ExitCode> {
     plugins::load(&args.extra.plugins);
     let colormap = overlay::by_name(&args.look.colormap)?;
     let (network, mut sidecar) = open(&args.model)?;

@@ -8,7 +8,7 @@ use std::{
 };
 
 use camscope_core::{
-    Error, Result, method, overlay,
+    EngineError, Error, Result, method, overlay,
     runtime::{Runtime, Search, SessionOptions},
     text::printable_path,
 };
@@ -71,10 +71,10 @@ pub(crate) fn run(args: &ExploreArgs) -> Result<ExitCode> {
 /// The runtime, also where the configuration, which may name one, cannot be read: [`start`] has the explorer show what is wrong there.
 ///
 /// # Errors
-/// That of loading, other than [`Error::Config`].
-pub(crate) fn despite_config(loaded: Result<&'static Runtime>) -> Result<&'static Runtime> {
+/// That of loading, other than [`EngineError::Config`].
+pub(crate) fn despite_config(loaded: Result<&'static Runtime, EngineError>) -> Result<&'static Runtime, EngineError> {
     match loaded {
-        Err(Error::Config { .. }) => Runtime::load(&Search::of_process().find_despite_config()?),
+        Err(EngineError::Config { .. }) => Runtime::load(&Search::of_process().find_despite_config()?),
         loaded => loaded,
     }
 }

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use camscope_core::runtime::discover::choose;
 use camscope_core::runtime::{Candidate, Library, Progress, Provider, Runtime, Search, Verdict, ensure, install};
 use camscope_core::text::{printable, printable_path};
-use camscope_core::{Error, Result};
+use camscope_core::{EngineError, Result};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
@@ -31,7 +31,7 @@ pub(crate) fn run(command: &RuntimeCommand) -> Result<ExitCode> {
 /// # Errors
 ///
 /// It cannot be fetched or loaded.
-pub(crate) fn ensure_runtime() -> Result<&'static Runtime> {
+pub(crate) fn ensure_runtime() -> Result<&'static Runtime, EngineError> {
     let mut bar = Bar::default();
     let library = ensure(&Search::of_process(), &mut |progress| bar.show(progress));
     bar.clear();
@@ -131,7 +131,7 @@ fn show(as_json: bool) -> Result<ExitCode> {
     };
     output::print(&text)?;
     if let Err(error) = runtime {
-        output::report(&error);
+        output::report(&error.into());
         return Ok(ExitCode::FAILURE);
     }
     Ok(ExitCode::SUCCESS)
@@ -147,7 +147,7 @@ fn try_all(runtime: &Runtime) -> Vec<Tried> {
             Some(Provider::WebGpu) => Outcome::Untried("not tried"),
             Some(provider) => match runtime.try_provider(provider) {
                 Ok(()) => Outcome::Works,
-                Err(Error::Provider { reason, .. }) => Outcome::Fails(reason),
+                Err(EngineError::Provider { reason, .. }) => Outcome::Fails(reason),
                 Err(error) => Outcome::Fails(error.to_string()),
             },
         };

@@ -5,23 +5,18 @@
 //! start does that, with [`Plain`] for the bare one and [`peak_resident`] for the memory.
 
 mod compare;
-mod memory;
 mod parts;
 mod plain;
 mod profile;
 mod reach;
 mod report;
-mod rounds;
-mod spread;
 mod together;
 
 pub use compare::{Change, Comparison, Earlier, compare};
-pub use memory::peak_resident;
+pub use onnx_grad_ort::measure::{Plan, Side, Spread, order, peak_resident, rounds};
 pub use parts::{Parts, Times};
 pub use plain::Plain;
 pub use profile::profile;
 pub use reach::{Everywhere, ToInput};
 pub use report::{Millis, PerProcess, Process, Processes, RATIOS, RatioSpreads, Ratios, Report, Setting};
-pub use rounds::{Plan, Side, order, rounds};
-pub use spread::Spread;
 pub use together::{BatchTimes, Together};

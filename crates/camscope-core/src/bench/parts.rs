@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use ndarray::ArrayD;
+use onnx_grad_ort::measure::{Plan, Side, rounds};
 
 use super::{
     plain::Plain,
     reach::{Everywhere, ToInput},
-    rounds::{Plan, Side, rounds},
     together::BatchTimes,
 };
 use crate::{

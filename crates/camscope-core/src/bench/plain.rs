@@ -33,7 +33,7 @@ impl Plain {
     /// The input is of a type that numbers can't be converted to.
     pub(super) fn value(&self, tensor: ArrayD<f32>) -> Result<Value> {
         let input = self.session.inputs().first().ok_or_else(|| Error::Value("the model has no input".into()))?;
-        Value::from_f32_as(tensor, input.elem)
+        Ok(Value::from_f32_as(tensor, input.elem)?)
     }
 
     /// The session: it says on which provider it runs.
@@ -51,6 +51,6 @@ impl Plain {
 
     pub(super) fn run_on(&self, input: &Value) -> Result<()> {
         let name = self.session.inputs().first().map_or("", |input| input.name.as_str());
-        self.session.run(&[(name, input)]).map(drop)
+        Ok(self.session.run(&[(name, input)]).map(drop)?)
     }
 }

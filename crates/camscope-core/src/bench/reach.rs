@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use onnx_grad_ort::Error as EngineError;
+
 use crate::{
     error::{Error, Result},
     everywhere,
@@ -91,5 +93,8 @@ fn at(runtime: &'static Runtime, subject: &Arc<Subject>, options: &Options, laye
 }
 
 fn lacks_gradient(error: &Error) -> bool {
-    matches!(error, Error::Graph(onnx_grad::Error::NotDifferentiable(_)) | Error::NoGradient { .. })
+    matches!(
+        error,
+        Error::Engine(EngineError::Graph(onnx_grad::Error::NotDifferentiable(_))) | Error::NoGradient { .. }
+    )
 }

@@ -1,8 +1,9 @@
 //! What a measurement came to.
 
+use onnx_grad_ort::measure::Spread;
 use serde::Serialize;
 
-use super::{parts::Times, spread::Spread};
+use super::parts::Times;
 
 /// What was measured, with what, on what.
 #[derive(Clone, Debug, Serialize)]

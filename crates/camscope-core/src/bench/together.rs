@@ -3,12 +3,10 @@
 use std::sync::Arc;
 
 use ndarray::{ArrayD, ArrayViewD, Axis, concatenate};
+use onnx_grad_ort::measure::{Plan, Side, rounds};
 use serde::{Deserialize, Serialize};
 
-use super::{
-    plain::Plain,
-    rounds::{Plan, Side, rounds},
-};
+use super::plain::Plain;
 use crate::{
     error::{Error, Result},
     explain::{Explainer, Options},

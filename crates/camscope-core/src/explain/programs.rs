@@ -7,6 +7,7 @@ use std::{
 };
 
 use ndarray::{Array3, Ix3};
+use onnx_grad_ort::blocked::Unblocker;
 
 use crate::{
     error::{Error, Result},
@@ -15,19 +16,25 @@ use crate::{
     runtime::{Runtime, Session, SessionOptions, Value},
 };
 
-/// A method's name (none: only the layout is changed), and layout, element type and blocks of what its program takes.
-type ProgramKey = (Option<&'static str>, Layout, i32, [Option<usize>; 2]);
+/// A method's name, and layout, element type and blocks of what its program takes.
+type ProgramKey = (&'static str, Layout, i32, [Option<usize>; 2]);
 
 /// The programs, by method and what they take; each is made when first wanted.
 pub(super) struct Programs {
     runtime: &'static Runtime,
     options: SessionOptions,
     made: Mutex<HashMap<ProgramKey, Arc<Session>>>,
+    unblocker: Unblocker,
 }
 
 impl Programs {
     pub(super) fn new(runtime: &'static Runtime, options: &SessionOptions) -> Self {
-        Self { runtime, options: options.profiled("method"), made: Mutex::default() }
+        Self {
+            runtime,
+            options: options.profiled("method"),
+            made: Mutex::default(),
+            unblocker: Unblocker::new(runtime, options),
+        }
     }
 
     /// The heat of each picture, `[pictures, height, width]`, from a layer's activation and gradient; `blocked` tells of either how many
@@ -42,7 +49,7 @@ impl Programs {
         (activation, gradient): (&Value, &Value),
         blocked: [Option<usize>; 2],
     ) -> Result<Array3<f32>> {
-        let key = (Some(method.name()), layer.layout, layer.elem.code(), blocked);
+        let key = (method.name(), layer.layout, layer.elem.code(), blocked);
         let program = self.program(key, || method::program(method, layer.layout, layer.elem, blocked))?;
         let mut outputs = program.run(&[("activation", activation), ("gradient", gradient)])?;
         let heatmaps = outputs.take("heatmap").ok_or_else(|| super::missing("heatmap"))?.to_f32()?;
@@ -54,11 +61,7 @@ impl Programs {
     /// # Errors
     /// The runtime fails.
     pub(super) fn plain(&self, value: &Value, blocked: Option<usize>) -> Result<Value> {
-        let Some(channels) = blocked else { return Ok(value.clone()) };
-        let elem = onnx_grad::ElemType::from_code(value.elem_type().code());
-        let key = (None, Layout::Nchw, elem.code(), [blocked, None]);
-        let program = self.program(key, || method::unblocking(elem, channels))?;
-        program.run(&[("value", value)])?.take("plain").ok_or_else(|| super::missing("plain"))
+        Ok(self.unblocker.plain(value, blocked)?)
     }
 
     /// Ends the profiles and gives their files.
@@ -67,7 +70,7 @@ impl Programs {
     /// None were begun, or one cannot be written.
     pub(super) fn end_profiles(&self) -> Result<Vec<PathBuf>> {
         let made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
-        made.values().map(|program| program.end_profile()).collect()
+        Ok(made.values().map(|program| program.end_profile()).collect::<Result<_, _>>()?)
     }
 
     fn program(&self, key: ProgramKey, model: impl FnOnce() -> Result<onnx_grad::Model>) -> Result<Arc<Session>> {

@@ -6,9 +6,9 @@ use image::RgbImage;
 
 use super::geometry::{Placement, Seen};
 use super::resample::{Axis, resample};
-use crate::instructions::{self, in_widest};
 use crate::model::{Color, Crop, Layout, Preprocessing};
 use crate::{Error, Result};
+use onnx_grad_ort::{in_widest, instructions};
 
 /// What a network is fed with.
 #[derive(Debug, Clone)]

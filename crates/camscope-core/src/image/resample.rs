@@ -10,8 +10,8 @@
 use std::ops::Range;
 
 use self::kernel::Kernel;
-use crate::instructions::{self, Has};
 use crate::model::Filter;
+use onnx_grad_ort::instructions::{self, Has};
 
 mod across;
 mod down;

@@ -43,6 +43,15 @@ impl Layout {
         }
     }
 
+    /// The axes of height and width; `None` where one axis holds both.
+    pub fn spatial_axes(self) -> Option<[usize; 2]> {
+        match self {
+            Self::Nchw => Some([2, 3]),
+            Self::Nhwc => Some([1, 2]),
+            Self::Tokens { .. } => None,
+        }
+    }
+
     /// Height and width of an activation of that shape.
     pub fn spatial(self, shape: &[Option<usize>]) -> [Option<usize>; 2] {
         let at = |axis: usize| shape.get(axis).copied().flatten();

@@ -13,10 +13,11 @@ mod xgradcam;
 
 use onnx_grad::{Builder, Dim, ElemType, Model, Val, ValueType, attr, proto::NodeProto, value_info};
 
+use onnx_grad_ort::blocked::{self, unblocked};
+
 use crate::{
     error::{Error, Result},
     layer::Layout,
-    passes::BLOCKED_DOMAIN,
 };
 
 /// A way to weigh activations by gradients.
@@ -60,7 +61,7 @@ pub fn by_name(name: &str) -> Result<&'static dyn Method> {
 
 /// The method's program as a model of its own: inputs `activation` and `gradient` in the layer's layout and type, output
 /// `heatmap`, `[N, H, W]` in float32. `blocked` tells of either input how many channels it has, where it comes in ONNX Runtime's blocked
-/// layout (see [`crate::passes`]).
+/// layout (see [`onnx_grad_ort::passes`]).
 ///
 /// # Errors
 /// None for the built-in methods.
@@ -79,51 +80,6 @@ pub(crate) fn program(
     let heat = emit(&mut g, method, layout, elem, &activation, &gradient);
     let heatmap = g.op("Relu", &[&heat], vec![]);
     finish(g, &["activation", "gradient"], &heatmap, "heatmap", (layout.rank(), elem), (3, ElemType::Float))
-}
-
-/// The program that brings a blocked `value` of that many channels back to NCHW, as `plain`.
-///
-/// # Errors
-/// None.
-pub(crate) fn unblocking(elem: ElemType, channels: usize) -> Result<Model> {
-    let mut g = Builder::new();
-    let value = g.input("value");
-    let plain = unblocked(&mut g, &value, channels);
-    finish(g, &["value"], &plain, "plain", (4, elem), (4, elem))
-}
-
-/// The program that brings `value` into blocks, as `blocked`.
-///
-/// # Errors
-/// None.
-pub(crate) fn blocking() -> Result<Model> {
-    let mut g = Builder::new();
-    let value = g.input("value");
-    let output = g.fresh("ReorderInput");
-    g.push(NodeProto {
-        op_type: "ReorderInput".into(),
-        domain: BLOCKED_DOMAIN.into(),
-        name: output.clone(),
-        input: vec![value.name().to_owned()],
-        output: vec![output.clone()],
-        ..Default::default()
-    });
-    let float = (4, ElemType::Float);
-    finish(g, &["value"], &Val::new(&output), "blocked", float, float)
-}
-
-fn unblocked(g: &mut Builder, value: &Val, channels: usize) -> Val {
-    let output = g.fresh("ReorderOutput");
-    g.push(NodeProto {
-        op_type: "ReorderOutput".into(),
-        domain: BLOCKED_DOMAIN.into(),
-        name: output.clone(),
-        input: vec![value.name().to_owned()],
-        output: vec![output.clone()],
-        attribute: vec![attr::int("channels", channels as i64)],
-        ..Default::default()
-    });
-    Val::new(&output)
 }
 
 /// A model of what was built, whose result is called `name`. Ranks and types are of the inputs and of the output.
@@ -146,7 +102,7 @@ fn finish(
     let inputs = inputs.iter().map(|input| value_info(input, Some(&free(rank_in, elem_in)))).collect();
     let outputs = vec![value_info(name, Some(&free(rank_out, elem_out)))];
     let mut model = g.into_model(inputs, outputs)?;
-    model.import(BLOCKED_DOMAIN, 1);
+    model.import(blocked::DOMAIN, 1);
     Ok(model)
 }
 

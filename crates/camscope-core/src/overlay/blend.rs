@@ -6,7 +6,10 @@ use ndarray::{Array, ArrayView, ArrayView2, Dimension, aview2};
 use super::colormap::Colormap;
 use super::enlarge::{HeatRow, HeatRows, between};
 use crate::image::Seen;
-use crate::instructions::{self, Has, in_widest};
+use onnx_grad_ort::{
+    in_widest,
+    instructions::{self, Has},
+};
 
 /// The photo's weight in an overlay where nothing else is said.
 pub const DEFAULT_ALPHA: f32 = 0.4;

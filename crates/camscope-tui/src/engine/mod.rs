@@ -28,7 +28,7 @@ pub enum Fault {
 impl From<Error> for Fault {
     fn from(error: Error) -> Self {
         match (&error, error.help()) {
-            (Error::Cancelled, _) => Self::Cancelled,
+            (error, _) if error.is_cancelled() => Self::Cancelled,
             (_, Some(help)) => Self::Said(format!("{error}; {help}")),
             (_, None) => Self::Said(error.to_string()),
         }

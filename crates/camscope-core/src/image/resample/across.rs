@@ -7,9 +7,9 @@
 use std::ops::Range;
 
 use super::{Axis, PRECISION, clip, kernel::Kernel};
-use crate::instructions::Has;
+use onnx_grad_ort::instructions::Has;
 #[cfg(target_arch = "x86_64")]
-use crate::instructions::Width;
+use onnx_grad_ort::instructions::Width;
 
 #[cfg(target_arch = "x86_64")]
 mod wide;

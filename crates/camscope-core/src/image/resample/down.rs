@@ -1,7 +1,7 @@
 //! The pass along columns.
 
 use super::{Axis, PRECISION, clip, kernel::Kernel};
-use crate::instructions::{Has, in_widest};
+use onnx_grad_ort::{in_widest, instructions::Has};
 
 /// Bytes of a row that go together: their sums stay in registers.
 const LANES: usize = 64;

@@ -8,7 +8,7 @@ use onnx_grad::{
     value_info,
 };
 
-use super::BLOCKED_DOMAIN;
+use crate::blocked;
 use crate::kernels::{DOMAIN, elementwise, few_rows, max_pool_grad, set_apart, sum_products, weave};
 
 /// Sizes; of a picture batch, channels (of a blocked one: with those that fill the last block up), height and width.
@@ -66,24 +66,24 @@ fn of(
     let flag = |name: &str| node.attr_int(name).unwrap_or(0) != 0;
     let block = block as i64;
     match (&*node.domain, &*node.op_type) {
-        (BLOCKED_DOMAIN, "ReorderInput") if !flag("channels_last") => {
+        (blocked::DOMAIN, "ReorderInput") if !flag("channels_last") => {
             let [n, c, h, w] = picture(0)?;
             Some(vec![n, (c + block - 1) / block * block, h, w])
         }
-        (BLOCKED_DOMAIN, "ReorderOutput") if !flag("channels_last") => {
+        (blocked::DOMAIN, "ReorderOutput") if !flag("channels_last") => {
             let [n, _, h, w] = picture(0)?;
             Some(vec![n, node.attr_int("channels")?, h, w])
         }
-        (BLOCKED_DOMAIN | "", "Conv") | ("com.microsoft", "FusedConv") => {
+        (blocked::DOMAIN | "", "Conv") | ("com.microsoft", "FusedConv") => {
             let [m, _, kh, kw] = picture(1)?;
             slide(node, picture(0)?, m, [kh, kw])
         }
-        (BLOCKED_DOMAIN | "", "MaxPool" | "AveragePool") if !flag("ceil_mode") => {
+        (blocked::DOMAIN | "", "MaxPool" | "AveragePool") if !flag("ceil_mode") => {
             let shape = picture(0)?;
             slide(node, shape, shape[1], node.attr_ints("kernel_shape")?.try_into().ok()?)
         }
-        (BLOCKED_DOMAIN | "", "GlobalAveragePool" | "GlobalMaxPool") => picture(0).map(|[n, c, ..]| vec![n, c, 1, 1]),
-        (BLOCKED_DOMAIN, "Upsample") => {
+        (blocked::DOMAIN | "", "GlobalAveragePool" | "GlobalMaxPool") => picture(0).map(|[n, c, ..]| vec![n, c, 1, 1]),
+        (blocked::DOMAIN, "Upsample") => {
             let ([n, c, h, w], [_, _, down, across]) = (picture(0)?, node.attr_ints("scales")?.try_into().ok()?);
             Some(vec![n, c, h * down, w * across])
         }

@@ -13,9 +13,10 @@ use onnx_grad::{
 };
 
 use super::{
-    BLOCKED_DOMAIN, fuse,
+    fuse,
     shape::{Shape, scales, shapes},
 };
+use crate::blocked;
 use crate::kernels::{DOMAIN, max_pool_grad, set_apart, sum_products, weave};
 
 /// Rewrites a graph whose inputs have fixed sizes. `block` is how many channels a block has, `bytes` gives the bytes of a constant.
@@ -35,7 +36,7 @@ pub(super) fn keep_blocked(
     let mut nodes: Vec<NodeProto> = Vec::with_capacity(sorted.len());
     for node in &sorted {
         match (&*node.domain, &*node.op_type) {
-            (BLOCKED_DOMAIN, "ReorderOutput") if node.attr_int("channels_last").unwrap_or(0) == 0 => {
+            (blocked::DOMAIN, "ReorderOutput") if node.attr_int("channels_last").unwrap_or(0) == 0 => {
                 let channels = node.attr_int("channels")?;
                 blocked.insert(node.output[0].clone(), (node.input[0].clone(), channels));
                 nodes.push(node.clone());
@@ -54,7 +55,7 @@ pub(super) fn keep_blocked(
                 nodes.push(moved);
                 nodes.push(NodeProto {
                     op_type: "ReorderOutput".into(),
-                    domain: BLOCKED_DOMAIN.into(),
+                    domain: blocked::DOMAIN.into(),
                     name: format!("{own}/reorder"),
                     input: vec![own.clone()],
                     output: vec![plain.clone()],
@@ -69,7 +70,7 @@ pub(super) fn keep_blocked(
     // What was brought back to be brought into blocks again.
     let mut same: HashMap<String, String> = HashMap::new();
     for node in &nodes {
-        if node.domain == BLOCKED_DOMAIN
+        if node.domain == blocked::DOMAIN
             && node.op_type == "ReorderInput"
             && node.attr_int("channels_last").unwrap_or(0) == 0
             && let Some((own, _)) = blocked.get(&node.input[0])
@@ -191,7 +192,7 @@ fn on_blocks(
 fn reorder(op: &str, from: &str, to: &str) -> NodeProto {
     NodeProto {
         op_type: op.into(),
-        domain: BLOCKED_DOMAIN.into(),
+        domain: blocked::DOMAIN.into(),
         name: to.to_owned(),
         input: vec![from.to_owned()],
         output: vec![to.to_owned()],
@@ -307,7 +308,7 @@ fn apart(
         (Some((inside, channels)), _) => {
             let enlarged = producers.get(inside.as_str())?;
             let nearest = enlarged.attr_str("mode").is_none_or(|mode| mode == "nearest");
-            ((&*enlarged.domain, &*enlarged.op_type) == (BLOCKED_DOMAIN, "Upsample") && nearest).then_some(())?;
+            ((&*enlarged.domain, &*enlarged.op_type) == (blocked::DOMAIN, "Upsample") && nearest).then_some(())?;
             (&enlarged.input[0], *channels, enlarged.attr_ints("scales")?.to_vec())
         }
         (None, Some(enlarged)) => {
@@ -365,15 +366,15 @@ mod tests {
             ..Default::default()
         };
         let mut nodes = vec![
-            node(BLOCKED_DOMAIN, "ReorderInput", &["x"], "x.blocks"),
-            node(BLOCKED_DOMAIN, "ReorderInput", &["y"], "y.blocks"),
+            node(blocked::DOMAIN, "ReorderInput", &["x"], "x.blocks"),
+            node(blocked::DOMAIN, "ReorderInput", &["y"], "y.blocks"),
         ];
         if multiplied_in_blocks {
             nodes.push(node("", "Mul", &["x.blocks", "y.blocks"], "product.blocks"));
-            nodes.push(node(BLOCKED_DOMAIN, "ReorderOutput", &["product.blocks"], "product"));
+            nodes.push(node(blocked::DOMAIN, "ReorderOutput", &["product.blocks"], "product"));
         } else {
-            nodes.push(node(BLOCKED_DOMAIN, "ReorderOutput", &["x.blocks"], "x.plain"));
-            nodes.push(node(BLOCKED_DOMAIN, "ReorderOutput", &["y.blocks"], "y.plain"));
+            nodes.push(node(blocked::DOMAIN, "ReorderOutput", &["x.blocks"], "x.plain"));
+            nodes.push(node(blocked::DOMAIN, "ReorderOutput", &["y.blocks"], "y.plain"));
             nodes.push(node("", "Mul", &["x.plain", "y.plain"], "product"));
         }
         nodes.push(node("", "ReduceSum", &["product", "axes"], "sum"));

@@ -5,12 +5,12 @@
 
 /// Which instructions the processor has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Has(Width);
+pub struct Has(Width);
 
 /// How many bytes an instruction may take at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(dead_code)]
-pub(crate) enum Width {
+pub enum Width {
     /// Those that every processor of its kind has.
     Usual,
     /// AVX2.
@@ -20,7 +20,7 @@ pub(crate) enum Width {
 }
 
 /// Asks the processor.
-pub(crate) fn ask() -> Has {
+pub fn ask() -> Has {
     #[cfg(target_arch = "x86_64")]
     {
         use std::arch::is_x86_feature_detected as has;
@@ -37,13 +37,12 @@ pub(crate) fn ask() -> Has {
 
 impl Has {
     /// What it is; nothing wider than what the processor has.
-    pub(crate) fn width(self) -> Width {
+    pub fn width(self) -> Width {
         self.0
     }
 
     /// All that this processor could be taken for.
-    #[cfg(test)]
-    pub(crate) fn each() -> Vec<Self> {
+    pub fn each() -> Vec<Self> {
         let widths = [Width::Usual, Width::Wide, Width::Widest];
         widths.into_iter().take(ask().0 as usize + 1).map(Self).collect()
     }
@@ -52,6 +51,7 @@ impl Has {
 /// Defines a function that runs another, which must be `#[inline(always)]`, in the widest instructions: its first argument is the
 /// [`Has`] that says which. `= plainly[FUSED]` runs `plainly::<true>` where a product and a sum are one instruction, else
 /// `plainly::<false>`.
+#[macro_export]
 macro_rules! in_widest {
     (
         $(#[$attribute:meta])*
@@ -87,4 +87,4 @@ macro_rules! in_widest {
         }
     };
 }
-pub(crate) use in_widest;
+pub use crate::in_widest;

@@ -4,8 +4,8 @@ use ndarray::{ArrayD, IxDyn};
 
 use super::{Provider, ProviderChoice, Runtime, SessionOptions, Value};
 use crate::{
+    blocked,
     error::{Error, Result},
-    method,
 };
 
 impl Runtime {
@@ -18,7 +18,7 @@ impl Runtime {
             return Ok(*block);
         }
         let options = SessionOptions { provider: ProviderChoice::Named(Provider::Cpu), ..Default::default() };
-        let session = self.session(&method::blocking()?.to_bytes(), &options)?;
+        let session = self.session(&blocked::blocking()?.to_bytes(), &options)?;
         // Two columns of 64 channels: in blocks, the second column's first channel comes behind a block of the first column's.
         let numbered = ArrayD::from_shape_fn(IxDyn(&[1, 64, 1, 2]), |at| if at[3] == 1 { -1.0 } else { at[1] as f32 });
         let mut outputs = session.run(&[("value", &Value::from_f32(numbered)?)])?;

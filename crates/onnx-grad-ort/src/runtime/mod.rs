@@ -57,6 +57,6 @@ pub use placement::Placement;
 pub use prober::Prober;
 pub use provider::{AutoChoice, Provider, ProviderChoice};
 pub use session::{Optimisation, Outputs, Session, SessionOptions, ValueInfo};
-pub use value::Value;
+pub use value::{ToValue, Value};
 pub use vars::Vars;
 pub use version::Version;

@@ -351,7 +351,7 @@ mod tests {
         assert!(
             error.to_string().ends_with("none.so as ONNX Runtime (named by ORT_DYLIB_PATH): there is no such file")
         );
-        assert!(error.help().unwrap().contains("unset it"));
+        assert!(matches!(error, Error::RuntimeUnusable { named_by: Some(Origin::Variable), .. }));
     }
 
     #[test]

@@ -12,19 +12,19 @@ use onnx_grad::{
     value_info,
 };
 
-use crate::{error::Result, layer::Layout};
+use crate::error::Result;
 
-/// The backward pass with the mean over height and width, `[N, C, 1, 1]` or `[N, 1, 1, C]` as the layout is, in the place of a
-/// gradient that is `wanted`, comes straight from such a product, and leads to no other; and the names of these gradients.
+/// The backward pass with the mean over some axes, which keep size 1, in the place of a gradient that is `wanted`, comes straight from
+/// such a product, and leads to no other; and the names of these gradients. The axes follow each other and leave out the first, the batch.
 ///
 /// # Errors
 /// The graph reads a value that nothing makes.
-pub(super) fn taken(backward: &Model, wanted: &[(String, Layout)]) -> Result<(Model, Vec<String>)> {
+pub(super) fn taken(backward: &Model, wanted: &[(String, Vec<usize>)]) -> Result<(Model, Vec<String>)> {
     let mut names: Vec<String> = Vec::new();
     let mut changed = backward.graph().clone();
-    for (gradient, layout) in wanted {
+    for (gradient, axes) in wanted {
         if !names.contains(gradient)
-            && let Some(found) = find(backward, gradient, *layout)
+            && let Some(found) = find(backward, gradient, axes)
         {
             found.put_in(&mut changed);
             names.push(gradient.clone());
@@ -48,7 +48,7 @@ struct Found<'a> {
     shape: TensorProto,
 }
 
-/// A layer's sizes but the batch, as positions that lie within one another: `outer` groups of `positions` times `inner` numbers.
+/// A value's sizes but the batch, as `[outer, positions, inner]`: the mean is over the positions.
 struct Sizes {
     outer: usize,
     positions: usize,
@@ -56,14 +56,17 @@ struct Sizes {
 }
 
 impl Sizes {
-    /// `None` where there are no positions to take a mean of.
-    fn new(sizes: [i64; 3], layout: Layout) -> Option<Self> {
-        let [first, second, third] = sizes.map(|size| usize::try_from(size).unwrap_or(0));
-        let (outer, positions, inner) = match layout {
-            Layout::Nchw => (first, second.checked_mul(third)?, 1),
-            Layout::Nhwc => (1, first.checked_mul(second)?, third),
-            Layout::Tokens { .. } => return None,
+    /// The positions lie along `axes`, of which 0 is the batch. `None` where there are none to take a mean of.
+    fn new(sizes: &[i64], axes: &[usize]) -> Option<Self> {
+        let (first, last) = (axes.first()?.checked_sub(1)?, *axes.last()?);
+        if last > sizes.len() || !axes.windows(2).all(|pair| pair[0] + 1 == pair[1]) {
+            return None;
+        }
+        let product = |sizes: &[i64]| {
+            sizes.iter().try_fold(1usize, |all, &size| all.checked_mul(usize::try_from(size).unwrap_or(0)))
         };
+        let (outer, positions, inner) =
+            (product(&sizes[..first])?, product(&sizes[first..last])?, product(&sizes[last..])?);
         (positions > 1).then_some(Self { outer, positions, inner })
     }
 
@@ -72,7 +75,7 @@ impl Sizes {
     }
 }
 
-fn find<'a>(backward: &'a Model, gradient: &str, layout: Layout) -> Option<Found<'a>> {
+fn find<'a>(backward: &'a Model, gradient: &str, axes: &[usize]) -> Option<Found<'a>> {
     let index = graph::Index::new(backward.graph());
     // What is read by somebody else is needed as it is.
     let given = |name: &str| backward.graph().output.iter().any(|output| output.name == *name);
@@ -82,8 +85,8 @@ fn find<'a>(backward: &'a Model, gradient: &str, layout: Layout) -> Option<Found
     if !index.consumers(gradient).is_empty() || index.consumers(flat).len() != 1 || given(flat) {
         return None;
     }
-    let [batch, sizes @ ..]: [i64; 4] = index.constant(shape)?.to_ints().ok()?.try_into().ok()?;
-    let sizes = Sizes::new(sizes, layout)?;
+    let mut kept = index.constant(shape)?.to_ints().ok()?;
+    let sizes = Sizes::new(kept.get(1..)?, axes)?;
     let turned = match (&*product.domain, &*product.op_type, product.input.len()) {
         ("", "MatMul", 2) => false,
         ("", "Gemm", 2) => product.attr_int("transB").unwrap_or(0) != 0,
@@ -100,9 +103,9 @@ fn find<'a>(backward: &'a Model, gradient: &str, layout: Layout) -> Option<Found
     // As blocks of `positions` runs of numbers that lie together.
     let run = if turned { sizes.inner * usize::try_from(other).ok()? } else { sizes.inner };
     let means = means(numbers, sizes.positions, run, &|read| backward.release(read));
-    let kept = (sizes.outer * sizes.inner) as i64;
-    let dims = if turned { [kept, other] } else { [other, kept] };
-    let shape = if layout == Layout::Nhwc { [batch, 1, 1, kept] } else { [batch, kept, 1, 1] };
+    let left = (sizes.outer * sizes.inner) as i64;
+    let dims = if turned { [left, other] } else { [other, left] };
+    axes.iter().for_each(|&axis| kept[axis] = 1);
     let used = graph::used_names(backward.graph());
     let fresh = |what: &str| {
         let mut names = (0..).map(|number| format!("{gradient}.{what}.{number}"));
@@ -112,7 +115,7 @@ fn find<'a>(backward: &'a Model, gradient: &str, layout: Layout) -> Option<Found
         product,
         reshape,
         means: TensorProto::raw(fresh("means"), ElemType::Float, &dims, means.into()),
-        shape: TensorProto::ints(fresh("shape"), &[4], &shape),
+        shape: TensorProto::ints(fresh("shape"), &[kept.len() as i64], &kept),
     })
 }
 
@@ -198,9 +201,13 @@ mod tests {
 
     const CHANNELS: usize = 64;
 
+    /// Height and width of either layout.
+    const NCHW: &[usize] = &[2, 3];
+    const NHWC: &[usize] = &[1, 2];
+
     /// The end of a backward pass at a layer of 64 channels and 2 × 3 positions, in either order, that a layer of 256 reads; its weight
     /// has a number's position in its place.
-    fn backward(layout: Layout, turned: bool, read_twice: bool) -> Model {
+    fn backward(axes: &[usize], turned: bool, read_twice: bool) -> Model {
         let mut g = Builder::new();
         let x = g.input("x");
         let flat = 6 * CHANNELS as i64;
@@ -209,7 +216,7 @@ mod tests {
         let weight = g.floats(ElemType::Float, &dims, &numbers);
         let product = g.op("Gemm", &[&x, &weight], vec![attr::int("transB", i64::from(turned))]);
         let channels = CHANNELS as i64;
-        let sizes = if layout == Layout::Nchw { [-1, channels, 2, 3] } else { [-1, 2, 3, channels] };
+        let sizes = if axes == NCHW { [-1, channels, 2, 3] } else { [-1, 2, 3, channels] };
         let gradient = g.reshape(&product, &sizes);
         let mut outputs = vec![value_info(gradient.name(), None)];
         if read_twice {
@@ -224,17 +231,15 @@ mod tests {
 
     #[test]
     fn means_of_the_weight_take_its_place() {
-        for (layout, turned) in
-            [(Layout::Nchw, false), (Layout::Nchw, true), (Layout::Nhwc, false), (Layout::Nhwc, true)]
-        {
-            let model = backward(layout, turned, false);
+        for (axes, turned) in [(NCHW, false), (NCHW, true), (NHWC, false), (NHWC, true)] {
+            let model = backward(axes, turned, false);
             let gradient = model.graph().output[0].name.clone();
-            let (changed, names) = taken(&model, &[(gradient.clone(), layout)]).expect("a graph");
+            let (changed, names) = taken(&model, &[(gradient.clone(), axes.to_vec())]).expect("a graph");
             assert_eq!(names, [gradient]);
             let graph = changed.graph();
             let [gemm, reshape] = graph.node.as_slice() else { panic!("{:?}", graph.node) };
             let tensor = |name: &str| graph.initializer.iter().find(|tensor| tensor.name == name).expect("it");
-            let sizes = if layout == Layout::Nchw { [-1, 64, 1, 1] } else { [-1, 1, 1, 64] };
+            let sizes = if axes == NCHW { [-1, 64, 1, 1] } else { [-1, 1, 1, 64] };
             assert_eq!(tensor(&reshape.input[1]).to_ints().expect("integers"), sizes);
             assert_eq!(graph.initializer.len(), 2, "the weight itself isn't needed");
             let means = tensor(&gemm.input[1]);
@@ -242,37 +247,35 @@ mod tests {
             let found = floats_of(means);
             for (channel, other) in [(0, 0), (3, 7), (63, 255)] {
                 let number = |position: usize| {
-                    let row = match layout {
-                        Layout::Nchw => channel * 6 + position,
-                        _ => position * CHANNELS + channel,
-                    };
+                    let row = if axes == NCHW { channel * 6 + position } else { position * CHANNELS + channel };
                     let at = if turned { row * 256 + other } else { other * 6 * CHANNELS + row };
                     (at % 1000) as f32
                 };
                 let wanted = (0..6).map(number).sum::<f32>() / 6.0;
                 let found = found[if turned { channel * 256 + other } else { other * CHANNELS + channel }];
-                assert!((found - wanted).abs() < 1e-3, "{layout:?} {turned} {channel}: {found}, not {wanted}");
+                assert!((found - wanted).abs() < 1e-3, "{axes:?} {turned} {channel}: {found}, not {wanted}");
             }
         }
     }
 
     #[test]
     fn what_is_read_otherwise_stays() {
-        let unchanged = |model: &Model, layout| {
-            let wanted = [(model.graph().output[0].name.clone(), layout)];
+        let unchanged = |model: &Model, axes: &[usize]| {
+            let wanted = [(model.graph().output[0].name.clone(), axes.to_vec())];
             let (changed, names) = taken(model, &wanted).expect("a graph");
             names.is_empty() && changed.graph() == model.graph()
         };
-        assert!(unchanged(&backward(Layout::Nchw, false, true), Layout::Nchw), "the product is given too");
-        let tokens = Layout::Tokens { prefix: 0, height: 2, width: 3 };
-        assert!(unchanged(&backward(Layout::Nchw, false, false), tokens), "another layout");
+        assert!(unchanged(&backward(NCHW, false, true), NCHW), "the product is given too");
+        for axes in [&[][..], &[0], &[0, 1], &[1, 3], &[3, 4]] {
+            assert!(unchanged(&backward(NCHW, false, false), axes), "{axes:?}");
+        }
     }
 
     #[test]
     fn sizes_that_cannot_be_are_refused() {
         for sizes in [[0, 2, 3], [2, 0, 3], [-1, 2, 3], [i64::MAX, i64::MAX, i64::MAX], [2, i64::MAX, 3], [1, 1, 1]] {
-            for layout in [Layout::Nchw, Layout::Nhwc] {
-                let mut model = backward(layout, false, false);
+            for axes in [NCHW, NHWC] {
+                let mut model = backward(axes, false, false);
                 let gradient = model.graph().output[0].name.clone();
                 let shape = model.graph().node[1].input[1].clone();
                 for tensor in &mut model.graph_mut().initializer {
@@ -280,8 +283,8 @@ mod tests {
                         *tensor = TensorProto::ints(&shape, &[4], &[&[-1], &sizes[..]].concat());
                     }
                 }
-                let (changed, names) = taken(&model, &[(gradient, layout)]).expect("a graph");
-                assert!(names.is_empty() && changed.graph() == model.graph(), "{sizes:?} {layout:?}");
+                let (changed, names) = taken(&model, &[(gradient, axes.to_vec())]).expect("a graph");
+                assert!(names.is_empty() && changed.graph() == model.graph(), "{sizes:?} {axes:?}");
             }
         }
     }

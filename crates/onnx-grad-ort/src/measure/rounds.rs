@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::{bench::Spread, error::Result};
+use super::Spread;
 
 /// The least time that the counted runs of a block take together.
 const BLOCK: Duration = Duration::from_millis(30);
@@ -37,22 +37,22 @@ impl Default for Plan {
 }
 
 /// One of the things that are timed.
-pub struct Side<'a>(Box<dyn FnMut() -> Result<()> + 'a>);
+pub struct Side<'a, E>(Box<dyn FnMut() -> Result<(), E> + 'a>);
 
-impl<'a> Side<'a> {
+impl<'a, E> Side<'a, E> {
     /// What is done in a run.
-    pub fn new(run: impl FnMut() -> Result<()> + 'a) -> Self {
+    pub fn new(run: impl FnMut() -> Result<(), E> + 'a) -> Self {
         Self(Box::new(run))
     }
 
-    fn time(&mut self) -> Result<Duration> {
+    fn time(&mut self) -> Result<Duration, E> {
         let start = Instant::now();
         (self.0)()?;
         Ok(start.elapsed())
     }
 
     /// The median of `runs` runs, in milliseconds. One before them isn't counted: the memory was hot with another side's.
-    fn block(&mut self, runs: usize) -> Result<f64> {
+    fn block(&mut self, runs: usize) -> Result<f64, E> {
         self.time()?;
         let mut times = Vec::with_capacity(runs);
         for _ in 0..runs {
@@ -83,7 +83,7 @@ pub fn order(round: usize, sides: usize) -> Vec<usize> {
 ///
 /// # Errors
 /// The first run that fails.
-pub fn rounds(sides: &mut [Side<'_>], plan: &Plan, progress: &mut dyn FnMut(usize)) -> Result<Vec<Vec<f64>>> {
+pub fn rounds<E>(sides: &mut [Side<'_, E>], plan: &Plan, progress: &mut dyn FnMut(usize)) -> Result<Vec<Vec<f64>>, E> {
     let mut runs_of = Vec::with_capacity(sides.len());
     for side in sides.iter_mut() {
         // The first run of a session plans its memory; the second is what a run takes.
@@ -149,7 +149,7 @@ mod tests {
             Side::new(move || {
                 ran.borrow_mut().push(name);
                 std::thread::sleep(BLOCK);
-                Ok(())
+                Ok::<(), ()>(())
             })
         };
         let mut told = Vec::new();

@@ -9,9 +9,9 @@ use onnx_grad::{
 
 use crate::kernels::{DOMAIN, elementwise, few_rows};
 
-/// Replaces the products of the seed, and of what element by element comes of such products, with a weight: what the backward pass of
+/// Replaces the products of the seeds, and of what element by element comes of such products, with a weight: what the backward pass of
 /// a classifier's last layers is made of. It has a row a picture. Whether there was one.
-pub(super) fn skip_zeros(graph: &mut GraphProto, seed: &str) -> bool {
+pub(super) fn skip_zeros(graph: &mut GraphProto, seeds: &[&str]) -> bool {
     let weights: HashMap<&str, &TensorProto> = graph.initializer.iter().map(|t| (t.name.as_str(), t)).collect();
     let is_weight = |name: &str| {
         weights
@@ -26,7 +26,7 @@ pub(super) fn skip_zeros(graph: &mut GraphProto, seed: &str) -> bool {
         .filter(|node| node.attr_ints("perm").is_none_or(|perm| perm == [1, 0]))
         .map(|node| (node.output[0].as_str(), node.input[0].as_str()))
         .collect();
-    let mut few: HashSet<String> = HashSet::from([seed.to_owned()]);
+    let mut few: HashSet<String> = seeds.iter().map(|seed| (*seed).to_owned()).collect();
     let mut found = HashMap::new();
     for (at, node) in graph.node.iter().enumerate() {
         let element_wise = match &*node.domain {
@@ -115,12 +115,12 @@ mod tests {
     fn products_of_the_seed_and_of_what_comes_of_it_skip_zeros() {
         for (turned, lies) in [(false, 0), (true, 1)] {
             let mut graph = classifier(turned);
-            assert!(skip_zeros(&mut graph, "seed"), "{:?}", graph.node);
+            assert!(skip_zeros(&mut graph, &["seed"]), "{:?}", graph.node);
             let own: Vec<_> = graph.node.iter().filter(|node| node.domain == DOMAIN).collect();
             assert_eq!(own.iter().map(|node| node.attr_int("turned")).collect::<Vec<_>>(), [Some(lies), Some(1)]);
             let count = |op: &str| graph.node.iter().filter(|node| node.op_type == op).count();
             assert_eq!([count("Gemm"), count("MatMul"), count("Transpose")], [1, 0, 0]);
         }
-        assert!(!skip_zeros(&mut classifier(false), "another"));
+        assert!(!skip_zeros(&mut classifier(false), &["another"]));
     }
 }

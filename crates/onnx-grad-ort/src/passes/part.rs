@@ -8,25 +8,25 @@ use onnx_grad::{
     value_info,
 };
 
-use super::{BLOCKED_DOMAIN, Given, Plan, Tapped, fuse, seed};
-use crate::kernels;
+use super::{Given, Plan, Tapped, fuse};
+use crate::{blocked, kernels};
 
 /// The two passes, and what goes from one to the other.
 pub(super) struct Parts {
     pub(super) forward: ModelProto,
     pub(super) backward: ModelProto,
-    /// What the backward pass reads besides the seed.
+    /// What the backward pass reads besides the seeds.
     pub(super) saved: Vec<String>,
     pub(super) taps: Vec<Tapped>,
 }
 
-/// Parts an optimised joint graph: what depends on the seed goes back.
+/// Parts an optimised joint graph: what depends on a seed goes back.
 pub(super) fn part(joint: ModelProto, plan: &Plan<'_>) -> Option<Parts> {
     let graph = joint.graph.as_ref()?;
     let producers: HashMap<&str, &NodeProto> =
         graph.node.iter().flat_map(|node| node.output.iter().map(move |name| (name.as_str(), node))).collect();
-    let seed = seed(plan.gradient);
-    let mut goes_back: HashSet<&str> = HashSet::from([seed]);
+    let seeds: HashSet<&str> = plan.gradient.seeds.iter().map(|(_, seed)| seed.as_str()).collect();
+    let mut goes_back = seeds.clone();
     let sorted = in_order(graph)?;
     for node in &sorted {
         if reads(node).iter().any(|name| goes_back.contains(name)) {
@@ -43,7 +43,7 @@ pub(super) fn part(joint: ModelProto, plan: &Plan<'_>) -> Option<Parts> {
         }
         taps.push(Tapped { activation, gradient, is_mean: false });
     }
-    let mut given = vec![plan.logits.to_owned()];
+    let mut given: Vec<String> = plan.outputs.iter().map(|output| (*output).to_owned()).collect();
     given.extend(taps.iter().map(|tap| tap.activation.name.clone()).filter(|name| !inputs.contains(name.as_str())));
     let wanted: Vec<String> = taps.iter().map(|tap| tap.gradient.name.clone()).collect();
     let constants: HashSet<&str> = graph.initializer.iter().map(|tensor| tensor.name.as_str()).collect();
@@ -86,8 +86,8 @@ pub(super) fn part(joint: ModelProto, plan: &Plan<'_>) -> Option<Parts> {
             ..ModelProto { graph: None, ..joint.clone() }
         }
     };
-    let forward = model(&forth, given, &|name| name != seed);
-    let backward = model(&back, wanted, &|name| name == seed);
+    let forward = model(&forth, given, &|name| !seeds.contains(name));
+    let backward = model(&back, wanted, &|name| seeds.contains(name));
     Some(Parts { forward, backward, saved, taps })
 }
 
@@ -199,7 +199,7 @@ fn source(name: &str, producers: &HashMap<&str, &NodeProto>) -> Option<Given> {
         let node = producers.get(name)?;
         match (&*node.domain, &*node.op_type) {
             ("", "Identity") if producers.contains_key(node.input.first()?.as_str()) => name = &node.input[0],
-            (BLOCKED_DOMAIN, "ReorderOutput") if node.attr_int("channels_last").unwrap_or(0) == 0 => {
+            (blocked::DOMAIN, "ReorderOutput") if node.attr_int("channels_last").unwrap_or(0) == 0 => {
                 let channels = usize::try_from(node.attr_int("channels")?).ok()?;
                 return Some(Given { name: node.input.first()?.clone(), blocked: Some(channels) });
             }

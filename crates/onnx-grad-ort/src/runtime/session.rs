@@ -58,7 +58,7 @@ pub struct SessionOptions {
 
 impl SessionOptions {
     /// The same, for one of several sessions: its profile's file is called `PREFIX.part…`.
-    pub(crate) fn profiled(&self, part: &str) -> Self {
+    pub fn profiled(&self, part: &str) -> Self {
         let named = |prefix: &PathBuf| PathBuf::from(format!("{}.{part}", prefix.to_string_lossy()));
         Self { profile: self.profile.as_ref().map(named), ..self.clone() }
     }

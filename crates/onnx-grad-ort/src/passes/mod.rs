@@ -33,20 +33,16 @@ use onnx_grad::{
 use crate::{
     error::{Error, Result},
     kernels,
-    layer::Layout,
     runtime::{Optimisation, Provider, ProviderChoice, Runtime, Session, SessionOptions},
 };
 
-/// The domain of ONNX Runtime's operators on blocked values.
-pub(crate) const BLOCKED_DOMAIN: &str = "com.microsoft.nchwc";
-
 /// A value that one of the passes gives.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Given {
+pub struct Given {
     /// The output's name.
-    pub(crate) name: String,
+    pub name: String,
     /// How many channels it has, where it is blocked: the last block may be filled up with others.
-    pub(crate) blocked: Option<usize>,
+    pub blocked: Option<usize>,
 }
 
 impl Given {
@@ -55,47 +51,47 @@ impl Given {
     }
 }
 
-/// A layer with its gradient.
+/// A value with its gradient.
 #[derive(Clone, Debug)]
-pub(crate) struct Tapped {
-    /// The layer's value, by the forward pass.
-    pub(crate) activation: Given,
+pub struct Tapped {
+    /// The value, by the forward pass.
+    pub activation: Given,
     /// The gradient there, by the backward pass.
-    pub(crate) gradient: Given,
-    /// Whether that is only its mean over height and width; these have size 1.
-    pub(crate) is_mean: bool,
+    pub gradient: Given,
+    /// Whether that is only its mean over the axes of [`Plan::means`]; these have size 1.
+    pub is_mean: bool,
 }
 
 /// Both passes, ready to run.
-pub(crate) struct Passes {
-    pub(crate) forward: Session,
-    pub(crate) backward: Session,
-    /// What the backward pass reads besides the seed: outputs of the forward pass, or the model's input.
-    pub(crate) saved: Vec<String>,
-    /// The seed's name.
-    pub(crate) seed: String,
+pub struct Passes {
+    /// From the model's inputs to its outputs, the taps' activations and what the backward pass reads.
+    pub forward: Session,
+    /// From the seeds and what is saved to the taps' gradients.
+    pub backward: Session,
+    /// What the backward pass reads besides the seeds: outputs of the forward pass, or the model's inputs.
+    pub saved: Vec<String>,
+    /// Each differentiated output with the name of its seed.
+    pub seeds: Vec<(String, String)>,
     /// What was asked for, in order.
-    pub(crate) taps: Vec<Tapped>,
+    pub taps: Vec<Tapped>,
     /// Whether both were optimised as one.
-    pub(crate) as_one: bool,
+    pub as_one: bool,
 }
 
 /// What the passes are made of.
-pub(crate) struct Plan<'a> {
+pub struct Plan<'a> {
     /// The differentiated model.
-    pub(crate) gradient: &'a Gradient,
+    pub gradient: &'a Gradient,
     /// What is known of its values.
-    pub(crate) types: &'a Types,
-    /// The value with the scores.
-    pub(crate) logits: &'a str,
-    /// The model's input.
-    pub(crate) input: &'a str,
-    /// How many pictures run at once.
-    pub(crate) batch: usize,
-    /// The layers' values, each with the name of its gradient.
-    pub(crate) taps: &'a [(String, String)],
-    /// The gradients whose means are enough, where these are cheaper.
-    pub(crate) means: &'a [(String, Layout)],
+    pub types: &'a Types,
+    /// What the forward pass gives, whoever else reads it: the differentiated outputs, and others.
+    pub outputs: &'a [&'a str],
+    /// What the first axis is taken for where it is open: how many images run at once.
+    pub batch: usize,
+    /// The values that gradients are taken at, each with the name of its gradient.
+    pub taps: &'a [(String, String)],
+    /// The gradients whose means over these axes are enough, where these are cheaper.
+    pub means: &'a [(String, Vec<usize>)],
 }
 
 impl Passes {
@@ -103,7 +99,7 @@ impl Passes {
     ///
     /// # Errors
     /// The runtime refuses one.
-    pub(crate) fn new(runtime: &Runtime, plan: &Plan<'_>, options: &SessionOptions) -> Result<Self> {
+    pub fn new(runtime: &Runtime, plan: &Plan<'_>, options: &SessionOptions) -> Result<Self> {
         if pays(runtime, plan.gradient, options) {
             // Whatever this stumbles over (no room for its files, an optimiser that does something new), the plain way works.
             if let Ok(Some(passes)) = Self::parted(runtime, plan, options) {
@@ -134,7 +130,7 @@ impl Passes {
             forward,
             backward: runtime.session_of(&backward, &own.profiled("backward"))?,
             saved: gradient.saved.clone(),
-            seed: seed(gradient).to_owned(),
+            seeds: gradient.seeds.clone(),
             taps: plan.taps.iter().map(tapped).collect(),
             as_one: false,
         })
@@ -162,18 +158,20 @@ impl Passes {
             ..options.clone()
         };
         let mut forward = parts.forward;
-        let input = plan.types.get(plan.input).map_or(onnx_grad::ElemType::Float, |ty| ty.elem);
-        fuse::fuse(forward.graph.get_or_insert_default(), &HashMap::from([(plan.input.to_owned(), input)]));
+        let elem = |name: &str| plan.types.get(name).map_or(onnx_grad::ElemType::Float, |ty| ty.elem);
+        let graph = forward.graph.get_or_insert_default();
+        let inputs: HashMap<String, _> =
+            graph.input.iter().map(|input| (input.name.clone(), elem(&input.name))).collect();
+        fuse::fuse(graph, &inputs);
         shape::state(forward.graph.get_or_insert_default(), block);
         let forward = runtime.session(&forward.to_bytes(), &options.profiled("forward"))?;
         // ONNX Runtime tells the types of what the one pass gives; the other has to state them.
         let mut backward = parts.backward;
         let graph = backward.graph.get_or_insert_default();
-        let mut elems = HashMap::new();
-        let scores = plan.types.get(plan.logits).map_or(onnx_grad::ElemType::Float, |ty| ty.elem);
-        elems.insert(seed(plan.gradient).to_owned(), scores);
+        let seeds = &plan.gradient.seeds;
+        let mut elems: HashMap<String, _> = seeds.iter().map(|(output, seed)| (seed.clone(), elem(output))).collect();
         for name in &parts.saved {
-            let own = plan.types.get(name).filter(|_| name == plan.input).map(|ty| ty.elem);
+            let own = inputs.get(name).copied();
             let found = forward.outputs().iter().find(|output| output.name == *name);
             let Some(elem) = own.or(found.map(|output| onnx_grad::ElemType::from_code(output.elem.code()))) else {
                 return Ok(None);
@@ -186,11 +184,10 @@ impl Passes {
             elems.insert(name.clone(), elem);
         }
         fuse::fuse(graph, &elems);
-        rows::skip_zeros(graph, seed(plan.gradient));
+        rows::skip_zeros(graph, &names(seeds));
         shape::state(graph, block);
         let backward = runtime.session(&backward.to_bytes(), &options.profiled("backward"))?;
-        let seed = seed(plan.gradient).to_owned();
-        Ok(Some(Self { forward, backward, saved: parts.saved, seed, taps: parts.taps, as_one: true }))
+        Ok(Some(Self { forward, backward, saved: parts.saved, seeds: seeds.clone(), taps: parts.taps, as_one: true }))
     }
 }
 
@@ -204,7 +201,7 @@ fn short(
 ) -> (Model, SessionOptions) {
     let mut options = options.clone();
     let mut graph = backward.graph().clone();
-    if on_cpu(runtime, &options) && knows_ours(gradient) && rows::skip_zeros(&mut graph, seed(gradient)) {
+    if on_cpu(runtime, &options) && knows_ours(gradient) && rows::skip_zeros(&mut graph, &names(&gradient.seeds)) {
         backward = backward.with_graph(graph);
         backward.import(kernels::DOMAIN, 1);
         // None of these operators looks at blocks.
@@ -231,8 +228,9 @@ fn constant_bytes(tensor: &TensorProto, folder: &Path) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-fn seed(gradient: &Gradient) -> &str {
-    gradient.seeds.first().map_or("", |(_, seed)| seed)
+/// The names of the seeds.
+fn names(seeds: &[(String, String)]) -> Vec<&str> {
+    seeds.iter().map(|(_, seed)| seed.as_str()).collect()
 }
 
 /// Whether optimising both passes as one is worth its time: on the CPU, where convolutions are differentiated.
@@ -262,7 +260,7 @@ fn joint(plan: &Plan<'_>) -> Result<onnx_grad::Model> {
     let joint = graph::splice(gradient.forward.graph(), gradient.backward.graph());
     let inputs: Vec<String> = joint.input.iter().map(|input| input.name.clone()).collect();
     let inputs: Vec<&str> = inputs.iter().map(String::as_str).collect();
-    let mut outputs = vec![plan.logits];
+    let mut outputs = plan.outputs.to_vec();
     for (value, gradient) in plan.taps {
         outputs.extend([value.as_str(), gradient].into_iter().filter(|name| !inputs.contains(name)));
     }

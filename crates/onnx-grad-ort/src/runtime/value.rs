@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use half::{bf16, f16};
-use ndarray::{Array, ArrayD, IxDyn};
+use ndarray::{Array, ArrayBase, ArrayD, Data, Dimension, IxDyn};
 use ort::value::{DynValue, PrimitiveTensorElementType, Tensor, ValueType};
 
 use super::elem::ElemType;
@@ -87,6 +87,33 @@ impl Value {
         }
     }
 
+    /// The tensor's elements as 64-bit floats.
+    ///
+    /// # Errors
+    ///
+    /// The value is no tensor of numbers.
+    pub fn to_f64(&self) -> Result<ArrayD<f64>> {
+        match self.elem_type() {
+            ElemType::Double => self.read(|x: f64| x),
+            elem if elem.is_float() || elem == ElemType::Bool => Ok(self.to_f32()?.mapv(f64::from)),
+            _ => Ok(self.to_i64()?.mapv(|x| x as f64)),
+        }
+    }
+
+    /// The same elements in another type, by the rules of [`Value::from_f32_as`]; a value of that type is shared, not copied.
+    ///
+    /// # Errors
+    ///
+    /// The value is no tensor of numbers, or `elem` is no type of numbers.
+    pub fn converted(&self, elem: ElemType) -> Result<Self> {
+        match (self.elem_type(), elem) {
+            (own, elem) if own == elem => Ok(self.clone()),
+            (_, ElemType::Double) => tensor(self.to_f64()?),
+            (own, ElemType::Int64) if !own.is_float() => tensor(self.to_i64()?),
+            _ => Self::from_f32_as(self.to_f32()?, elem),
+        }
+    }
+
     /// The tensor's elements as 64-bit integers.
     ///
     /// # Errors
@@ -142,6 +169,33 @@ impl Value {
 
     fn unreadable(&self) -> Error {
         Error::Value(format!("a value of type {} cannot be read as numbers", self.0.dtype()))
+    }
+}
+
+/// What a tensor can be made of: arrays of any rank of 32- or 64-bit floats, integers or booleans, and values that are there already.
+pub trait ToValue {
+    /// The tensor.
+    ///
+    /// # Errors
+    ///
+    /// ONNX Runtime's, such as a lack of memory.
+    fn to_value(&self) -> Result<Value>;
+}
+
+impl ToValue for Value {
+    fn to_value(&self) -> Result<Value> {
+        Ok(self.clone())
+    }
+}
+
+impl<T, S, D> ToValue for ArrayBase<S, D>
+where
+    T: PrimitiveTensorElementType + fmt::Debug + Clone + 'static,
+    S: Data<Elem = T>,
+    D: Dimension,
+{
+    fn to_value(&self) -> Result<Value> {
+        tensor(self.to_owned().into_dyn())
     }
 }
 

@@ -1,0 +1,17 @@
+//! Gradients of any ONNX model with ONNX Runtime.
+
+pub mod blocked;
+mod differentiable;
+pub mod error;
+#[doc(hidden)]
+pub mod instructions;
+mod kernels;
+pub mod measure;
+pub mod passes;
+pub mod probe;
+pub mod rules;
+pub mod runtime;
+pub mod text;
+
+pub use differentiable::{Differentiable, Forward, Gradients, Wanted};
+pub use error::{Error, Result};

@@ -1,0 +1,9 @@
+//! Measuring: things timed side by side, and a process's peak memory.
+
+mod memory;
+mod rounds;
+mod spread;
+
+pub use memory::peak_resident;
+pub use rounds::{Plan, Side, order, rounds};
+pub use spread::Spread;
