@@ -1,4 +1,4 @@
-//! Colormaps: heat as colours.
+//! Colormaps: from heat to colours.
 
 use crate::{
     abi::{
@@ -8,24 +8,24 @@ use crate::{
     boundary::{c_text, guarded, leak},
 };
 
-/// What a colormap's order of colours means.
+/// What the order of a colormap's colours means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// From little to much.
+    /// From low to high.
     Sequential,
-    /// Away from a neutral middle, to both sides.
+    /// From a neutral middle to both sides.
     Diverging,
     /// The end meets the beginning.
     Cyclic,
 }
 
-/// Colours for heat.
+/// A colormap.
 pub trait Colormap: Send + Sync + 'static {
     /// What `--colormap` takes: a to z, 0 to 9 and `_`.
     fn name(&self) -> &str;
     /// What the order of the colours means.
     fn kind(&self) -> Kind;
-    /// Red, green and blue, each from 0 to 1 (sRGB), of a heat from 0 to 1.
+    /// The colour of a heat from 0 to 1: red, green and blue in sRGB, each from 0 to 1.
     fn colour(&self, heat: f32) -> [f32; 3];
 }
 

@@ -1,4 +1,4 @@
-//! Gradient rules: how operators that ONNX doesn't define are differentiated.
+//! Gradient rules: the gradients of operators that ONNX does not define.
 
 use crate::{
     abi::{
@@ -9,16 +9,16 @@ use crate::{
     onnx::{Attributes, Function},
 };
 
-/// What is known of a value.
+/// The type of a value, as far as it is known.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ValueType {
     /// ONNX's code of its element type (1: float); 0 where it is not known.
     pub elem_type: i32,
-    /// Its extents, `None` for one that is free; `None` where not even the rank is known.
+    /// Its shape, `None` for a free axis; `None` if not even the rank is known.
     pub shape: Option<Vec<Option<u64>>>,
 }
 
-/// The node that is to be differentiated.
+/// The node to differentiate.
 #[derive(Clone, Debug)]
 pub struct Node {
     /// The version of ONNX's own operators in the model, at least 18.
@@ -35,7 +35,7 @@ pub struct Node {
     pub wanted: Vec<bool>,
 }
 
-/// How an operator is differentiated.
+/// The gradient of an operator.
 pub trait GradientRule: Send + Sync + 'static {
     /// The operator's domain; empty for ONNX's own.
     fn domain(&self) -> &str;
@@ -45,11 +45,11 @@ pub trait GradientRule: Send + Sync + 'static {
     fn versions(&self) -> (i64, i64) {
         (1, i64::MAX)
     }
-    /// A function of standard nodes: its inputs are the node's inputs, then the node's outputs, then the gradients of the outputs; its
-    /// outputs are the gradients of the inputs, in order, with an empty name for one that has none.
+    /// The gradient, as a function of standard nodes. Its inputs are the node's inputs, then the node's outputs, then the gradients of the
+    /// outputs. Its outputs are the gradients of the node's inputs, in order, with an empty name for an input that has none.
     ///
     /// # Errors
-    /// Why this node can't be differentiated, in words for the user.
+    /// Why this node cannot be differentiated, as a message for the user.
     fn differentiate(&self, node: &Node) -> Result<Function, String>;
 }
 

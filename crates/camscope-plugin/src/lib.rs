@@ -1,4 +1,4 @@
-//! What the author of a camscope plugin needs: traits to implement, and a macro that exports them from a shared library.
+//! Write a plugin for camscope: implement a trait, and export it from a shared library with a macro.
 //!
 //! ```
 //! use camscope_plugin::{Colormap, Kind, export_plugin};
@@ -22,8 +22,12 @@
 //! # fn main() {}
 //! ```
 //!
-//! The crate of such a plugin is a `cdylib`; `camscope plugin new --lang rust NAME` writes one, `camscope plugin check PATH` tries it.
-//! Nothing here is unsafe to use: panics become errors of the one call that they happen in.
+//! The crate of a plugin is a `cdylib`. `camscope plugin new --lang rust NAME` creates one, `camscope plugin check PATH` tests it. The traits
+//! are safe: a panic becomes an error of the call that it happens in.
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
 
 pub mod abi;
 mod boundary;
@@ -43,10 +47,10 @@ pub const LAYER_RESOLVER: &str = "camscope.layer-resolver/1";
 /// The id of the gradient rule capability.
 pub const GRADIENT_RULE: &str = "camscope.gradient-rule/1";
 
-/// The C header of the interface, `camscope_plugin.h`: what a plugin in C includes.
+/// The C header of the interface, `camscope_plugin.h`, which plugins in C include.
 pub const HEADER: &str = include_str!("../include/camscope_plugin.h");
 
-/// What the macro is made of; not for use elsewhere.
+/// Used by the macro only.
 #[doc(hidden)]
 pub mod internal {
     pub use crate::{
@@ -57,8 +61,8 @@ pub mod internal {
     };
 }
 
-/// Exports a plugin: lists of values that implement [`Colormap`], [`LayerResolver`] and [`GradientRule`], each list optional, in
-/// this order. The plugin's name and version are the crate's.
+/// Exports a plugin: lists of values that implement [`Colormap`], [`LayerResolver`] and [`GradientRule`], in this order; each list is
+/// optional. The plugin has the crate's name and version.
 ///
 /// ```ignore
 /// export_plugin! { colormaps: [Ember, Ice], resolvers: [Yolo], rules: [Squareplus] }

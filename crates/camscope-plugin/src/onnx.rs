@@ -1,26 +1,26 @@
-//! As much of ONNX's protobuf messages as gradient rules need: functions are written, a node's attributes read.
+//! The part of ONNX's protobuf messages that gradient rules need: it writes functions and reads a node's attributes.
 
-/// A node's attributes: numbers and texts. Tensors and graphs are left out.
+/// A node's attributes: numbers and strings. Tensors and graphs are left out.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Attributes(Vec<(String, Attribute)>);
 
 /// An attribute's value.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Attribute {
-    /// A number.
+    /// A float.
     Float(f32),
-    /// A whole number.
+    /// An integer.
     Int(i64),
-    /// A text.
+    /// A string.
     Text(Vec<u8>),
-    /// Numbers.
+    /// Floats.
     Floats(Vec<f32>),
-    /// Whole numbers.
+    /// Integers.
     Ints(Vec<i64>),
 }
 
 impl Attributes {
-    /// The attributes of a `NodeProto`; what cannot be read is left out.
+    /// The attributes of a `NodeProto`; unreadable ones are left out.
     pub fn of_node(bytes: &[u8]) -> Self {
         let attributes = Fields(bytes).filter(|field| field.number == 5);
         Self(attributes.filter_map(|field| attribute(field.bytes)).collect())
@@ -31,7 +31,7 @@ impl Attributes {
         self.0.iter().find(|(found, _)| found == name).map(|(_, value)| value)
     }
 
-    /// The number of that name.
+    /// The float of that name.
     pub fn float(&self, name: &str) -> Option<f32> {
         match self.get(name) {
             Some(Attribute::Float(value)) => Some(*value),
@@ -39,7 +39,7 @@ impl Attributes {
         }
     }
 
-    /// The whole number of that name.
+    /// The integer of that name.
     pub fn int(&self, name: &str) -> Option<i64> {
         match self.get(name) {
             Some(Attribute::Int(value)) => Some(*value),
@@ -92,7 +92,7 @@ pub struct Function {
 }
 
 impl Function {
-    /// A function of these inputs and outputs, still without nodes.
+    /// A function with these inputs and outputs and no nodes yet.
     pub fn new(inputs: &[&str], outputs: &[&str]) -> Self {
         let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
         Self { inputs: owned(inputs), outputs: owned(outputs), nodes: Vec::new(), constants: 0 }
@@ -115,8 +115,8 @@ impl Function {
         self.push(op, inputs, outputs, &attributes)
     }
 
-    /// Adds a constant with no axes, of an element type by ONNX's code (1: float, 11: double, 10: float16, 16: bfloat16), and gives
-    /// its name.
+    /// Adds a scalar constant of an element type, by ONNX's code (1: float, 11: double, 10: float16, 16: bfloat16), and returns its
+    /// name.
     pub fn constant(&mut self, elem_type: i32, value: f64) -> String {
         self.constants += 1;
         let plain = format!("constant_{}", self.constants);

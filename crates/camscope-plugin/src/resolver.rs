@@ -1,4 +1,4 @@
-//! Layer resolvers: which layers of a family of models are worth looking at.
+//! Layer resolvers: pick the layers worth looking at in a family of models.
 
 use crate::{
     abi::{
@@ -9,14 +9,14 @@ use crate::{
     boundary::{c_text, guarded, leak, slice, text},
 };
 
-/// What the axes of a layer mean.
+/// The layout of a layer's axes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Layout {
     /// Batch, channels, height, width.
     Nchw,
     /// Batch, height, width, channels.
     Nhwc,
-    /// Batch, tokens, channels: first `prefix` tokens that stand for no place, then a grid, row by row.
+    /// Batch, tokens, channels: `prefix` tokens without a position (a class token) come first, then a grid, row by row.
     Tokens {
         /// Tokens before the grid.
         prefix: u32,
@@ -27,7 +27,7 @@ pub enum Layout {
     },
 }
 
-/// What is known of a model as a whole.
+/// The metadata of a model.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Model {
     /// The program that wrote the file.
@@ -47,19 +47,19 @@ pub struct Layer {
     pub index: u32,
     /// The value's name in the graph.
     pub value: String,
-    /// The path of the PyTorch module whose output it is or inside which it is made; empty where none is known.
+    /// The path of the PyTorch module that outputs it, or inside which it is computed; empty if none is known.
     pub module: String,
-    /// Whether it is the output of `module`, not only made inside of it.
+    /// Whether it is the output of `module`, not only computed inside of it.
     pub is_output: bool,
-    /// The operator that makes it.
+    /// The operator that computes it.
     pub op: String,
     /// ONNX's code of its element type.
     pub elem_type: i32,
-    /// Its extents; `None` for one that is free.
+    /// Its shape; `None` for a free axis.
     pub shape: Vec<Option<u64>>,
-    /// What camscope takes its axes for; `None` if that is something newer than this crate.
+    /// The layout that camscope found; `None` if this crate is too old to know it.
     pub layout: Option<Layout>,
-    /// Whether it comes before the classifier, so that it can tell something.
+    /// Whether it comes before the classifier, so that a heatmap there makes sense.
     pub informative: bool,
 }
 
@@ -68,18 +68,18 @@ pub struct Layer {
 pub struct Preference {
     /// Its [`Layer::index`].
     pub layer: u32,
-    /// What its axes mean; `None`: as camscope found.
+    /// Its layout; `None` for the one that camscope found.
     pub layout: Option<Layout>,
 }
 
-/// Knows a family of models.
+/// Knows the layers of a family of models.
 pub trait LayerResolver: Send + Sync + 'static {
     /// Its name: a to z, 0 to 9, `-` and `_`.
     fn name(&self) -> &str;
-    /// The layers worth looking at, the best first; none where the model is of another family.
+    /// The layers worth looking at, the best first; none if the model is of another family.
     ///
     /// # Errors
-    /// Why it can't be said, in words for the user.
+    /// Why the resolver failed, as a message for the user.
     fn resolve(&self, model: &Model, layers: &[Layer]) -> Result<Vec<Preference>, String>;
 }
 

@@ -27,7 +27,7 @@ use crate::{
     types::ElemType,
 };
 
-/// The oldest opset whose forms of the operators are emitted: axes and pads are inputs everywhere from here on.
+/// The opset of emitted nodes. From this opset on, axes and pads are inputs of every operator, not attributes.
 pub const EMITTED_OPSET: i64 = 18;
 
 /// A value of the graph under construction, by name.
@@ -90,7 +90,7 @@ impl Builder {
         builder
     }
 
-    /// Sets what the names of the nodes emitted from now on begin with.
+    /// Sets the prefix of the names of nodes emitted from now on.
     pub fn set_scope(&mut self, scope: impl Into<String>) {
         self.scope = scope.into();
     }
@@ -122,10 +122,10 @@ impl Builder {
         (self.nodes, self.initializers)
     }
 
-    /// A model of what was built, at opset [`EMITTED_OPSET`]; `types` describes the inputs and outputs, in that order.
+    /// The model of what was built, at opset [`EMITTED_OPSET`]. `inputs` and `outputs` state the names and types of its inputs and outputs.
     ///
     /// # Errors
-    /// An input or output that nothing makes.
+    /// A node reads, or an output names, a value that nothing computes.
     pub fn into_model(self, inputs: Vec<ValueInfoProto>, outputs: Vec<ValueInfoProto>) -> crate::Result<Model> {
         let graph = GraphProto {
             name: "program".into(),
@@ -144,7 +144,7 @@ impl Builder {
         })
     }
 
-    /// A name that nothing else has, beginning with the scope.
+    /// A new unique name that begins with the scope.
     pub fn fresh(&mut self, stem: &str) -> String {
         self.text.clear();
         if !self.scope.is_empty() {
@@ -309,7 +309,7 @@ impl Builder {
         self.op("Where", &[condition, a, b], vec![])
     }
 
-    /// To another element type.
+    /// Cast to another element type.
     pub fn cast(&mut self, a: &Val, to: ElemType) -> Val {
         self.op("Cast", &[a], vec![attr::int("to", i64::from(to.code()))])
     }
@@ -379,18 +379,18 @@ impl Builder {
         self.op("Shape", &[a], vec![])
     }
 
-    /// To a constant shape; one entry may be −1.
+    /// Reshaped to a constant shape; one entry may be −1.
     pub fn reshape(&mut self, a: &Val, dims: &[i64]) -> Val {
         let shape = self.ints(dims);
         self.reshape_to(a, &shape)
     }
 
-    /// To a computed shape.
+    /// Reshaped to a computed shape.
     pub fn reshape_to(&mut self, a: &Val, shape: &Val) -> Val {
         self.op("Reshape", &[a, shape], vec![])
     }
 
-    /// Axes in another order: axis i of the result is axis `perm[i]` of the value.
+    /// Transposed: axis i of the result is axis `perm[i]` of the value.
     pub fn transpose(&mut self, a: &Val, perm: &[i64]) -> Val {
         if perm.iter().enumerate().all(|(at, &from)| at as i64 == from) {
             return a.clone();
@@ -398,7 +398,7 @@ impl Builder {
         self.op("Transpose", &[a], vec![attr::ints("perm", perm)])
     }
 
-    /// Without the given axes of size 1.
+    /// Squeezed: without the given axes, which have size 1.
     pub fn squeeze(&mut self, a: &Val, axes: &[i64]) -> Val {
         if axes.is_empty() {
             return a.clone();
@@ -407,7 +407,7 @@ impl Builder {
         self.op("Squeeze", &[a, &axes], vec![])
     }
 
-    /// With new axes of size 1 at the given places of the result.
+    /// Unsqueezed: with new axes of size 1 at the given positions of the result.
     pub fn unsqueeze(&mut self, a: &Val, axes: &[i64]) -> Val {
         if axes.is_empty() {
             return a.clone();
@@ -421,7 +421,7 @@ impl Builder {
         self.op("Expand", &[a, shape], vec![])
     }
 
-    /// Joined along an axis.
+    /// Concatenated along an axis.
     pub fn concat(&mut self, parts: &[&Val], axis: i64) -> Val {
         match parts {
             [one] => (*one).clone(),
@@ -429,14 +429,14 @@ impl Builder {
         }
     }
 
-    /// A part: `starts..ends` by `steps` along `axes`.
+    /// A slice: `starts..ends` by `steps` along `axes`.
     pub fn slice(&mut self, a: &Val, starts: &[i64], ends: &[i64], axes: &[i64], steps: &[i64]) -> Val {
         let (starts, ends, axes) = (self.ints(starts), self.ints(ends), self.ints(axes));
         let steps = if steps.iter().all(|&step| step == 1) { Val::absent() } else { self.ints(steps) };
         self.op("Slice", &[a, &starts, &ends, &axes, &steps], vec![])
     }
 
-    /// With zeros around it: `pads` holds the begins of every axis, then the ends. Negative ones crop.
+    /// Padded with zeros: `pads` holds the begins of every axis, then the ends. Negative ones crop.
     pub fn pad_zeros(&mut self, a: &Val, pads: &[i64]) -> Val {
         if pads.iter().all(|&pad| pad == 0) {
             return a.clone();

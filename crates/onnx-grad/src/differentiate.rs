@@ -23,35 +23,35 @@ pub struct Request<'a> {
     pub outputs: &'a [&'a str],
     /// The values whose gradients are wanted: layers, or the model's own inputs.
     pub wrt: &'a [&'a str],
-    /// What is known of the values' types, beyond what the file states. Upgrading an old model can add values: whoever types
-    /// values by running the model does so after [`crate::upgrade`].
+    /// Types of values, beyond those that the file states. Upgrading an old model can add values: if you find types by running
+    /// the model, call [`crate::upgrade`] first.
     pub types: &'a Types,
 }
 
-/// A model split into a pass forward and a pass back.
+/// A model split into a forward and a backward pass.
 #[derive(Clone, Debug)]
 pub struct Gradient {
     /// The model with the differentiated outputs, the layers and the saved values as further outputs.
     pub forward: Model,
-    /// From the saved values and the seeds to the gradients.
+    /// Computes the gradients from the saved values and the seeds.
     pub backward: Model,
     /// The original's outputs and the differentiated values, each once.
     pub outputs: Vec<String>,
     /// What [`Gradient::backward`] takes besides the seeds: outputs or inputs of [`Gradient::forward`].
     pub saved: Vec<String>,
-    /// Each differentiated output with the name of its seed, `seed.NAME`: an input of the output's own shape.
+    /// Each differentiated output with the name of its seed, `seed.NAME`: an input of the same shape as the output.
     pub seeds: Vec<(String, String)>,
-    /// Each value asked for with the name of its gradient, `grad.NAME`: an output of the value's own shape. `None` where no
-    /// output depends on the value: the gradient is zero.
+    /// Each value of `wrt` with the name of its gradient, `grad.NAME`: an output of the same shape as the value. `None` if no
+    /// output depends on the value, so that its gradient is zero.
     pub gradients: Vec<(String, Option<String>)>,
 }
 
 impl Gradient {
-    /// Both passes as one model: the original's inputs and the seeds in; the original's outputs, the differentiated values
-    /// and the gradients out.
+    /// Both passes as one model. Its inputs are the original's and the seeds; its outputs are the original's, the differentiated
+    /// values and the gradients.
     ///
     /// # Errors
-    /// None for a gradient that [`differentiate`] made.
+    /// None for a [`Gradient`] that [`differentiate`] returned.
     pub fn fuse(&self) -> Result<Model> {
         let joint = graph::splice(self.forward.graph(), self.backward.graph());
         let gradients = self.gradients.iter().filter_map(|(_, gradient)| gradient.as_deref());
@@ -65,16 +65,16 @@ impl Gradient {
 
 /// Differentiates `request.outputs` with respect to `request.wrt`.
 ///
-/// The model is first brought to opset 18 if it is older; the emitted nodes are all of the standard domain. The result is the
-/// same, byte for byte, for the same model and request.
+/// A model older than opset 18 is upgraded first. All emitted nodes are of the standard domain. The same model and request always give
+/// the same bytes.
 ///
 /// # Errors
-/// An unknown value; [`Error::NotDifferentiable`] with every node in the way.
+/// [`Error::UnknownValue`]; [`Error::NotDifferentiable`] with every node that has no gradient.
 pub fn differentiate(model: &Model, request: &Request<'_>) -> Result<Gradient> {
     differentiate_with(model, request, &NoForeignRules)
 }
 
-/// As [`differentiate`]; operators that [`registry`] has no row for are looked up in `foreign`.
+/// As [`differentiate`], with rules for operators that [`registry`] does not have.
 ///
 /// # Errors
 /// Those of [`differentiate`].

@@ -1,5 +1,5 @@
-//! Gradient rules from elsewhere: ONNX functions from a node's inputs, outputs and output gradients to its input gradients, whose
-//! bodies are put into the backward graph.
+//! Gradient rules that the caller brings: ONNX functions from a node's inputs, outputs and output gradients to its input gradients. Their
+//! bodies are inlined into the backward graph.
 
 use std::collections::{HashMap, HashSet};
 
@@ -25,9 +25,9 @@ pub struct ForeignNode<'a> {
     pub version: i64,
     /// The version of `ai.onnx` in the model: the function may use this one, or an older one from [`EMITTED_OPSET`] on.
     pub opset: i64,
-    /// What is known of its inputs.
+    /// The types of its inputs, as far as they are known.
     pub inputs: Vec<Option<ValueType>>,
-    /// What is known of its outputs.
+    /// The types of its outputs, as far as they are known.
     pub outputs: Vec<Option<ValueType>>,
     /// Which inputs' gradients are wanted.
     pub wanted: Vec<bool>,
@@ -35,9 +35,9 @@ pub struct ForeignNode<'a> {
 
 /// Rules for operators that this crate has none for.
 pub trait ForeignRules: Sync {
-    /// A function of the node's inputs, then its outputs, then the gradients of its outputs, that gives the gradients of its inputs
-    /// in order, an empty name for one that it has no gradient for. `None` where there is no rule; an error says why the rule
-    /// cannot differentiate this node.
+    /// The gradient of a node, as a function. Its inputs are the node's inputs, then the node's outputs, then the gradients of the outputs.
+    /// Its outputs are the gradients of the node's inputs, in order, with an empty name for an input that has none. `None` if there is no
+    /// rule for the operator; an error says why the rule cannot differentiate this node.
     fn gradient(&self, node: &ForeignNode<'_>) -> Option<Result<FunctionProto, String>>;
 }
 
@@ -51,7 +51,7 @@ impl ForeignRules for NoForeignRules {
     }
 }
 
-/// Checks that a function is one that a rule may give for a node of so many inputs and outputs in a model of that opset.
+/// Checks that a rule may return this function, for a node with that many inputs and outputs in a model of that opset.
 ///
 /// # Errors
 /// What is wrong with it.

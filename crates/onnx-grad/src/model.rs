@@ -101,7 +101,7 @@ impl Model {
         self.proto.graph.as_ref().unwrap_or(&EMPTY)
     }
 
-    /// The graph, to be edited. Whoever adds nodes keeps them in topological order.
+    /// The graph, to be edited. Keep its nodes in topological order.
     pub fn graph_mut(&mut self) -> &mut GraphProto {
         self.proto.graph.get_or_insert_default()
     }
@@ -185,8 +185,8 @@ impl Model {
         Some((proto.encode_to_vec(), folder))
     }
 
-    /// Lets go of the memory that some of a tensor's bytes take, where they lie in a mapped file: they are read from there again when they
-    /// are wanted. For who has read weights that hardly anybody will read again.
+    /// Releases the memory pages of some of a tensor's bytes, if they are in a mapped file. They are read from the file again if they are
+    /// needed. Call it after reading weights that will hardly be read again.
     pub fn release(&self, bytes: &[u8]) {
         if let Some((file, offset)) = self.files.iter().find_map(|file| Some((file, file.offset(bytes)?))) {
             file.release(offset, bytes.len());

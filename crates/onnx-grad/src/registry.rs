@@ -4,21 +4,21 @@ use std::sync::LazyLock;
 
 use crate::{graph::NameMap, model::same_domain, rules, vjp::Vjp};
 
-/// A vector–Jacobian product: from the cotangents of a node's outputs to those of its inputs, as standard nodes.
+/// The vector–Jacobian product of an operator: from the cotangents of a node's outputs it emits those of its inputs, as standard nodes.
 pub type Rule = fn(&mut Vjp<'_>) -> Result<Vec<Grad>, Unsupported>;
 
 /// The cotangent of one input, as a rule returns it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Grad {
-    /// Nobody asked for it ([`Vjp::needs`] is false).
+    /// It was not asked for ([`Vjp::needs`] is false).
     NotNeeded,
     /// The output doesn't depend on this input, or is flat in it almost everywhere.
     Zero,
-    /// The emitted value, of the input's own shape and type.
+    /// The emitted value, of the same shape and type as the input.
     Of(crate::Val),
 }
 
-/// Why a rule cannot differentiate this node: said, never guessed around.
+/// Why a rule cannot differentiate this node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unsupported(pub String);
 

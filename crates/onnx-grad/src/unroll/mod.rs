@@ -1,5 +1,5 @@
-//! Takes `If`, `Loop` and `Scan` apart where what they do is known at the chosen input size: the taken branch, or the body once
-//! for every iteration, stands in their place. Only then can they be differentiated.
+//! Unrolls `If`, `Loop` and `Scan` if their condition or trip count is known at the chosen input size: the taken branch, or the body once
+//! for each iteration, replaces the node. Only then can they be differentiated.
 
 mod known;
 
