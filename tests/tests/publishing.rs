@@ -25,14 +25,8 @@ const LICENCES: [&str; 11] = [
 ];
 
 /// Dependencies with another licence, each with the reason why it is taken all the same.
-const EXCEPTIONS: [(&str, &str, &str); 4] = [
-    (
-        "ansi_colours",
-        "LGPL-3.0-or-later",
-        "viuer's nearest of 256 colours; unmodified, and all of the program's source is at hand to relink",
-    ),
+const EXCEPTIONS: [(&str, &str, &str); 2] = [
     ("cbindgen", "MPL-2.0", "makes the C header in a test: no part of any program"),
-    ("icy_sixel", "LICENSE", "the file is the MIT licence"),
     ("nucleo-matcher", "MPL-2.0", "unmodified: the licence covers its own files only"),
 ];
 

@@ -11,7 +11,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
 use crate::cli::RuntimeCommand;
-use crate::graphics::Graphics;
+use crate::graphics::screen;
 use crate::output;
 
 /// Runs `camscope runtime …`.
@@ -106,7 +106,7 @@ fn show(as_json: bool) -> Result<ExitCode> {
     let auto = runtime.as_ref().ok().map(|runtime| runtime.auto_provider().provider);
     let taken = runtime.as_ref().ok().map(|runtime| runtime.path());
     let is_taken = |candidate: &Candidate| taken.is_some() && candidate.path.as_deref() == taken;
-    let graphics = Graphics::detect();
+    let graphics = screen().map(|screen| screen.protocol.name());
     let text = if as_json {
         let places: Vec<Value> = candidates.iter().map(|found| place_json(found, is_taken(found))).collect();
         let object = json!({
@@ -115,7 +115,7 @@ fn show(as_json: bool) -> Result<ExitCode> {
             "version": runtime.as_ref().ok().map(|runtime| runtime.version()),
             "providers": providers.iter().map(provider_json).collect::<Vec<_>>(),
             "auto": auto.map(Provider::name),
-            "graphics": if graphics == Graphics::None { Value::Null } else { graphics.name().into() },
+            "graphics": graphics,
         });
         output::json_line(&object)
     } else {
@@ -127,7 +127,10 @@ fn show(as_json: bool) -> Result<ExitCode> {
         if runtime.is_ok() {
             text += &table("\nexecution providers", tried);
         }
-        text + &table("\nterminal graphics", [(true, graphics.name().to_string(), String::new())])
+        text + &table(
+            "\nterminal graphics",
+            [(true, graphics.unwrap_or("none (stdout is no terminal)").to_owned(), String::new())],
+        )
     };
     output::print(&text)?;
     if let Err(error) = runtime {

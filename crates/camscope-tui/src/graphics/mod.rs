@@ -16,6 +16,7 @@ mod painter;
 mod picture;
 mod pixel_painter;
 mod placeholders;
+mod print;
 mod sixel;
 #[cfg(test)]
 mod tests;
@@ -25,6 +26,7 @@ pub use choice::{GraphicsChoice, UnknownGraphics};
 pub use detect::{Overrides, detect};
 pub use painter::Painter;
 pub use picture::{Picture, Placement, encode, fill, pixels};
+pub use print::print;
 
 /// The size of a cell in pixels that is assumed where the terminal doesn't tell: 1 to 2, as most fonts are.
 pub const USUAL_CELL: (u16, u16) = (10, 20);
