@@ -48,7 +48,7 @@ fn read_tmux(text: &str) -> Tmux {
 }
 
 #[cfg(unix)]
-pub use unix::terminal;
+pub(super) use unix::terminal;
 
 #[cfg(unix)]
 mod unix {
@@ -66,7 +66,7 @@ mod unix {
 
     /// What the terminal on standard input and output answers to `question`, until `is_complete` or the time is over; nothing where it
     /// doesn't. It is asked in raw mode. No sequence is cut in two: what comes later begins with its beginning.
-    pub fn terminal(question: &[u8], limit: Duration, is_complete: impl Fn(&[u8]) -> bool) -> Vec<u8> {
+    pub(in super::super) fn terminal(question: &[u8], limit: Duration, is_complete: impl Fn(&[u8]) -> bool) -> Vec<u8> {
         let stdin = stdin();
         let Ok(before) = tcgetattr(&stdin) else { return Vec::new() };
         let mut raw = before.clone();
@@ -153,7 +153,7 @@ mod unix {
 
 /// Nothing: Windows' terminals are not asked.
 #[cfg(not(unix))]
-pub fn terminal(_question: &[u8], _limit: Duration, _is_complete: impl Fn(&[u8]) -> bool) -> Vec<u8> {
+pub(super) fn terminal(_question: &[u8], _limit: Duration, _is_complete: impl Fn(&[u8]) -> bool) -> Vec<u8> {
     Vec::new()
 }
 

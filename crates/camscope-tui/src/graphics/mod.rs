@@ -21,7 +21,6 @@ mod sixel;
 #[cfg(test)]
 mod tests;
 
-pub use ask::terminal as ask_terminal;
 pub use choice::{GraphicsChoice, UnknownGraphics};
 pub use detect::{Overrides, detect};
 pub use painter::Painter;
