@@ -76,6 +76,56 @@ pub enum Error {
         /// How many there are.
         count: usize,
     },
+    /// A target that is not written as it should be, or that names what the model doesn't have.
+    #[error("cannot explain `{}`: {reason}", printable(spec))]
+    BadTarget {
+        /// As it was asked for.
+        spec: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// An output that the model doesn't have.
+    #[error("the model has no output `{}`", printable(name))]
+    UnknownOutput {
+        /// As it was asked for.
+        name: String,
+        /// The nearest names, or all.
+        known: Vec<String>,
+    },
+    /// A parameter of a method that can't be.
+    #[error("cannot set `{}` of {method}: {reason}", printable(setting))]
+    BadParameter {
+        /// The method.
+        method: &'static str,
+        /// The setting as it was asked for.
+        setting: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A layer was asked for, and the method looks at none.
+    #[error("the method {method} looks at no layer, and `{}` was asked for", printable(layer))]
+    NoLayerForMethod {
+        /// The method.
+        method: &'static str,
+        /// The layer.
+        layer: String,
+    },
+    /// An input that the model doesn't have beside the image's.
+    #[error("the model has no input `{}` beside the one that takes the image", printable(name))]
+    UnknownInput {
+        /// As it was asked for.
+        name: String,
+        /// Those that there are.
+        known: Vec<String>,
+    },
+    /// An input of the model has no value.
+    #[error("the model's input `{}` of shape {shape} has no value", printable(name))]
+    InputMissing {
+        /// The input.
+        name: String,
+        /// Its shape.
+        shape: String,
+    },
     /// The model has no value with spatial extent.
     #[error("the model has no layer with height and width between its input and its scores")]
     NoLayers,
@@ -341,7 +391,8 @@ impl Error {
                     .into(),
             ),
             Error::ModelOutput { .. } => Some(
-                "name the output that holds the class scores: `logits` under [output] in MODEL.toml beside the model"
+                "name the output that holds the class scores: `logits` under [output] in MODEL.toml beside the model; or explain an \
+                 element of any output by --target output:NAME[0,3]"
                     .into(),
             ),
             Error::NotAnArray { .. } => Some("write it with numpy.save, as float32".into()),
@@ -360,6 +411,21 @@ impl Error {
             Error::NoGradient { .. } => {
                 Some("choose a layer between the input and the scores: see `camscope layers MODEL`".into())
             }
+            Error::BadTarget { .. } => Some(format!("targets are {}", target_kinds())),
+            Error::UnknownOutput { known, .. } => {
+                let names: Vec<_> = known.iter().map(|name| format!("`{}`", printable(name))).collect();
+                Some(format!("it has {}", names.join(", ")))
+            }
+            Error::NoLayerForMethod { .. } => Some("leave --layer out, or choose a method that looks at layers".into()),
+            Error::UnknownInput { known, .. } if known.is_empty() => Some("leave --input out: the model takes the image alone".into()),
+            Error::UnknownInput { known, .. } => {
+                let names: Vec<_> = known.iter().map(|name| format!("`{}`", printable(name))).collect();
+                Some(format!("it has {}", names.join(", ")))
+            }
+            Error::InputMissing { name, .. } => {
+                Some(format!("give it by --input '{0}=VALUE': zeros, ones, a number, numbers with commas, or a .npy file", printable(name)))
+            }
+            Error::BadParameter { .. } => Some("`camscope explain --help` lists the methods".into()),
             Error::UnknownMethod { known, .. } => Some(format!("there are {}", known.join(", "))),
             Error::UnknownColormap { known, .. } => Some(format!("there are {}", known.join(", "))),
             Error::FixedSize { .. } => {
@@ -404,6 +470,11 @@ fn engine_help(error: &EngineError) -> Option<String> {
         }
         _ => None,
     }
+}
+
+/// How each kind of target is written.
+fn target_kinds() -> String {
+    crate::target::KINDS.iter().map(|kind| kind.about).collect::<Vec<_>>().join("; ")
 }
 
 fn with_article(what: &str) -> String {

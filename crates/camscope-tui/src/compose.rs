@@ -175,7 +175,7 @@ mod tests {
         Drawing { key, photo: photo(), heats }
     }
 
-    const KEY: HeatKey = HeatKey { photo: 1, class: 0, layer: 0, method: 0 };
+    const KEY: HeatKey = HeatKey { photo: 1, target: 0, layer: 0, method: 0 };
     const WHOLE: [f32; 4] = [0.0, 0.0, 1.0, 1.0];
 
     #[test]

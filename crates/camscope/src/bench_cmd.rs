@@ -11,7 +11,6 @@ use camscope_core::{
     bench::{Earlier, Parts, Plan, Process, Processes, Report, Setting, Times, compare, order, profile},
     model::{Network, Preprocessing, Source},
     runtime::Runtime,
-    subject::Subject,
     text::printable_path,
 };
 use indicatif::{ProgressBar, ProgressStyle};
@@ -23,7 +22,8 @@ use crate::{
     bench_table::{comparison_table, table},
     cli::BenchArgs,
     cli_bench::BenchPart,
-    explain_cmd::{create_folder, failed, note_provider, open, options},
+    explain_cmd::{create_folder, failed, note_provider, open, options, subject},
+    feed::feed,
     input::{photo_or_pattern, sides},
     output, plugins,
 };
@@ -38,7 +38,8 @@ const STARTS: usize = 5;
 pub(crate) fn run(args: &BenchArgs) -> Result<ExitCode> {
     plugins::load(&args.extra.plugins);
     let earlier = args.compare.as_deref().map(Earlier::read).transpose()?;
-    let (network, mut sidecar) = open(&args.model)?;
+    let (mut network, mut sidecar) = open(&args.model)?;
+    feed(&mut network, &args.how.inputs)?;
     if let Some(size) = args.size {
         resize(size, &network, &mut sidecar.preprocessing)?;
     }
@@ -51,9 +52,10 @@ pub(crate) fn run(args: &BenchArgs) -> Result<ExitCode> {
         eprintln!("note: {}", sidecar.preprocessing.source);
     }
     let runtime = plugins::runtime(Runtime::get_or_load()?, &args.extra)?;
-    let subject = Arc::new(Subject::new(runtime, network, sidecar)?);
+    let (subject, targets) = subject(runtime, network, sidecar, &args.how)?;
+    let subject = Arc::new(subject);
     plugins::note_resolved(subject.resolved());
-    let parts = Parts::new(runtime, &subject, &options, tensor.clone(), &args.how.classes)?;
+    let parts = Parts::new(runtime, &subject, &options, tensor.clone(), &targets)?;
     note_provider(runtime, parts.explainer(), &args.run);
 
     let bar = ProgressBar::new_spinner();
@@ -78,7 +80,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<ExitCode> {
         Some(prefix) => {
             bar.set_message("writing profiles");
             bar.tick();
-            profile(runtime, &subject, &options, &tensor, &args.how.classes, prefix)?
+            profile(runtime, &subject, &options, &tensor, &targets, prefix)?
         }
         None => Vec::new(),
     };
@@ -130,7 +132,7 @@ pub(crate) fn plan(args: &BenchArgs) -> Plan {
 /// # Errors
 /// [`Error::FixedSize`] where it has a size of its own; [`Error::BadPreprocessing`] where the size can't be.
 fn resize(asked: (usize, usize), network: &Network, preprocessing: &mut Preprocessing) -> Result<()> {
-    let [height, width] = sides(preprocessing.layout).map(|axis| network.input.shape.get(axis).copied().flatten());
+    let [height, width] = sides(preprocessing.layout).map(|axis| network.input().shape.get(axis).copied().flatten());
     if height.is_some_and(|height| height != asked.0) || width.is_some_and(|width| width != asked.1) {
         return Err(Error::FixedSize { path: printable_path(&network.path), asked, model: (height, width) });
     }
@@ -161,10 +163,12 @@ fn setting(args: &BenchArgs, runtime: &Runtime, parts: &Parts, tensor: &ArrayD<f
         onnxruntime: runtime.version().to_string(),
         threads: args.run.threads.map(usize::from),
         processors: std::thread::available_parallelism().ok().map(usize::from),
-        method: explainer.options().method.name().into(),
+        method: explainer.options().method.method.name().into(),
         layers: explainer.taps().iter().map(|tap| tap.name().to_owned()).collect(),
-        classes: parts.classes().to_vec(),
-        other_class: parts.other(),
+        classes: parts.targets().iter().filter_map(|found| found.class).map(|found| found.class).collect(),
+        other_class: parts.other().class.map(|found| found.class),
+        targets: parts.targets().iter().map(|found| found.target.spec()).collect(),
+        other_target: parts.other().target.spec(),
         all_layers: everywhere.layers(),
         all_layers_input: parts.to_input().no_input.is_none(),
         all_layers_end: parts.to_input().end().to_owned(),

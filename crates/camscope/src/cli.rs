@@ -4,14 +4,16 @@ use std::path::PathBuf;
 
 use camscope_core::{
     layer::{Choice, Layout},
+    method::{self, Sign},
     runtime::ProviderChoice,
-    target::{ClassSpec, Score},
+    target::{self, ClassSpec, Score, TargetRef},
 };
 use camscope_tui::graphics::GraphicsChoice;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use crate::cli_bench::{BenchArgs, BenchChildArgs};
 pub(crate) use crate::cli_plugins::{Language, PluginArgs, PluginCommand};
+use crate::feed::FedInput;
 
 /// See what an ONNX image model looked at.
 ///
@@ -52,9 +54,7 @@ pub(crate) struct ExploreArgs {
     /// Photos, and folders of photos
     #[arg(value_name = "IMAGE")]
     pub(crate) images: Vec<PathBuf>,
-    /// How activations are weighed by gradients: gradcam, hirescam, gradcam++, xgradcam, layercam or gradcam-elementwise
-    /// [default: the configuration's, else the model's sidecar's, else gradcam]
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", help = format!("How heat is computed: {} [default: the configuration's, else the model's sidecar's, else gradcam]", method::names()))]
     pub(crate) method: Option<String>,
     /// The layer to look at first: auto, a value's name, a PyTorch module path, or a number of `camscope layers`
     #[arg(long, value_name = "LAYER")]
@@ -62,6 +62,12 @@ pub(crate) struct ExploreArgs {
     /// The class to explain first: top1 (top2, …), a number, or a label
     #[arg(long = "class", value_name = "CLASS")]
     pub(crate) class: Option<ClassSpec>,
+    /// What to explain beside the classes: contrast:A,B, output:NAME[0,3], not:TARGET; may be given several times
+    #[arg(long = "target", value_name = "TARGET", value_parser = target::parse)]
+    pub(crate) targets: Vec<TargetRef>,
+    /// What an input that doesn't take the image is fed: NAME=zeros, ones, a number, 1,2,3 or FILE.npy; may be given several times
+    #[arg(long = "input", value_name = "NAME=VALUE", value_parser = FedInput::parse)]
+    pub(crate) inputs: Vec<FedInput>,
     /// What of a class is explained
     #[arg(long, value_enum, default_value_t = ScoreArg::Logit)]
     pub(crate) score: ScoreArg,
@@ -171,10 +177,11 @@ pub(crate) enum RuntimeCommand {
 /// What is explained, and how: shared by the commands that explain.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct MethodArgs {
-    /// How activations are weighed by gradients: gradcam, hirescam, gradcam++, xgradcam, layercam or gradcam-elementwise
-    /// [default: the model's sidecar's, else gradcam]
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME[:KEY=VALUE,…]", help = format!("How heat is computed: {} [default: the model's sidecar's, else gradcam]", method::names()))]
     pub(crate) method: Option<String>,
+    /// Which side of the evidence is shown: what speaks for the target, against it, or both around zero
+    #[arg(long, value_enum, default_value_t = SignArg::Positive)]
+    pub(crate) sign: SignArg,
     /// The layer: auto, a value's name, a PyTorch module path, a number of `camscope layers`, or @input (gradient only);
     /// may be given several times
     #[arg(long = "layer", value_name = "LAYER", default_value = "auto")]
@@ -184,8 +191,15 @@ pub(crate) struct MethodArgs {
     #[arg(long, value_name = "LAYOUT")]
     pub(crate) layout: Option<Layout>,
     /// The class: top1 (top2, …), a number, or a label; may be given several times
-    #[arg(long = "class", value_name = "CLASS", default_value = "top1")]
+    #[arg(long = "class", value_name = "CLASS")]
     pub(crate) classes: Vec<ClassSpec>,
+    /// What is explained: class:CLASS, contrast:A,B, output:NAME[0,3], not:TARGET; may be given several times [default: what
+    /// the model says first]
+    #[arg(long = "target", value_name = "TARGET", value_parser = target::parse)]
+    pub(crate) targets: Vec<TargetRef>,
+    /// What an input that doesn't take the image is fed: NAME=zeros, ones, a number, 1,2,3 or FILE.npy; may be given several times
+    #[arg(long = "input", value_name = "NAME=VALUE", value_parser = FedInput::parse)]
+    pub(crate) inputs: Vec<FedInput>,
     /// What of the class is explained
     #[arg(long, value_enum, default_value_t = ScoreArg::Logit)]
     pub(crate) score: ScoreArg,
@@ -256,6 +270,12 @@ pub(crate) struct ExplainArgs {
 pub(crate) struct LayersArgs {
     /// The model, an .onnx file
     pub(crate) model: PathBuf,
+    /// Layers that lead to this target: class:CLASS, output:NAME[0,3], … [default: to the class scores, else to any output]
+    #[arg(long = "target", value_name = "TARGET", value_parser = target::parse)]
+    pub(crate) targets: Vec<TargetRef>,
+    /// What an input that doesn't take the image is fed: NAME=zeros, ones, a number, 1,2,3 or FILE.npy; may be given several times
+    #[arg(long = "input", value_name = "NAME=VALUE", value_parser = FedInput::parse)]
+    pub(crate) inputs: Vec<FedInput>,
     /// Print one JSON object a line instead of a table
     #[arg(long)]
     pub(crate) json: bool,
@@ -271,6 +291,9 @@ pub(crate) struct CheckArgs {
     pub(crate) model: PathBuf,
     /// A photo to check with [default: a made-up pattern]
     pub(crate) image: Option<PathBuf>,
+    /// What an input that doesn't take the image is fed: NAME=zeros, ones, a number, 1,2,3 or FILE.npy; may be given several times
+    #[arg(long = "input", value_name = "NAME=VALUE", value_parser = FedInput::parse)]
+    pub(crate) inputs: Vec<FedInput>,
     /// Where it runs.
     #[command(flatten)]
     pub(crate) run: RunArgs,
@@ -332,6 +355,35 @@ pub(crate) struct DemoArgs {
     /// Where it runs.
     #[command(flatten)]
     pub(crate) run: RunArgs,
+}
+
+impl MethodArgs {
+    /// What is asked for: classes, then other targets.
+    pub(crate) fn asked(&self) -> Vec<TargetRef> {
+        let classes = self.classes.iter().map(|class| class.clone().target());
+        classes.chain(self.targets.iter().cloned()).collect()
+    }
+}
+
+/// [`Sign`] as an option.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum SignArg {
+    /// What speaks for it.
+    Positive,
+    /// What speaks against it.
+    Negative,
+    /// Both, around zero.
+    Both,
+}
+
+impl From<SignArg> for Sign {
+    fn from(sign: SignArg) -> Self {
+        match sign {
+            SignArg::Positive => Self::Positive,
+            SignArg::Negative => Self::Negative,
+            SignArg::Both => Self::Both,
+        }
+    }
 }
 
 /// [`Score`] as an option.

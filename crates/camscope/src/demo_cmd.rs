@@ -12,9 +12,11 @@ use camscope_core::{
     text::printable_path,
 };
 
+use camscope_tui::engine::OpenOptions;
+
 use crate::{
-    cli::{DemoArgs, ExplainArgs, LookArgs, MethodArgs, ScoreArg},
-    explain_cmd,
+    cli::{DemoArgs, ExplainArgs, LookArgs, MethodArgs, ScoreArg, SignArg},
+    explain_cmd::{self, session_options},
     explore_cmd::{self, has_terminal},
     output, plugins,
     runtime_cmd::ensure_runtime,
@@ -73,6 +75,9 @@ pub(crate) fn run(args: &DemoArgs) -> Result<ExitCode> {
                 layers: vec![camscope_core::layer::Choice::Auto],
                 layout: None,
                 classes,
+                targets: Vec::new(),
+                inputs: Vec::new(),
+                sign: SignArg::Positive,
                 score: ScoreArg::Logit,
             },
             look: LookArgs { colormap: "jet".into(), alpha: camscope_core::overlay::DEFAULT_ALPHA },
@@ -100,7 +105,8 @@ fn explore_demo(folder: &Path, args: &DemoArgs) -> Result<ExitCode> {
     start.plugins = Some(plugins::watch(host));
     start.model = Some(folder.join(MODEL));
     start.images = FILES.iter().map(|file| folder.join(file.name)).filter(|path| is_photo(path)).collect();
-    explore_cmd::explore(start, explore_cmd::opener(runtime, &args.run, ScoreArg::Logit))
+    let how = OpenOptions { session: session_options(&args.run), ..Default::default() };
+    explore_cmd::explore(start, explore_cmd::opener(runtime, how, Vec::new()))
 }
 
 fn is_photo(path: &Path) -> bool {

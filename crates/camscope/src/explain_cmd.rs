@@ -3,7 +3,13 @@
 pub(crate) mod deliver;
 pub(crate) mod many;
 
-use std::{ops::Range, path::Path, process::ExitCode, sync::mpsc::sync_channel, thread};
+use std::{
+    ops::Range,
+    path::Path,
+    process::ExitCode,
+    sync::{Arc, mpsc::sync_channel},
+    thread,
+};
 
 use camscope_core::{
     EngineError, Error, Result,
@@ -12,6 +18,8 @@ use camscope_core::{
     model::{Network, Sidecar, Source, resolve},
     overlay,
     runtime::{ProviderChoice, Runtime, SessionOptions, SharedThreads, share_threads},
+    subject::Subject,
+    target::TargetRef,
     text::{printable, printable_path},
 };
 
@@ -21,6 +29,7 @@ use self::{
 };
 use crate::{
     cli::{ExplainArgs, MethodArgs, RunArgs},
+    feed::feed,
     input::Input,
     plugins,
 };
@@ -41,7 +50,8 @@ pub(crate) fn explain(
 ) -> Result<ExitCode> {
     plugins::load(&args.extra.plugins);
     let colormap = overlay::by_name(&args.look.colormap)?;
-    let (network, mut sidecar) = open(&args.model)?;
+    let (mut network, mut sidecar) = open(&args.model)?;
+    feed(&mut network, &args.how.inputs)?;
     let inputs = Input::all(args, &network, &mut sidecar)?;
     for folder in args.output.iter().chain(&args.raw) {
         create_folder(folder)?;
@@ -63,14 +73,15 @@ pub(crate) fn explain(
     let failed = thread::scope(|scope| -> Result<bool> {
         // The first photos are read while the model is made ready.
         let reading = scope.spawn(|| runs.first().map(read));
-        let explainer = Explainer::new(runtime, network, sidecar, Options { batch, ..options })?;
+        let (subject, targets) = subject(runtime, network, sidecar, &args.how)?;
+        let explainer = Explainer::of(runtime, Arc::new(subject), Options { batch, ..options })?;
         note_provider(runtime, &explainer, &args.run);
         plugins::note_resolved(explainer.subject().resolved());
 
-        let mut job = Job::new(args, &explainer, colormap, inputs.len());
+        let mut job = Job::new(args, &explainer, colormap, inputs.len(), targets.len());
         let mut first = reading.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         let ready = runs.iter().map(|run| first.take().unwrap_or_else(|| read(run)));
-        let explain = |ready| many::explain(&explainer, ready, &args.how.classes);
+        let explain = |ready| many::explain(&explainer, ready, &targets);
         let deliver = |run: &Range<usize>, explained| job.deliver(&inputs[run.clone()], explained);
         let provider = explainer.forward_session().provider();
         let failed = match many::beside(provider, args.run.threads.map(usize::from)) {
@@ -132,11 +143,33 @@ fn side_by_side(
 /// Either cannot be read.
 pub(crate) fn open(model: &Path) -> Result<(Network, Sidecar)> {
     let mut network = Network::open(model)?;
-    let sidecar = resolve(model, &network.input.shape)?;
+    let sidecar = resolve(model, &network.input().shape)?;
     if let Some(logits) = &sidecar.logits {
         network.choose_output(logits)?;
     }
     Ok((network, sidecar))
+}
+
+/// The model, typed, for what is asked for; and what that is: where nothing is said, what the model says first.
+///
+/// # Errors
+/// The model cannot be typed, a target names what it doesn't have, or it has to be said what is explained.
+pub(crate) fn subject(
+    runtime: &'static Runtime,
+    network: Network,
+    sidecar: Sidecar,
+    how: &MethodArgs,
+) -> Result<(Subject, Vec<TargetRef>)> {
+    let asked = how.asked();
+    let subject = Subject::for_targets(runtime, network, sidecar, &asked)?;
+    if !asked.is_empty() {
+        return Ok((subject, asked));
+    }
+    if let Some(note) = subject.network().choice_note() {
+        eprintln!("note: {}; --target output:NAME[…] explains another", printable(&note));
+    }
+    let default = subject.default_target()?;
+    Ok((subject, vec![default]))
 }
 
 /// What the options ask for, where heatmaps are enough; what they leave open the model's sidecar says.
@@ -145,12 +178,13 @@ pub(crate) fn open(model: &Path) -> Result<(Network, Sidecar)> {
 /// There is no such method.
 pub(crate) fn options(how: &MethodArgs, run: &RunArgs, sidecar: &Sidecar) -> Result<Options> {
     let method = match (&how.method, &sidecar.method) {
-        (Some(name), _) => method::by_name(name)?,
-        (None, Some(name)) => method::by_name(name).map_err(|error| sidecar.at_fault("method", error))?,
-        (None, None) => method::METHODS[0],
+        (Some(name), _) => method::parse(name)?,
+        (None, Some(name)) => method::parse(name).map_err(|error| sidecar.at_fault("method", error))?,
+        (None, None) => method::Chosen::default(),
     };
     Ok(Options {
         method,
+        sign: how.sign.into(),
         layers: how.layers.clone(),
         layout: how.layout,
         score: how.score.into(),

@@ -9,7 +9,7 @@ use std::{
 
 use camscope_core::{
     EngineError, Error, Result, method, overlay,
-    runtime::{Runtime, Search, SessionOptions},
+    runtime::{Runtime, Search},
     text::printable_path,
 };
 use camscope_tui::{
@@ -19,9 +19,10 @@ use camscope_tui::{
 };
 
 use crate::{
-    cli::{ExploreArgs, RunArgs, ScoreArg, ScreenArgs},
+    cli::{ExploreArgs, ScreenArgs},
     config_cmd,
     explain_cmd::{open, session_options},
+    feed::{FedInput, feed},
     output::{complain, report},
     plugins,
 };
@@ -53,8 +54,8 @@ pub(crate) fn run(args: &ExploreArgs) -> Result<ExitCode> {
     let runtime = plugins::runtime(despite_config(Runtime::get_or_load())?, &args.extra)?;
     let mut start = start(&args.screen);
     start.method.clone_from(&args.method);
-    if let Some(name) = &start.method {
-        method::by_name(name)?;
+    if let Some(name) = &mut start.method {
+        *name = method::parse(name)?.method.name().to_owned();
     }
     if let Some(name) = &args.colormap {
         start.config.colormap = overlay::by_name(name)?.name().to_owned();
@@ -65,7 +66,15 @@ pub(crate) fn run(args: &ExploreArgs) -> Result<ExitCode> {
     start.model = Some(model);
     start.images.clone_from(&args.images);
     start.plugins = Some(plugins::watch(host));
-    explore(start, opener(runtime, &args.run, args.score))
+    let session = session_options(&args.run);
+    explore(
+        start,
+        opener(
+            runtime,
+            OpenOptions { session, score: args.score.into(), targets: args.targets.clone() },
+            args.inputs.clone(),
+        ),
+    )
 }
 
 /// The runtime, also where the configuration, which may name one, cannot be read: [`start`] has the explorer show what is wrong there.
@@ -113,12 +122,11 @@ pub(crate) fn explore(start: Start, opener: Opener) -> ! {
 }
 
 /// Opens models as the options say.
-pub(crate) fn opener(runtime: &'static Runtime, run: &RunArgs, score: ScoreArg) -> Opener {
-    let session: SessionOptions = session_options(run);
-    let how = OpenOptions { session, score: score.into() };
+pub(crate) fn opener(runtime: &'static Runtime, how: OpenOptions, inputs: Vec<FedInput>) -> Opener {
     Arc::new(move |path: &Path| {
         let path: PathBuf = path.to_owned();
-        let (network, sidecar) = open(&path)?;
+        let (mut network, sidecar) = open(&path)?;
+        feed(&mut network, &inputs)?;
         Ok(Arc::new(Opened::new(runtime, network, sidecar, &how)?))
     })
 }

@@ -49,6 +49,15 @@ fn photos(path: &Path) -> Vec<PathBuf> {
 }
 
 fn read_tensor(path: &Path) -> Result<ArrayD<f32>> {
+    let array = read_array(path)?;
+    Ok(if array.ndim() == 3 { array.insert_axis(Axis(0)) } else { array })
+}
+
+/// Reads an array of 32- or 64-bit floats.
+///
+/// # Errors
+/// There is none, or it holds something else.
+pub(crate) fn read_array(path: &Path) -> Result<ArrayD<f32>> {
     let open = || std::fs::File::open(path);
     let unreadable = |source: std::io::Error| match source.kind() {
         std::io::ErrorKind::NotFound => Error::NoSuchFile { what: "array", path: printable_path(path) },
@@ -57,23 +66,20 @@ fn read_tensor(path: &Path) -> Result<ArrayD<f32>> {
     let read =
         |error: ndarray_npy::ReadNpyError| Error::NotAnArray { path: printable_path(path), reason: error.to_string() };
     use ndarray_npy::ReadNpyExt;
-    let mut array = match ArrayD::<f32>::read_npy(open().map_err(unreadable)?) {
+    let array = match ArrayD::<f32>::read_npy(open().map_err(unreadable)?) {
         Ok(array) => array,
         Err(ndarray_npy::ReadNpyError::WrongDescriptor(_)) => {
             ArrayD::<f64>::read_npy(open().map_err(unreadable)?).map_err(read)?.mapv(|value| value as f32)
         }
         Err(error) => return Err(read(error)),
     };
-    if array.ndim() == 3 {
-        array = array.insert_axis(Axis(0));
-    }
     Ok(array)
 }
 
 /// Makes the model ready for the array's size, or says that it doesn't fit.
 fn fit_tensor(path: &Path, array: &ArrayD<f32>, network: &Network, sidecar: &mut Sidecar) -> Result<()> {
     let shape = array.shape();
-    let input = &network.input;
+    let input = network.input();
     let fits = shape.len() == 4
         && shape[0] == 1
         && shape.iter().zip(&input.shape).skip(1).all(|(&have, want)| have > 0 && want.is_none_or(|want| want == have));

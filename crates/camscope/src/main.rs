@@ -13,6 +13,7 @@ mod demo_cmd;
 mod differentiate_cmd;
 mod explain_cmd;
 mod explore_cmd;
+mod feed;
 mod graphics;
 mod input;
 mod layers_cmd;

@@ -84,6 +84,16 @@ pub enum Layout {
     Nhwc,
 }
 
+impl Layout {
+    /// The axes of height and width.
+    pub fn spatial_axes(self) -> [usize; 2] {
+        match self {
+            Self::Nchw => [2, 3],
+            Self::Nhwc => [1, 2],
+        }
+    }
+}
+
 /// Where a model's preprocessing was read from. Its `Display` is a sentence for the user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {

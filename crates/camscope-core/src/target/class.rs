@@ -1,11 +1,71 @@
 //! A class as the target: its logit, or its probability.
 
-use std::{convert::Infallible, str::FromStr};
+use std::{convert::Infallible, str::FromStr, sync::Arc};
 
+use ndarray::{ArrayD, IxDyn};
+
+use super::{Answer, ClassScore, Evaluated, Kind, Target, TargetRef};
 use crate::{
     error::{Error, Result},
-    model::Labels,
+    model::{Labels, Network},
 };
+
+pub(super) const KIND: Kind = Kind {
+    name: "class",
+    about: "class:top1, class:285, class:LABEL: a class, by rank, number or label",
+    parse: |rest| match rest {
+        "" => Err("say which class: class:top1, class:285, class:LABEL".into()),
+        rest => Ok(Arc::new(Class(rest.parse().unwrap_or(ClassSpec::Top(1))))),
+    },
+};
+
+/// A class: its logit, or its probability.
+#[derive(Clone, Debug)]
+pub struct Class(pub ClassSpec);
+
+impl Target for Class {
+    fn spec(&self) -> String {
+        format!("class:{}", self.0)
+    }
+
+    fn kind(&self) -> &'static str {
+        KIND.name
+    }
+
+    fn reads(&self, network: &Network) -> Result<Vec<String>> {
+        logits(network)
+    }
+
+    fn evaluate(&self, answer: &Answer<'_>) -> Result<Evaluated> {
+        let (scores, classes) = answer.class_scores()?;
+        let class = self.0.resolve(&scores.logits, answer.labels)?;
+        let (logit, probability) = (scores.logits[class], scores.probabilities[class]);
+        let seed = answer.score.seed(class, &scores.probabilities, classes.independent());
+        Ok(Evaluated {
+            target: Arc::new(Self(ClassSpec::Index(class))),
+            score: if answer.score == Score::Logit { logit } else { probability },
+            seeds: vec![(classes.logits.clone(), as_logits(answer, &classes.logits, seed)?)],
+            label: answer.labels.get(class).map(str::to_owned),
+            class: Some(ClassScore { class, logit, probability }),
+        })
+    }
+}
+
+/// What a target over classes reads.
+///
+/// # Errors
+/// The model gives no class scores.
+pub(super) fn logits(network: &Network) -> Result<Vec<String>> {
+    let classes = network.classes.as_ref();
+    let logits = classes.map(|classes| vec![classes.logits.clone()]);
+    logits.ok_or_else(|| Error::Value("the model gives no class scores".into()))
+}
+
+/// A number a class, in the shape of the value that holds the logits.
+pub(super) fn as_logits(answer: &Answer<'_>, logits: &str, seed: Vec<f32>) -> Result<ArrayD<f32>> {
+    let shape = (answer.output)(logits)?.shape().to_vec();
+    ArrayD::from_shape_vec(IxDyn(&shape), seed).map_err(|error| Error::Value(error.to_string()))
+}
 
 /// A class as `--class` names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +76,16 @@ pub enum ClassSpec {
     Index(usize),
     /// By label.
     Label(String),
+}
+
+impl std::fmt::Display for ClassSpec {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Top(rank) => write!(f, "top{rank}"),
+            Self::Index(index) => write!(f, "{index}"),
+            Self::Label(label) => f.write_str(label),
+        }
+    }
 }
 
 impl FromStr for ClassSpec {
@@ -32,6 +102,11 @@ impl FromStr for ClassSpec {
 }
 
 impl ClassSpec {
+    /// The target that is this class.
+    pub fn target(self) -> TargetRef {
+        Arc::new(Class(self))
+    }
+
     /// The class's number.
     ///
     /// # Errors

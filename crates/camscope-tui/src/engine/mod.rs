@@ -9,7 +9,7 @@ use camscope_core::{
     image::Seen,
     model::Labels,
     runtime::{Canceller, SessionOptions},
-    target::Score,
+    target::{Score, TargetRef},
 };
 use image::RgbImage;
 use ndarray::{Array2, ArrayD};
@@ -96,15 +96,29 @@ pub struct Photo {
     pub modified: Option<SystemTime>,
 }
 
-/// What the model says of a photo.
-#[derive(Clone, Debug, PartialEq)]
+/// What the model says of a photo: the numbers of all that can be explained.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Scores {
-    /// One number a class.
-    pub logits: Vec<f32>,
+    /// The logits, one a class; behind them the numbers of the targets that were asked for.
+    pub values: Vec<f32>,
     /// One a class.
     pub probabilities: Vec<f32>,
-    /// The classes, the likeliest first.
+    /// The targets that were asked for beside the classes, as `--target` takes them.
+    pub asked: Vec<String>,
+    /// All targets: those that were asked for, then the classes, the likeliest first.
     pub ranking: Vec<usize>,
+}
+
+impl Scores {
+    /// How many classes there are.
+    pub fn classes(&self) -> usize {
+        self.values.len().saturating_sub(self.asked.len())
+    }
+
+    /// How a target was asked for; `None` for a class.
+    pub fn asked(&self, target: usize) -> Option<&str> {
+        self.asked.get(target.checked_sub(self.classes())?).map(String::as_str)
+    }
 }
 
 /// A heatmap's place among all of them.
@@ -112,8 +126,8 @@ pub struct Scores {
 pub struct HeatKey {
     /// [`Photo::id`].
     pub photo: u64,
-    /// The class's number.
-    pub class: usize,
+    /// Position in [`Scores::values`]; for a class the class's number.
+    pub target: usize,
     /// Position in [`ModelInfo::layers`].
     pub layer: usize,
     /// Position in [`camscope_core::method::METHODS`].
@@ -161,6 +175,8 @@ pub struct OpenOptions {
     pub session: SessionOptions,
     /// What of a class is explained.
     pub score: Score,
+    /// What is explained beside the classes, as it was asked for.
+    pub targets: Vec<TargetRef>,
 }
 
 /// Opens a model; it is what the command `o` calls, too.

@@ -109,7 +109,7 @@ impl Engine for Double {
         let logits: Vec<f32> = (0..LABELS.len()).map(|class| -(((class + first) % LABELS.len()) as f32)).collect();
         let probabilities = camscope_core::target::probabilities(&logits, false);
         let ranking = camscope_core::target::ranking(&logits);
-        Ok(Scores { logits, probabilities, ranking })
+        Ok(Scores { values: logits, probabilities, ranking, ..Default::default() })
     }
 
     fn heat(&self, key: HeatKey, _: &Photo, canceller: &Canceller) -> Result<Heat> {
@@ -120,7 +120,7 @@ impl Engine for Double {
                 "no gradient: Frobnicate (domain my.own, opset 1) at node `f`: there is no rule".into(),
             ));
         }
-        let (row, column) = (key.layer % 4, key.class % 4);
+        let (row, column) = (key.layer % 4, key.target % 4);
         Ok(Arc::new(Array2::from_shape_fn((4, 4), |at| if at == (row, column) { 1.0 } else { 0.1 })))
     }
 

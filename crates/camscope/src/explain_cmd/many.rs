@@ -14,7 +14,7 @@ use camscope_core::{
     image::{Photo, Seen, prepare},
     model::Preprocessing,
     runtime::{Provider, ProviderChoice, Runtime},
-    target::ClassSpec,
+    target::TargetRef,
 };
 use image::RgbImage;
 use ndarray::{ArrayD, ArrayViewD};
@@ -166,13 +166,13 @@ pub(crate) fn read(inputs: &[Input], preprocessing: &Preprocessing) -> Vec<Resul
 pub(crate) fn explain(
     explainer: &Explainer,
     ready: Vec<Result<Ready>>,
-    classes: &[ClassSpec],
+    targets: &[TargetRef],
 ) -> Vec<Result<Explained>> {
     let mut outcomes = Vec::with_capacity(ready.len());
     let tensors: Vec<ArrayViewD<'_, f32>> = ready.iter().flatten().map(|ready| ready.tensor.view()).collect();
     for alike in tensors.chunk_by(|one, next| one.shape() == next.shape()) {
         for together in alike.chunks(explainer.batch()).filter(|_| explainer.batch() > 1) {
-            match explainer.explain_all(together, classes) {
+            match explainer.explain_all(together, targets) {
                 Ok(explained) => outcomes.extend(explained.into_iter().map(Some)),
                 Err(_) => outcomes.extend(together.iter().map(|_| None)),
             }
@@ -183,7 +183,7 @@ pub(crate) fn explain(
         let Ready { photo, seen, tensor, took } = ready?;
         let mut outcome = match outcomes.next().flatten() {
             Some(outcome) => outcome,
-            None => explainer.explain(tensor, classes)?,
+            None => explainer.explain(tensor, targets)?,
         };
         for explanation in &mut outcome.explanations {
             explanation.timing.preprocess = took;

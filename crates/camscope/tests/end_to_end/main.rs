@@ -27,5 +27,6 @@ mod plugin_faults;
 #[cfg(target_os = "linux")]
 mod plugins;
 mod runtime;
+mod targets;
 #[cfg(unix)]
 mod terminal;

@@ -94,7 +94,7 @@ fn escape_sequences_in_a_file_of_labels_are_shown_not_obeyed() {
         let ran = scene.explain(&model, cat_and_coffee(), all.iter().chain(options)).ok();
         let is_unsafe = |c: &char| c.is_control() && *c != '\n' || *c == '\u{202e}';
         assert_eq!(ran.stdout.chars().find(is_unsafe), None, "{:?}", ran.stdout);
-        assert_eq!(ran.stdout.lines().count(), 4);
+        assert_eq!(ran.stdout.lines().filter(|line| !line.starts_with("  blank: ")).count(), 4);
         if options == ["--json"] {
             assert_eq!(ran.json()[1]["label"], "b\u{9b}2J", "JSON keeps what the label is");
         }

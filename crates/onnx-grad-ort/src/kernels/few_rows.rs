@@ -11,7 +11,7 @@ use ort::{
 use super::{Float, Shared, floats, functions};
 use crate::instructions::{self, Has};
 
-/// The operator: `[m, k]` times `[k, n]`, both float32, gives `[m, n]`. Attribute: `turned`, if 1 the matrix lies as `[n, k]`.
+/// The operator: `[…, m, k]` times `[k, n]`, both float32, gives `[…, m, n]`. Attribute: `turned`, if 1 the matrix lies as `[n, k]`.
 pub(crate) struct FewRows;
 
 /// The operator's name.
@@ -66,7 +66,9 @@ impl Kernel for Ready {
     fn compute(&mut self, context: &ComputeContext) -> ort::Result<()> {
         let malformed = || ort::Error::new("the inputs are no matrices that fit together");
         let ((shape, factors), (inner, matrix)) = (floats(context, 0)?, floats(context, 1)?);
-        let ([m, k], [mut same, mut n]) = (pair(shape).ok_or_else(malformed)?, pair(inner).ok_or_else(malformed)?);
+        let (&k, lead) = shape.split_last().filter(|(_, lead)| !lead.is_empty()).ok_or_else(malformed)?;
+        let m: usize = lead.iter().product();
+        let [mut same, mut n] = pair(inner).ok_or_else(malformed)?;
         if self.turned {
             (same, n) = (n, same);
         }
@@ -74,7 +76,8 @@ impl Kernel for Ready {
             return Err(malformed());
         }
         let factors: Vec<f32> = factors.iter().map(|factor| f32::from_ne_bytes(*factor)).collect();
-        let mut output = context.output(0, [m as i64, n as i64])?.ok_or_else(malformed)?;
+        let sizes: Vec<i64> = lead.iter().chain([&n]).map(|&size| size as i64).collect();
+        let mut output = context.output(0, sizes)?.ok_or_else(malformed)?;
         let target = Shared(output.try_extract_tensor_mut::<f32>()?.1.as_mut_ptr());
         if m * n == 0 {
             return Ok(());
