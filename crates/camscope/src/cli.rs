@@ -38,7 +38,18 @@ impl Cli {
             Some(Command::Check(args)) => Some(&args.run),
             Some(Command::Bench(args)) => Some(&args.run),
             Some(Command::BenchChild(args)) => Some(&args.bench.run),
-            Some(_) => None,
+            // Each by name: a new command that runs models is not to be forgotten here.
+            Some(
+                Command::Layers(_)
+                | Command::Differentiate(_)
+                | Command::Config(_)
+                | Command::Plugin(_)
+                | Command::Runtime(_)
+                | Command::Completions { .. }
+                | Command::Man
+                | Command::ProbeRuntime { .. }
+                | Command::ExercisePlugin { .. },
+            ) => None,
         }
     }
 }

@@ -78,7 +78,6 @@ pub(super) fn arrived(state: &mut State, message: Message) -> Vec<Command> {
             }
             state.pictures.put(key, picture.bytes() + 256, picture);
         }
-        Message::Queue(length) => state.queue = length,
         Message::Paths(typed, paths) => {
             if let Mode::Prompt(prompt) = &mut state.mode
                 && prompt.text == typed
