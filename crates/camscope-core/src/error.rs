@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::image::sniff;
 use crate::runtime::{Origin, Provider, Unusable};
 use crate::text::{printable, printable_path};
 
@@ -227,6 +228,30 @@ pub enum Error {
         /// What the decoder says.
         reason: String,
     },
+    /// An image of more bands than a photo has.
+    #[error("the image {path} has {bands} bands, and a photo has one, three or four")]
+    ImageBands {
+        /// The file.
+        path: String,
+        /// How many values a pixel has.
+        bands: u16,
+    },
+    /// An image whose levels cannot be told.
+    #[error("cannot use the image {path}: {reason}")]
+    ImageLevels {
+        /// The file.
+        path: String,
+        /// What is wrong with its values.
+        reason: String,
+    },
+    /// A file that was to be a model is something else.
+    #[error("{path} is not an ONNX model: it looks like {looks_like}")]
+    NotAModel {
+        /// The file.
+        path: String,
+        /// What its content looks like, with its article.
+        looks_like: &'static str,
+    },
     /// An image that takes more memory than is allowed, or has no pixels at all.
     #[error("cannot use the image {path}: {reason}")]
     ImageSize {
@@ -379,6 +404,20 @@ impl Error {
                 Some("give a tensor by --tensor, in place of the image".into())
             }
             Error::NotAnImage { looks_like: Some("an empty file"), .. } => Some("copy or download it again".into()),
+            Error::NotAnImage { looks_like: Some(kind), .. } if sniff::advice(kind).is_some() => {
+                sniff::advice(kind).map(str::to_owned)
+            }
+            Error::NotAModel { looks_like, .. } => Some(match sniff::advice(looks_like) {
+                Some(advice) if *looks_like == sniff::LFS_POINTER => advice.into(),
+                _ => "give an .onnx file first, then the photos".into(),
+            }),
+            Error::ImageBands { .. } => Some(
+                "save three of them as an RGB image, or give the bands that the model takes as an array: --tensor FILE.npy".into(),
+            ),
+            Error::ImageLevels { reason, .. } if reason.contains("is white") => Some(
+                "say it: --white 1, --white 4095 (or `white` under [input] in MODEL.toml beside the model); less than 0 is black".into(),
+            ),
+            Error::ImageLevels { .. } => Some("write it again without such values".into()),
             Error::NotAnImage { .. } | Error::ImageUnsupported { .. } => {
                 Some("convert it to PNG or JPEG; BMP, GIF, JPEG, PNG, PNM, TIFF and WebP are read".into())
             }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use camscope_core::{
     Error, Result,
-    image::{Photo, prepare},
+    image::Photo,
     model::{Layout, Network, Preprocessing, Sidecar},
     text::printable_path,
 };
@@ -114,7 +114,7 @@ pub(crate) fn sides(layout: Layout) -> [usize; 2] {
 /// The photo cannot be read.
 pub(crate) fn photo_or_pattern(photo: Option<&Path>, preprocessing: &Preprocessing) -> Result<ArrayD<f32>> {
     match photo {
-        Some(path) => Ok(prepare(&Photo::open(path)?.pixels, preprocessing)?.tensor),
+        Some(path) => Ok(Photo::open(path)?.prepare(preprocessing)?.tensor),
         None => {
             let (height, width) = (preprocessing.size.0 as usize, preprocessing.size.1 as usize);
             Ok(pattern(preprocessing.layout, preprocessing.channels(), height, width))

@@ -11,7 +11,7 @@ use std::{
 use camscope_core::{
     Error,
     explain::{Backward, Explainer, Forward, Options},
-    image::{self, prepare},
+    image,
     layer::{Choice, Layer, Layout},
     method::{self, METHODS},
     model::{Network, Sidecar, Source},
@@ -153,7 +153,7 @@ impl Engine for Opened {
     fn photo(&self, path: &Path) -> Result<Photo> {
         let modified = modified(path);
         let photo = image::Photo::open(path)?;
-        let prepared = prepare(&photo.pixels, &self.subject.sidecar().preprocessing)?;
+        let prepared = photo.prepare(&self.subject.sidecar().preprocessing)?;
         Ok(Photo {
             id: PHOTOS.fetch_add(1, Ordering::Relaxed),
             pixels: photo.pixels,

@@ -11,7 +11,7 @@ use std::{
 use camscope_core::{
     Result,
     explain::{Explainer, Outcome},
-    image::{Photo, Seen, prepare},
+    image::{Photo, Seen},
     model::Preprocessing,
     runtime::{Provider, ProviderChoice, Runtime},
     target::ClassSpec,
@@ -144,7 +144,7 @@ impl Ready {
         let (photo, seen, tensor) = match input {
             Input::Photo(path) => {
                 let photo = Photo::open(path)?;
-                let prepared = prepare(&photo.pixels, preprocessing)?;
+                let prepared = photo.prepare(preprocessing)?;
                 (Some(photo.pixels), prepared.seen, prepared.tensor)
             }
             Input::Tensor(_, tensor) => {
