@@ -252,6 +252,14 @@ pub enum Error {
         /// What its content looks like, with its article.
         looks_like: &'static str,
     },
+    /// A file that was to hold labels is something else.
+    #[error("{path} holds no labels: it looks like {looks_like}")]
+    NotLabels {
+        /// The file.
+        path: String,
+        /// What its content looks like, with its article.
+        looks_like: &'static str,
+    },
     /// An image that takes more memory than is allowed, or has no pixels at all.
     #[error("cannot use the image {path}: {reason}")]
     ImageSize {
@@ -411,6 +419,10 @@ impl Error {
                 Some(advice) if *looks_like == sniff::LFS_POINTER => advice.into(),
                 _ => "give an .onnx file first, then the photos".into(),
             }),
+            Error::NotLabels { looks_like, .. } => Some(match sniff::advice(looks_like) {
+                Some(advice) if *looks_like == sniff::LFS_POINTER => advice.into(),
+                _ => "give a text file with one label a line, or JSON".into(),
+            }),
             Error::ImageBands { .. } => Some(
                 "save three of them as an RGB image, or give the bands that the model takes as an array: --tensor FILE.npy".into(),
             ),
@@ -423,7 +435,7 @@ impl Error {
             }
             Error::ImageSize { .. } => Some("give a smaller copy of it".into()),
             Error::NoSuchFile { what: "labels file", .. } => {
-                Some("correct `labels` under [output] in MODEL.toml beside the model".into())
+                Some("correct --labels, or `labels` under [output] in the model's sidecar".into())
             }
             Error::ImageTruncated { .. } | Error::ImageCorrupt { .. } => {
                 Some("copy or download it again: part of it is missing or damaged".into())
@@ -436,7 +448,7 @@ impl Error {
                 })
             }
             Error::UnknownLabel { known: false, .. } => {
-                Some("give the class by its number, or name a file of labels in MODEL.toml beside the model".into())
+                Some("give the class by its number, or a file of labels: --labels FILE, or in MODEL.toml beside the model".into())
             }
             Error::UnknownLabel { nearest, .. } if !nearest.is_empty() => {
                 let names: Vec<_> = nearest.iter().map(|name| format!("`{}`", printable(name))).collect();

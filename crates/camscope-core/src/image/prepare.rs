@@ -110,7 +110,8 @@ fn prepare_deep(photo: &Deep, preprocessing: &Preprocessing) -> Result<Prepared>
     let value = |row, column, channel: usize| {
         let from = if preprocessing.color == Color::Bgr { channels - 1 - channel } else { channel };
         let level = level(row, column, from) / 255.0;
-        (low + level * (high - low) - preprocessing.mean[channel]) / preprocessing.std[channel]
+        let value = (low + level * (high - low) - preprocessing.mean[channel]) / preprocessing.std[channel];
+        if preprocessing.whole { value.round() } else { value }
     };
     let (rows, columns) = (preprocessing.size.0 as usize, preprocessing.size.1 as usize);
     let tensor = match preprocessing.layout {
@@ -179,6 +180,9 @@ fn padded<T: Copy + Default, const C: usize>(
 /// What an input is padded with: black, as torchvision does it; for timm's border mode the mean colour.
 fn padding<const C: usize>(preprocessing: &Preprocessing) -> [u8; C] {
     let mut fill = [0; C];
+    if preprocessing.crop == Crop::Letterbox {
+        return [114; C];
+    }
     if matches!(preprocessing.crop, Crop::Border(_)) {
         let [low, high] = preprocessing.range;
         for (to, mean) in fill.iter_mut().zip(&preprocessing.mean) {
@@ -219,7 +223,9 @@ fn normalised(preprocessing: &Preprocessing, channel: usize) -> [f32; 256] {
         let level = level as f32;
         // Grey levels are exact as they are; dividing by 255 and multiplying again is not.
         let value = if high - low == 255.0 { low + level } else { low + level / 255.0 * (high - low) };
-        (value - mean) / std
+        let value = (value - mean) / std;
+        // What is no integer but for the arithmetic.
+        if preprocessing.whole { value.round() } else { value }
     })
 }
 

@@ -14,6 +14,7 @@ use onnx_grad::{
 
 use crate::{
     error::{Error, Result},
+    image::sniff,
     text::printable_path,
 };
 
@@ -75,7 +76,10 @@ impl Network {
                 ErrorKind::IsADirectory => Error::IsFolder { what: "model", path: name.clone() },
                 _ => Error::Io { action: "read", path: name.clone(), source },
             },
-            source => Error::Model { path: name.clone(), source },
+            source => match looks_like(path, &source) {
+                Some(looks_like) => Error::NotAModel { path: name.clone(), looks_like },
+                None => Error::Model { path: name.clone(), source },
+            },
         })?;
         // Upgraded at once, so that every later step sees the same values.
         let model = upgrade(&model, EMITTED_OPSET).map_err(|source| Error::Model { path: name.clone(), source })?;
@@ -105,6 +109,17 @@ impl Network {
     pub fn independent(&self) -> bool {
         self.head == Head::Sigmoid
     }
+}
+
+/// What a file that is no model is instead, where it has a name.
+fn looks_like(path: &Path, error: &onnx_grad::Error) -> Option<&'static str> {
+    use std::io::Read;
+    if !matches!(error, onnx_grad::Error::NotOnnx(_) | onnx_grad::Error::Truncated(_)) {
+        return None;
+    }
+    let mut head = Vec::new();
+    std::fs::File::open(path).ok()?.take(4096).read_to_end(&mut head).ok()?;
+    sniff::looks_like(&head).filter(|kind| !matches!(*kind, "text" | "an empty file"))
 }
 
 fn picture_input(graph: &GraphProto) -> Result<Input, String> {
