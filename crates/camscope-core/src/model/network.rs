@@ -160,19 +160,53 @@ fn scores<'a>(graph: &'a GraphProto, wanted: Option<&str>) -> Result<&'a str, St
     }
 }
 
-/// Steps back over a softmax or logistic function at the end of the model, and over what only moves its elements.
+/// Steps back over a softmax or logistic function at the end of the model, and over what only moves its elements, or makes all of them
+/// larger or smaller alike.
 fn step_over_head(graph: &GraphProto, output: &str) -> (String, Head) {
     let index = Index::new(graph);
     let mut value = output;
     while let Some(node) = index.producer_node(value) {
-        let moves = matches!(&*node.op_type, "Identity" | "Reshape" | "Flatten" | "Squeeze" | "Unsqueeze" | "Cast");
         match head_of(node) {
             Some(head) => return (node.input[0].clone(), head),
-            None if moves && !node.input.is_empty() => value = &node.input[0],
-            None => break,
+            None => match passed_on(&index, node) {
+                Some(before) => value = before,
+                None => break,
+            },
         }
     }
     (output.to_owned(), Head::Logits)
+}
+
+/// The value that a node passes on, moved, rounded, or scaled by a positive number, so that the order of the classes stays.
+fn passed_on<'a>(index: &Index<'_>, node: &'a NodeProto) -> Option<&'a str> {
+    let number = |name: &str| match index.constant(name)?.to_floats().ok()?[..] {
+        [number] if number.is_finite() => Some(number),
+        _ => None,
+    };
+    let positive = |name: &str| number(name).filter(|number| *number > 0.0);
+    let first = node.input.first()?;
+    let second = node.input.get(1).map_or("", String::as_str);
+    let passes = match (&*node.domain, &*node.op_type) {
+        ("" | "ai.onnx", "Identity" | "Reshape" | "Flatten" | "Squeeze" | "Unsqueeze" | "Cast") => true,
+        // Of a quantised model: rounded to a grid.
+        ("" | "ai.onnx" | "com.microsoft", "QuantizeLinear" | "DequantizeLinear") => true,
+        ("" | "ai.onnx", "Mul") => match (positive(first), positive(second)) {
+            (_, Some(_)) => true,
+            (Some(_), None) => return Some(second),
+            (None, None) => false,
+        },
+        ("" | "ai.onnx", "Div") => positive(second).is_some(),
+        ("" | "ai.onnx", "Sub") => number(second).is_some(),
+        ("" | "ai.onnx", "Add") => match (number(first), number(second)) {
+            (_, Some(_)) => true,
+            (Some(_), None) => return Some(second),
+            (None, None) => false,
+        },
+        // The way back from the logarithm.
+        ("" | "ai.onnx", "Exp") => index.producer_node(first).is_some_and(|node| node.op_type == "LogSoftmax"),
+        _ => false,
+    };
+    passes.then_some(first)
 }
 
 fn head_of(node: &NodeProto) -> Option<Head> {
@@ -202,4 +236,65 @@ pub fn check_scores(network: &Network, types: &Types) -> Result<()> {
         return fail(format!("`{name}` has shape [{}], not one score a class", shape.join(", ")));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use onnx_grad::{ElemType, proto::TensorProto};
+
+    use super::*;
+
+    /// `x` → the operators, each with its second input, the last of which gives `y`.
+    fn graph(operators: &[(&str, Option<f64>)]) -> GraphProto {
+        let mut graph = GraphProto::default();
+        let mut value = "x".to_owned();
+        for (at, (op, second)) in operators.iter().enumerate() {
+            let mut input = vec![value];
+            if let Some(number) = second {
+                graph.initializer.push(TensorProto::floats(&format!("c{at}"), ElemType::Float, &[1], &[*number]));
+                input.push(format!("c{at}"));
+            }
+            value = if at + 1 == operators.len() { "y".into() } else { format!("v{at}") };
+            let (op_type, output) = ((*op).to_owned(), vec![value.clone()]);
+            graph.node.push(NodeProto { op_type, input, output, ..Default::default() });
+        }
+        graph
+    }
+
+    #[test]
+    fn a_softmax_is_found_behind_what_scales_it() {
+        let softmax = |after: &[(&str, Option<f64>)]| {
+            step_over_head(&graph(&[&[("Gemm", None), ("Softmax", None)], after].concat()), "y")
+        };
+        let logits = ("v0".to_owned(), Head::Softmax);
+        for (op, number) in [("Mul", 100.0), ("Div", 0.5), ("Add", -3.0), ("Sub", 1.0)] {
+            assert_eq!(softmax(&[(op, Some(number))]), logits, "{op}");
+        }
+        assert_eq!(softmax(&[("Mul", Some(2.0)), ("Reshape", None), ("Add", Some(1e-7))]), logits);
+        // A quantised model ends with its softmax on a grid.
+        assert_eq!(softmax(&[("QuantizeLinear", Some(0.004)), ("DequantizeLinear", Some(0.004))]), logits);
+        // These turn the order around, or are no one number.
+        let itself = ("y".to_owned(), Head::Logits);
+        assert_eq!(softmax(&[("Mul", Some(-1.0))]), itself);
+        assert_eq!(softmax(&[("Div", Some(0.0))]), itself);
+        assert_eq!(softmax(&[("Mul", None)]), itself);
+        let mut several = graph(&[("Softmax", None), ("Mul", Some(1.0))]);
+        several.initializer[0] = TensorProto::floats("c1", ElemType::Float, &[2], &[1.0, 2.0]);
+        assert_eq!(step_over_head(&several, "y"), itself);
+    }
+
+    #[test]
+    fn the_constant_may_come_first() {
+        let mut swapped = graph(&[("Gemm", None), ("Sigmoid", None), ("Mul", Some(255.0))]);
+        swapped.node[2].input.reverse();
+        assert_eq!(step_over_head(&swapped, "y"), ("v0".to_owned(), Head::Sigmoid));
+    }
+
+    #[test]
+    fn logits_that_are_scaled_stay_what_they_are() {
+        assert_eq!(step_over_head(&graph(&[("Gemm", None), ("Mul", Some(0.1))]), "y"), ("y".to_owned(), Head::Logits));
+        assert_eq!(step_over_head(&graph(&[("Gemm", None), ("Exp", None)]), "y"), ("y".to_owned(), Head::Logits));
+        let log = graph(&[("Gemm", None), ("LogSoftmax", None), ("Exp", None)]);
+        assert_eq!(step_over_head(&log, "y"), ("v0".to_owned(), Head::Softmax));
+    }
 }
