@@ -99,6 +99,16 @@ pub enum Error {
     /// The work was cancelled.
     #[error("cancelled")]
     Cancelled,
+    /// The model's scores are no numbers.
+    #[error("the scores `{}` are not finite: {cause}", printable(name))]
+    NotFinite {
+        /// The scores.
+        name: String,
+        /// The first value that isn't finite, and what makes it.
+        cause: String,
+        /// Whether the input had it already.
+        in_input: bool,
+    },
     /// A model file could not be used.
     #[error("cannot use the model {path}: {source}")]
     Model {
@@ -134,6 +144,16 @@ pub enum Error {
         input: String,
         /// The shape that is expected.
         expected: String,
+    },
+    /// A tensor from a file has values that the model's input can't hold.
+    #[error("the tensor in {path} doesn't fit the model's input `{}`: it has {reason}", printable(input))]
+    TensorValues {
+        /// The file.
+        path: String,
+        /// The model's input.
+        input: String,
+        /// The value, and what is taken.
+        reason: String,
     },
     /// A file that was to hold an array does not.
     #[error("{path} is not an array of floats: {reason}")]
@@ -419,6 +439,11 @@ impl Error {
                 Some(advice) if *looks_like == sniff::LFS_POINTER => advice.into(),
                 _ => "give an .onnx file first, then the photos".into(),
             }),
+            Error::NotFinite { in_input: true, .. } => Some("give an array of numbers that are finite".into()),
+            Error::NotFinite { .. } => Some(
+                "see whether the model gets what it was trained on (`camscope check MODEL` says what it is fed with), or export it again"
+                    .into(),
+            ),
             Error::NotLabels { looks_like, .. } => Some(match sniff::advice(looks_like) {
                 Some(advice) if *looks_like == sniff::LFS_POINTER => advice.into(),
                 _ => "give a text file with one label a line, or JSON".into(),
@@ -482,6 +507,7 @@ impl Error {
                 "name the output that holds the class scores: `logits` under [output] in MODEL.toml beside the model"
                     .into(),
             ),
+            Error::TensorValues { .. } => Some("give whole numbers, grey levels mostly: normalisation is part of such a model".into()),
             Error::NotAnArray { .. } => Some("write it with numpy.save, as float32".into()),
             Error::ClassRange { count, .. } => {
                 Some(format!("give a class from 0 to {}, a label, or top1 to top{count}", count.saturating_sub(1)))

@@ -6,6 +6,7 @@
 //! photos at once. Whoever wants the steps one at a time calls [`Explainer::forward`], [`Explainer::backward`] and
 //! [`Explainer::heatmap`].
 
+mod nonfinite;
 mod pictures;
 mod programs;
 mod results;
@@ -319,7 +320,8 @@ impl Explainer {
                 return Err(Error::Value(format!("`{}` has shape {layer:?} for {rows} pictures", tap.name())));
             }
         }
-        let scores = scores.to_f32()?.axis_iter(Axis(0)).take(pictures).map(of_picture).collect();
+        let scores: Vec<Scores> = scores.to_f32()?.axis_iter(Axis(0)).take(pictures).map(of_picture).collect();
+        nonfinite::refuse(self, &input, &scores)?;
         Ok(Forward { scores, input, values, shape, elem })
     }
 

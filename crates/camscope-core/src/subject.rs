@@ -5,7 +5,7 @@ use onnx_grad::Types;
 use crate::{
     error::Result,
     layer::{self, Choice, Layer, Layout, Resolved},
-    model::{self, Labels, Network, Sidecar, check_scores},
+    model::{self, Labels, Network, Sidecar, check_scores, score_count},
     probe::{Feed, probe_unrolled},
     runtime::Runtime,
 };
@@ -48,6 +48,11 @@ impl Subject {
     /// The classes' names.
     pub fn labels(&self) -> &Labels {
         &self.sidecar.labels
+    }
+
+    /// What is to be said where there are more or fewer labels than scores.
+    pub fn label_mismatch(&self) -> Option<String> {
+        score_count(&self.network, &self.types).and_then(|scores| self.sidecar.labels.mismatch(scores))
     }
 
     /// What is known of the values.

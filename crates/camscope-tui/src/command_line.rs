@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use camscope_core::{method::METHODS, overlay};
+use camscope_core::{method::METHODS, overlay, target::ClassSpec};
 use serde_json::{Value, json};
 
 use crate::{state::State, tiles};
@@ -13,7 +13,9 @@ pub fn explain(state: &State) -> Option<String> {
     let image = state.images.get(state.image)?;
     let class = state.current_class()?;
     let mut words = vec!["camscope".to_owned(), "explain".into(), quoted_path(&model.path), quoted_path(&image.path)];
-    words.push(format!("--class {class}"));
+    // A number that is the label of another class would be taken for that one.
+    let is_label = class.to_string().parse().is_ok_and(|spec: ClassSpec| spec.clash(&model.labels).is_some());
+    words.push(if is_label { format!("--class '#{class}'") } else { format!("--class {class}") });
     if state.layer != model.default_layer {
         words.push(format!("--layer {}", quoted(&model.layers[state.layer].name)));
     }
@@ -26,6 +28,7 @@ pub fn explain(state: &State) -> Option<String> {
     if state.alpha != overlay::DEFAULT_ALPHA {
         words.push(format!("--alpha {}", state.alpha));
     }
+    words.extend(model.command.iter().map(|word| quoted(word)));
     Some(words.join(" "))
 }
 

@@ -87,7 +87,7 @@ fn plain(args: &BenchChildArgs, tensor: &ArrayD<f32>) -> Result<()> {
 /// The model, typed, as `camscope explain` makes it ready, from the search for plugins and ONNX Runtime on.
 pub(crate) fn prepared(bench: &BenchArgs, tensor: &ArrayD<f32>) -> Result<(&'static Runtime, Arc<Subject>, Options)> {
     plugins::load(&bench.extra.plugins);
-    let (network, mut sidecar) = open(&bench.model)?;
+    let (network, mut sidecar) = open(&bench.model, &bench.input)?;
     input::take_size(tensor.shape(), &mut sidecar.preprocessing);
     let options = options(&bench.how, &bench.run, &sidecar)?;
     let runtime = plugins::runtime(Runtime::get_or_load()?, &bench.extra)?;

@@ -11,6 +11,7 @@ use camscope_tui::graphics::GraphicsChoice;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use crate::cli_bench::{BenchArgs, BenchChildArgs};
+pub(crate) use crate::cli_input::InputArgs;
 pub(crate) use crate::cli_plugins::{Language, PluginArgs, PluginCommand};
 
 /// See what an ONNX image model looked at.
@@ -70,7 +71,7 @@ pub(crate) struct ExploreArgs {
     /// The layer to look at first: auto, a value's name, a PyTorch module path, or a number of `camscope layers`
     #[arg(long, value_name = "LAYER")]
     pub(crate) layer: Option<Choice>,
-    /// The class to explain first: top1 (top2, …), a number, or a label
+    /// The class to explain first: top1 (top2, …), a label, or a number; '#3' is a number where labels are numbers too
     #[arg(long = "class", value_name = "CLASS")]
     pub(crate) class: Option<ClassSpec>,
     /// What of a class is explained
@@ -91,6 +92,9 @@ pub(crate) struct ExploreArgs {
     /// Code from elsewhere.
     #[command(flatten)]
     pub(crate) extra: PluginArgs,
+    /// What it is fed with.
+    #[command(flatten)]
+    pub(crate) input: InputArgs,
 }
 
 /// How the explorer shows pictures.
@@ -194,7 +198,7 @@ pub(crate) struct MethodArgs {
     /// with a class token first; any value of the graph may then be named
     #[arg(long, value_name = "LAYOUT")]
     pub(crate) layout: Option<Layout>,
-    /// The class: top1 (top2, …), a number, or a label; may be given several times
+    /// The class: top1 (top2, …), a label, or a number; '#3' is a number where labels are numbers too; may be given several times
     #[arg(long = "class", value_name = "CLASS", default_value = "top1")]
     pub(crate) classes: Vec<ClassSpec>,
     /// What of the class is explained
@@ -260,6 +264,9 @@ pub(crate) struct ExplainArgs {
     /// Code from elsewhere.
     #[command(flatten)]
     pub(crate) extra: PluginArgs,
+    /// What it is fed with.
+    #[command(flatten)]
+    pub(crate) input: InputArgs,
 }
 
 /// `camscope layers`.
@@ -273,6 +280,9 @@ pub(crate) struct LayersArgs {
     /// Code from elsewhere.
     #[command(flatten)]
     pub(crate) extra: PluginArgs,
+    /// What it is fed with.
+    #[command(flatten)]
+    pub(crate) input: InputArgs,
 }
 
 /// `camscope check`.
@@ -291,6 +301,9 @@ pub(crate) struct CheckArgs {
     /// Code from elsewhere.
     #[command(flatten)]
     pub(crate) extra: PluginArgs,
+    /// What it is fed with.
+    #[command(flatten)]
+    pub(crate) input: InputArgs,
 }
 
 /// `camscope differentiate`.

@@ -65,6 +65,7 @@ pub(crate) fn run(args: &DemoArgs) -> Result<ExitCode> {
     let explain = |images: &[&str], classes: Vec<ClassSpec>| {
         let args = ExplainArgs {
             extra: Default::default(),
+            input: Default::default(),
             model: folder.join(MODEL),
             images: images.iter().map(|image| folder.join(image)).collect(),
             tensor: Vec::new(),
@@ -100,7 +101,7 @@ fn explore_demo(folder: &Path, args: &DemoArgs) -> Result<ExitCode> {
     start.plugins = Some(plugins::watch(host));
     start.model = Some(folder.join(MODEL));
     start.images = FILES.iter().map(|file| folder.join(file.name)).filter(|path| is_photo(path)).collect();
-    explore_cmd::explore(start, explore_cmd::opener(runtime, &args.run, ScoreArg::Logit))
+    explore_cmd::explore(start, explore_cmd::opener(runtime, &args.run, ScoreArg::Logit, None))
 }
 
 fn is_photo(path: &Path) -> bool {

@@ -13,7 +13,7 @@ use serde_json::json;
 
 use crate::{
     cli::LayersArgs,
-    explain_cmd::open,
+    explain_cmd::{note_all, open},
     output::{self, json_line},
     plugins,
 };
@@ -24,11 +24,13 @@ use crate::{
 /// The model cannot be read, or ONNX Runtime cannot load it.
 pub(crate) fn run(args: &LayersArgs) -> Result<ExitCode> {
     plugins::load(&args.extra.plugins);
-    let (mut network, sidecar) = open(&args.model)?;
+    let (mut network, sidecar) = open(&args.model, &args.input)?;
     let types = type_values(plugins::runtime(Runtime::get_or_load()?, &args.extra)?, &mut network, &sidecar)?;
     let mut layers = layers_of(&network, &sidecar, &types);
     let resolved = resolve(&network, &sidecar, &mut layers);
     let default = resolved.first().map_or_else(|| default_layer(&layers, &sidecar), |first| Ok(Some(first)))?;
+    note_all(&sidecar.remarks());
+    note_all(&sidecar.labels_remark().into_iter().collect::<Vec<_>>());
     plugins::note_resolved(&resolved);
     let text = if args.json { lines(&layers, default) } else { table(&layers, default) };
     output::print(&text)?;

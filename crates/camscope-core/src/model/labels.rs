@@ -107,6 +107,26 @@ impl Labels {
         Ok(Self { names })
     }
 
+    /// What is to be said where a model has another number of scores than there are labels.
+    pub fn mismatch(&self, scores: usize) -> Option<String> {
+        let labels = self.len();
+        if labels == 0 || labels == scores {
+            return None;
+        }
+        let first = self.names[0].trim().to_lowercase();
+        let reason = if labels + 1 == scores {
+            "if they were trained with a class for the background first, as TensorFlow's are, all names are shifted by one: put a line \
+             `background` before the others"
+        } else if labels == scores + 1 && first.is_empty() {
+            "they are numbered from 1, so that all names are shifted by one: number them from 0"
+        } else if labels == scores + 1 && first == "background" {
+            "the model has no class for the background, so that all names are shifted by one: remove the first label"
+        } else {
+            "the names may be another model's"
+        };
+        Some(format!("the model has {scores} scores and there are {labels} labels: {reason}"))
+    }
+
     /// How many classes have a place in the list.
     pub fn len(&self) -> usize {
         self.names.len()
@@ -206,6 +226,21 @@ mod tests {
         assert_eq!(names("{\"2\": \"dog\"}"), ["", "", "dog"]);
         assert!(Labels::parse("{\"99999999999\": \"dog\"}").is_err());
         assert!(Labels::parse("{\"0\": {\"a\": 1}}").is_err());
+    }
+
+    #[test]
+    fn another_number_of_labels_than_scores_is_said() {
+        let labels = |text: &str| Labels::parse(text).unwrap();
+        let said = |text: &str, scores| labels(text).mismatch(scores).unwrap_or_default();
+        assert_eq!(said("cat\ndog", 2), "");
+        assert_eq!(said("", 1000), "");
+        assert!(
+            said("cat\ndog", 3)
+                .starts_with("the model has 3 scores and there are 2 labels: if they were trained with a class")
+        );
+        assert!(said("1 cat\n2 dog", 2).contains("numbered from 1"));
+        assert!(said("background\ncat\ndog", 2).contains("remove the first label"));
+        assert!(said("a\nb\nc\nd", 2).ends_with("the names may be another model's"));
     }
 
     #[test]

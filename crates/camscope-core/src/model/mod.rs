@@ -10,6 +10,6 @@ mod sidecar;
 
 pub use given::Given;
 pub use labels::Labels;
-pub use network::{Head, Input, Network, check_scores};
+pub use network::{Head, Input, Network, check_scores, score_count};
 pub use preprocessing::{Color, Crop, Filter, Layout, Preprocessing, Source};
 pub use sidecar::{Sidecar, resolve, resolve_given};

@@ -34,6 +34,15 @@ impl Input {
     pub fn batch(&self) -> Option<usize> {
         self.shape.first().copied().flatten()
     }
+
+    /// Which value of an array would be cut to an integer that the input takes: where it lies, and what it is.
+    pub fn cuts(&self, array: &ndarray::ArrayD<f32>) -> Option<String> {
+        let [least, most] = super::preprocessing::bounds(self.elem)?;
+        let fits = |value: f32| value.fract() == 0.0 && (least..=most).contains(&f64::from(value));
+        let (place, value) = array.indexed_iter().find(|(_, value)| !fits(**value))?;
+        let place = ndarray::Dimension::slice(&place).to_vec();
+        Some(format!("{value} at {place:?}, and the input takes {}", super::preprocessing::type_name(self.elem)))
+    }
 }
 
 /// What turns logits into the model's output.
@@ -215,6 +224,12 @@ fn head_of(node: &NodeProto) -> Option<Head> {
         "Sigmoid" if !node.input.is_empty() => Some(Head::Sigmoid),
         _ => None,
     }
+}
+
+/// How many scores a picture has, where that is known.
+pub fn score_count(network: &Network, types: &Types) -> Option<usize> {
+    let dims = types.get(&network.logits)?.shape.as_deref()?.get(1..)?;
+    dims.iter().map(|dim| dim.fixed()).product()
 }
 
 /// Checks that the logits are one number a class.

@@ -16,6 +16,9 @@ use super::preprocessing::{Color, Crop, Filter, Input, Layout, Preprocessing, So
 use crate::text::printable_path;
 use crate::{Error, Result};
 
+/// Where labels come from that no file has.
+const OWN_METADATA: &str = "the model's own metadata";
+
 /// What is known about a model beyond its graph.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sidecar {
@@ -92,7 +95,7 @@ impl Declared<'_> {
         };
         if let Some((labels, key)) = embedded.labels.as_ref().filter(|_| sidecar.labels.is_empty()) {
             sidecar.labels = labels.clone();
-            sidecar.labels_from = Some(format!("the model's own metadata (`{key}`)"));
+            sidecar.labels_from = Some(format!("{OWN_METADATA} (`{key}`)"));
         }
         let unclear = embedded.unclear.iter();
         sidecar.notes.extend(unclear.map(|key| format!("the model's metadata has a `{key}` that is not understood")));
@@ -114,6 +117,12 @@ impl Sidecar {
     pub fn remarks(&self) -> Vec<String> {
         let said = self.preprocessing.source.is_worth_saying().then(|| self.preprocessing.describe());
         said.into_iter().chain(self.notes.iter().cloned()).collect()
+    }
+
+    /// Where the labels come from, where that is no file.
+    pub fn labels_remark(&self) -> Option<String> {
+        let from = self.labels_from.as_deref().filter(|from| from.starts_with(OWN_METADATA))?;
+        Some(format!("the labels, {} of them, are from {from}", self.labels.len()))
     }
 
     /// How many names there are, and where they come from.

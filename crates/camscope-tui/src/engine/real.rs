@@ -14,7 +14,7 @@ use camscope_core::{
     image,
     layer::{Choice, Layer, Layout},
     method::{self, METHODS},
-    model::{Network, Sidecar, Source},
+    model::{Network, Sidecar},
     overlay::normalise,
     runtime::{Canceller, Runtime},
     subject::Subject,
@@ -75,11 +75,9 @@ impl Opened {
             Some(name) => method::by_name(name).map_err(|error| sidecar.at_fault("method", error))?,
             None => METHODS[0],
         };
-        let mut notes = Vec::new();
-        if sidecar.preprocessing.source == Source::Assumed {
-            notes.push(sidecar.preprocessing.source.to_string());
-        }
+        let mut notes = sidecar.remarks();
         let subject = Arc::new(Subject::new(runtime, network, sidecar)?);
+        notes.extend(subject.label_mismatch());
         let resolved = subject.resolved();
         notes.extend(resolved.by.as_ref().map(|by| format!("layers are chosen by the plugin resolver `{by}`")));
         notes.extend(resolved.notes.iter().cloned());
@@ -104,6 +102,7 @@ impl Opened {
             method: METHODS.iter().position(|known| known.name() == method.name()).unwrap_or(0),
             notes,
             provider: first.forward_session().provider().name().to_owned(),
+            command: how.command.clone(),
         };
         Ok(Self {
             runtime,
@@ -152,13 +151,15 @@ impl Engine for Opened {
 
     fn photo(&self, path: &Path) -> Result<Photo> {
         let modified = modified(path);
-        let photo = image::Photo::open(path)?;
-        let prepared = photo.prepare(&self.subject.sidecar().preprocessing)?;
+        let preprocessing = &self.subject.sidecar().preprocessing;
+        let photo = image::Photo::open_with(path, preprocessing.white)?;
+        let prepared = photo.prepare(preprocessing)?;
         Ok(Photo {
             id: PHOTOS.fetch_add(1, Ordering::Relaxed),
             pixels: photo.pixels,
             seen: prepared.seen,
             tensor: prepared.tensor,
+            notes: photo.notes,
             modified,
         })
     }

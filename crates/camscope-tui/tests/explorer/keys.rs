@@ -225,7 +225,8 @@ fn the_command_line_is_copied() {
     let copied = rig.explorer.state().message.clone().unwrap().text;
     assert_eq!(
         copied,
-        "copied: camscope explain models/double.onnx cat.jpg --class 1 --layer features.10.conv --method hirescam --colormap turbo"
+        "copied: camscope explain models/double.onnx cat.jpg --class 1 --layer features.10.conv --method hirescam --colormap turbo \
+         --score probability --op-library 'my ops.so'"
     );
     let bytes = String::from_utf8_lossy(rig.explorer.session().out()).into_owned();
     assert!(bytes.contains("\u{1b}]52;c;Y2Ftc2NvcGUgZXhwbGFpbiBtb2RlbHMvZG91YmxlLm9ubng"));
