@@ -231,7 +231,7 @@ pub enum Error {
         path: String,
     },
     /// A file that was to be a photo is something else.
-    #[error("{path} is not an image{}", looks_like.map(|kind| format!(": it looks like {kind}")).unwrap_or_default())]
+    #[error("{}", not_an_image(path, *looks_like))]
     NotAnImage {
         /// The file.
         path: String,
@@ -507,6 +507,9 @@ impl Error {
                 "name the output that holds the class scores: `logits` under [output] in MODEL.toml beside the model"
                     .into(),
             ),
+            Error::BadPreprocessing { reason } if reason.contains("input takes") => {
+                Some("leave --range, --mean and --std out: such a model normalises grey levels itself".into())
+            }
             Error::TensorValues { .. } => Some("give whole numbers, grey levels mostly: normalisation is part of such a model".into()),
             Error::NotAnArray { .. } => Some("write it with numpy.save, as float32".into()),
             Error::ClassRange { count, .. } => {
@@ -537,6 +540,17 @@ impl Error {
 
 fn refused_runtimes(refused: &[(PathBuf, Unusable)]) -> String {
     refused.iter().map(|(path, reason)| format!("; {}: {reason}", printable_path(path))).collect()
+}
+
+fn not_an_image(path: &str, looks_like: Option<&str>) -> String {
+    match looks_like {
+        // Images all the same.
+        Some(kind) if sniff::is_image(kind) => {
+            format!("cannot decode {path}: it is {kind}, of which there is no decoder here")
+        }
+        Some(kind) => format!("{path} is not an image: it looks like {kind}"),
+        None => format!("{path} is not an image"),
+    }
 }
 
 fn with_article(what: &str) -> String {

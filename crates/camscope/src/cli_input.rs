@@ -20,10 +20,10 @@ pub(crate) struct InputArgs {
     #[arg(long)]
     pub(crate) bgr: bool,
     /// What black and white become before --mean and --std: 0,255
-    #[arg(long, value_name = "BLACK,WHITE", value_delimiter = ',', num_args = 1, action = clap::ArgAction::Append, value_parser = number, allow_negative_numbers = true)]
+    #[arg(long, value_name = "BLACK,WHITE", value_delimiter = ',', num_args = 1, action = clap::ArgAction::Append, value_parser = number, allow_hyphen_values = true)]
     pub(crate) range: Vec<f32>,
     /// What is subtracted, one number or one a channel in the input's order: 0.485,0.456,0.406
-    #[arg(long, value_name = "NUMBERS", value_delimiter = ',', value_parser = number, allow_negative_numbers = true)]
+    #[arg(long, value_name = "NUMBERS", value_delimiter = ',', value_parser = number, allow_hyphen_values = true)]
     pub(crate) mean: Vec<f32>,
     /// What is then divided by, one number or one a channel: 0.229,0.224,0.225
     #[arg(long, value_name = "NUMBERS", value_delimiter = ',', value_parser = number)]

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use camscope_core::{
     Result,
     layer::Layer,
+    model::score_count,
     runtime::Runtime,
     subject::{default_layer, layers_of, resolve, type_values},
     text::printable,
@@ -30,7 +31,8 @@ pub(crate) fn run(args: &LayersArgs) -> Result<ExitCode> {
     let resolved = resolve(&network, &sidecar, &mut layers);
     let default = resolved.first().map_or_else(|| default_layer(&layers, &sidecar), |first| Ok(Some(first)))?;
     note_all(&sidecar.remarks());
-    note_all(&sidecar.labels_remark().into_iter().collect::<Vec<_>>());
+    let mismatch = score_count(&network, &types).and_then(|scores| sidecar.labels.mismatch(scores));
+    note_all(&sidecar.labels_remark().into_iter().chain(mismatch).collect::<Vec<_>>());
     plugins::note_resolved(&resolved);
     let text = if args.json { lines(&layers, default) } else { table(&layers, default) };
     output::print(&text)?;

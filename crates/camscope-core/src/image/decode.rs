@@ -211,6 +211,9 @@ impl Failure {
             Self::Decoder(_, ImageError::Limits(error)) => {
                 Error::ImageSize { path, reason: format!("decoding it exceeds the limits ({error})") }
             }
+            Self::Decoder(ImageFormat::Avif, ImageError::Unsupported(_)) => {
+                Error::NotAnImage { path, looks_like: Some(sniff::AVIF) }
+            }
             Self::Decoder(format, ImageError::Unsupported(error)) => {
                 // An icon, say: recognised by its first bytes, and no decoder for it is built in.
                 Error::ImageUnsupported { path, format: name(format), reason: error.to_string() }

@@ -9,6 +9,11 @@ pub(crate) const AVIF: &str = "an AVIF image";
 pub(crate) const JPEG_XL: &str = "a JPEG XL image";
 pub(crate) const JPEG_2000: &str = "a JPEG 2000 image";
 
+/// Whether that is a kind of image, though one that isn't read.
+pub(crate) fn is_image(looks_like: &str) -> bool {
+    [DICOM, HEIC, AVIF, JPEG_XL, JPEG_2000].contains(&looks_like)
+}
+
 /// What to do about a file that looks like one of these.
 pub(crate) fn advice(looks_like: &str) -> Option<&'static str> {
     Some(match looks_like {

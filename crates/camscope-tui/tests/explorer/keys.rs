@@ -362,3 +362,13 @@ fn options_of_the_command_line_are_taken_up() {
     let state = rig.explorer.state();
     assert_eq!((state.current_class(), state.layer, state.method_name()), (Some(3), 3, "layercam"));
 }
+
+#[test]
+fn what_is_to_be_known_of_a_photo_is_said_when_it_is_shown() {
+    let mut rig = Rig::with(SIZE, Protocol::HalfBlocks, start(&["cat.jpg", "pages.tiff"]));
+    rig.settle();
+    assert!(rig.explorer.state().message.is_none());
+    rig.key("n").settle();
+    let message = rig.explorer.state().message.clone().unwrap();
+    assert_eq!((message.text.as_str(), message.is_error), ("pages.tiff: it has 5 pages: the first is taken", false));
+}
