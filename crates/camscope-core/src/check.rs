@@ -52,11 +52,16 @@ pub fn check(
     let mut rows = vec![
         noted("model", model_line(network)),
         noted("input", input_line(network)),
-        noted("preprocessing", sidecar.preprocessing.source.to_string()),
+        noted("preprocessing", sidecar.preprocessing.describe()),
+        noted("labels", sidecar.describe_labels()),
     ];
+    rows.extend(sidecar.notes.iter().map(|note| noted("preprocessing", note.clone())));
     match explainable(runtime, network, sidecar, tensor, session, &mut rows) {
         Ok(()) => {}
-        Err(error) => rows.push(Row { what: "gradient", outcome: Outcome::Failed, detail: error.to_string() }),
+        Err(error) => {
+            let what = if matches!(error, Error::NotFinite { .. }) { "forward" } else { "gradient" };
+            rows.push(Row { what, outcome: Outcome::Failed, detail: error.to_string() });
+        }
     }
     rows
 }
@@ -78,6 +83,9 @@ fn explainable(
         types.iter().filter(|(_, ty)| ty.elem.is_float()).map(|(_, ty)| format!("{:?}", ty.elem)).collect();
     rows.push(noted("float types", floats.into_iter().collect::<Vec<_>>().join(", ")));
     rows.push(passed("scores", format!("`{}`, {:?} at the end", classes.logits, classes.head)));
+    if let Some(mismatch) = network.score_count(&types).and_then(|scores| sidecar.labels.mismatch(scores)) {
+        rows.push(noted("labels", mismatch));
+    }
     let mut layers = layers_of(network, sidecar, &types);
     let resolved = resolve(network, sidecar, &mut layers);
     let default = resolved.first().map_or_else(|| default_layer(&layers, sidecar), |first| Ok(Some(first)))?;

@@ -9,6 +9,7 @@
 
 mod batch;
 mod blank;
+mod nonfinite;
 mod perturb;
 mod programs;
 mod results;
@@ -181,7 +182,16 @@ impl Explainer {
         let rows = fixed.or(passes.as_one.then_some(batch));
         let programs = Programs::new(runtime, &options.session);
         let fed = subject.fed()?;
-        Ok(Self { subject, taps, options, batch, rows, runner: Runner::Differentiated(Box::new(passes)), fed, programs })
+        Ok(Self {
+            subject,
+            taps,
+            options,
+            batch,
+            rows,
+            runner: Runner::Differentiated(Box::new(passes)),
+            fed,
+            programs,
+        })
     }
 
     /// For methods that need no gradient: nothing is differentiated.
@@ -394,9 +404,7 @@ impl Explainer {
         let own = network.input();
         let elem = ElemType::from_code(own.elem.code());
         let input = Value::from_f32_as(filled_up(tensor, self.rows.unwrap_or(images))?, elem)?;
-        let mut feeds: Vec<(&str, &Value)> = vec![(&own.name, &input)];
-        feeds.extend(self.fed.iter().map(|(name, value)| (name.as_str(), value)));
-        let values = self.forward_session().run_with(&feeds, canceller)?;
+        let values = self.forward_session().run_with(&self.feeds(&input), canceller)?;
         let rows = input.shape()[0];
         let by_image = |name: &str, called: &str| match values.get(name).map(Value::shape) {
             Some(shape) if self.batch > 1 && shape.first() != Some(&rows) => {
@@ -412,7 +420,7 @@ impl Explainer {
                 by_image(&activation.name, tap.name())?;
             }
         }
-        let scores = match &network.classes {
+        let scores: Vec<Scores> = match &network.classes {
             Some(classes) if values.get(&classes.logits).is_some() => {
                 let of_image = |row: ArrayViewD<'_, f32>| {
                     let logits: Vec<f32> = row.iter().copied().collect();
@@ -424,22 +432,33 @@ impl Explainer {
             }
             _ => Vec::new(),
         };
+        nonfinite::refuse(self, &input, &scores)?;
         Ok(Forward { scores, images, rows, input, values })
+    }
+
+    /// All inputs, with `input` as the images.
+    fn feeds<'a>(&'a self, input: &'a Value) -> Vec<(&'a str, &'a Value)> {
+        let image = (self.network().input().name.as_str(), input);
+        std::iter::once(image).chain(self.fed.iter().map(|(name, value)| (name.as_str(), value))).collect()
     }
 
     /// What a target comes to for each image of a run: its number, its seeds, and the target itself, resolved.
     ///
     /// # Errors
-    /// It names what the model doesn't have.
+    /// It names what the model doesn't have; the number isn't finite.
     pub fn evaluate(&self, forward: &Forward, target: &TargetRef) -> Result<Vec<Evaluated>> {
         let evaluate = |image: usize| {
-            target.evaluate(&Answer {
+            let evaluated = target.evaluate(&Answer {
                 scores: forward.scores.get(image),
                 classes: self.network().classes.as_ref(),
                 labels: self.labels(),
                 score: self.options.score,
                 output: &|name| forward.value(name, image),
-            })
+            })?;
+            match evaluated.score.is_finite() {
+                true => Ok(evaluated),
+                false => Err(nonfinite::not_finite(self, &forward.input, &evaluated.target.spec())),
+            }
         };
         (0..forward.images).map(evaluate).collect()
     }

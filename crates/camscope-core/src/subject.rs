@@ -102,6 +102,11 @@ impl Subject {
         self.network.others().map(fed).collect()
     }
 
+    /// What is to be said where there are more or fewer labels than scores.
+    pub fn label_mismatch(&self) -> Option<String> {
+        self.network.score_count(&self.types).and_then(|scores| self.sidecar.labels.mismatch(scores))
+    }
+
     /// What is known of the values.
     pub fn types(&self) -> &Types {
         &self.types

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use camscope_core::{method::METHODS, overlay};
+use camscope_core::{method::METHODS, overlay, target::ClassSpec};
 use serde_json::{Value, json};
 
 use crate::{state::State, tiles};
@@ -14,8 +14,11 @@ pub fn explain(state: &State) -> Option<String> {
     let target = state.current_target()?;
     let asked = state.current_scores().and_then(|scores| scores.asked(target));
     let mut words = vec!["camscope".to_owned(), "explain".into(), quoted_path(&model.path), quoted_path(&image.path)];
+    // A number that is the label of another class would be taken for that one.
+    let is_label = || target.to_string().parse().is_ok_and(|spec: ClassSpec| spec.clash(&model.labels).is_some());
     words.push(match asked {
         Some(spec) => format!("--target {}", quoted(spec)),
+        None if is_label() => format!("--class '#{target}'"),
         None => format!("--class {target}"),
     });
     if state.layer != model.default_layer {
@@ -30,6 +33,7 @@ pub fn explain(state: &State) -> Option<String> {
     if state.alpha != overlay::DEFAULT_ALPHA {
         words.push(format!("--alpha {}", state.alpha));
     }
+    words.extend(model.command.iter().map(|word| quoted(word)));
     Some(words.join(" "))
 }
 

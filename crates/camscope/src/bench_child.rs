@@ -30,7 +30,6 @@ use crate::{
     cli::BenchChildArgs,
     cli_bench::{BenchArgs, BenchPart},
     explain_cmd::{open, options, session_options, subject},
-    feed::feed,
     input, output, plugins,
 };
 
@@ -92,8 +91,7 @@ type Prepared = (&'static Runtime, Arc<Subject>, Vec<TargetRef>, Options);
 /// The model, typed, as `camscope explain` makes it ready, from the search for plugins and ONNX Runtime on.
 pub(crate) fn prepared(bench: &BenchArgs, tensor: &ArrayD<f32>) -> Result<Prepared> {
     plugins::load(&bench.extra.plugins);
-    let (mut network, mut sidecar) = open(&bench.model)?;
-    feed(&mut network, &bench.how.inputs)?;
+    let (network, mut sidecar) = open(&bench.model, &bench.input)?;
     input::take_size(tensor.shape(), &mut sidecar.preprocessing);
     let options = options(&bench.how, &bench.run, &sidecar)?;
     let runtime = plugins::runtime(Runtime::get_or_load()?, &bench.extra)?;

@@ -9,7 +9,6 @@ use std::{
 use camscope_core::{
     Error, Result,
     bench::{Earlier, Parts, Plan, Process, Processes, Report, Setting, Times, compare, order, profile},
-    model::{Network, Preprocessing, Source},
     runtime::Runtime,
     text::printable_path,
 };
@@ -22,9 +21,8 @@ use crate::{
     bench_table::{comparison_table, table},
     cli::BenchArgs,
     cli_bench::BenchPart,
-    explain_cmd::{create_folder, failed, note_provider, open, options, subject},
-    feed::feed,
-    input::{photo_or_pattern, sides},
+    explain_cmd::{class_clashes, create_folder, failed, note_all, note_provider, open, options, subject},
+    input::photo_or_pattern,
     output, plugins,
 };
 
@@ -38,23 +36,20 @@ const STARTS: usize = 5;
 pub(crate) fn run(args: &BenchArgs) -> Result<ExitCode> {
     plugins::load(&args.extra.plugins);
     let earlier = args.compare.as_deref().map(Earlier::read).transpose()?;
-    let (mut network, mut sidecar) = open(&args.model)?;
-    feed(&mut network, &args.how.inputs)?;
-    if let Some(size) = args.size {
-        resize(size, &network, &mut sidecar.preprocessing)?;
-    }
+    let (network, sidecar) = open(&args.model, &args.input)?;
     let tensor = photo_or_pattern(args.image.as_deref(), &sidecar.preprocessing)?;
     if let Some(prefix) = &args.profile {
         check_prefix(prefix)?;
     }
     let options = options(&args.how, &args.run, &sidecar)?;
-    if sidecar.preprocessing.source == Source::Assumed && args.image.is_some() {
-        eprintln!("note: {}", sidecar.preprocessing.source);
+    if args.image.is_some() {
+        note_all(&sidecar.remarks());
     }
     let runtime = plugins::runtime(Runtime::get_or_load()?, &args.extra)?;
     let (subject, targets) = subject(runtime, network, sidecar, &args.how)?;
     let subject = Arc::new(subject);
     plugins::note_resolved(subject.resolved());
+    note_all(&class_clashes(&args.how.classes, subject.labels()));
     let parts = Parts::new(runtime, &subject, &options, tensor.clone(), &targets)?;
     note_provider(runtime, parts.explainer(), &args.run);
 
@@ -125,20 +120,6 @@ pub(crate) fn run(args: &BenchArgs) -> Result<ExitCode> {
 /// How often things are timed.
 pub(crate) fn plan(args: &BenchArgs) -> Plan {
     args.rounds.map_or_else(Plan::default, |rounds| Plan::exactly(rounds.into()))
-}
-
-/// Has the model run at that height and width.
-///
-/// # Errors
-/// [`Error::FixedSize`] where it has a size of its own; [`Error::BadPreprocessing`] where the size can't be.
-fn resize(asked: (usize, usize), network: &Network, preprocessing: &mut Preprocessing) -> Result<()> {
-    let [height, width] = sides(preprocessing.layout).map(|axis| network.input().shape.get(axis).copied().flatten());
-    if height.is_some_and(|height| height != asked.0) || width.is_some_and(|width| width != asked.1) {
-        return Err(Error::FixedSize { path: printable_path(&network.path), asked, model: (height, width) });
-    }
-    let side = |side: usize| u32::try_from(side).unwrap_or(u32::MAX);
-    preprocessing.size = (side(asked.0), side(asked.1));
-    preprocessing.check()
 }
 
 /// ONNX Runtime is silent about profiles that it cannot write.

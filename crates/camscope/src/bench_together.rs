@@ -80,7 +80,7 @@ impl<'a> Files<'a> {
         let ready = many::read(&inputs, &explainer.sidecar().preprocessing);
         let explained = many::explain(explainer, ready, self.targets);
         let overlays = many::each(explained.into_iter().enumerate().collect(), |(at, explained)| {
-            let Explained { photo, seen, outcome } = explained?;
+            let Explained { photo, seen, outcome, .. } = explained?;
             for (number, explanation) in outcome.explanations.iter().enumerate() {
                 if let Some(drawn) = draw(photo.as_ref(), &seen, explanation, self.colormap, DEFAULT_ALPHA) {
                     let name = format!("{at}.{number}.png");

@@ -13,7 +13,6 @@ use serde_json::json;
 use crate::{
     cli::CheckArgs,
     explain_cmd::{open, session_options},
-    feed::feed,
     input::photo_or_pattern,
     output, plugins,
 };
@@ -24,8 +23,7 @@ use crate::{
 /// The model or the photo cannot be read.
 pub(crate) fn run(args: &CheckArgs) -> Result<ExitCode> {
     plugins::load(&args.extra.plugins);
-    let (mut network, sidecar) = open(&args.model)?;
-    feed(&mut network, &args.inputs)?;
+    let (network, sidecar) = open(&args.model, &args.input)?;
     let tensor = photo_or_pattern(args.image.as_deref(), &sidecar.preprocessing)?;
     let runtime = plugins::runtime(Runtime::get_or_load()?, &args.extra)?;
     let rows = check(runtime, &network, &sidecar, &tensor, &session_options(&args.run));

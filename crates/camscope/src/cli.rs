@@ -12,8 +12,8 @@ use camscope_tui::graphics::GraphicsChoice;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use crate::cli_bench::{BenchArgs, BenchChildArgs};
+pub(crate) use crate::cli_input::InputArgs;
 pub(crate) use crate::cli_plugins::{Language, PluginArgs, PluginCommand};
-use crate::feed::FedInput;
 
 /// See what an ONNX image model looked at.
 ///
@@ -40,7 +40,18 @@ impl Cli {
             Some(Command::Check(args)) => Some(&args.run),
             Some(Command::Bench(args)) => Some(&args.run),
             Some(Command::BenchChild(args)) => Some(&args.bench.run),
-            Some(_) => None,
+            // Each by name: a new command that runs models is not to be forgotten here.
+            Some(
+                Command::Layers(_)
+                | Command::Differentiate(_)
+                | Command::Config(_)
+                | Command::Plugin(_)
+                | Command::Runtime(_)
+                | Command::Completions { .. }
+                | Command::Man
+                | Command::ProbeRuntime { .. }
+                | Command::ExercisePlugin { .. },
+            ) => None,
         }
     }
 }
@@ -59,15 +70,12 @@ pub(crate) struct ExploreArgs {
     /// The layer to look at first: auto, a value's name, a PyTorch module path, or a number of `camscope layers`
     #[arg(long, value_name = "LAYER")]
     pub(crate) layer: Option<Choice>,
-    /// The class to explain first: top1 (top2, …), a number, or a label
+    /// The class to explain first: top1 (top2, …), a label, or a number; '#3' is a number where labels are numbers too
     #[arg(long = "class", value_name = "CLASS")]
     pub(crate) class: Option<ClassSpec>,
     /// What to explain beside the classes: contrast:A,B, output:NAME[0,3], not:TARGET; may be given several times
     #[arg(long = "target", value_name = "TARGET", value_parser = target::parse)]
     pub(crate) targets: Vec<TargetRef>,
-    /// What an input that doesn't take the image is fed: NAME=zeros, ones, a number, 1,2,3 or FILE.npy; may be given several times
-    #[arg(long = "input", value_name = "NAME=VALUE", value_parser = FedInput::parse)]
-    pub(crate) inputs: Vec<FedInput>,
     /// What of a class is explained
     #[arg(long, value_enum, default_value_t = ScoreArg::Logit)]
     pub(crate) score: ScoreArg,
@@ -86,6 +94,9 @@ pub(crate) struct ExploreArgs {
     /// Code from elsewhere.
     #[command(flatten)]
     pub(crate) extra: PluginArgs,
+    /// What it is fed with.
+    #[command(flatten)]
+    pub(crate) input: InputArgs,
 }
 
 /// How the explorer shows pictures.
@@ -190,16 +201,13 @@ pub(crate) struct MethodArgs {
     /// with a class token first; any value of the graph may then be named
     #[arg(long, value_name = "LAYOUT")]
     pub(crate) layout: Option<Layout>,
-    /// The class: top1 (top2, …), a number, or a label; may be given several times
+    /// The class: top1 (top2, …), a label, or a number; '#3' is a number where labels are numbers too; may be given several times
     #[arg(long = "class", value_name = "CLASS")]
     pub(crate) classes: Vec<ClassSpec>,
     /// What is explained: class:CLASS, contrast:A,B, output:NAME[0,3], not:TARGET; may be given several times [default: what
     /// the model says first]
     #[arg(long = "target", value_name = "TARGET", value_parser = target::parse)]
     pub(crate) targets: Vec<TargetRef>,
-    /// What an input that doesn't take the image is fed: NAME=zeros, ones, a number, 1,2,3 or FILE.npy; may be given several times
-    #[arg(long = "input", value_name = "NAME=VALUE", value_parser = FedInput::parse)]
-    pub(crate) inputs: Vec<FedInput>,
     /// What of the class is explained
     #[arg(long, value_enum, default_value_t = ScoreArg::Logit)]
     pub(crate) score: ScoreArg,
@@ -263,6 +271,9 @@ pub(crate) struct ExplainArgs {
     /// Code from elsewhere.
     #[command(flatten)]
     pub(crate) extra: PluginArgs,
+    /// What it is fed with.
+    #[command(flatten)]
+    pub(crate) input: InputArgs,
 }
 
 /// `camscope layers`.
@@ -273,15 +284,15 @@ pub(crate) struct LayersArgs {
     /// Layers that lead to this target: class:CLASS, output:NAME[0,3], … [default: to the class scores, else to any output]
     #[arg(long = "target", value_name = "TARGET", value_parser = target::parse)]
     pub(crate) targets: Vec<TargetRef>,
-    /// What an input that doesn't take the image is fed: NAME=zeros, ones, a number, 1,2,3 or FILE.npy; may be given several times
-    #[arg(long = "input", value_name = "NAME=VALUE", value_parser = FedInput::parse)]
-    pub(crate) inputs: Vec<FedInput>,
     /// Print one JSON object a line instead of a table
     #[arg(long)]
     pub(crate) json: bool,
     /// Code from elsewhere.
     #[command(flatten)]
     pub(crate) extra: PluginArgs,
+    /// What it is fed with.
+    #[command(flatten)]
+    pub(crate) input: InputArgs,
 }
 
 /// `camscope check`.
@@ -291,9 +302,6 @@ pub(crate) struct CheckArgs {
     pub(crate) model: PathBuf,
     /// A photo to check with [default: a made-up pattern]
     pub(crate) image: Option<PathBuf>,
-    /// What an input that doesn't take the image is fed: NAME=zeros, ones, a number, 1,2,3 or FILE.npy; may be given several times
-    #[arg(long = "input", value_name = "NAME=VALUE", value_parser = FedInput::parse)]
-    pub(crate) inputs: Vec<FedInput>,
     /// Where it runs.
     #[command(flatten)]
     pub(crate) run: RunArgs,
@@ -303,6 +311,9 @@ pub(crate) struct CheckArgs {
     /// Code from elsewhere.
     #[command(flatten)]
     pub(crate) extra: PluginArgs,
+    /// What it is fed with.
+    #[command(flatten)]
+    pub(crate) input: InputArgs,
 }
 
 /// `camscope differentiate`.

@@ -67,6 +67,7 @@ pub(crate) fn run(args: &DemoArgs) -> Result<ExitCode> {
     let explain = |images: &[&str], classes: Vec<ClassSpec>| {
         let args = ExplainArgs {
             extra: Default::default(),
+            input: Default::default(),
             model: folder.join(MODEL),
             images: images.iter().map(|image| folder.join(image)).collect(),
             tensor: Vec::new(),
@@ -76,7 +77,6 @@ pub(crate) fn run(args: &DemoArgs) -> Result<ExitCode> {
                 layout: None,
                 classes,
                 targets: Vec::new(),
-                inputs: Vec::new(),
                 sign: SignArg::Positive,
                 score: ScoreArg::Logit,
             },
@@ -106,7 +106,7 @@ fn explore_demo(folder: &Path, args: &DemoArgs) -> Result<ExitCode> {
     start.model = Some(folder.join(MODEL));
     start.images = FILES.iter().map(|file| folder.join(file.name)).filter(|path| is_photo(path)).collect();
     let how = OpenOptions { session: session_options(&args.run), ..Default::default() };
-    explore_cmd::explore(start, explore_cmd::opener(runtime, how, Vec::new()))
+    explore_cmd::explore(start, explore_cmd::opener(runtime, how, None))
 }
 
 fn is_photo(path: &Path) -> bool {

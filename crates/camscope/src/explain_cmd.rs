@@ -15,11 +15,11 @@ use camscope_core::{
     EngineError, Error, Result,
     explain::{Explainer, Options},
     method,
-    model::{Network, Sidecar, Source, resolve},
+    model::{Labels, Network, Sidecar, resolve_given},
     overlay,
     runtime::{ProviderChoice, Runtime, SessionOptions, SharedThreads, share_threads},
     subject::Subject,
-    target::TargetRef,
+    target::{ClassSpec, TargetRef},
     text::{printable, printable_path},
 };
 
@@ -28,7 +28,7 @@ use self::{
     many::{Explained, Ready},
 };
 use crate::{
-    cli::{ExplainArgs, MethodArgs, RunArgs},
+    cli::{ExplainArgs, InputArgs, MethodArgs, RunArgs},
     feed::feed,
     input::Input,
     plugins,
@@ -50,15 +50,14 @@ pub(crate) fn explain(
 ) -> Result<ExitCode> {
     plugins::load(&args.extra.plugins);
     let colormap = overlay::by_name(&args.look.colormap)?;
-    let (mut network, mut sidecar) = open(&args.model)?;
-    feed(&mut network, &args.how.inputs)?;
+    let (network, mut sidecar) = open(&args.model, &args.input)?;
     let inputs = Input::all(args, &network, &mut sidecar)?;
     for folder in args.output.iter().chain(&args.raw) {
         create_folder(folder)?;
     }
     let options = Options { gradients: args.raw.is_some(), ..options(&args.how, &args.run, &sidecar)? };
-    if sidecar.preprocessing.source == Source::Assumed && args.tensor.is_empty() {
-        eprintln!("note: {}", sidecar.preprocessing.source);
+    if args.tensor.is_empty() {
+        note_all(&sidecar.remarks());
     }
     if inputs.len() > 1 {
         work_between_runs(&args.run);
@@ -77,6 +76,8 @@ pub(crate) fn explain(
         let explainer = Explainer::of(runtime, Arc::new(subject), Options { batch, ..options })?;
         note_provider(runtime, &explainer, &args.run);
         plugins::note_resolved(explainer.subject().resolved());
+        note_all(&explainer.subject().label_mismatch().into_iter().collect::<Vec<_>>());
+        note_all(&class_clashes(&args.how.classes, explainer.labels()));
 
         let mut job = Job::new(args, &explainer, colormap, inputs.len(), targets.len());
         let mut first = reading.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
@@ -137,13 +138,15 @@ fn side_by_side(
     })
 }
 
-/// Reads a model and what lies beside it.
+/// Reads a model and what lies beside it, unless the options say otherwise.
 ///
 /// # Errors
-/// Either cannot be read.
-pub(crate) fn open(model: &Path) -> Result<(Network, Sidecar)> {
+/// Either cannot be read, or an option has a value that the model can't have.
+pub(crate) fn open(model: &Path, input: &InputArgs) -> Result<(Network, Sidecar)> {
+    let given = input.given().map_err(|reason| Error::BadPreprocessing { reason })?;
     let mut network = Network::open(model)?;
-    let sidecar = resolve(model, &network.input().shape)?;
+    feed(&mut network, &input.fed)?;
+    let sidecar = resolve_given(&network, &given)?;
     if let Some(logits) = &sidecar.logits {
         network.choose_output(logits)?;
     }
@@ -203,6 +206,18 @@ pub(crate) fn session_options(run: &RunArgs) -> SessionOptions {
 /// called before the runtime is loaded.
 pub(crate) fn work_between_runs(run: &RunArgs) {
     share_threads(SharedThreads { count: run.threads.map(usize::from), sleep: true });
+}
+
+/// Says what is to be known, each in a line.
+pub(crate) fn note_all(notes: &[String]) {
+    for note in notes {
+        eprintln!("note: {}", printable(note));
+    }
+}
+
+/// Of classes that were asked for by a number that is a label too, which is meant.
+pub(crate) fn class_clashes(classes: &[ClassSpec], labels: &Labels) -> Vec<String> {
+    classes.iter().filter_map(|class| class.clash(labels)).collect()
 }
 
 /// Says why a better provider than the one in use was not taken.

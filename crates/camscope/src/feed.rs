@@ -17,6 +17,12 @@ pub(crate) struct FedInput {
     value: String,
 }
 
+impl std::fmt::Display for FedInput {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}={}", self.name, self.value)
+    }
+}
+
 impl FedInput {
     /// Reads `NAME=VALUE`.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
@@ -46,7 +52,7 @@ impl FedInput {
                     }
                 }
             }
-            (path, None) if path.ends_with(".npy") => read_array(Path::new(path)),
+            (path, None) if path.ends_with(".npy") => read_array(Path::new(path), true),
             (value, None) => {
                 fail(format!("`{value}` is neither zeros, ones, a number, numbers with commas, nor a .npy file"))
             }

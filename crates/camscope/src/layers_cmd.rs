@@ -7,8 +7,7 @@ use serde_json::json;
 
 use crate::{
     cli::LayersArgs,
-    explain_cmd::open,
-    feed::feed,
+    explain_cmd::{note_all, open},
     output::{self, json_line},
     plugins,
 };
@@ -19,10 +18,12 @@ use crate::{
 /// The model cannot be read, or ONNX Runtime cannot load it.
 pub(crate) fn run(args: &LayersArgs) -> Result<ExitCode> {
     plugins::load(&args.extra.plugins);
-    let (mut network, sidecar) = open(&args.model)?;
-    feed(&mut network, &args.inputs)?;
+    let (network, sidecar) = open(&args.model, &args.input)?;
     let runtime = plugins::runtime(Runtime::get_or_load()?, &args.extra)?;
     let subject = Subject::for_targets(runtime, network, sidecar, &args.targets)?;
+    let sidecar = subject.sidecar();
+    note_all(&sidecar.remarks());
+    note_all(&sidecar.labels_remark().into_iter().chain(subject.label_mismatch()).collect::<Vec<_>>());
     plugins::note_resolved(subject.resolved());
     if args.targets.is_empty() {
         note_outputs(subject.network());

@@ -7,6 +7,7 @@ mod bench_together;
 mod check_cmd;
 mod cli;
 mod cli_bench;
+mod cli_input;
 mod cli_plugins;
 mod config_cmd;
 mod demo_cmd;

@@ -15,6 +15,7 @@ use onnx_grad::{
 
 use crate::{
     error::{Error, Result},
+    image::sniff,
     text::printable_path,
 };
 
@@ -35,6 +36,15 @@ impl Input {
     /// How many images the model takes at once; `None` where it is open.
     pub fn batch(&self) -> Option<usize> {
         self.shape.first().copied().flatten()
+    }
+
+    /// Which value of an array would be cut to an integer that the input takes: where it lies, and what it is.
+    pub fn cuts(&self, array: &ndarray::ArrayD<f32>) -> Option<String> {
+        let [least, most] = super::preprocessing::bounds(self.elem)?;
+        let fits = |value: f32| value.fract() == 0.0 && (least..=most).contains(&f64::from(value));
+        let (place, value) = array.indexed_iter().find(|(_, value)| !fits(**value))?;
+        let place = ndarray::Dimension::slice(&place).to_vec();
+        Some(format!("{value} at {place:?}, and the input takes {}", super::preprocessing::type_name(self.elem)))
     }
 }
 
@@ -103,7 +113,10 @@ impl Network {
                 ErrorKind::IsADirectory => Error::IsFolder { what: "model", path: name.clone() },
                 _ => Error::Io { action: "read", path: name.clone(), source },
             },
-            source => Error::Model { path: name.clone(), source },
+            source => match looks_like(path, &source) {
+                Some(looks_like) => Error::NotAModel { path: name.clone(), looks_like },
+                None => Error::Model { path: name.clone(), source },
+            },
         })?;
         // Upgraded at once, so that every later step sees the same values.
         let model = upgrade(&model, EMITTED_OPSET).map_err(|source| Error::Model { path: name.clone(), source })?;
@@ -232,6 +245,12 @@ impl Network {
         found
     }
 
+    /// How many class scores an image has, where that is known.
+    pub fn score_count(&self, types: &Types) -> Option<usize> {
+        let dims = types.get(&self.classes.as_ref()?.logits)?.shape.as_deref()?.get(1..)?;
+        dims.iter().map(|dim| dim.fixed()).product()
+    }
+
     /// The values that are explained: [`Network::explained`], or every output.
     pub fn heads(&self) -> &[String] {
         if self.explained.is_empty() { &self.outputs } else { &self.explained }
@@ -296,6 +315,17 @@ fn inputs(graph: &GraphProto) -> Result<(Vec<Input>, usize), String> {
     }
 }
 
+/// What a file that is no model is instead, where it has a name.
+fn looks_like(path: &Path, error: &onnx_grad::Error) -> Option<&'static str> {
+    use std::io::Read;
+    if !matches!(error, onnx_grad::Error::NotOnnx(_) | onnx_grad::Error::Truncated(_)) {
+        return None;
+    }
+    let mut head = Vec::new();
+    std::fs::File::open(path).ok()?.take(4096).read_to_end(&mut head).ok()?;
+    sniff::looks_like(&head).filter(|kind| !matches!(*kind, "text" | "an empty file"))
+}
+
 /// Why an input takes no image; `None` where it may.
 fn no_image(Input { name, shape, .. }: &Input) -> Option<String> {
     if shape.len() != 4 {
@@ -311,24 +341,55 @@ fn no_image(Input { name, shape, .. }: &Input) -> Option<String> {
     })
 }
 
-/// Steps back over a softmax or logistic function at the end of the model, and over what only moves its elements.
+/// Steps back over a softmax or logistic function at the end of the model, and over what only moves its elements, or makes all of them
+/// larger or smaller alike.
 fn step_over_head(graph: &GraphProto, output: &str) -> (String, Head) {
     let index = Index::new(graph);
     let mut value = output;
     while let Some(node) = index.producer_node(value) {
-        let moves = matches!(&*node.op_type, "Identity" | "Reshape" | "Flatten" | "Squeeze" | "Unsqueeze" | "Cast");
         match head_of(node) {
             Some(head) => return (node.input[0].clone(), head),
             // The largest few of the scores, sorted: the classes are those before.
-            None if node.op_type == "TopK" && !node.input.is_empty() => {
-                let (logits, head) = step_over_head(graph, &node.input[0]);
-                return (logits, head);
-            }
-            None if moves && !node.input.is_empty() => value = &node.input[0],
-            None => break,
+            None if node.op_type == "TopK" && !node.input.is_empty() => return step_over_head(graph, &node.input[0]),
+            None => match passed_on(&index, node) {
+                Some(before) => value = before,
+                None => break,
+            },
         }
     }
     (output.to_owned(), Head::Logits)
+}
+
+/// The value that a node passes on, moved, rounded, or scaled by a positive number, so that the order of the classes stays.
+fn passed_on<'a>(index: &Index<'_>, node: &'a NodeProto) -> Option<&'a str> {
+    let number = |name: &str| match index.constant(name)?.to_floats().ok()?[..] {
+        [number] if number.is_finite() => Some(number),
+        _ => None,
+    };
+    let positive = |name: &str| number(name).filter(|number| *number > 0.0);
+    let first = node.input.first()?;
+    let second = node.input.get(1).map_or("", String::as_str);
+    let passes = match (&*node.domain, &*node.op_type) {
+        ("" | "ai.onnx", "Identity" | "Reshape" | "Flatten" | "Squeeze" | "Unsqueeze" | "Cast") => true,
+        // Of a quantised model: rounded to a grid.
+        ("" | "ai.onnx" | "com.microsoft", "QuantizeLinear" | "DequantizeLinear") => true,
+        ("" | "ai.onnx", "Mul") => match (positive(first), positive(second)) {
+            (_, Some(_)) => true,
+            (Some(_), None) => return Some(second),
+            (None, None) => false,
+        },
+        ("" | "ai.onnx", "Div") => positive(second).is_some(),
+        ("" | "ai.onnx", "Sub") => number(second).is_some(),
+        ("" | "ai.onnx", "Add") => match (number(first), number(second)) {
+            (_, Some(_)) => true,
+            (Some(_), None) => return Some(second),
+            (None, None) => false,
+        },
+        // The way back from the logarithm.
+        ("" | "ai.onnx", "Exp") => index.producer_node(first).is_some_and(|node| node.op_type == "LogSoftmax"),
+        _ => false,
+    };
+    passes.then_some(first)
 }
 
 fn head_of(node: &NodeProto) -> Option<Head> {
@@ -408,4 +469,65 @@ fn is_norm(index: &Index<'_>, name: &str) -> bool {
         }
     }
     false
+}
+
+#[cfg(test)]
+mod tests {
+    use onnx_grad::{ElemType, proto::TensorProto};
+
+    use super::*;
+
+    /// `x` → the operators, each with its second input, the last of which gives `y`.
+    fn graph(operators: &[(&str, Option<f64>)]) -> GraphProto {
+        let mut graph = GraphProto::default();
+        let mut value = "x".to_owned();
+        for (at, (op, second)) in operators.iter().enumerate() {
+            let mut input = vec![value];
+            if let Some(number) = second {
+                graph.initializer.push(TensorProto::floats(&format!("c{at}"), ElemType::Float, &[1], &[*number]));
+                input.push(format!("c{at}"));
+            }
+            value = if at + 1 == operators.len() { "y".into() } else { format!("v{at}") };
+            let (op_type, output) = ((*op).to_owned(), vec![value.clone()]);
+            graph.node.push(NodeProto { op_type, input, output, ..Default::default() });
+        }
+        graph
+    }
+
+    #[test]
+    fn a_softmax_is_found_behind_what_scales_it() {
+        let softmax = |after: &[(&str, Option<f64>)]| {
+            step_over_head(&graph(&[&[("Gemm", None), ("Softmax", None)], after].concat()), "y")
+        };
+        let logits = ("v0".to_owned(), Head::Softmax);
+        for (op, number) in [("Mul", 100.0), ("Div", 0.5), ("Add", -3.0), ("Sub", 1.0)] {
+            assert_eq!(softmax(&[(op, Some(number))]), logits, "{op}");
+        }
+        assert_eq!(softmax(&[("Mul", Some(2.0)), ("Reshape", None), ("Add", Some(1e-7))]), logits);
+        // A quantised model ends with its softmax on a grid.
+        assert_eq!(softmax(&[("QuantizeLinear", Some(0.004)), ("DequantizeLinear", Some(0.004))]), logits);
+        // These turn the order around, or are no one number.
+        let itself = ("y".to_owned(), Head::Logits);
+        assert_eq!(softmax(&[("Mul", Some(-1.0))]), itself);
+        assert_eq!(softmax(&[("Div", Some(0.0))]), itself);
+        assert_eq!(softmax(&[("Mul", None)]), itself);
+        let mut several = graph(&[("Softmax", None), ("Mul", Some(1.0))]);
+        several.initializer[0] = TensorProto::floats("c1", ElemType::Float, &[2], &[1.0, 2.0]);
+        assert_eq!(step_over_head(&several, "y"), itself);
+    }
+
+    #[test]
+    fn the_constant_may_come_first() {
+        let mut swapped = graph(&[("Gemm", None), ("Sigmoid", None), ("Mul", Some(255.0))]);
+        swapped.node[2].input.reverse();
+        assert_eq!(step_over_head(&swapped, "y"), ("v0".to_owned(), Head::Sigmoid));
+    }
+
+    #[test]
+    fn logits_that_are_scaled_stay_what_they_are() {
+        assert_eq!(step_over_head(&graph(&[("Gemm", None), ("Mul", Some(0.1))]), "y"), ("y".to_owned(), Head::Logits));
+        assert_eq!(step_over_head(&graph(&[("Gemm", None), ("Exp", None)]), "y"), ("y".to_owned(), Head::Logits));
+        let log = graph(&[("Gemm", None), ("LogSoftmax", None), ("Exp", None)]);
+        assert_eq!(step_over_head(&log, "y"), ("v0".to_owned(), Head::Softmax));
+    }
 }

@@ -66,6 +66,8 @@ pub struct ModelInfo {
     pub notes: Vec<String>,
     /// The execution provider.
     pub provider: String,
+    /// The options that `camscope explain` needs to do the same, word by word.
+    pub command: Vec<String>,
 }
 
 /// One layer.
@@ -92,6 +94,8 @@ pub struct Photo {
     pub seen: Seen,
     /// The network's input.
     pub tensor: ArrayD<f32>,
+    /// What a person should know of the file, each a sentence.
+    pub notes: Vec<String>,
     /// The file as it was when it was read.
     pub modified: Option<SystemTime>,
 }
@@ -177,6 +181,8 @@ pub struct OpenOptions {
     pub score: Score,
     /// What is explained beside the classes, as it was asked for.
     pub targets: Vec<TargetRef>,
+    /// The options that `camscope explain` needs to do the same, word by word.
+    pub command: Vec<String>,
 }
 
 /// Opens a model; it is what the command `o` calls, too.

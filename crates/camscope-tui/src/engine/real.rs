@@ -12,10 +12,10 @@ use std::{
 use camscope_core::{
     Error,
     explain::{Backward, Explainer, Forward, Options},
-    image::{self, prepare},
+    image,
     layer::{Choice, Layer, Layout},
     method::{self, Chosen, METHODS, Method, Sign},
-    model::{Network, Sidecar, Source},
+    model::{Network, Sidecar},
     overlay::normalise,
     runtime::{Canceller, Runtime},
     subject::Subject,
@@ -81,10 +81,7 @@ impl Opened {
             Some(name) => method::parse(name).map_err(|error| sidecar.at_fault("method", error))?,
             None => Chosen::default(),
         };
-        let mut notes = Vec::new();
-        if sidecar.preprocessing.source == Source::Assumed {
-            notes.push(sidecar.preprocessing.source.to_string());
-        }
+        let mut notes = sidecar.remarks();
         let mut asked = how.targets.clone();
         let mut subject = Subject::for_targets(runtime, network.clone(), sidecar.clone(), &[])?;
         match &subject.network().classes {
@@ -102,6 +99,7 @@ impl Opened {
             }
         }
         notes.extend(subject.network().choice_note().filter(|_| asked.is_empty()));
+        notes.extend(subject.label_mismatch());
         let subject = Arc::new(subject);
         let resolved = subject.resolved();
         notes.extend(resolved.by.as_ref().map(|by| format!("layers are chosen by the plugin resolver `{by}`")));
@@ -129,6 +127,7 @@ impl Opened {
             method: METHODS.iter().position(|known| known.name() == method.method.name()).unwrap_or(0),
             notes,
             provider: first.forward_session().provider().name().to_owned(),
+            command: how.command.clone(),
         };
         Ok(Self {
             runtime,
@@ -206,13 +205,15 @@ impl Engine for Opened {
 
     fn photo(&self, path: &Path) -> Result<Photo> {
         let modified = modified(path);
-        let photo = image::Photo::open(path)?;
-        let prepared = prepare(&photo.pixels, &self.subject.sidecar().preprocessing)?;
+        let preprocessing = &self.subject.sidecar().preprocessing;
+        let photo = image::Photo::open_with(path, preprocessing.white)?;
+        let prepared = photo.prepare(preprocessing)?;
         Ok(Photo {
             id: PHOTOS.fetch_add(1, Ordering::Relaxed),
             pixels: photo.pixels,
             seen: prepared.seen,
             tensor: prepared.tensor,
+            notes: photo.notes,
             modified,
         })
     }

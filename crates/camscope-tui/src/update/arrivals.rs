@@ -2,7 +2,7 @@
 
 use std::{path::Path, sync::Arc};
 
-use camscope_core::{layer::Choice, target::ClassSpec};
+use camscope_core::{layer::Choice, target::ClassSpec, text::printable_path};
 
 use crate::{
     engine::{Fault, ModelInfo},
@@ -30,6 +30,12 @@ pub(super) fn arrived(state: &mut State, message: Message) -> Vec<Command> {
         }
         Message::Photo(path, result) => {
             let shown = state.image;
+            if let Ok((photo, _)) = &result
+                && state.images.get(shown).is_some_and(|entry| entry.path == path)
+                && let Some(note) = photo.notes.first()
+            {
+                state.say(format!("{}: {note}", printable_path(&path)));
+            }
             for (at, entry) in state.images.iter_mut().enumerate().filter(|(_, entry)| entry.path == path) {
                 match &result {
                     Ok((photo, thumbnail)) => {
@@ -78,7 +84,6 @@ pub(super) fn arrived(state: &mut State, message: Message) -> Vec<Command> {
             }
             state.pictures.put(key, picture.bytes() + 256, picture);
         }
-        Message::Queue(length) => state.queue = length,
         Message::Paths(typed, paths) => {
             if let Mode::Prompt(prompt) = &mut state.mode
                 && prompt.text == typed
@@ -158,10 +163,14 @@ fn asked_layer(state: &mut State, info: &ModelInfo, asked: &Choice) {
 
 fn asked_target(state: &mut State, asked: &ClassSpec, logits: &[f32]) {
     let Some(model) = &state.model else { return };
+    let clash = asked.clash(&model.labels);
     match (asked, asked.resolve(logits, &model.labels)) {
         (ClassSpec::Top(rank), Ok(_)) => state.rank = rank - 1,
         (_, Ok(class)) => super::choose_target(state, class),
         (_, Err(error)) => state.complain(Fault::from(error).to_string()),
+    }
+    if let Some(clash) = clash {
+        state.say(clash);
     }
 }
 

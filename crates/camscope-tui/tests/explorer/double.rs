@@ -59,6 +59,7 @@ impl Double {
             method: 0,
             notes: Vec::new(),
             provider: "cpu".into(),
+            command: ["--score", "probability", "--op-library", "my ops.so"].map(String::from).to_vec(),
         };
         Self {
             info,
@@ -99,7 +100,9 @@ impl Engine for Double {
         let pixels = RgbImage::from_fn(120, 80, |x, y| Rgb([x as u8 * 2, y as u8 * 3, shade]));
         let seen = Seen { x: 20.0, y: 0.0, width: 80.0, height: 80.0 };
         let id = PHOTOS.fetch_add(1, Ordering::SeqCst);
-        Ok(Photo { id, pixels, seen, tensor: ArrayD::zeros(vec![1]), modified: None })
+        let pages = (name == "pages").then(|| "it has 5 pages: the first is taken".to_owned());
+        let notes = pages.into_iter().collect();
+        Ok(Photo { id, pixels, seen, tensor: ArrayD::zeros(vec![1]), notes, modified: None })
     }
 
     fn scores(&self, photo: &Photo, canceller: &Canceller) -> Result<Scores> {

@@ -225,7 +225,8 @@ fn the_command_line_is_copied() {
     let copied = rig.explorer.state().message.clone().unwrap().text;
     assert_eq!(
         copied,
-        "copied: camscope explain models/double.onnx cat.jpg --class 1 --layer features.10.conv --method hirescam --colormap turbo"
+        "copied: camscope explain models/double.onnx cat.jpg --class 1 --layer features.10.conv --method hirescam --colormap turbo \
+         --score probability --op-library 'my ops.so'"
     );
     let bytes = String::from_utf8_lossy(rig.explorer.session().out()).into_owned();
     assert!(bytes.contains("\u{1b}]52;c;Y2Ftc2NvcGUgZXhwbGFpbiBtb2RlbHMvZG91YmxlLm9ubng"));
@@ -360,4 +361,14 @@ fn options_of_the_command_line_are_taken_up() {
     rig.settle();
     let state = rig.explorer.state();
     assert_eq!((state.current_target(), state.layer, state.method_name()), (Some(3), 3, "layercam"));
+}
+
+#[test]
+fn what_is_to_be_known_of_a_photo_is_said_when_it_is_shown() {
+    let mut rig = Rig::with(SIZE, Protocol::HalfBlocks, start(&["cat.jpg", "pages.tiff"]));
+    rig.settle();
+    assert!(rig.explorer.state().message.is_none());
+    rig.key("n").settle();
+    let message = rig.explorer.state().message.clone().unwrap();
+    assert_eq!((message.text.as_str(), message.is_error), ("pages.tiff: it has 5 pages: the first is taken", false));
 }

@@ -104,7 +104,7 @@ impl<'a> Job<'a> {
 
     /// Draws and writes what was asked for of one explanation.
     fn files(&self, piece: &Piece<'_>) -> Result<Files> {
-        let Piece { explained: many::Explained { photo, seen, outcome }, explanation, stem } = piece;
+        let Piece { explained: many::Explained { photo, seen, outcome, .. }, explanation, stem } = piece;
         let start = Instant::now();
         let is_drawn = self.screen.is_some() || self.args.output.is_some();
         let draw = || draw(photo.as_ref(), seen, explanation, self.colormap, self.args.look.alpha);
@@ -123,6 +123,9 @@ impl<'a> Job<'a> {
 
     /// Shows and prints what there is to say of one input, up to the first piece of it that failed.
     fn tell(&self, input: &Input, explained: &many::Explained, files: Vec<Result<Files>>) -> Result<()> {
+        for note in &explained.notes {
+            self.bar.suspend(|| eprintln!("note: {}: {}", printable_path(input.path()), printable(note)));
+        }
         for (explanation, files) in explained.outcome.explanations.iter().zip(files) {
             let files = files?;
             let tap = &self.explainer.taps()[explanation.tap];

@@ -181,7 +181,7 @@ fn the_input_has_a_gradient_and_no_heatmap() {
 #[test]
 fn a_layer_goes_by_name_number_and_module_path() {
     let scene = Scene::new();
-    let layers = scene.run(["layers".as_ref(), mobilenet().as_os_str(), "--json".as_ref()]).ok().json();
+    let layers = scene.run(["layers".as_ref(), mobilenet().as_os_str(), "--json".as_ref()]).ok_with_notes().json();
     let is_named =
         |layer: &&Value| layer["modules"].as_array().expect("modules").iter().any(|module| module == "features.17");
     let layer = layers.iter().find(is_named).expect("the layer");

@@ -75,7 +75,7 @@ fn photos_of_one_name_do_not_overwrite_each_other() {
 fn layers_of_one_module_do_not_overwrite_each_other() {
     let scene = Scene::new();
     let model = file(&format!("{FIXTURES}/resnet18.dynamo.onnx"));
-    let layers = scene.run(["layers".as_ref(), model.as_os_str(), "--json".as_ref()]).ok().json();
+    let layers = scene.run(["layers".as_ref(), model.as_os_str(), "--json".as_ref()]).ok_with_notes().json();
     let mut options = vec!["--json".to_owned(), "-o".into(), "out".into(), "--raw".into(), "out".into()];
     options.extend(layers.iter().flat_map(|layer| ["--layer".to_owned(), layer["index"].to_string()]));
     let lines = scene.explain(model, cat_and_coffee(), &options).ok_with_notes().json();
