@@ -15,3 +15,7 @@ pub mod text;
 
 pub use differentiable::{Differentiable, Forward, Gradients, Wanted};
 pub use error::{Error, Result};
+pub use runtime::{Canceller, ElemType, Runtime, SessionOptions, ToValue, Value};
+
+pub use ndarray;
+pub use onnx_grad;
