@@ -10,7 +10,7 @@ fn main() -> Result<()> {
     let model = Differentiable::open(runtime, MODEL, &Wanted::outputs(["logits"]).wrt(["image"]))?;
 
     // Horizontal stripes, and a little weaker vertical ones.
-    let stripe = |at: usize| if at % 2 == 0 { 1.0 } else { -1.0 };
+    let stripe = |at: usize| if at.is_multiple_of(2) { 1.0 } else { -1.0 };
     let image = Array4::from_shape_fn((1, 1, 8, 8), |(_, _, y, x)| 0.5 + 0.05 * stripe(y) + 0.04 * stripe(x));
     let forward = model.forward(&[("image", &image)])?;
     let before = forward.get("logits")?.to_f32()?;

@@ -11,7 +11,7 @@ use onnx_grad_ort::onnx_grad::{
 type Named<'a> = (&'a str, ElemType, &'a [Dim]);
 
 /// Every model with the name of its file.
-pub fn models() -> Result<Vec<(&'static str, Model)>> {
+pub(crate) fn models() -> Result<Vec<(&'static str, Model)>> {
     Ok(vec![
         ("stripes.onnx", stripes()?),
         ("atoms.onnx", atoms()?),

@@ -46,7 +46,7 @@ impl Wanted {
         wanted
     }
 
-    /// The values whose gradients are wanted: inputs of the model, or any other float values of its graph.
+    /// The values whose gradients are wanted: inputs of the model, its weights, or any other float values of its graph.
     #[must_use]
     pub fn wrt<S: Into<String>>(mut self, names: impl IntoIterator<Item = S>) -> Self {
         add(&mut self.wrt, names);
@@ -464,7 +464,7 @@ pub struct Forward<'m> {
 }
 
 impl Forward<'_> {
-    /// An output of the model, or a value that gradients are taken at.
+    /// An output of the model, an input, or a value that gradients are taken at, in the model's own layout.
     ///
     /// # Errors
     /// There is none of that name; the runtime fails.

@@ -1,5 +1,6 @@
-//! Gradients of any ONNX model with ONNX Runtime.
+#![doc = include_str!("../README.md")]
 
+#[doc(hidden)]
 pub mod blocked;
 mod differentiable;
 pub mod error;
@@ -11,6 +12,7 @@ pub mod passes;
 pub mod probe;
 pub mod rules;
 pub mod runtime;
+#[doc(hidden)]
 pub mod text;
 
 pub use differentiable::{Differentiable, Forward, Gradients, Wanted};

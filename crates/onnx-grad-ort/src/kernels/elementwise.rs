@@ -1,4 +1,4 @@
-//! `camscope:Elementwise`: a whole [`Program`] in one pass over memory, its inputs broadcast against each other.
+//! The operator `Elementwise`: a whole [`Program`] in one pass over memory, its inputs broadcast against each other.
 
 use ort::{
     operator::{ComputeContext, Kernel, KernelContext, Operator, OperatorInput, OperatorOutput},

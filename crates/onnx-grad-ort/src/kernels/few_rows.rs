@@ -1,4 +1,4 @@
-//! `camscope:FewRowsMatMul`: a few rows times a matrix. What of the matrix meets nothing but zeros is hardly read.
+//! The operator `FewRowsMatMul`: a few rows times a matrix. What of the matrix meets nothing but zeros is hardly read.
 //!
 //! The backward pass of a classifier is such products: the seed of one class has one number that isn't 0, and behind a ReLU half of
 //! them are. What they cost is reading the matrix.

@@ -1,4 +1,4 @@
-//! `camscope:MaxPoolGrad`: the gradient of a max-pooling over pictures, from its input, its output and the output's gradient.
+//! The operator `MaxPoolGrad`: the gradient of a max-pooling over pictures, from its input, its output and the output's gradient.
 //!
 //! Each window's gradient goes to the first place of its maximum, in memory order. The places are found again, so that the forward pass
 //! needs no indices: asked for them, ONNX Runtime takes a far slower way.

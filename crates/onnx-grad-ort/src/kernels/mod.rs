@@ -1,4 +1,4 @@
-//! Operators of camscope's own for ONNX Runtime on the CPU, in the domain `camscope`.
+//! Operators of this crate's own for ONNX Runtime on the CPU, in the domain `onnx-grad-ort`.
 //!
 //! The backward pass is emitted in standard operators, and runs in them everywhere. On the CPU its element-wise part is bound by memory:
 //! every standard operator reads and writes whole tensors. `passes::fuse` puts chains of them into one [`elementwise`] node. Behind a classifier it is bound by reading the weights: [`few_rows`]
@@ -23,7 +23,7 @@ use ort::{
 use pictures::Of;
 
 /// The domain's name.
-pub(crate) const DOMAIN: &str = "camscope";
+pub(crate) const DOMAIN: &str = "onnx-grad-ort";
 
 /// The operators, for one session; `block` is how many channels a block of ONNX Runtime's layout has.
 ///

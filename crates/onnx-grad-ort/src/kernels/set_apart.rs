@@ -1,4 +1,4 @@
-//! `camscope:SetApart`: a picture in blocks with its rows and columns apart, zeros between and behind them.
+//! The operator `SetApart`: a picture in blocks with its rows and columns apart, zeros between and behind them.
 
 use ort::operator::{ComputeContext, Kernel, KernelContext};
 

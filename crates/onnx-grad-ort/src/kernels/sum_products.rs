@@ -1,4 +1,4 @@
-//! `camscope:SumProducts`: the sums over each channel's picture of the products of two pictures in blocks.
+//! The operator `SumProducts`: the sums over each channel's picture of the products of two pictures in blocks.
 //!
 //! A number a channel that a picture was multiplied with (squeeze-and-excitation) has that as its gradient. Standard
 //! operators write the products and bring them back from blocks before they sum them.

@@ -1,4 +1,4 @@
-//! `camscope:Weave`: pictures in blocks, side by side as channels, woven into one: what `DepthToSpace` does in its mode `DCR`.
+//! The operator `Weave`: pictures in blocks, side by side as channels, woven into one: what `DepthToSpace` does in its mode `DCR`.
 
 use ort::operator::{ComputeContext, Kernel, KernelContext};
 

@@ -32,7 +32,7 @@ pub(super) fn shapes(graph: &GraphProto, nodes: &[&NodeProto], block: usize) -> 
     shapes
 }
 
-/// States the shapes of what camscope's own nodes give: ONNX Runtime plans its memory by them.
+/// States the shapes of what this crate's own nodes give: ONNX Runtime plans its memory by them.
 pub(super) fn state(graph: &mut GraphProto, block: usize) {
     let known = shapes(graph, &graph.node.iter().collect::<Vec<_>>(), block);
     let given: HashSet<&str> = graph.output.iter().map(|output| output.name.as_str()).collect();

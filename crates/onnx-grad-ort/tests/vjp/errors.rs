@@ -31,7 +31,7 @@ fn wanted(output: &str, value: &str) -> Wanted {
 }
 
 fn refused(wanted: &Wanted) -> String {
-    open(&mixed(), wanted).err().expect("it is refused").to_string()
+    open(&mixed(), wanted).err().unwrap().to_string()
 }
 
 #[test]
@@ -119,7 +119,7 @@ fn inputs_that_do_not_fit_are_said() {
     let model = open(&mixed(), &wanted("y", "x")).unwrap();
     assert_eq!(model.inputs().collect::<Vec<_>>(), ["x", "z", "text"]);
     let (x, z, text) = (Array2::<f32>::zeros((2, 3)), array![0.0f32, 0.0], array![[1i64, 2], [3, 4]]);
-    let failed = |inputs: &[(&str, &dyn ToValue)]| model.forward(inputs).err().expect("it is refused").to_string();
+    let failed = |inputs: &[(&str, &dyn ToValue)]| model.forward(inputs).err().unwrap().to_string();
     assert_eq!(failed(&[("x", &x), ("z", &z)]), "the model's input `text` is not given");
     assert_eq!(
         failed(&[("x", &x), ("z", &z), ("text", &text), ("Z", &z)]),
@@ -163,7 +163,7 @@ fn seeds_that_do_not_fit_are_said() {
     let (x, z, text) = (Array2::<f32>::zeros((2, 3)), array![0.0f32, 0.0], array![[1i64, 2, 3, 4]]);
     let forward = model.forward(&[("x", &x), ("z", &z), ("text", &text)]).unwrap();
     let seed = Array2::<f32>::ones((2, 2));
-    let failed = |seeds: &[(&str, &dyn ToValue)]| forward.backward(seeds).err().expect("it is refused").to_string();
+    let failed = |seeds: &[(&str, &dyn ToValue)]| forward.backward(seeds).err().unwrap().to_string();
     assert_eq!(failed(&[("other", &z)]), "`other` was not differentiated; `y` can be seeded");
     assert_eq!(failed(&[("y", &x)]), "the seed of `y` has shape [2, 3], and the output has [2, 2]");
     assert_eq!(failed(&[("y", &seed), ("y", &seed)]), "`y` is given twice");

@@ -93,6 +93,18 @@ fn float32_agrees_with_float64() {
 }
 
 #[test]
+fn float16_goes_in_and_comes_out_where_the_model_is_of_it() {
+    let model = open(&two_by_two(ElemType::Float16), &Wanted::outputs(["mix"]).wrt(["a"])).unwrap();
+    let (a, b, seed) = (numbers(&[5, 3], 3), numbers(&[4], 4), numbers(&[5, 2], 6));
+    let found = model.forward(&[("a", &a), ("b", &b)]).unwrap().backward(&[("mix", &seed)]).unwrap();
+    let found = found.get("a").unwrap();
+    assert_eq!(found.elem_type(), Elem::Float16);
+    let wide = open(&two_by_two(ElemType::Double), &Wanted::outputs(["mix"]).wrt(["a"])).unwrap();
+    let wide = wide.forward(&[("a", &a), ("b", &b)]).unwrap().backward(&[("mix", &seed)]).unwrap();
+    assert_close(&found.to_f64().unwrap(), &wide.get("a").unwrap().to_f64().unwrap(), 4e-3);
+}
+
+#[test]
 fn values_of_any_rank_are_differentiated() {
     for (shape, fixed) in
         [(&[][..], 0), (&[4], 0), (&[4], 1), (&[3, 2], 0), (&[2, 3, 2], 0), (&[2, 3, 2, 2], 1), (&[2, 1, 2, 3, 2], 0)]

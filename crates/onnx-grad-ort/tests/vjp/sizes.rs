@@ -3,7 +3,7 @@
 use ndarray::{Axis, Slice, array};
 use onnx_grad::{Builder, ElemType, attr};
 use onnx_grad_ort::{
-    Runtime, SessionOptions, Wanted,
+    SessionOptions, Wanted,
     runtime::{Optimisation, Provider, ProviderChoice},
 };
 
@@ -77,6 +77,38 @@ fn batches_of_any_size_run_with_convolutions() {
     });
     assert_close(&own, &expected, 1e-6);
     assert_close(&own, &differences(&plain, &[], &[("y", &seed)], ("x", &x), 1e-2), 1e-3);
+}
+
+/// Volumes beside images: values of five axes and two differentiated outputs, where both passes are optimised as one.
+#[test]
+fn convolutions_over_volumes_run_in_batches_with_several_seeds() {
+    let mut g = Builder::new();
+    let (x, bias) = (g.input("x"), g.input("bias"));
+    let kernel = weight(&mut g, ElemType::Float, &[4, 2, 2, 2, 2], 1);
+    let hidden = g.op("Conv", &[&x, &kernel], vec![attr::ints("kernel_shape", &[2, 2, 2])]);
+    let hidden = g.add(&hidden, &bias);
+    let hidden = g.unary("Tanh", &hidden);
+    let hidden = call(&mut g, &hidden, "hidden");
+    let mean = g.reduce_mean(&hidden, &[2, 3, 4], false);
+    call(&mut g, &mean, "mean");
+    let inputs: [Named<'_>; 2] = [
+        ("x", ElemType::Float, &[None, Some(2), Some(3), Some(2), Some(3)]),
+        ("bias", ElemType::Float, &[Some(4), Some(1), Some(1), Some(1)]),
+    ];
+    let model = model(g, &inputs, &["mean"]);
+    let wanted = Wanted::outputs(["mean", "hidden"]).wrt(["x", "bias", "hidden"]).session(cpu());
+    let model = open(&model, &wanted).unwrap();
+    for batch in [1, 3, 2, 1] {
+        let (x, bias) = (numbers(&[batch, 2, 3, 2, 3], 2), numbers(&[4, 1, 1, 1], 3));
+        let (mean, hidden) = (numbers(&[batch, 4], 4), numbers(&[batch, 4, 2, 1, 2], 5));
+        let inputs: [(&str, &dyn ToValue); 2] = [("x", &x), ("bias", &bias)];
+        let gradients = model.forward(&inputs).unwrap().backward(&[("mean", &mean), ("hidden", &hidden)]).unwrap();
+        for own in [("x", &x), ("bias", &bias)] {
+            let expected = differences(&model, &inputs, &[("mean", &mean), ("hidden", &hidden)], own, 1e-2);
+            assert_close(&gradients.get(own.0).unwrap().to_f64().unwrap(), &expected, 1e-3);
+        }
+        assert_eq!(gradients.get("hidden").unwrap().shape(), hidden.shape());
+    }
 }
 
 /// Attention of each word to all: `y = softmax(x·xᵀ)·x`; batch and time are open.
@@ -232,5 +264,4 @@ fn threads_may_share_a_model_and_a_run() {
             });
         }
     });
-    let _: &Runtime = runtime();
 }

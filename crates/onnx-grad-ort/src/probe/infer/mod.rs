@@ -1,4 +1,4 @@
-//! Types that camscope works out by itself, at fixed sizes, where every operator is a common one.
+//! Types worked out without ONNX Runtime, at fixed sizes, where every operator is a common one.
 //!
 //! To ask ONNX Runtime it has to load the whole graph once for every batch size, and for a graph of thousands of nodes that takes
 //! longer than all else. The arithmetic of shapes itself is next to nothing. It is done here where nothing is in doubt: an operator,
