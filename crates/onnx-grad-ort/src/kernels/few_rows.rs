@@ -8,7 +8,7 @@ use ort::{
     value::TensorElementType,
 };
 
-use super::{Float, Shared, floats, functions};
+use super::{Float, SendPtr, floats, functions};
 use crate::instructions::{self, Has};
 
 /// The operator: `[m, k]` times `[k, n]`, both float32, gives `[m, n]`. Attribute: `turned`, if 1 the matrix lies as `[n, k]`.
@@ -75,7 +75,7 @@ impl Kernel for Ready {
         }
         let factors: Vec<f32> = factors.iter().map(|factor| f32::from_ne_bytes(*factor)).collect();
         let mut output = context.output(0, [m as i64, n as i64])?.ok_or_else(malformed)?;
-        let target = Shared(output.try_extract_tensor_mut::<f32>()?.1.as_mut_ptr());
+        let target = SendPtr::new(output.try_extract_tensor_mut::<f32>()?.1);
         if m * n == 0 {
             return Ok(());
         }
@@ -85,9 +85,8 @@ impl Kernel for Ready {
         let (has, turned) = (self.has, self.turned);
         context.par_for(n.div_ceil(width), 0, move |task| {
             let (start, end) = (task * width, (task * width + width).min(n));
-            // SAFETY: the output has `m` rows of `n`, and each task columns of its own.
-            let sums =
-                |row: usize| unsafe { std::slice::from_raw_parts_mut(target.get().add(row * n + start), end - start) };
+            // SAFETY: the output has `m` rows of `n`, and each task columns of its own, of which it holds one row at a time.
+            let sums = |row: usize| unsafe { target.slice_mut(row * n + start, end - start) };
             for row in 0..m {
                 sums(row).fill(0.0);
             }
