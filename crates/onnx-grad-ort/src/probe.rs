@@ -6,7 +6,7 @@
 //! the runs is what depends on the batch.
 
 mod fixed;
-mod infer;
+pub(crate) mod infer;
 
 use std::collections::{HashMap, HashSet};
 

@@ -364,7 +364,7 @@ fn broadcast_inputs(call: &Call<'_>) -> Option<Shape> {
 }
 
 /// The shape that both are spread over.
-pub(super) fn broadcast(a: &[usize], b: &[usize]) -> Option<Shape> {
+pub(crate) fn broadcast(a: &[usize], b: &[usize]) -> Option<Shape> {
     let (long, short) = if a.len() < b.len() { (b, a) } else { (a, b) };
     let mut dims = long.to_vec();
     let lead = long.len() - short.len();

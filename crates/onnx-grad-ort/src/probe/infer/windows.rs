@@ -60,7 +60,13 @@ fn extent(kernel: usize, dilation: usize) -> Option<usize> {
     kernel.checked_sub(1)?.checked_mul(dilation)?.checked_add(1)
 }
 
-fn slid(call: &Call<'_>, n: usize, channels: usize, sides: &[usize], kernel: &[usize]) -> Option<Vec<usize>> {
+pub(super) fn slid(
+    call: &Call<'_>,
+    n: usize,
+    channels: usize,
+    sides: &[usize],
+    kernel: &[usize],
+) -> Option<Vec<usize>> {
     (sides.len() == kernel.len()).then_some(())?;
     let stated = call.node.attr_ints("kernel_shape").map(sizes);
     stated.is_none_or(|stated| stated.is_some_and(|stated| stated == kernel)).then_some(())?;
