@@ -36,6 +36,7 @@ mod foreign;
 pub mod graph;
 mod model;
 mod narrow;
+pub mod ops;
 mod partition;
 pub mod proto;
 mod recognise;

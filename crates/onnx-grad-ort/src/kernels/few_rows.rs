@@ -1,4 +1,4 @@
-//! `camscope:FewRowsMatMul`: a few rows times a matrix. What of the matrix meets nothing but zeros is hardly read.
+//! The operator `FewRowsMatMul`: a few rows times a matrix. What of the matrix meets nothing but zeros is hardly read.
 //!
 //! The backward pass of a classifier is such products: the seed of one class has one number that isn't 0, and behind a ReLU half of
 //! them are. What they cost is reading the matrix.
@@ -8,7 +8,7 @@ use ort::{
     value::TensorElementType,
 };
 
-use super::{Float, Shared, floats, functions};
+use super::{Float, SendPtr, floats, functions};
 use crate::instructions::{self, Has};
 
 /// The operator: `[…, m, k]` times `[k, n]`, both float32, gives `[…, m, n]`. Attribute: `turned`, if 1 the matrix lies as `[n, k]`.
@@ -78,7 +78,7 @@ impl Kernel for Ready {
         let factors: Vec<f32> = factors.iter().map(|factor| f32::from_ne_bytes(*factor)).collect();
         let sizes: Vec<i64> = lead.iter().chain([&n]).map(|&size| size as i64).collect();
         let mut output = context.output(0, sizes)?.ok_or_else(malformed)?;
-        let target = Shared(output.try_extract_tensor_mut::<f32>()?.1.as_mut_ptr());
+        let target = SendPtr::new(output.try_extract_tensor_mut::<f32>()?.1);
         if m * n == 0 {
             return Ok(());
         }
@@ -88,9 +88,8 @@ impl Kernel for Ready {
         let (has, turned) = (self.has, self.turned);
         context.par_for(n.div_ceil(width), 0, move |task| {
             let (start, end) = (task * width, (task * width + width).min(n));
-            // SAFETY: the output has `m` rows of `n`, and each task columns of its own.
-            let sums =
-                |row: usize| unsafe { std::slice::from_raw_parts_mut(target.get().add(row * n + start), end - start) };
+            // SAFETY: the output has `m` rows of `n`, and each task columns of its own, of which it holds one row at a time.
+            let sums = |row: usize| unsafe { target.slice_mut(row * n + start, end - start) };
             for row in 0..m {
                 sums(row).fill(0.0);
             }
