@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use camscope_core::{layer::Choice, method::METHODS, overlay, target::ClassSpec};
+use camscope_core::{layer::Choice, method::METHODS, overlay, target::ClassSpec, text::printable_path};
 
 use crate::{
     action::View,
@@ -312,6 +312,14 @@ impl State {
     /// Says something until the next key.
     pub fn say(&mut self, text: impl Into<String>) {
         self.message = Some(Message { text: text.into(), is_error: false });
+    }
+
+    /// Says the first of the notes on the photo that is shown.
+    pub fn say_what_to_know_of_the_photo(&mut self) {
+        let Some(entry) = self.images.get(self.image) else { return };
+        if let Some(note) = entry.photo.as_ref().and_then(|photo| photo.notes.first()) {
+            self.say(format!("{}: {note}", printable_path(&entry.path)));
+        }
     }
 
     /// Says that something went wrong.

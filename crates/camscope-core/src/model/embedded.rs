@@ -25,19 +25,32 @@ impl Embedded {
         let mut found = Self::default();
         for (key, value) in metadata {
             let is_read = match key {
-                "names" => python_names(value).map(|names| found.labels = Some((names, "names"))),
-                "character" => found.labels.is_none().then(|| found.labels = Some((characters(value), "character"))),
-                "imgsz" => size(value).map(|size| found.size = Some(size)),
-                "stride" => {
-                    side(&serde_json::from_str(value).unwrap_or_default()).map(|side| found.stride = Some(side))
+                "names" => {
+                    let names = python_names(value);
+                    let is_read = names.is_some();
+                    found.labels = names.map(|names| (names, "names")).or(found.labels);
+                    is_read
                 }
-                "task" => Some(found.task = Some(value.to_owned())),
-                _ => Some(()),
+                "character" => {
+                    found.labels.get_or_insert_with(|| (characters(value), "character"));
+                    true
+                }
+                "imgsz" => {
+                    found.size = size(value);
+                    found.size.is_some()
+                }
+                "stride" => {
+                    found.stride = serde_json::from_str(value).ok().and_then(|value| side(&value));
+                    found.stride.is_some()
+                }
+                "task" => {
+                    found.task = Some(value.to_owned());
+                    true
+                }
+                _ => true,
             };
-            if is_read.is_none() {
-                found
-                    .unclear
-                    .extend(["names", "character", "imgsz", "stride"].into_iter().filter(|known| *known == key));
+            if !is_read {
+                found.unclear.extend(["names", "imgsz", "stride"].into_iter().filter(|known| *known == key));
             }
         }
         found

@@ -484,7 +484,7 @@ mod tests {
         for (at, (op, second)) in operators.iter().enumerate() {
             let mut input = vec![value];
             if let Some(number) = second {
-                graph.initializer.push(TensorProto::floats(&format!("c{at}"), ElemType::Float, &[1], &[*number]));
+                graph.initializer.push(TensorProto::floats(format!("c{at}"), ElemType::Float, &[1], &[*number]));
                 input.push(format!("c{at}"));
             }
             value = if at + 1 == operators.len() { "y".into() } else { format!("v{at}") };

@@ -2,7 +2,7 @@
 
 use std::{path::Path, sync::Arc};
 
-use camscope_core::{layer::Choice, target::ClassSpec, text::printable_path};
+use camscope_core::{layer::Choice, target::ClassSpec};
 
 use crate::{
     engine::{Fault, ModelInfo},
@@ -30,12 +30,6 @@ pub(super) fn arrived(state: &mut State, message: Message) -> Vec<Command> {
         }
         Message::Photo(path, result) => {
             let shown = state.image;
-            if let Ok((photo, _)) = &result
-                && state.images.get(shown).is_some_and(|entry| entry.path == path)
-                && let Some(note) = photo.notes.first()
-            {
-                state.say(format!("{}: {note}", printable_path(&path)));
-            }
             for (at, entry) in state.images.iter_mut().enumerate().filter(|(_, entry)| entry.path == path) {
                 match &result {
                     Ok((photo, thumbnail)) => {
@@ -53,6 +47,9 @@ pub(super) fn arrived(state: &mut State, message: Message) -> Vec<Command> {
                 }
             }
             forget_photos(state);
+            if state.images.get(shown).is_some_and(|entry| entry.path == path) {
+                state.say_what_to_know_of_the_photo();
+            }
         }
         Message::Scores(photo, Ok(scores), took) => {
             state.times.scores = Some(took);

@@ -189,6 +189,7 @@ fn go_to_image(state: &mut State, image: usize) {
     }
     state.zoom = Zoom::default();
     state.pointer = None;
+    state.say_what_to_know_of_the_photo();
 }
 
 fn step_method(state: &mut State, by: isize) {
