@@ -41,15 +41,15 @@ fn explainer(subject: &Arc<Subject>, batch: usize, layers: &[Choice]) -> Result<
 
 fn same(together: &Explainer, alone: &Explainer, found: &Outcome, wanted: &Outcome) -> Result<(), String> {
     let array = |explainer: &Explainer, held| explainer.read(held).map_err(|error| error.to_string());
-    let logits = |outcome: &Outcome| ArrayD::from_shape_vec(vec![outcome.logits.len()], outcome.logits.clone());
+    let logits = |outcome: &Outcome| ArrayD::from_shape_vec(vec![outcome.logits().len()], outcome.logits().to_vec());
     let mut pairs = vec![("the logits".to_owned(), logits(found).ok(), logits(wanted).ok())];
     if found.explanations.len() != wanted.explanations.len() {
         return Err("not as many explanations".into());
     }
     for (found, wanted) in found.explanations.iter().zip(&wanted.explanations) {
         let at = together.taps()[found.tap].name();
-        if (found.class, found.tap) != (wanted.class, wanted.tap) {
-            return Err(format!("class {} instead of {}", found.class, wanted.class));
+        if (&found.target.spec, found.tap) != (&wanted.target.spec, wanted.tap) {
+            return Err(format!("{} instead of {}", found.target.spec, wanted.target.spec));
         }
         let heat = |heatmap: &Option<ndarray::Array2<f32>>| heatmap.clone().map(|heatmap| heatmap.into_dyn());
         pairs.push((format!("the heat at {at}"), heat(&found.heatmap), heat(&wanted.heatmap)));
@@ -83,13 +83,13 @@ fn check(case: &Case) -> Result<(), String> {
     let mut recording = case.recording();
     let input = recording.floats("input");
     let network = Network::open(&case.path).map_err(said)?;
-    let mut sidecar = resolve(&case.path, &network.input.shape).map_err(said)?;
+    let mut sidecar = resolve(&case.path, &network.input().shape).map_err(said)?;
     let (height, width) = match sidecar.preprocessing.layout {
         Layout::Nchw => (input.shape()[2], input.shape()[3]),
         Layout::Nhwc => (input.shape()[1], input.shape()[2]),
     };
     sidecar.preprocessing.size = (height as u32, width as u32);
-    let free = network.input.batch().is_none();
+    let free = network.input().batch().is_none();
     let subject = Arc::new(Subject::new(runtime(), network, sidecar).map_err(said)?);
     let mut layers = vec![Choice::Input];
     layers.extend(subject.default_layer().map(Choice::Index));
@@ -98,7 +98,7 @@ fn check(case: &Case) -> Result<(), String> {
         return Err(format!("{} pictures at once", together.batch()));
     }
     let alone = explainer(&subject, 1, &layers).map_err(said)?;
-    let classes = [ClassSpec::Index(case.class), ClassSpec::Top(1)];
+    let classes = [ClassSpec::Index(case.class).target(), ClassSpec::Top(1).target()];
     let pictures = pictures(&input);
     let views: Vec<_> = pictures.iter().map(|picture| picture.view()).collect();
     let mut found = Vec::new();
@@ -125,12 +125,12 @@ fn pictures_of_the_classifiers_run_together() {
 fn what_does_not_fit_one_run_is_refused() {
     let case = cases("classifiers").into_iter().next().expect("a classifier");
     let network = Network::open(&case.path).expect("a network");
-    let mut sidecar = resolve(&case.path, &network.input.shape).expect("a sidecar");
+    let mut sidecar = resolve(&case.path, &network.input().shape).expect("a sidecar");
     let input = case.recording().floats("input");
     sidecar.preprocessing.size = (input.shape()[2] as u32, input.shape()[3] as u32);
     let subject = Arc::new(Subject::new(runtime(), network, sidecar).expect("a subject"));
     let explainer = explainer(&subject, 2, &[]).expect("an explainer");
-    let classes = [ClassSpec::Top(1)];
+    let classes = [ClassSpec::Top(1).target()];
     let explained = |pictures: &[&ArrayD<f32>]| {
         let views: Vec<_> = pictures.iter().map(|picture| picture.view()).collect();
         explainer.explain_all(&views, &classes)

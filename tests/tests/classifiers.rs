@@ -24,7 +24,7 @@ const TOLERANCE: f64 = 1e-4;
 fn options(layers: &[&str], method: &str) -> Options {
     Options {
         layers: layers.iter().map(|layer| layer.parse::<Choice>().expect("any text is a choice")).collect(),
-        method: method::by_name(method).expect("a method"),
+        method: method::by_name(method).expect("a method").into(),
         session: SessionOptions { provider: ProviderChoice::Named(Provider::Cpu), ..Default::default() },
         ..Default::default()
     }
@@ -32,7 +32,7 @@ fn options(layers: &[&str], method: &str) -> Options {
 
 fn explainer(model: &Path, size: (u32, u32), options: Options) -> Result<Explainer, String> {
     let network = Network::open(model).map_err(|error| error.to_string())?;
-    let mut sidecar = resolve(model, &network.input.shape).map_err(|error| error.to_string())?;
+    let mut sidecar = resolve(model, &network.input().shape).map_err(|error| error.to_string())?;
     sidecar.preprocessing.size = size;
     Explainer::new(runtime(), network, sidecar, options).map_err(|error| error.to_string())
 }
@@ -46,7 +46,7 @@ fn check(entry: &Value, file: &str) -> Result<(), String> {
     let size = (input.shape()[2] as u32, input.shape()[3] as u32);
     let explainer = explainer(&folder.join(file), size, options(&[module, "@input"], "gradcam"))?;
     let class = entry["class"].as_u64().ok_or("a class")? as usize;
-    let outcome = explainer.explain(input, &[ClassSpec::Index(class)]).map_err(|error| error.to_string())?;
+    let outcome = explainer.explain(input, &[ClassSpec::Index(class).target()]).map_err(|error| error.to_string())?;
     let [layer, at_input] = outcome.explanations.as_slice() else { return Err("two explanations".into()) };
     let array = |held: &Held| explainer.read(held).map_err(|error| error.to_string());
     let gradient = |of: &Explanation| array(of.gradient.as_ref().ok_or("no gradient")?);
@@ -54,7 +54,8 @@ fn check(entry: &Value, file: &str) -> Result<(), String> {
     let found = [
         (
             "logits",
-            ArrayD::from_shape_vec(vec![1, outcome.logits.len()], outcome.logits.clone()).map_err(|e| e.to_string())?,
+            ArrayD::from_shape_vec(vec![1, outcome.logits().len()], outcome.logits().to_vec())
+                .map_err(|e| e.to_string())?,
             1e-4,
         ),
         ("activation", array(&layer.activation)?, 1e-4),
@@ -110,7 +111,7 @@ fn every_method_gives_what_pytorch_grad_cam_gives() {
         let (name, module) = (text("name"), text("module"));
         let mut recorded = Recording::open(&fixture("methods").join(text("file")));
         let input = Recording::open(&fixture("classifiers").join(format!("{name}.npz"))).floats("input");
-        let class = ClassSpec::Index(entry["class"].as_u64().expect("a class") as usize);
+        let class = ClassSpec::Index(entry["class"].as_u64().expect("a class") as usize).target();
         for (theirs, ours) in METHODS {
             let size = (input.shape()[2] as u32, input.shape()[3] as u32);
             let model = fixture("classifiers").join(format!("{name}.ts.onnx"));

@@ -10,6 +10,7 @@ use camscope_core::{
     model::{Layout, Network, resolve},
     runtime::{Canceller, Optimisation, Provider, ProviderChoice, SessionOptions, Value},
     subject::Subject,
+    target::{ClassSpec, TargetRef},
 };
 use camscope_tests::{
     recording::{Case, cases, check_all},
@@ -60,18 +61,22 @@ fn plainly(
     let mut wrt = values.to_vec();
     wrt.sort_unstable();
     wrt.dedup();
-    let request = Request { outputs: &[&network.logits], wrt: &wrt, types: subject.types() };
+    let request = Request {
+        outputs: &[network.classes.as_ref().expect("classes").logits.as_str()],
+        wrt: &wrt,
+        types: subject.types(),
+    };
     let gradient = differentiate(&network.model, &request)?;
     let session = |model| runtime().session_of(model, &options(Optimisation::Basic));
 
-    let name = network.input.name.as_str();
+    let name = network.input().name.as_str();
     let picture = Value::from_f32(input.clone())?;
     let forward = session(&gradient.forward)?.run(&[(name, &picture)])?;
     let given = |value: &str| {
         let own = (value == name).then_some(&picture);
         own.or_else(|| forward.get(value)).ok_or_else(|| Error::Value(format!("the forward pass gives no {value}")))
     };
-    let mut seed = ArrayD::zeros(given(&network.logits)?.shape());
+    let mut seed = ArrayD::zeros(given(network.classes.as_ref().expect("classes").logits.as_str())?.shape());
     seed[IxDyn(&[0, class])] = 1.0;
     let seed = Value::from_f32(seed)?;
     let mut feeds = vec![(gradient.seeds[0].1.as_str(), &seed)];
@@ -88,11 +93,15 @@ fn plainly(
     values.iter().map(of).collect()
 }
 
+fn target(class: usize) -> TargetRef {
+    ClassSpec::Index(class).target()
+}
+
 /// For each tap its activation and its gradient, as they are explained from.
 fn explained(explainer: &Explainer, input: &ArrayD<f32>, class: usize) -> Result<Vec<(ArrayD<f32>, ArrayD<f32>)>> {
     let canceller = Canceller::new();
     let forward = explainer.forward(input, &canceller)?;
-    let backward = explainer.backward(&forward, &[class], &canceller)?;
+    let backward = explainer.backward(&forward, &explainer.evaluate(&forward, &target(class))?, &canceller)?;
     let of = |tap| Ok((explainer.activation(&forward, tap)?.to_f32()?, explainer.gradient(&backward, tap)?.to_f32()?));
     (0..explainer.taps().len()).map(of).collect()
 }
@@ -101,9 +110,10 @@ fn explained(explainer: &Explainer, input: &ArrayD<f32>, class: usize) -> Result
 fn heatmaps(explainer: &Explainer, input: &ArrayD<f32>, class: usize) -> Result<(), String> {
     let canceller = Canceller::new();
     let forward = explainer.forward(input, &canceller).map_err(|error| error.to_string())?;
-    let backward = explainer.backward(&forward, &[class], &canceller).map_err(|error| error.to_string())?;
+    let target = explainer.evaluate(&forward, &target(class)).map_err(|error| error.to_string())?;
+    let backward = explainer.backward(&forward, &target, &canceller).map_err(|error| error.to_string())?;
     for (at, tap) in explainer.taps().iter().enumerate() {
-        let heatmap = explainer.heatmap(&forward, &backward, at, explainer.options().method);
+        let heatmap = explainer.heatmap(&forward, &backward, at, explainer.options().method.method);
         match heatmap.map_err(|error| format!("the heatmap at {}: {error}", tap.name()))? {
             Some(heatmap) if !heatmap.iter().all(|heat| heat.is_finite()) => {
                 return Err(format!("the heatmap at {} is not finite", tap.name()));
@@ -125,7 +135,7 @@ fn check(case: &Case) -> Result<(), String> {
         return Err(format!("the input has no gradient: {reason}"));
     }
     let taps = everywhere.explainer.taps();
-    let input_name = &subject.network().input.name;
+    let input_name = &subject.network().input().name;
     let values: Vec<&str> = taps.iter().map(|tap| tap.value().unwrap_or(input_name)).collect();
     let plain = plainly(&subject, &values, &input, case.class).map_err(|error| format!("the plain way: {error}"))?;
     let all = explained(&everywhere.explainer, &input, case.class).map_err(|error| error.to_string())?;
@@ -158,7 +168,7 @@ fn check(case: &Case) -> Result<(), String> {
 /// The model at the recording's size.
 fn subject(case: &Case, shape: &[usize]) -> Result<Subject> {
     let network = Network::open(&case.path)?;
-    let mut sidecar = resolve(&case.path, &network.input.shape)?;
+    let mut sidecar = resolve(&case.path, &network.input().shape)?;
     let (height, width) = match sidecar.preprocessing.layout {
         Layout::Nchw => (shape[2], shape[3]),
         Layout::Nhwc => (shape[1], shape[2]),

@@ -6,7 +6,7 @@ use crate::{
     error::{Error, Result},
     explain::{Explainer, Options},
     layer::Choice,
-    model::{Network, Sidecar, check_scores},
+    model::{Classes, Network, Sidecar},
     runtime::{ElemType, Optimisation, Runtime, SessionOptions, Value},
     subject::{default_layer, layers_of, resolve, type_values},
     target::ClassSpec,
@@ -52,11 +52,16 @@ pub fn check(
     let mut rows = vec![
         noted("model", model_line(network)),
         noted("input", input_line(network)),
-        noted("preprocessing", sidecar.preprocessing.source.to_string()),
+        noted("preprocessing", sidecar.preprocessing.describe()),
+        noted("labels", sidecar.describe_labels()),
     ];
+    rows.extend(sidecar.notes.iter().map(|note| noted("preprocessing", note.clone())));
     match explainable(runtime, network, sidecar, tensor, session, &mut rows) {
         Ok(()) => {}
-        Err(error) => rows.push(Row { what: "gradient", outcome: Outcome::Failed, detail: error.to_string() }),
+        Err(error) => {
+            let what = if matches!(error, Error::NotFinite { .. }) { "forward" } else { "gradient" };
+            rows.push(Row { what, outcome: Outcome::Failed, detail: error.to_string() });
+        }
     }
     rows
 }
@@ -71,12 +76,16 @@ fn explainable(
 ) -> Result<()> {
     let mut network = network.clone();
     let types = type_values(runtime, &mut network, sidecar)?;
+    network.settle(&types)?;
     let network = &network;
-    check_scores(network, &types)?;
+    let classes = network.scores(&types)?;
     let floats: std::collections::BTreeSet<String> =
         types.iter().filter(|(_, ty)| ty.elem.is_float()).map(|(_, ty)| format!("{:?}", ty.elem)).collect();
     rows.push(noted("float types", floats.into_iter().collect::<Vec<_>>().join(", ")));
-    rows.push(passed("scores", format!("`{}`, {:?} at the end", network.logits, network.head)));
+    rows.push(passed("scores", format!("`{}`, {:?} at the end", classes.logits, classes.head)));
+    if let Some(mismatch) = network.score_count(&types).and_then(|scores| sidecar.labels.mismatch(scores)) {
+        rows.push(noted("labels", mismatch));
+    }
     let mut layers = layers_of(network, sidecar, &types);
     let resolved = resolve(network, sidecar, &mut layers);
     let default = resolved.first().map_or_else(|| default_layer(&layers, sidecar), |first| Ok(Some(first)))?;
@@ -93,13 +102,13 @@ fn explainable(
     let options = Options { layers: taps, session: session.clone(), ..Default::default() };
     let explainer = Explainer::new(runtime, network.clone(), sidecar.clone(), options)?;
     rows.push(passed("operators", "every operator between input and scores has a rule".into()));
-    let outcome = explainer.explain(tensor.clone(), &[ClassSpec::Top(1)])?;
+    let outcome = explainer.explain(tensor.clone(), &[ClassSpec::Top(1).target()])?;
     let at_input = outcome.explanations.last().ok_or(Error::NoLayers)?;
     let gradient = at_input.gradient.as_ref().ok_or(Error::NoLayers)?;
-    let class = at_input.class;
+    let class = at_input.target.class.map_or(0, |found| found.class);
 
-    let plain = Plain::new(runtime, network, session)?;
-    rows.push(forward_row(&plain.logits(tensor)?, &outcome.logits));
+    let plain = Plain::new(runtime, network, classes, session)?;
+    rows.push(forward_row(&plain.logits(tensor)?, outcome.logits()));
     let gradient = explainer.read(gradient)?;
     rows.push(slope_row(&plain, tensor, &gradient, class)?);
     Ok(())
@@ -116,7 +125,7 @@ fn model_line(network: &Network) -> String {
 }
 
 fn input_line(network: &Network) -> String {
-    let input = &network.input;
+    let input = network.input();
     let axes: Vec<String> =
         input.shape.iter().map(|size| size.map_or("free".into(), |size| size.to_string())).collect();
     format!("`{}`, {:?} [{}]", input.name, input.elem, axes.join(", "))
@@ -125,27 +134,28 @@ fn input_line(network: &Network) -> String {
 /// The model as it is, run for its logits alone.
 struct Plain<'a> {
     network: &'a Network,
+    classes: &'a Classes,
     session: crate::runtime::Session,
 }
 
 impl<'a> Plain<'a> {
-    fn new(runtime: &Runtime, network: &'a Network, options: &SessionOptions) -> Result<Self> {
+    fn new(runtime: &Runtime, network: &'a Network, classes: &'a Classes, options: &SessionOptions) -> Result<Self> {
         let mut graph = network.model.graph().clone();
-        if !graph.output.iter().any(|output| output.name == network.logits) {
-            graph.output.push(onnx_grad::value_info(&network.logits, None));
+        if !graph.output.iter().any(|output| output.name == classes.logits) {
+            graph.output.push(onnx_grad::value_info(&classes.logits, None));
         }
         let options = SessionOptions { optimisation: Optimisation::All, ..options.clone() };
         let session = runtime.session_of(&network.model.with_graph(graph), &options)?;
-        Ok(Self { network, session })
+        Ok(Self { network, classes, session })
     }
 
     fn logits(&self, tensor: &ArrayD<f32>) -> Result<Vec<f32>> {
-        let input = &self.network.input;
+        let input = self.network.input();
         let copies = vec![tensor.view(); input.batch().unwrap_or(1)];
         let all = ndarray::concatenate(ndarray::Axis(0), &copies).map_err(|error| Error::Value(error.to_string()))?;
         let picture = Value::from_f32_as(all, ElemType::from_code(input.elem.code()))?;
         let mut outputs = self.session.run(&[(&input.name, &picture)])?;
-        let logits = outputs.take(&self.network.logits).ok_or_else(|| Error::Value("the run gave no logits".into()))?;
+        let logits = outputs.take(&self.classes.logits).ok_or_else(|| Error::Value("the run gave no logits".into()))?;
         Ok(logits.to_f32()?.index_axis(ndarray::Axis(0), 0).iter().copied().collect())
     }
 }

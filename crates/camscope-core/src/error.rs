@@ -2,6 +2,7 @@
 
 use onnx_grad_ort::Error as EngineError;
 
+use crate::image::sniff;
 use crate::runtime::{Origin, Provider};
 use crate::text::printable;
 
@@ -23,6 +24,16 @@ pub enum Error {
         path: String,
         /// What the system said.
         source: std::io::Error,
+    },
+    /// The model's scores are no numbers.
+    #[error("the scores `{}` are not finite: {cause}", printable(name))]
+    NotFinite {
+        /// The scores.
+        name: String,
+        /// The first value that isn't finite, and what makes it.
+        cause: String,
+        /// Whether the input had it already.
+        in_input: bool,
     },
     /// A model file could not be used.
     #[error("cannot use the model {path}: {source}")]
@@ -60,6 +71,16 @@ pub enum Error {
         /// The shape that is expected.
         expected: String,
     },
+    /// A tensor from a file has values that the model's input can't hold.
+    #[error("the tensor in {path} doesn't fit the model's input `{}`: it has {reason}", printable(input))]
+    TensorValues {
+        /// The file.
+        path: String,
+        /// The model's input.
+        input: String,
+        /// The value, and what is taken.
+        reason: String,
+    },
     /// A file that was to hold an array does not.
     #[error("{path} is not an array of floats: {reason}")]
     NotAnArray {
@@ -75,6 +96,56 @@ pub enum Error {
         class: String,
         /// How many there are.
         count: usize,
+    },
+    /// A target that is not written as it should be, or that names what the model doesn't have.
+    #[error("cannot explain `{}`: {reason}", printable(spec))]
+    BadTarget {
+        /// As it was asked for.
+        spec: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// An output that the model doesn't have.
+    #[error("the model has no output `{}`", printable(name))]
+    UnknownOutput {
+        /// As it was asked for.
+        name: String,
+        /// The nearest names, or all.
+        known: Vec<String>,
+    },
+    /// A parameter of a method that can't be.
+    #[error("cannot set `{}` of {method}: {reason}", printable(setting))]
+    BadParameter {
+        /// The method.
+        method: &'static str,
+        /// The setting as it was asked for.
+        setting: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A layer was asked for, and the method looks at none.
+    #[error("the method {method} looks at no layer, and `{}` was asked for", printable(layer))]
+    NoLayerForMethod {
+        /// The method.
+        method: &'static str,
+        /// The layer.
+        layer: String,
+    },
+    /// An input that the model doesn't have beside the image's.
+    #[error("the model has no input `{}` beside the one that takes the image", printable(name))]
+    UnknownInput {
+        /// As it was asked for.
+        name: String,
+        /// Those that there are.
+        known: Vec<String>,
+    },
+    /// An input of the model has no value.
+    #[error("the model's input `{}` of shape {shape} has no value", printable(name))]
+    InputMissing {
+        /// The input.
+        name: String,
+        /// Its shape.
+        shape: String,
     },
     /// The model has no value with spatial extent.
     #[error("the model has no layer with height and width between its input and its scores")]
@@ -136,7 +207,7 @@ pub enum Error {
         path: String,
     },
     /// A file that was to be a photo is something else.
-    #[error("{path} is not an image{}", looks_like.map(|kind| format!(": it looks like {kind}")).unwrap_or_default())]
+    #[error("{}", not_an_image(path, *looks_like))]
     NotAnImage {
         /// The file.
         path: String,
@@ -152,6 +223,38 @@ pub enum Error {
         format: String,
         /// What the decoder says.
         reason: String,
+    },
+    /// An image of more bands than a photo has.
+    #[error("the image {path} has {bands} bands, and a photo has one, three or four")]
+    ImageBands {
+        /// The file.
+        path: String,
+        /// How many values a pixel has.
+        bands: u16,
+    },
+    /// An image whose levels cannot be told.
+    #[error("cannot use the image {path}: {reason}")]
+    ImageLevels {
+        /// The file.
+        path: String,
+        /// What is wrong with its values.
+        reason: String,
+    },
+    /// A file that was to be a model is something else.
+    #[error("{path} is not an ONNX model: it looks like {looks_like}")]
+    NotAModel {
+        /// The file.
+        path: String,
+        /// What its content looks like, with its article.
+        looks_like: &'static str,
+    },
+    /// A file that was to hold labels is something else.
+    #[error("{path} holds no labels: it looks like {looks_like}")]
+    NotLabels {
+        /// The file.
+        path: String,
+        /// What its content looks like, with its article.
+        looks_like: &'static str,
     },
     /// An image that takes more memory than is allowed, or has no pixels at all.
     #[error("cannot use the image {path}: {reason}")]
@@ -295,12 +398,35 @@ impl Error {
                 Some("give a tensor by --tensor, in place of the image".into())
             }
             Error::NotAnImage { looks_like: Some("an empty file"), .. } => Some("copy or download it again".into()),
+            Error::NotAnImage { looks_like: Some(kind), .. } if sniff::advice(kind).is_some() => {
+                sniff::advice(kind).map(str::to_owned)
+            }
+            Error::NotAModel { looks_like, .. } => Some(match sniff::advice(looks_like) {
+                Some(advice) if *looks_like == sniff::LFS_POINTER => advice.into(),
+                _ => "give an .onnx file first, then the photos".into(),
+            }),
+            Error::NotFinite { in_input: true, .. } => Some("give an array of numbers that are finite".into()),
+            Error::NotFinite { .. } => Some(
+                "see whether the model gets what it was trained on (`camscope check MODEL` says what it is fed with), or export it again"
+                    .into(),
+            ),
+            Error::NotLabels { looks_like, .. } => Some(match sniff::advice(looks_like) {
+                Some(advice) if *looks_like == sniff::LFS_POINTER => advice.into(),
+                _ => "give a text file with one label a line, or JSON".into(),
+            }),
+            Error::ImageBands { .. } => Some(
+                "save three of them as an RGB image, or give the bands that the model takes as an array: --tensor FILE.npy".into(),
+            ),
+            Error::ImageLevels { reason, .. } if reason.contains("is white") => Some(
+                "say it: --white 1, --white 4095 (or `white` under [input] in MODEL.toml beside the model); less than 0 is black".into(),
+            ),
+            Error::ImageLevels { .. } => Some("write it again without such values".into()),
             Error::NotAnImage { .. } | Error::ImageUnsupported { .. } => {
                 Some("convert it to PNG or JPEG; BMP, GIF, JPEG, PNG, PNM, TIFF and WebP are read".into())
             }
             Error::ImageSize { .. } => Some("give a smaller copy of it".into()),
             Error::NoSuchFile { what: "labels file", .. } => {
-                Some("correct `labels` under [output] in MODEL.toml beside the model".into())
+                Some("correct --labels, or `labels` under [output] in the model's sidecar".into())
             }
             Error::ImageTruncated { .. } | Error::ImageCorrupt { .. } => {
                 Some("copy or download it again: part of it is missing or damaged".into())
@@ -313,7 +439,7 @@ impl Error {
                 })
             }
             Error::UnknownLabel { known: false, .. } => {
-                Some("give the class by its number, or name a file of labels in MODEL.toml beside the model".into())
+                Some("give the class by its number, or a file of labels: --labels FILE, or in MODEL.toml beside the model".into())
             }
             Error::UnknownLabel { nearest, .. } if !nearest.is_empty() => {
                 let names: Vec<_> = nearest.iter().map(|name| format!("`{}`", printable(name))).collect();
@@ -341,9 +467,14 @@ impl Error {
                     .into(),
             ),
             Error::ModelOutput { .. } => Some(
-                "name the output that holds the class scores: `logits` under [output] in MODEL.toml beside the model"
+                "name the output that holds the class scores: `logits` under [output] in MODEL.toml beside the model; or explain an \
+                 element of any output by --target output:NAME[0,3]"
                     .into(),
             ),
+            Error::BadPreprocessing { reason } if reason.contains("input takes") => {
+                Some("leave --range, --mean and --std out: such a model normalises grey levels itself".into())
+            }
+            Error::TensorValues { .. } => Some("give whole numbers, grey levels mostly: normalisation is part of such a model".into()),
             Error::NotAnArray { .. } => Some("write it with numpy.save, as float32".into()),
             Error::ClassRange { count, .. } => {
                 Some(format!("give a class from 0 to {}, a label, or top1 to top{count}", count.saturating_sub(1)))
@@ -360,6 +491,21 @@ impl Error {
             Error::NoGradient { .. } => {
                 Some("choose a layer between the input and the scores: see `camscope layers MODEL`".into())
             }
+            Error::BadTarget { .. } => Some(format!("targets are {}", target_kinds())),
+            Error::UnknownOutput { known, .. } => {
+                let names: Vec<_> = known.iter().map(|name| format!("`{}`", printable(name))).collect();
+                Some(format!("it has {}", names.join(", ")))
+            }
+            Error::NoLayerForMethod { .. } => Some("leave --layer out, or choose a method that looks at layers".into()),
+            Error::UnknownInput { known, .. } if known.is_empty() => Some("leave --input out: the model takes the image alone".into()),
+            Error::UnknownInput { known, .. } => {
+                let names: Vec<_> = known.iter().map(|name| format!("`{}`", printable(name))).collect();
+                Some(format!("it has {}", names.join(", ")))
+            }
+            Error::InputMissing { name, .. } => {
+                Some(format!("give it by --input '{0}=VALUE': zeros, ones, a number, numbers with commas, or a .npy file", printable(name)))
+            }
+            Error::BadParameter { .. } => Some("`camscope explain --help` lists the methods".into()),
             Error::UnknownMethod { known, .. } => Some(format!("there are {}", known.join(", "))),
             Error::UnknownColormap { known, .. } => Some(format!("there are {}", known.join(", "))),
             Error::FixedSize { .. } => {
@@ -403,6 +549,22 @@ fn engine_help(error: &EngineError) -> Option<String> {
             Some("choose a layer after these nodes: `camscope layers MODEL` lists them in order".into())
         }
         _ => None,
+    }
+}
+
+/// How each kind of target is written.
+fn target_kinds() -> String {
+    crate::target::KINDS.iter().map(|kind| kind.about).collect::<Vec<_>>().join("; ")
+}
+
+fn not_an_image(path: &str, looks_like: Option<&str>) -> String {
+    match looks_like {
+        // Images all the same.
+        Some(kind) if sniff::is_image(kind) => {
+            format!("cannot decode {path}: it is {kind}, of which there is no decoder here")
+        }
+        Some(kind) => format!("{path} is not an image: it looks like {kind}"),
+        None => format!("{path} is not an image"),
     }
 }
 

@@ -19,6 +19,7 @@ use crate::{
 pub(crate) fn without_gradient(subject: &Subject) -> Result<Vec<Option<String>>> {
     let (network, layers) = (subject.network(), subject.layers());
     let graph = network.model.graph();
+    let heads = subject.heads();
     let mut reasons: Vec<Option<String>> = vec![None; layers.len()];
     loop {
         let open = layers.iter().zip(&reasons).filter(|(_, reason)| reason.is_none());
@@ -26,7 +27,7 @@ pub(crate) fn without_gradient(subject: &Subject) -> Result<Vec<Option<String>>>
         if wanted.is_empty() {
             return Err(Error::NoLayers);
         }
-        let request = Request { outputs: &[&network.logits], wrt: &wanted, types: subject.types() };
+        let request = Request { outputs: &heads, wrt: &wanted, types: subject.types() };
         match rules::differentiate(&network.model, &request) {
             Ok(gradient) => {
                 let without: HashSet<&str> = gradient

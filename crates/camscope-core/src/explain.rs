@@ -1,46 +1,55 @@
 //! The way from a photo to heatmaps, end to end. Read this file first.
 //!
-//! [`Subject::new`] asks for the types of the model's values and finds its layers. [`Explainer::of`] differentiates the graph and makes
-//! sessions of its two halves. [`Explainer::explain`] then runs them for one photo and as many classes as wanted: the forward half
-//! once, the backward half once a class, the method's program once a layer and class; [`Explainer::explain_all`] does so for several
-//! photos at once. Whoever wants the steps one at a time calls [`Explainer::forward`], [`Explainer::backward`] and
-//! [`Explainer::heatmap`].
+//! [`Subject::new`] types the model's values and finds its layers. [`Explainer::of`] differentiates the graph and makes sessions of its two
+//! halves. [`Explainer::explain`] then runs them for one image and as many targets as wanted: the forward half once; each target is
+//! evaluated on the outputs, which gives its seeds; the backward half once a target; the method's program once a layer and target.
+//! [`Explainer::explain_all`] does so for several images at once. For the steps one at a time there are [`Explainer::forward`],
+//! [`Explainer::evaluate`], [`Explainer::backward`] and [`Explainer::heatmap`]. A method of forward passes alone needs no differentiation:
+//! it runs the model on changed images.
 
-mod pictures;
+mod batch;
+mod blank;
+mod nonfinite;
+mod perturb;
 mod programs;
 mod results;
 mod taps;
 
 use std::{path::PathBuf, sync::Arc, time::Instant};
 
-use ndarray::{Array2, ArrayD, ArrayViewD, Axis};
-use onnx_grad::Request;
-use onnx_grad_ort::passes::{Given, Passes, Plan, Tapped};
+use ndarray::{Array2, ArrayD, ArrayViewD, Axis, IxDyn};
+use onnx_grad::{Request, value_info};
+use onnx_grad_ort::{
+    Error as EngineError,
+    passes::{Given, Passes, Plan, Tapped},
+};
 
 use self::{
-    pictures::{filled_up, joined, takes_several, with_zeros},
+    batch::{filled_up, joined, takes_several},
     programs::Programs,
 };
-pub use results::{Backward, Explanation, Forward, Held, Outcome, Scores, Timing};
+pub use results::{Backward, Blank, Explained, Explanation, Forward, Held, Outcome, Timing};
 pub use taps::Tap;
 
 use crate::{
     error::{Error, Result},
     everywhere,
     layer::{Choice, Layer, Layout},
-    method::{self, Method},
-    model::{Head, Labels, Network, Sidecar},
+    method::{Cam, Chosen, Method, Sign},
+    model::{Labels, Network, Sidecar},
     rules,
     runtime::{Canceller, ElemType, ProviderChoice, Runtime, Session, SessionOptions, Value},
     subject::Subject,
-    target::{ClassSpec, Score, probabilities},
+    target::{Answer, Evaluated, Score, Scores, TargetRef, probabilities},
 };
 
 /// What is to be explained, and how.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Options {
-    /// How activations are weighed by gradients.
-    pub method: &'static dyn Method,
+    /// How heat is computed.
+    pub method: Chosen,
+    /// Which side of the evidence is shown.
+    pub sign: Sign,
     /// The layers; none: `auto`.
     pub layers: Vec<Choice>,
     /// What the layers' axes mean, where the graph leaves it open or is misread.
@@ -49,7 +58,7 @@ pub struct Options {
     pub score: Score,
     /// Whether gradients are wanted, and other methods' heatmaps. Where only this method's are, some cost less.
     pub gradients: bool,
-    /// How many pictures may run at once, where the model takes any number; 1 at least.
+    /// How many images may run at once, where the model takes any number; 1 at least.
     pub batch: usize,
     /// Where and how the model runs.
     pub session: SessionOptions,
@@ -59,7 +68,8 @@ impl Default for Options {
     fn default() -> Self {
         let session = SessionOptions::default();
         Self {
-            method: method::METHODS[0],
+            method: Chosen::default(),
+            sign: Sign::default(),
             layers: Vec::new(),
             layout: None,
             score: Score::default(),
@@ -70,16 +80,26 @@ impl Default for Options {
     }
 }
 
-/// A model made ready to explain pictures of one size. Threads may share it.
+/// How the model runs.
+enum Runner {
+    /// Forward and back.
+    Differentiated(Box<Passes>),
+    /// Forward alone.
+    Forward(Session),
+}
+
+/// A model made ready to explain images of one size. Threads may share it.
 pub struct Explainer {
     subject: Arc<Subject>,
     taps: Vec<Tap>,
     options: Options,
-    /// How many pictures a run takes at most.
+    /// How many images a run takes at most.
     batch: usize,
     /// How many it has to have, filled up with others; `None` where it takes what there is.
     rows: Option<usize>,
-    passes: Passes,
+    runner: Runner,
+    /// The inputs that don't take the image.
+    fed: Vec<(String, Value)>,
     programs: Programs,
 }
 
@@ -87,8 +107,8 @@ impl Explainer {
     /// Makes a model ready.
     ///
     /// # Errors
-    /// The model's values can't be typed, it gives no class scores, a layer isn't there or has no gradient, an operator can't be
-    /// differentiated, or the runtime refuses.
+    /// The model's values can't be typed, a layer isn't there or has no gradient, an operator can't be differentiated, or the runtime
+    /// refuses.
     pub fn new(runtime: &'static Runtime, network: Network, sidecar: Sidecar, options: Options) -> Result<Self> {
         let subject = Subject::new(runtime, network, sidecar)?;
         Self::of(runtime, Arc::new(subject), options)
@@ -99,6 +119,9 @@ impl Explainer {
     /// # Errors
     /// A layer isn't there or has no gradient, an operator can't be differentiated, or the runtime refuses.
     pub fn of(runtime: &'static Runtime, subject: Arc<Subject>, options: Options) -> Result<Self> {
+        if !options.method.method.needs_gradients() {
+            return Self::forward_only(runtime, subject, options);
+        }
         let taps = taps::choose_taps(&subject, &options)?;
         Self::at(runtime, subject, taps, options)
     }
@@ -121,11 +144,12 @@ impl Explainer {
 
     fn at(runtime: &'static Runtime, subject: Arc<Subject>, taps: Vec<Tap>, options: Options) -> Result<Self> {
         let network = subject.network();
-        let values: Vec<&str> = taps.iter().map(|tap| tap.value().unwrap_or(&network.input.name)).collect();
+        let values: Vec<&str> = taps.iter().map(|tap| tap.value().unwrap_or(&network.input().name)).collect();
         let mut wanted = values.clone();
         wanted.sort_unstable();
         wanted.dedup();
-        let request = Request { outputs: &[&network.logits], wrt: &wanted, types: subject.types() };
+        let heads = subject.heads();
+        let request = Request { outputs: &heads, wrt: &wanted, types: subject.types() };
         let gradient = rules::differentiate(&network.model, &request)?;
         let mut wired = Vec::new();
         for (tap, value) in taps.iter().zip(&values) {
@@ -134,7 +158,7 @@ impl Explainer {
             wired.push(((*value).to_owned(), name));
         }
         let mut means = Vec::new();
-        if !options.gradients && options.method.takes_mean() {
+        if !options.gradients && matches!(options.method.method, Method::Cam(method) if method.takes_mean()) {
             for (tap, (_, gradient)) in taps.iter().zip(&wired) {
                 if let Tap::Layer(layer) = tap
                     && let Some(axes) = layer.layout.spatial_axes()
@@ -144,11 +168,11 @@ impl Explainer {
             }
         }
         let batch = if takes_several(&subject, &values) { options.batch.max(1) } else { 1 };
-        let fixed = network.input.batch();
+        let fixed = network.input().batch();
         let plan = Plan {
             gradient: &gradient,
             types: subject.types(),
-            outputs: &[&network.logits],
+            outputs: &heads,
             batch: fixed.unwrap_or(batch),
             taps: &wired,
             means: &means,
@@ -157,7 +181,39 @@ impl Explainer {
         refuse_empty_placement(&passes.forward, &options.session)?;
         let rows = fixed.or(passes.as_one.then_some(batch));
         let programs = Programs::new(runtime, &options.session);
-        Ok(Self { subject, taps, options, batch, rows, passes, programs })
+        let fed = subject.fed()?;
+        Ok(Self {
+            subject,
+            taps,
+            options,
+            batch,
+            rows,
+            runner: Runner::Differentiated(Box::new(passes)),
+            fed,
+            programs,
+        })
+    }
+
+    /// For methods that need no gradient: nothing is differentiated.
+    fn forward_only(runtime: &'static Runtime, subject: Arc<Subject>, options: Options) -> Result<Self> {
+        if let Some(layer) = options.layers.iter().find(|layer| !matches!(layer, Choice::Auto | Choice::Input)) {
+            return Err(Error::NoLayerForMethod { method: options.method.method.name(), layer: layer.to_string() });
+        }
+        let network = subject.network();
+        let mut graph = network.model.graph().clone();
+        for head in subject.heads() {
+            if !graph.output.iter().any(|output| output.name == head) {
+                graph.output.push(value_info(head, None));
+            }
+        }
+        let session = runtime.session_of(&network.model.with_graph(graph), &options.session.profiled("forward"))?;
+        refuse_empty_placement(&session, &options.session)?;
+        let batch = if takes_several(&subject, &[]) { options.batch.max(perturb::BATCH) } else { 1 };
+        let rows = network.input().batch();
+        let programs = Programs::new(runtime, &options.session);
+        let fed = subject.fed()?;
+        let (taps, runner) = (vec![Tap::Input], Runner::Forward(session));
+        Ok(Self { subject, taps, options, batch, rows, runner, fed, programs })
     }
 
     /// What is explained: the model, typed, with its layers.
@@ -190,7 +246,7 @@ impl Explainer {
         self.subject.default_layer()
     }
 
-    /// Where gradients are taken.
+    /// Where gradients are taken; for a method that needs none, the input.
     pub fn taps(&self) -> &[Tap] {
         &self.taps
     }
@@ -202,12 +258,22 @@ impl Explainer {
 
     /// Whether both passes were optimised as one graph, as they are on the CPU where that pays.
     pub fn optimised_as_one(&self) -> bool {
-        self.passes.as_one
+        matches!(&self.runner, Runner::Differentiated(passes) if passes.as_one)
     }
 
     /// The session of the forward pass: it says which provider it runs on.
     pub fn forward_session(&self) -> &Session {
-        &self.passes.forward
+        match &self.runner {
+            Runner::Differentiated(passes) => &passes.forward,
+            Runner::Forward(session) => session,
+        }
+    }
+
+    fn passes(&self) -> Result<&Passes> {
+        match &self.runner {
+            Runner::Differentiated(passes) => Ok(passes),
+            Runner::Forward(_) => Err(Error::Value("this method runs no backward pass".into())),
+        }
     }
 
     /// Ends the profiles of [`SessionOptions::profile`], one a session, and gives their files: forward, backward, methods.
@@ -215,142 +281,233 @@ impl Explainer {
     /// # Errors
     /// None were begun, or one cannot be written.
     pub fn end_profiles(&self) -> Result<Vec<PathBuf>> {
-        let mut profiles = vec![self.passes.forward.end_profile()?, self.passes.backward.end_profile()?];
+        let mut profiles = vec![self.forward_session().end_profile()?];
+        if let Runner::Differentiated(passes) = &self.runner {
+            profiles.push(passes.backward.end_profile()?);
+        }
         profiles.extend(self.programs.end_profiles()?);
         Ok(profiles)
     }
 
-    /// How many pictures a run takes at most: [`Options::batch`], or 1 where the model can't have several different ones at once.
+    /// How many images a run takes at most: [`Options::batch`], or 1 where the model can't have several different ones at once.
     pub fn batch(&self) -> usize {
         self.batch
     }
 
-    /// Explains one picture: `tensor` as the model takes it, a batch of one first.
+    /// Explains one image: `tensor` as the model takes it, a batch of one first.
     ///
     /// # Errors
-    /// A class that the model doesn't have; the runtime fails.
-    pub fn explain(&self, tensor: ArrayD<f32>, classes: &[ClassSpec]) -> Result<Outcome> {
-        let mut outcomes = self.explain_all(&[tensor.view()], classes)?;
-        outcomes.pop().ok_or_else(|| Error::Value("no picture was explained".into()))
+    /// A target names what the model doesn't have; the runtime fails.
+    pub fn explain(&self, tensor: ArrayD<f32>, targets: &[TargetRef]) -> Result<Outcome> {
+        let mut outcomes = self.explain_all(&[tensor.view()], targets)?;
+        outcomes.pop().ok_or_else(|| Error::Value("no image was explained".into()))
     }
 
-    /// Explains some pictures in one run, at most [`Explainer::batch`]: each as the model takes it, a batch of one first, and all of one
-    /// shape. The result has an entry a picture.
+    /// Explains some images in one run, at most [`Explainer::batch`]: each as the model takes it, a batch of one first, and all of one
+    /// shape. The result has an entry an image.
     ///
     /// # Errors
-    /// Shapes differ; a class that the model doesn't have; the runtime fails.
-    pub fn explain_all(&self, pictures: &[ArrayViewD<'_, f32>], classes: &[ClassSpec]) -> Result<Vec<Outcome>> {
+    /// Shapes differ; a target names what the model doesn't have; the runtime fails.
+    pub fn explain_all(&self, images: &[ArrayViewD<'_, f32>], targets: &[TargetRef]) -> Result<Vec<Outcome>> {
         let canceller = Canceller::new();
-        let share = |start: Instant| milliseconds(start) / pictures.len() as f64;
+        let share = |start: Instant| milliseconds(start) / images.len() as f64;
         let start = Instant::now();
-        let forward = self.run(joined(pictures)?, &canceller)?;
-        let forward_took = share(start);
-        let outcome = |Scores { logits, probabilities }: &Scores| Outcome {
-            logits: logits.clone(),
-            probabilities: probabilities.clone(),
-            explanations: Vec::new(),
-        };
-        let mut outcomes: Vec<Outcome> = forward.scores.iter().map(outcome).collect();
-        for class in classes {
-            let resolve = |scores: &Scores| class.resolve(&scores.logits, self.labels());
-            let chosen: Vec<usize> = forward.scores.iter().map(resolve).collect::<Result<_>>()?;
-            let start = Instant::now();
-            let backward = self.backward(&forward, &chosen, &canceller)?;
-            let backward_took = share(start);
-            for tap in 0..self.taps.len() {
-                let start = Instant::now();
-                let mut heatmaps = self.heatmaps(&forward, &backward, tap, self.options.method)?.into_iter();
-                let timing =
-                    Timing { preprocess: 0.0, forward: forward_took, backward: backward_took, method: share(start) };
-                let Tapped { activation, gradient, is_mean } = &self.passes.taps[tap];
-                let held = |value: &Value, given: &Given, picture| Held {
-                    value: value.clone(),
-                    blocked: given.blocked,
-                    picture,
-                };
-                let whole = if *is_mean { None } else { Some(raw_gradient(&backward, gradient)?) };
-                for (picture, (outcome, &class)) in outcomes.iter_mut().zip(&chosen).enumerate() {
-                    outcome.explanations.push(Explanation {
-                        tap,
-                        class,
-                        logit: outcome.logits[class],
-                        probability: outcome.probabilities[class],
-                        heatmap: heatmaps.next(),
-                        activation: held(self.raw_activation(&forward, tap)?, activation, picture),
-                        gradient: whole.map(|whole| held(whole, gradient, picture)),
-                        timing,
-                    });
+        let forward = self.run(joined(images)?, &canceller)?;
+        let timing = Timing { forward: share(start), ..Timing::default() };
+        let mut outcomes: Vec<Outcome> = (0..images.len())
+            .map(|image| Outcome { scores: forward.scores.get(image).cloned(), explanations: Vec::new() })
+            .collect();
+        for target in targets {
+            let evaluated = self.evaluate(&forward, target)?;
+            let explained = match self.options.method.method {
+                Method::Cam(method) => self.explain_back(&forward, &evaluated, method, timing, &canceller)?,
+                Method::Perturbation(method) => {
+                    let heat = |(image, evaluated): (&ArrayViewD<'_, f32>, &Evaluated)| {
+                        let start = Instant::now();
+                        let heat = self.perturbed(method, image.view(), &evaluated.target, &canceller)?;
+                        Ok((heat, Timing { method: milliseconds(start), ..timing }))
+                    };
+                    let heats = images.iter().zip(&evaluated).map(heat).collect::<Result<Vec<_>>>()?;
+                    vec![self.explanations(&forward, &evaluated, heats)]
+                }
+            };
+            for explanations in explained {
+                for (outcome, explanation) in outcomes.iter_mut().zip(explanations) {
+                    outcome.explanations.push(explanation);
                 }
             }
         }
         Ok(outcomes)
     }
 
-    /// The forward pass of some pictures, at most [`Explainer::batch`]: `tensor` as the model takes it, the pictures along its first axis.
+    /// One backward pass, and the heat at every tap: for each tap an explanation an image.
+    fn explain_back(
+        &self,
+        forward: &Forward,
+        evaluated: &[Evaluated],
+        method: &'static dyn Cam,
+        timing: Timing,
+        canceller: &Canceller,
+    ) -> Result<Vec<Vec<Explanation>>> {
+        let share = |start: Instant| milliseconds(start) / forward.images as f64;
+        let start = Instant::now();
+        let backward = self.backward(forward, evaluated, canceller)?;
+        let timing = Timing { backward: share(start), ..timing };
+        let passes = self.passes()?;
+        let mut explained = Vec::with_capacity(self.taps.len());
+        for (tap, Tapped { activation, gradient, is_mean }) in passes.taps.iter().enumerate() {
+            let start = Instant::now();
+            let mut heatmaps = self.heatmaps(forward, &backward, tap, Method::Cam(method))?.into_iter();
+            let timing = Timing { method: share(start), ..timing };
+            let held =
+                |value: &Value, given: &Given, image| Held { value: value.clone(), blocked: given.blocked, image };
+            let raw = raw_gradient(&backward, gradient)?;
+            let mut of_tap = Vec::with_capacity(evaluated.len());
+            for (image, evaluated) in evaluated.iter().enumerate() {
+                let heatmap = heatmaps.next();
+                let slope = held(raw, gradient, image);
+                let blank = match &heatmap {
+                    Some(heatmap) if blank::is_blank(heatmap) => {
+                        Some(self.why_blank((forward, &backward), tap, image, &slope, method)?)
+                    }
+                    _ => None,
+                };
+                of_tap.push(Explanation {
+                    tap,
+                    target: Explained::of(evaluated),
+                    heatmap,
+                    blank,
+                    activation: held(self.raw_activation(forward, tap)?, activation, image),
+                    gradient: (!is_mean).then_some(slope),
+                    timing,
+                });
+            }
+            explained.push(of_tap);
+        }
+        Ok(explained)
+    }
+
+    /// The forward pass of some images, at most [`Explainer::batch`]: `tensor` as the model takes it, the images along its first axis.
     ///
     /// # Errors
-    /// The tensor has another shape than the model wants, the runtime fails, or [`Error::Cancelled`].
+    /// The tensor has another shape than the model wants, the runtime fails, or [`EngineError::Cancelled`].
     pub fn forward(&self, tensor: &ArrayD<f32>, canceller: &Canceller) -> Result<Forward> {
         self.run(tensor.clone(), canceller)
     }
 
     fn run(&self, tensor: ArrayD<f32>, canceller: &Canceller) -> Result<Forward> {
         let network = self.network();
-        let pictures = tensor.shape().first().copied().unwrap_or(0);
-        if pictures == 0 || pictures > self.batch {
-            return Err(Error::Value(format!("{pictures} pictures in a run that takes 1 to {}", self.batch)));
+        let images = tensor.shape().first().copied().unwrap_or(0);
+        if images == 0 || images > self.batch {
+            return Err(Error::Value(format!("{images} images in a run that takes 1 to {}", self.batch)));
         }
-        let elem = ElemType::from_code(network.input.elem.code());
-        let input = Value::from_f32_as(filled_up(tensor, self.rows.unwrap_or(pictures))?, elem)?;
-        let values = self.passes.forward.run_with(&[(&network.input.name, &input)], canceller)?;
-        let scores = values.get(&network.logits).ok_or_else(|| missing(&network.logits))?;
-        let (shape, elem) = (scores.shape(), scores.elem_type());
+        let own = network.input();
+        let elem = ElemType::from_code(own.elem.code());
+        let input = Value::from_f32_as(filled_up(tensor, self.rows.unwrap_or(images))?, elem)?;
+        let values = self.forward_session().run_with(&self.feeds(&input), canceller)?;
         let rows = input.shape()[0];
-        if self.batch > 1 && shape.first() != Some(&rows) {
-            return Err(Error::Value(format!("`{}` has shape {shape:?} for {rows} pictures", network.logits)));
-        }
-        let of_picture = |row: ArrayViewD<'_, f32>| {
-            let logits: Vec<f32> = row.iter().copied().collect();
-            let probabilities = probabilities(&logits, network.head == Head::Sigmoid);
-            Scores { logits, probabilities }
+        let by_image = |name: &str, called: &str| match values.get(name).map(Value::shape) {
+            Some(shape) if self.batch > 1 && shape.first() != Some(&rows) => {
+                Err(Error::Value(format!("`{called}` has shape {shape:?} for {rows} images")))
+            }
+            _ => Ok(()),
         };
-        for (tap, Tapped { activation, .. }) in self.taps.iter().zip(&self.passes.taps).filter(|_| self.batch > 1) {
-            let layer = values.get(&activation.name).map(Value::shape);
-            if layer.as_ref().is_some_and(|shape| shape.first() != Some(&rows)) {
-                return Err(Error::Value(format!("`{}` has shape {layer:?} for {rows} pictures", tap.name())));
+        for head in self.subject.heads() {
+            by_image(head, head)?;
+        }
+        if let Runner::Differentiated(passes) = &self.runner {
+            for (tap, Tapped { activation, .. }) in self.taps.iter().zip(&passes.taps) {
+                by_image(&activation.name, tap.name())?;
             }
         }
-        let scores = scores.to_f32()?.axis_iter(Axis(0)).take(pictures).map(of_picture).collect();
-        Ok(Forward { scores, input, values, shape, elem })
+        let scores: Vec<Scores> = match &network.classes {
+            Some(classes) if values.get(&classes.logits).is_some() => {
+                let of_image = |row: ArrayViewD<'_, f32>| {
+                    let logits: Vec<f32> = row.iter().copied().collect();
+                    let probabilities = probabilities(&logits, classes.independent());
+                    Scores { logits, probabilities }
+                };
+                let logits = values.get(&classes.logits).ok_or_else(|| missing(&classes.logits))?.to_f32()?;
+                logits.axis_iter(Axis(0)).take(images).map(of_image).collect()
+            }
+            _ => Vec::new(),
+        };
+        nonfinite::refuse(self, &input, &scores)?;
+        Ok(Forward { scores, images, rows, input, values })
     }
 
-    /// The backward pass of one class a picture, for every tap at once.
+    /// All inputs, with `input` as the images.
+    fn feeds<'a>(&'a self, input: &'a Value) -> Vec<(&'a str, &'a Value)> {
+        let image = (self.network().input().name.as_str(), input);
+        std::iter::once(image).chain(self.fed.iter().map(|(name, value)| (name.as_str(), value))).collect()
+    }
+
+    /// What a target comes to for each image of a run: its number, its seeds, and the target itself, resolved.
     ///
     /// # Errors
-    /// A class isn't one of the model's, there are more or fewer than pictures, the runtime fails, or [`Error::Cancelled`].
-    pub fn backward(&self, forward: &Forward, classes: &[usize], canceller: &Canceller) -> Result<Backward> {
-        if classes.len() != forward.scores.len() {
-            return Err(Error::Value(format!("{} classes for {} pictures", classes.len(), forward.scores.len())));
-        }
-        let mut seeds = Vec::with_capacity(forward.shape.iter().product());
-        for (scores, &class) in forward.scores.iter().zip(classes) {
-            let count = scores.logits.len();
-            if class >= count {
-                return Err(Error::ClassRange { class: class.to_string(), count });
+    /// It names what the model doesn't have; the number isn't finite.
+    pub fn evaluate(&self, forward: &Forward, target: &TargetRef) -> Result<Vec<Evaluated>> {
+        let evaluate = |image: usize| {
+            let evaluated = target.evaluate(&Answer {
+                scores: forward.scores.get(image),
+                classes: self.network().classes.as_ref(),
+                labels: self.labels(),
+                score: self.options.score,
+                output: &|name| forward.value(name, image),
+            })?;
+            match evaluated.score.is_finite() {
+                true => Ok(evaluated),
+                false => Err(nonfinite::not_finite(self, &forward.input, &evaluated.target.spec())),
             }
-            seeds.extend(self.options.score.seed(class, &scores.probabilities, self.network().independent()));
-        }
-        let seed = Value::from_f32_as(with_zeros(seeds, &forward.shape)?, forward.elem)?;
-        let mut inputs: Vec<(&str, &Value)> =
-            self.passes.seeds.iter().map(|(_, name)| (name.as_str(), &seed)).collect();
-        for name in &self.passes.saved {
-            let given = (*name == self.network().input.name).then_some(&forward.input);
-            inputs.push((name, given.or_else(|| forward.values.get(name)).ok_or_else(|| missing(name))?));
-        }
-        Ok(Backward { classes: classes.to_vec(), gradients: self.passes.backward.run_with(&inputs, canceller)? })
+        };
+        (0..forward.images).map(evaluate).collect()
     }
 
-    /// The heat of the first picture, or of the only one; see [`Explainer::heatmaps`].
+    /// The backward pass of one target an image, for every tap at once.
+    ///
+    /// # Errors
+    /// There are more or fewer targets than images, one reads what was not differentiated, the runtime fails, or
+    /// [`EngineError::Cancelled`].
+    pub fn backward(&self, forward: &Forward, targets: &[Evaluated], canceller: &Canceller) -> Result<Backward> {
+        if targets.len() != forward.images {
+            return Err(Error::Value(format!("{} targets for {} images", targets.len(), forward.images)));
+        }
+        let passes = self.passes()?;
+        let known = |name: &str| passes.seeds.iter().any(|(output, _)| output == name);
+        let read = targets.iter().flat_map(|target| &target.seeds);
+        if let Some((name, _)) = read.clone().find(|(name, _)| !known(name)) {
+            return Err(Error::Value(format!("`{name}` was not differentiated")));
+        }
+        let mut seeds = Vec::with_capacity(passes.seeds.len());
+        for (output, seed) in &passes.seeds {
+            let value = forward.values.get(output).ok_or_else(|| missing(output))?;
+            let mut all = ArrayD::<f32>::zeros(IxDyn(&value.shape()));
+            let by_image = value.shape().first() == Some(&forward.rows);
+            for (image, target) in targets.iter().enumerate() {
+                let Some((_, own)) = target.seeds.iter().find(|(name, _)| name == output) else { continue };
+                let mut place = all.view_mut();
+                if by_image {
+                    place.slice_axis_inplace(Axis(0), (image..image + 1).into());
+                }
+                if place.shape() != own.shape() {
+                    let shapes = format!("{:?}, not {:?}", own.shape(), place.shape());
+                    return Err(Error::Value(format!("the seed of `{output}` has shape {shapes}")));
+                }
+                place.assign(own);
+            }
+            seeds.push((seed.as_str(), Value::from_f32_as(all, value.elem_type())?));
+        }
+        let mut inputs: Vec<(&str, &Value)> = seeds.iter().map(|(name, seed)| (*name, seed)).collect();
+        for name in &passes.saved {
+            let given = (*name == self.network().input().name).then_some(&forward.input);
+            let fed = || self.fed.iter().find(|(fed, _)| fed == name).map(|(_, value)| value);
+            let value = given.or_else(|| forward.values.get(name)).or_else(fed);
+            inputs.push((name, value.ok_or_else(|| missing(name))?));
+        }
+        Ok(Backward { gradients: passes.backward.run_with(&inputs, canceller)? })
+    }
+
+    /// The heat of the first image, or of the only one; see [`Explainer::heatmaps`].
     ///
     /// # Errors
     /// The runtime fails.
@@ -359,31 +516,44 @@ impl Explainer {
         forward: &Forward,
         backward: &Backward,
         tap: usize,
-        method: &'static dyn Method,
+        method: Method,
     ) -> Result<Option<Array2<f32>>> {
         Ok(self.heatmaps(forward, backward, tap, method)?.into_iter().next())
     }
 
-    /// The heat at one of [`Explainer::taps`], for each picture: `[height, width]` at the layer's resolution, after ReLU, before
+    /// The heat at one of [`Explainer::taps`], for each image: `[height, width]` at the layer's resolution, of the sign asked for, before
     /// normalisation. None at the input.
     ///
     /// # Errors
-    /// The runtime fails; the method needs a gradient that [`Options::gradients`] doesn't want.
+    /// The runtime fails; the method needs a gradient that [`Options::gradients`] doesn't want, or is none of activation and gradient.
     pub fn heatmaps(
         &self,
         forward: &Forward,
         backward: &Backward,
         tap: usize,
-        method: &'static dyn Method,
+        method: Method,
     ) -> Result<Vec<Array2<f32>>> {
+        self.heatmaps_of(forward, backward, tap, (method, self.options.sign))
+    }
+
+    fn heatmaps_of(
+        &self,
+        forward: &Forward,
+        backward: &Backward,
+        tap: usize,
+        (method, sign): (Method, Sign),
+    ) -> Result<Vec<Array2<f32>>> {
+        let Method::Cam(method) = method else {
+            return Err(Error::Value(format!("{} is no program over activation and gradient", method.name())));
+        };
         let Some(Tap::Layer(layer)) = self.taps.get(tap) else { return Ok(Vec::new()) };
-        let Tapped { activation, gradient, is_mean } = &self.passes.taps[tap];
+        let Tapped { activation, gradient, is_mean } = &self.passes()?.taps[tap];
         if *is_mean && !method.takes_mean() {
             return Err(no_gradient(layer.name()));
         }
         let values = (self.raw_activation(forward, tap)?, raw_gradient(backward, gradient)?);
-        let heatmaps = self.programs.heatmaps(method, layer, values, [activation.blocked, gradient.blocked])?;
-        Ok(heatmaps.outer_iter().take(forward.scores.len()).map(|heatmap| heatmap.to_owned()).collect())
+        let heatmaps = self.programs.heatmaps((method, sign), layer, values, [activation.blocked, gradient.blocked])?;
+        Ok(heatmaps.outer_iter().take(forward.images).map(|heatmap| heatmap.to_owned()).collect())
     }
 
     /// An activation or gradient of an [`Explanation`], in the layer's own layout, a batch of one first.
@@ -392,17 +562,17 @@ impl Explainer {
     /// The runtime fails.
     pub fn read(&self, held: &Held) -> Result<ArrayD<f32>> {
         let all = self.programs.plain(&held.value, held.blocked)?.to_f32()?;
-        // A value without a batch is every picture's.
-        let picture = held.picture.min(all.len_of(Axis(0)).saturating_sub(1));
-        Ok(all.slice_axis(Axis(0), (picture..picture + 1).into()).to_owned())
+        // A value without a batch is every image's.
+        let image = held.image.min(all.len_of(Axis(0)).saturating_sub(1));
+        Ok(all.slice_axis(Axis(0), (image..image + 1).into()).to_owned())
     }
 
-    /// The activation at one of [`Explainer::taps`], in the layer's own layout, of all pictures of the run.
+    /// The activation at one of [`Explainer::taps`], in the layer's own layout, of all images of the run.
     ///
     /// # Errors
     /// The runtime fails.
     pub fn activation(&self, forward: &Forward, tap: usize) -> Result<Value> {
-        self.programs.plain(self.raw_activation(forward, tap)?, self.passes.taps[tap].activation.blocked)
+        self.programs.plain(self.raw_activation(forward, tap)?, self.passes()?.taps[tap].activation.blocked)
     }
 
     /// The gradient at one of [`Explainer::taps`], of the same shape.
@@ -410,7 +580,7 @@ impl Explainer {
     /// # Errors
     /// The runtime fails; [`Options::gradients`] wants none.
     pub fn gradient(&self, backward: &Backward, tap: usize) -> Result<Value> {
-        let Tapped { gradient: given, is_mean, .. } = &self.passes.taps[tap];
+        let Tapped { gradient: given, is_mean, .. } = &self.passes()?.taps[tap];
         if *is_mean {
             return Err(no_gradient(self.taps[tap].name()));
         }
@@ -418,11 +588,13 @@ impl Explainer {
     }
 
     /// As the forward pass gives it.
-    fn raw_activation<'a>(&self, forward: &'a Forward, tap: usize) -> Result<&'a Value> {
-        let given = &self.passes.taps[tap].activation;
-        match self.taps[tap] {
-            Tap::Input => Ok(&forward.input),
-            Tap::Layer(_) => forward.values.get(&given.name).ok_or_else(|| missing(&given.name)),
+    fn raw_activation<'a>(&'a self, forward: &'a Forward, tap: usize) -> Result<&'a Value> {
+        match (&self.taps[tap], &self.runner) {
+            (Tap::Layer(_), Runner::Differentiated(passes)) => {
+                let name = &passes.taps[tap].activation.name;
+                forward.values.get(name).ok_or_else(|| missing(name))
+            }
+            _ => Ok(&forward.input),
         }
     }
 }
@@ -436,7 +608,7 @@ fn refuse_empty_placement(session: &Session, options: &SessionOptions) -> Result
     match (options.provider, session.placement()) {
         (ProviderChoice::Named(provider), Some(placement)) if placement.on_provider == 0 => {
             let reason = "it takes none of this model's operators".into();
-            Err(onnx_grad_ort::Error::Provider { provider, reason }.into())
+            Err(EngineError::Provider { provider, reason }.into())
         }
         _ => Ok(()),
     }

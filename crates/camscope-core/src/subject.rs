@@ -3,11 +3,12 @@
 use onnx_grad::Types;
 
 use crate::{
-    error::Result,
+    error::{Error, Result},
     layer::{self, Choice, Layer, Layout, Resolved},
-    model::{self, Labels, Network, Sidecar, check_scores},
+    model::{self, Labels, Network, Sidecar, axes},
     probe::{Feed, probe_unrolled},
-    runtime::Runtime,
+    runtime::{Runtime, Value},
+    target::{TargetRef, default_target},
 };
 
 /// A model at the input size that its sidecar asks for.
@@ -24,10 +25,34 @@ impl Subject {
     /// Types the model's values and finds its layers.
     ///
     /// # Errors
-    /// The model's values can't be typed, it gives no class scores, or the sidecar names a layer that it doesn't have.
-    pub fn new(runtime: &Runtime, mut network: Network, sidecar: Sidecar) -> Result<Self> {
+    /// The model's values can't be typed, an input has no value, the output chosen for the class scores holds none, or the sidecar names
+    /// a layer that the model doesn't have.
+    pub fn new(runtime: &Runtime, network: Network, sidecar: Sidecar) -> Result<Self> {
+        Self::for_targets(runtime, network, sidecar, &[])
+    }
+
+    /// As [`Subject::new`], for explaining these: the layers are those that lead to what they read. None: the default.
+    ///
+    /// # Errors
+    /// Those of [`Subject::new`]; a target reads what the model doesn't have.
+    pub fn for_targets(
+        runtime: &Runtime,
+        mut network: Network,
+        sidecar: Sidecar,
+        targets: &[TargetRef],
+    ) -> Result<Self> {
         let types = type_values(runtime, &mut network, &sidecar)?;
-        check_scores(&network, &types)?;
+        network.settle(&types)?;
+        if !targets.is_empty() {
+            network.explained.clear();
+        }
+        for target in targets {
+            for name in target.reads(&network)? {
+                if !network.explained.contains(&name) {
+                    network.explained.push(name);
+                }
+            }
+        }
         let mut layers = layers_of(&network, &sidecar, &types);
         let resolved = resolve(&network, &sidecar, &mut layers);
         let default_layer =
@@ -48,6 +73,38 @@ impl Subject {
     /// The classes' names.
     pub fn labels(&self) -> &Labels {
         &self.sidecar.labels
+    }
+
+    /// The float values that are explained: see [`Network::heads`].
+    pub fn heads(&self) -> Vec<&str> {
+        let is_float = |name: &&str| self.types.get(name).is_none_or(|ty| ty.elem.is_float());
+        self.network.heads().iter().map(String::as_str).filter(is_float).collect()
+    }
+
+    /// What is explained where nobody says.
+    ///
+    /// # Errors
+    /// The model gives neither class scores nor a single number.
+    pub fn default_target(&self) -> Result<TargetRef> {
+        default_target(&self.network, &self.types)
+    }
+
+    /// The inputs that don't take the image, with what they are fed.
+    ///
+    /// # Errors
+    /// One has no value.
+    pub(crate) fn fed(&self) -> Result<Vec<(String, Value)>> {
+        let fed = |input: &model::Input| {
+            let value = given(input)?.clone();
+            let elem = crate::runtime::ElemType::from_code(input.elem.code());
+            Ok((input.name.clone(), Value::from_f32_as(value, elem)?))
+        };
+        self.network.others().map(fed).collect()
+    }
+
+    /// What is to be said where there are more or fewer labels than scores.
+    pub fn label_mismatch(&self) -> Option<String> {
+        self.network.score_count(&self.types).and_then(|scores| self.sidecar.labels.mismatch(scores))
     }
 
     /// What is known of the values.
@@ -80,20 +137,31 @@ pub fn resolve(network: &Network, sidecar: &Sidecar, layers: &mut [Layer]) -> Re
 /// apart in the model.
 ///
 /// # Errors
-/// ONNX Runtime cannot load the model; a loop is too long.
+/// ONNX Runtime cannot load the model; an input has no value; a loop is too long.
 pub fn type_values(runtime: &Runtime, network: &mut Network, sidecar: &Sidecar) -> Result<Types> {
     let preprocessing = &sidecar.preprocessing;
     let (height, width) = (preprocessing.size.0 as usize, preprocessing.size.1 as usize);
-    let batch = network.input.batch().unwrap_or(1);
+    let input = network.input();
+    let batch = input.batch().unwrap_or(1);
     let shape = match preprocessing.layout {
         model::Layout::Nchw => vec![batch, preprocessing.channels(), height, width],
         model::Layout::Nhwc => vec![batch, height, width, preprocessing.channels()],
     };
-    let input = &network.input;
-    let feed = Feed { name: input.name.clone(), elem: input.elem, shape, free_batch: input.batch().is_none() };
-    let (model, types) = probe_unrolled(runtime, &network.model, &[feed])?;
+    let mut feeds =
+        vec![Feed { name: input.name.clone(), elem: input.elem, shape, free_batch: input.batch().is_none() }];
+    for other in network.others() {
+        let shape = given(other)?.shape().to_vec();
+        feeds.push(Feed { name: other.name.clone(), elem: other.elem, shape, free_batch: false });
+    }
+    let (model, types) = probe_unrolled(runtime, &network.model, &feeds)?;
     network.model = model;
     Ok(types)
+}
+
+/// What an input that doesn't take the image is fed.
+fn given(input: &model::Input) -> Result<&ndarray::ArrayD<f32>> {
+    let missing = || Error::InputMissing { name: input.name.clone(), shape: axes(&input.shape) };
+    input.value.as_ref().ok_or_else(missing)
 }
 
 /// The layers of a model.
@@ -102,7 +170,8 @@ pub fn layers_of(network: &Network, sidecar: &Sidecar, types: &Types) -> Vec<Lay
         model::Layout::Nchw => Layout::Nchw,
         model::Layout::Nhwc => Layout::Nhwc,
     };
-    layer::find(network.model.graph(), types, &network.input.name, &network.logits, layout)
+    let heads: Vec<&str> = network.heads().iter().map(String::as_str).collect();
+    layer::find(network.model.graph(), types, &network.input().name, &heads, layout)
 }
 
 /// The layer that `auto` takes: the sidecar's, else the last before the classifier; `None` where the model has no layers.

@@ -204,7 +204,7 @@ impl LayerResolver for Resolver {
         let facts = Facts {
             producer: proto.producer_name.clone(),
             graph: network.model.graph().name.clone(),
-            input: network.input.name.clone(),
+            input: network.input().name.clone(),
             metadata: metadata.collect(),
         };
         self.ask(&facts, layers)

@@ -41,7 +41,7 @@ fn main() -> Result<(), Failure> {
     let runtime = Runtime::get_or_load()?;
     let opener: Opener = Arc::new(move |path: &Path| {
         let network = Network::open(path)?;
-        let sidecar = resolve(path, &network.input.shape)?;
+        let sidecar = resolve(path, &network.input().shape)?;
         Ok(Arc::new(Opened::new(runtime, network, sidecar, &OpenOptions::default())?) as Arc<dyn Engine>)
     });
     println!("{:12} {:>22} {:>22} {:>22} {:>12}", "", "cached", "class", "layer", "no news");

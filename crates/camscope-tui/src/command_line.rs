@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use camscope_core::{method::METHODS, overlay};
+use camscope_core::{method::METHODS, overlay, target::ClassSpec};
 use serde_json::{Value, json};
 
 use crate::{state::State, tiles};
@@ -11,9 +11,16 @@ use crate::{state::State, tiles};
 pub fn explain(state: &State) -> Option<String> {
     let model = state.model.as_ref()?;
     let image = state.images.get(state.image)?;
-    let class = state.current_class()?;
+    let target = state.current_target()?;
+    let asked = state.current_scores().and_then(|scores| scores.asked(target));
     let mut words = vec!["camscope".to_owned(), "explain".into(), quoted_path(&model.path), quoted_path(&image.path)];
-    words.push(format!("--class {class}"));
+    // A number that is the label of another class would be taken for that one.
+    let is_label = || target.to_string().parse().is_ok_and(|spec: ClassSpec| spec.clash(&model.labels).is_some());
+    words.push(match asked {
+        Some(spec) => format!("--target {}", quoted(spec)),
+        None if is_label() => format!("--class '#{target}'"),
+        None => format!("--class {target}"),
+    });
     if state.layer != model.default_layer {
         words.push(format!("--layer {}", quoted(&model.layers[state.layer].name)));
     }
@@ -26,13 +33,16 @@ pub fn explain(state: &State) -> Option<String> {
     if state.alpha != overlay::DEFAULT_ALPHA {
         words.push(format!("--alpha {}", state.alpha));
     }
+    words.extend(model.command.iter().map(|word| quoted(word)));
     Some(words.join(" "))
 }
 
 /// What is shown, for a JSON file.
 pub fn description(state: &State) -> Value {
-    let class = state.current_class();
+    let target = state.current_target();
     let scores = state.current_scores();
+    let asked = target.and_then(|target| scores?.asked(target));
+    let class = target.filter(|_| asked.is_none());
     let layer = state.model.as_ref().and_then(|model| model.layers.get(state.layer));
     let heat = state.current_key().and_then(|key| state.heats.get(&key));
     json!({
@@ -41,9 +51,10 @@ pub fn description(state: &State) -> Value {
         "method": state.method_name(),
         "layer": layer.map(|layer| &layer.name),
         "class": class,
-        "label": class.map(|class| state.class_name(class)),
-        "logit": class.and_then(|class| Some(scores?.logits[class])),
-        "probability": class.and_then(|class| Some(scores?.probabilities[class])),
+        "label": class.map(|class| state.target_name(class)),
+        "logit": class.and_then(|class| scores?.values.get(class)),
+        "probability": class.and_then(|class| scores?.probabilities.get(class)),
+        "target": target.map(|target| asked.map_or_else(|| format!("class:{target}"), str::to_owned)),
         "heatmap_shape": heat.map(|heat| heat.shape().to_vec()),
         "view": state.view.name(),
         "colormap": state.colormap,

@@ -159,7 +159,7 @@ mod tests {
     fn photo() -> Arc<Photo> {
         let pixels = RgbImage::from_fn(40, 20, |x, _| if x < 20 { Rgb([200, 0, 0]) } else { Rgb([0, 0, 200]) });
         let seen = Seen { x: 10.0, y: 0.0, width: 20.0, height: 20.0 };
-        Arc::new(Photo { id: 1, pixels, seen, tensor: ArrayD::zeros(IxDyn(&[1])), modified: None })
+        Arc::new(Photo { id: 1, pixels, seen, tensor: ArrayD::zeros(IxDyn(&[1])), notes: Vec::new(), modified: None })
     }
 
     fn drawing(content: Content, alpha: f32, window: [f32; 4]) -> Drawing {
@@ -175,7 +175,7 @@ mod tests {
         Drawing { key, photo: photo(), heats }
     }
 
-    const KEY: HeatKey = HeatKey { photo: 1, class: 0, layer: 0, method: 0 };
+    const KEY: HeatKey = HeatKey { photo: 1, target: 0, layer: 0, method: 0 };
     const WHOLE: [f32; 4] = [0.0, 0.0, 1.0, 1.0];
 
     #[test]

@@ -40,8 +40,6 @@ pub enum Message {
     Heat(HeatKey, Result<Heat, Fault>, f64),
     /// A picture for the terminal.
     Picture(TileKey, Arc<Picture>),
-    /// How many runs are waited for.
-    Queue(usize),
     /// Plugins came, changed, or were set aside.
     Plugins(Vec<PluginNews>),
     /// A file was changed by another program.

@@ -49,7 +49,7 @@ pub(crate) fn apply(state: &mut State, start: &Start) {
     state.alpha = config.alpha;
     state.paints = config.paints.clone();
     state.no_color = start.no_color;
-    state.asked_class.clone_from(&start.class);
+    state.asked_target.clone_from(&start.class);
     state.asked_layer.clone_from(&start.layer);
     let bytes = (config.memory as usize) << 20;
     state.heats.limit(bytes / 2);

@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use camscope_core::{layer::Choice, method::METHODS, overlay, target::ClassSpec};
+use camscope_core::{layer::Choice, method::METHODS, overlay, target::ClassSpec, text::printable_path};
 
 use crate::{
     action::View,
@@ -133,18 +133,19 @@ pub struct State {
     /// What was shown last in each place of the picture area, for as long as its successor isn't there.
     pub shown: HashMap<usize, (TileKey, Arc<Picture>)>,
     /// The class that was asked for on the command line, until a model and its answer say which it is.
-    pub asked_class: Option<ClassSpec>,
+    pub asked_target: Option<ClassSpec>,
     /// The layer that was asked for on the command line, until a model says which it is.
     pub asked_layer: Option<Choice>,
     /// Whether the method was chosen by somebody: then a model's own doesn't replace it.
     pub asked_method: bool,
-    /// The class; `None`: the one of [`State::rank`] in each image.
-    pub class: Option<usize>,
-    /// Whether the class stays when the image changes: it was searched for, not stepped to.
-    pub class_stays: bool,
+    /// What is explained: its place in [`Scores::values`], which for a class is the class's number. `None`: the one of [`State::rank`] in
+    /// each image.
+    pub target: Option<usize>,
+    /// Whether the target stays when the image changes: it was searched for, not stepped to.
+    pub target_stays: bool,
     /// How likely a class is shown where none was chosen; 0: the likeliest.
     pub rank: usize,
-    /// Classes kept for comparing.
+    /// Targets kept for comparing.
     pub pinned: Vec<usize>,
     /// The layer.
     pub layer: usize,
@@ -206,11 +207,11 @@ impl State {
             pictures: Cache::new(MEMORY / 2),
             round: 0,
             shown: HashMap::new(),
-            asked_class: None,
+            asked_target: None,
             asked_layer: None,
             asked_method: false,
-            class: None,
-            class_stays: false,
+            target: None,
+            target_stays: false,
             rank: 0,
             pinned: Vec::new(),
             layer: 0,
@@ -248,19 +249,22 @@ impl State {
         self.scores.get(&self.photo()?.id)
     }
 
-    /// The class that is explained: the chosen one, else the likeliest.
-    pub fn current_class(&self) -> Option<usize> {
-        self.class.or_else(|| self.current_scores()?.ranking.get(self.rank).copied())
+    /// What is explained: the chosen target, else the first of the ranking.
+    pub fn current_target(&self) -> Option<usize> {
+        self.target.or_else(|| self.current_scores()?.ranking.get(self.rank).copied())
     }
 
     /// The heatmap that is shown.
     pub fn current_key(&self) -> Option<HeatKey> {
-        self.key(self.current_class()?, self.layer)
+        self.key(self.current_target()?, self.layer)
     }
 
-    /// The heatmap of another class or layer of the photo that is shown.
-    pub fn key(&self, class: usize, layer: usize) -> Option<HeatKey> {
-        Some(HeatKey { photo: self.photo()?.id, class, layer, method: self.method })
+    /// The heatmap of another target or layer of the photo that is shown.
+    pub fn key(&self, target: usize, layer: usize) -> Option<HeatKey> {
+        // A method of forward passes alone gives the same heat whatever the layer.
+        let looks = METHODS.get(self.method).is_none_or(|method| method.needs_gradients());
+        let layer = if looks { layer } else { self.model.as_ref()?.default_layer };
+        Some(HeatKey { photo: self.photo()?.id, target, layer, method: self.method })
     }
 
     /// The method's name.
@@ -268,13 +272,16 @@ impl State {
         METHODS.get(self.method).map_or("", |method| method.name())
     }
 
-    /// A class's name.
-    pub fn class_name(&self, class: usize) -> String {
-        self.model.as_ref().map_or_else(|| format!("class {class}"), |model| model.labels.name(class))
+    /// A target's name: a class's label, or how it was asked for.
+    pub fn target_name(&self, target: usize) -> String {
+        if let Some(asked) = self.current_scores().and_then(|scores| scores.asked(target)) {
+            return asked.to_owned();
+        }
+        self.model.as_ref().map_or_else(|| format!("class {target}"), |model| model.labels.name(target))
     }
 
-    /// The classes in the order of the list: pinned ones, then by rank.
-    pub fn class_list(&self) -> Vec<usize> {
+    /// The targets in the order of the list: pinned ones, then by rank.
+    pub fn target_list(&self) -> Vec<usize> {
         let mut list = self.pinned.clone();
         if let Some(scores) = self.current_scores() {
             list.extend(scores.ranking.iter().filter(|class| !self.pinned.contains(class)));
@@ -295,9 +302,9 @@ impl State {
         (0..model.layers.len()).filter(matches).collect()
     }
 
-    /// The class that `contrast` sets against the current one: the first other pinned one, else the likeliest other.
+    /// The target that `contrast` sets against the current one: the first other pinned one, else the likeliest other.
     pub fn rival(&self) -> Option<usize> {
-        let current = self.current_class()?;
+        let current = self.current_target()?;
         let pinned = self.pinned.iter().find(|class| **class != current).copied();
         pinned.or_else(|| self.current_scores()?.ranking.iter().find(|class| **class != current).copied())
     }
@@ -305,6 +312,14 @@ impl State {
     /// Says something until the next key.
     pub fn say(&mut self, text: impl Into<String>) {
         self.message = Some(Message { text: text.into(), is_error: false });
+    }
+
+    /// Says the first of the notes on the photo that is shown.
+    pub fn say_what_to_know_of_the_photo(&mut self) {
+        let Some(entry) = self.images.get(self.image) else { return };
+        if let Some(note) = entry.photo.as_ref().and_then(|photo| photo.notes.first()) {
+            self.say(format!("{}: {note}", printable_path(&entry.path)));
+        }
     }
 
     /// Says that something went wrong.

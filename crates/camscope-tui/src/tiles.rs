@@ -111,7 +111,7 @@ fn view_tiles(state: &State, room: Rect) -> Vec<Tile> {
         (View::Heatmap, Some(key)) => wide(&one(Content::Heat(key))),
         (View::SideBySide, Some(key)) => wide(&[
             (Content::Photo, "photo".into(), Chooses::Point),
-            (Content::Overlay(key), state.class_name(key.class), Chooses::Point),
+            (Content::Overlay(key), state.target_name(key.target), Chooses::Point),
         ]),
         (View::Sweep, Some(key)) => {
             let layers = sweep_layers(state);
@@ -129,9 +129,10 @@ fn view_tiles(state: &State, room: Rect) -> Vec<Tile> {
             let contents: Vec<_> = compared_classes(state)
                 .into_iter()
                 .map(|class| {
-                    let percent = state.current_scores().map_or(0.0, |scores| 100.0 * scores.probabilities[class]);
-                    let caption = format!("{} {percent:.1} %", state.class_name(class));
-                    (Content::Overlay(HeatKey { class, ..key }), caption, Chooses::Class(class))
+                    let probability = state.current_scores().and_then(|scores| scores.probabilities.get(class));
+                    let percent = probability.map(|probability| format!(" {:.1} %", 100.0 * probability));
+                    let caption = state.target_name(class) + &percent.unwrap_or_default();
+                    (Content::Overlay(HeatKey { target: class, ..key }), caption, Chooses::Class(class))
                 })
                 .collect();
             wide(&contents)
@@ -139,10 +140,10 @@ fn view_tiles(state: &State, room: Rect) -> Vec<Tile> {
         (View::Contrast, Some(key)) => match state.rival() {
             None => wide(&one(Content::Overlay(key))),
             Some(class) => {
-                let rival = HeatKey { class, ..key };
-                let (name, other) = (state.class_name(key.class), state.class_name(class));
+                let rival = HeatKey { target: class, ..key };
+                let (name, other) = (state.target_name(key.target), state.target_name(class));
                 wide(&[
-                    (Content::Overlay(key), name.clone(), Chooses::Class(key.class)),
+                    (Content::Overlay(key), name.clone(), Chooses::Class(key.target)),
                     (Content::Difference(key, rival), format!("{name} − {other}"), Chooses::Point),
                     (Content::Overlay(rival), other, Chooses::Class(class)),
                 ])
@@ -160,7 +161,7 @@ pub fn sweep_layers(state: &State) -> Vec<usize> {
 /// The classes of the view `classes`: the current one and the pinned ones, then the likeliest, up to nine.
 pub fn compared_classes(state: &State) -> Vec<usize> {
     let mut classes: Vec<usize> = state.pinned.clone();
-    let Some(current) = state.current_class() else { return classes };
+    let Some(current) = state.current_target() else { return classes };
     let ranked = state.current_scores().map_or(&[][..], |scores| &scores.ranking);
     let most = 9.max(classes.len() + 1).min(16);
     for class in ranked.iter().copied().take(most) {
@@ -207,7 +208,7 @@ fn arrange(
         let selected = contents.len() > 1
             && match chooses {
                 Chooses::Layer(layer) => *layer == state.layer,
-                Chooses::Class(class) => Some(*class) == state.current_class(),
+                Chooses::Class(class) => Some(*class) == state.current_target(),
                 Chooses::Point | Chooses::Image(_) => false,
             };
         Tile {

@@ -134,11 +134,11 @@ fn failed(state: &State) -> bool {
 fn neighbours(state: &State) -> Vec<HeatKey> {
     let Some(current) = state.current_key() else { return Vec::new() };
     let mut keys = Vec::new();
-    let classes = state.class_list();
-    let at = classes.iter().position(|class| *class == current.class);
+    let classes = state.target_list();
+    let at = classes.iter().position(|class| *class == current.target);
     let beside = |at: Option<usize>, by: isize| at.and_then(|at| at.checked_add_signed(by));
     let class = |by| beside(at, by).and_then(|at| classes.get(at));
-    keys.extend([1, -1, 2].into_iter().filter_map(class).map(|class| HeatKey { class: *class, ..current }));
+    keys.extend([1, -1, 2].into_iter().filter_map(class).map(|class| HeatKey { target: *class, ..current }));
     let layers = state.layer_list();
     let at = layers.iter().position(|layer| *layer == current.layer);
     let layer = |by| beside(at, by).and_then(|at| layers.get(at));

@@ -19,6 +19,7 @@ use camscope_core::{
     explain::{Explainer, Options},
     runtime::{Canceller, Library, Origin, Provider, ProviderChoice, Runtime},
     subject::Subject,
+    target::TargetRef,
 };
 use ndarray::ArrayD;
 use ndarray_npy::{ReadNpyExt, WriteNpyExt};
@@ -28,7 +29,7 @@ use crate::{
     bench_together,
     cli::BenchChildArgs,
     cli_bench::{BenchArgs, BenchPart},
-    explain_cmd::{open, options, session_options},
+    explain_cmd::{open, options, session_options, subject},
     input, output, plugins,
 };
 
@@ -84,21 +85,25 @@ fn plain(args: &BenchChildArgs, tensor: &ArrayD<f32>) -> Result<()> {
     say("first")
 }
 
+/// The runtime, the model, what is explained, and how.
+type Prepared = (&'static Runtime, Arc<Subject>, Vec<TargetRef>, Options);
+
 /// The model, typed, as `camscope explain` makes it ready, from the search for plugins and ONNX Runtime on.
-pub(crate) fn prepared(bench: &BenchArgs, tensor: &ArrayD<f32>) -> Result<(&'static Runtime, Arc<Subject>, Options)> {
+pub(crate) fn prepared(bench: &BenchArgs, tensor: &ArrayD<f32>) -> Result<Prepared> {
     plugins::load(&bench.extra.plugins);
-    let (network, mut sidecar) = open(&bench.model)?;
+    let (network, mut sidecar) = open(&bench.model, &bench.input)?;
     input::take_size(tensor.shape(), &mut sidecar.preprocessing);
     let options = options(&bench.how, &bench.run, &sidecar)?;
     let runtime = plugins::runtime(Runtime::get_or_load()?, &bench.extra)?;
-    Ok((runtime, Arc::new(Subject::new(runtime, network, sidecar)?), options))
+    let (subject, targets) = subject(runtime, network, sidecar, &bench.how)?;
+    Ok((runtime, Arc::new(subject), targets, options))
 }
 
 /// What `camscope explain` does, up to the first heatmap.
 fn explain(bench: &BenchArgs, tensor: ArrayD<f32>) -> Result<()> {
-    let (runtime, subject, options) = prepared(bench, &tensor)?;
+    let (runtime, subject, targets, options) = prepared(bench, &tensor)?;
     let explainer = Explainer::of(runtime, subject, options)?;
-    let first = bench.how.classes.get(..1).unwrap_or_default();
+    let first = targets.get(..1).unwrap_or_default();
     explainer.explain(tensor, first)?;
     say("first")
 }
@@ -109,13 +114,13 @@ fn gradients(
     tensor: &ArrayD<f32>,
     make: impl FnOnce(&'static Runtime, &Arc<Subject>, &Options) -> Result<Explainer>,
 ) -> Result<()> {
-    let (runtime, subject, options) = prepared(bench, tensor)?;
+    let (runtime, subject, targets, options) = prepared(bench, tensor)?;
     let explainer = make(runtime, &subject, &options)?;
     let canceller = Canceller::new();
     let forward = explainer.forward(tensor, &canceller)?;
-    for class in bench.how.classes.iter().take(1) {
-        let class = class.resolve(forward.logits(), subject.labels())?;
-        explainer.backward(&forward, &[class], &canceller)?;
+    for target in targets.iter().take(1) {
+        let evaluated = explainer.evaluate(&forward, target)?;
+        explainer.backward(&forward, &evaluated, &canceller)?;
     }
     say("first")
 }

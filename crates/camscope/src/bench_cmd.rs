@@ -9,9 +9,7 @@ use std::{
 use camscope_core::{
     Error, Result,
     bench::{Earlier, Parts, Plan, Process, Processes, Report, Setting, Times, compare, order, profile},
-    model::{Network, Preprocessing, Source},
     runtime::Runtime,
-    subject::Subject,
     text::printable_path,
 };
 use indicatif::{ProgressBar, ProgressStyle};
@@ -23,8 +21,8 @@ use crate::{
     bench_table::{comparison_table, table},
     cli::BenchArgs,
     cli_bench::BenchPart,
-    explain_cmd::{create_folder, failed, note_provider, open, options},
-    input::{photo_or_pattern, sides},
+    explain_cmd::{class_clashes, create_folder, failed, note_all, note_provider, open, options, subject},
+    input::photo_or_pattern,
     output, plugins,
 };
 
@@ -38,22 +36,21 @@ const STARTS: usize = 5;
 pub(crate) fn run(args: &BenchArgs) -> Result<ExitCode> {
     plugins::load(&args.extra.plugins);
     let earlier = args.compare.as_deref().map(Earlier::read).transpose()?;
-    let (network, mut sidecar) = open(&args.model)?;
-    if let Some(size) = args.size {
-        resize(size, &network, &mut sidecar.preprocessing)?;
-    }
+    let (network, sidecar) = open(&args.model, &args.input)?;
     let tensor = photo_or_pattern(args.image.as_deref(), &sidecar.preprocessing)?;
     if let Some(prefix) = &args.profile {
         check_prefix(prefix)?;
     }
     let options = options(&args.how, &args.run, &sidecar)?;
-    if sidecar.preprocessing.source == Source::Assumed && args.image.is_some() {
-        eprintln!("note: {}", sidecar.preprocessing.source);
+    if args.image.is_some() {
+        note_all(&sidecar.remarks());
     }
     let runtime = plugins::runtime(Runtime::get_or_load()?, &args.extra)?;
-    let subject = Arc::new(Subject::new(runtime, network, sidecar)?);
+    let (subject, targets) = subject(runtime, network, sidecar, &args.how)?;
+    let subject = Arc::new(subject);
     plugins::note_resolved(subject.resolved());
-    let parts = Parts::new(runtime, &subject, &options, tensor.clone(), &args.how.classes)?;
+    note_all(&class_clashes(&args.how.classes, subject.labels()));
+    let parts = Parts::new(runtime, &subject, &options, tensor.clone(), &targets)?;
     note_provider(runtime, parts.explainer(), &args.run);
 
     let bar = ProgressBar::new_spinner();
@@ -78,7 +75,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<ExitCode> {
         Some(prefix) => {
             bar.set_message("writing profiles");
             bar.tick();
-            profile(runtime, &subject, &options, &tensor, &args.how.classes, prefix)?
+            profile(runtime, &subject, &options, &tensor, &targets, prefix)?
         }
         None => Vec::new(),
     };
@@ -125,20 +122,6 @@ pub(crate) fn plan(args: &BenchArgs) -> Plan {
     args.rounds.map_or_else(Plan::default, |rounds| Plan::exactly(rounds.into()))
 }
 
-/// Has the model run at that height and width.
-///
-/// # Errors
-/// [`Error::FixedSize`] where it has a size of its own; [`Error::BadPreprocessing`] where the size can't be.
-fn resize(asked: (usize, usize), network: &Network, preprocessing: &mut Preprocessing) -> Result<()> {
-    let [height, width] = sides(preprocessing.layout).map(|axis| network.input.shape.get(axis).copied().flatten());
-    if height.is_some_and(|height| height != asked.0) || width.is_some_and(|width| width != asked.1) {
-        return Err(Error::FixedSize { path: printable_path(&network.path), asked, model: (height, width) });
-    }
-    let side = |side: usize| u32::try_from(side).unwrap_or(u32::MAX);
-    preprocessing.size = (side(asked.0), side(asked.1));
-    preprocessing.check()
-}
-
 /// ONNX Runtime is silent about profiles that it cannot write.
 fn check_prefix(prefix: &Path) -> Result<()> {
     let folder = prefix.parent().filter(|folder| !folder.as_os_str().is_empty());
@@ -161,10 +144,12 @@ fn setting(args: &BenchArgs, runtime: &Runtime, parts: &Parts, tensor: &ArrayD<f
         onnxruntime: runtime.version().to_string(),
         threads: args.run.threads.map(usize::from),
         processors: std::thread::available_parallelism().ok().map(usize::from),
-        method: explainer.options().method.name().into(),
+        method: explainer.options().method.method.name().into(),
         layers: explainer.taps().iter().map(|tap| tap.name().to_owned()).collect(),
-        classes: parts.classes().to_vec(),
-        other_class: parts.other(),
+        classes: parts.targets().iter().filter_map(|found| found.class).map(|found| found.class).collect(),
+        other_class: parts.other().class.map(|found| found.class),
+        targets: parts.targets().iter().map(|found| found.target.spec()).collect(),
+        other_target: parts.other().target.spec(),
         all_layers: everywhere.layers(),
         all_layers_input: parts.to_input().no_input.is_none(),
         all_layers_end: parts.to_input().end().to_owned(),

@@ -80,7 +80,11 @@ fn heading(report: &Report, labels: &Labels) -> String {
     };
     let shape: Vec<String> = setting.input_shape.iter().map(usize::to_string).collect();
     let layers: Vec<String> = setting.layers.iter().map(|layer| printable(layer).into_owned()).collect();
-    let classes: Vec<String> = setting.classes.iter().map(|&number| class(number)).collect();
+    let named =
+        |class_number: Option<usize>, target: &str| class_number.map_or_else(|| printable(target).into_owned(), class);
+    // Classes come by their labels, other targets as they were asked for.
+    let number = |target: &String| target.strip_prefix("class:").and_then(|number| number.parse().ok());
+    let targets: Vec<String> = setting.targets.iter().map(|target| named(number(target), target)).collect();
     let threads = match (setting.threads, setting.processors) {
         (Some(threads), _) => format!("threads: {threads}"),
         (None, Some(processors)) => format!("threads: ONNX Runtime's choice for {processors} processors"),
@@ -92,8 +96,8 @@ fn heading(report: &Report, labels: &Labels) -> String {
         shape.join("×"),
         setting.method,
         layers.join(", "),
-        classes.join(", "),
-        class(setting.other_class),
+        targets.join(", "),
+        named(setting.other_class, &setting.other_target),
         setting.provider,
         setting.onnxruntime,
         setting.camscope,

@@ -8,7 +8,7 @@ use camscope_core::{
     bench::{BatchTimes, Together},
     explain::{Explainer, Options},
     overlay::{self, Colormap, DEFAULT_ALPHA},
-    target::ClassSpec,
+    target::TargetRef,
 };
 use ndarray::ArrayD;
 use tempfile::TempDir;
@@ -37,14 +37,14 @@ pub(crate) fn measure(
     progress: &mut dyn FnMut(usize),
 ) -> Result<Option<BatchTimes>> {
     work_between_runs(&args.run);
-    let (runtime, subject, options) = prepared(args, picture)?;
+    let (runtime, subject, targets, options) = prepared(args, picture)?;
     let preprocessing = &subject.sidecar().preprocessing;
     let batch = many::batch(many::provider(runtime, &args.run), args.batch, preprocessing, usize::MAX);
     let Some(together) = Together::new(runtime, &subject, &Options { batch, ..options }, picture)? else {
         return Ok(None);
     };
-    let files = Files::new(args)?;
-    together.measure(&plan(args), &args.how.classes, |explainer| files.run(explainer), progress).map(Some)
+    let files = Files::new(args, &targets)?;
+    together.measure(&plan(args), &targets, |explainer| files.run(explainer), progress).map(Some)
 }
 
 /// A batch of photos in files, and where their overlays go.
@@ -52,12 +52,12 @@ struct Files<'a> {
     folder: TempDir,
     photo: PathBuf,
     colormap: &'static dyn Colormap,
-    classes: &'a [ClassSpec],
+    targets: &'a [TargetRef],
 }
 
 impl<'a> Files<'a> {
     /// The photo that was given, else a bundled one.
-    fn new(args: &'a BenchArgs) -> Result<Self> {
+    fn new(args: &BenchArgs, targets: &'a [TargetRef]) -> Result<Self> {
         let folder = tempfile::tempdir().map_err(|error| failed("make a folder in", &std::env::temp_dir(), error))?;
         let photo = match &args.image {
             Some(photo) => photo.clone(),
@@ -68,7 +68,7 @@ impl<'a> Files<'a> {
                 photo
             }
         };
-        Ok(Self { folder, photo, colormap: overlay::by_name("jet")?, classes: &args.how.classes })
+        Ok(Self { folder, photo, colormap: overlay::by_name("jet")?, targets })
     }
 
     /// Reads and explains as many photos as run together, and writes an overlay for each of their explanations.
@@ -78,12 +78,12 @@ impl<'a> Files<'a> {
         let folder = made.map_err(|error| failed("make a folder in", self.folder.path(), error))?;
         let inputs: Vec<Input> = (0..explainer.batch()).map(|_| Input::Photo(self.photo.clone())).collect();
         let ready = many::read(&inputs, &explainer.sidecar().preprocessing);
-        let explained = many::explain(explainer, ready, self.classes);
+        let explained = many::explain(explainer, ready, self.targets);
         let overlays = many::each(explained.into_iter().enumerate().collect(), |(at, explained)| {
-            let Explained { photo, seen, outcome } = explained?;
-            for explanation in &outcome.explanations {
+            let Explained { photo, seen, outcome, .. } = explained?;
+            for (number, explanation) in outcome.explanations.iter().enumerate() {
                 if let Some(drawn) = draw(photo.as_ref(), &seen, explanation, self.colormap, DEFAULT_ALPHA) {
-                    let name = format!("{at}.{}.{}.png", explanation.tap, explanation.class);
+                    let name = format!("{at}.{number}.png");
                     write_overlay(&drawn, &folder.path().join(name))?;
                 }
             }

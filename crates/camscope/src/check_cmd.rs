@@ -23,7 +23,7 @@ use crate::{
 /// The model or the photo cannot be read.
 pub(crate) fn run(args: &CheckArgs) -> Result<ExitCode> {
     plugins::load(&args.extra.plugins);
-    let (network, sidecar) = open(&args.model)?;
+    let (network, sidecar) = open(&args.model, &args.input)?;
     let tensor = photo_or_pattern(args.image.as_deref(), &sidecar.preprocessing)?;
     let runtime = plugins::runtime(Runtime::get_or_load()?, &args.extra)?;
     let rows = check(runtime, &network, &sidecar, &tensor, &session_options(&args.run));

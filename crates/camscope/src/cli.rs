@@ -4,13 +4,15 @@ use std::path::PathBuf;
 
 use camscope_core::{
     layer::{Choice, Layout},
+    method::{self, Sign},
     runtime::ProviderChoice,
-    target::{ClassSpec, Score},
+    target::{self, ClassSpec, Score, TargetRef},
 };
 use camscope_tui::graphics::GraphicsChoice;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use crate::cli_bench::{BenchArgs, BenchChildArgs};
+pub(crate) use crate::cli_input::InputArgs;
 pub(crate) use crate::cli_plugins::{Language, PluginArgs, PluginCommand};
 
 /// See what an ONNX image model looked at.
@@ -38,7 +40,18 @@ impl Cli {
             Some(Command::Check(args)) => Some(&args.run),
             Some(Command::Bench(args)) => Some(&args.run),
             Some(Command::BenchChild(args)) => Some(&args.bench.run),
-            Some(_) => None,
+            // Each by name: a new command that runs models is not to be forgotten here.
+            Some(
+                Command::Layers(_)
+                | Command::Differentiate(_)
+                | Command::Config(_)
+                | Command::Plugin(_)
+                | Command::Runtime(_)
+                | Command::Completions { .. }
+                | Command::Man
+                | Command::ProbeRuntime { .. }
+                | Command::ExercisePlugin { .. },
+            ) => None,
         }
     }
 }
@@ -52,16 +65,17 @@ pub(crate) struct ExploreArgs {
     /// Photos or folders of photos
     #[arg(value_name = "IMAGE")]
     pub(crate) images: Vec<PathBuf>,
-    /// The CAM method: gradcam, hirescam, gradcam++, xgradcam, layercam or gradcam-elementwise
-    /// [default: from the configuration, else from the model's sidecar, else gradcam]
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", help = format!("The CAM method: {} [default: from the configuration, else from the model's sidecar, else gradcam]", method::names()))]
     pub(crate) method: Option<String>,
     /// The layer to show first: auto, a value's name, a PyTorch module path, or an index from `camscope layers`
     #[arg(long, value_name = "LAYER")]
     pub(crate) layer: Option<Choice>,
-    /// The class to show first: top1 (top2, …), a number, or a label
+    /// The class to show first: top1 (top2, …), a label, or a number; '#3' is a number even if labels are numbers
     #[arg(long = "class", value_name = "CLASS")]
     pub(crate) class: Option<ClassSpec>,
+    /// What to show in addition to the classes: contrast:A,B, output:NAME[0,3], not:TARGET; repeatable
+    #[arg(long = "target", value_name = "TARGET", value_parser = target::parse)]
+    pub(crate) targets: Vec<TargetRef>,
     /// Which score of the class to explain
     #[arg(long, value_enum, default_value_t = ScoreArg::Logit)]
     pub(crate) score: ScoreArg,
@@ -80,6 +94,9 @@ pub(crate) struct ExploreArgs {
     /// Plugins and operator libraries.
     #[command(flatten)]
     pub(crate) extra: PluginArgs,
+    /// What it is fed with.
+    #[command(flatten)]
+    pub(crate) input: InputArgs,
 }
 
 /// How the explorer shows images.
@@ -171,21 +188,26 @@ pub(crate) enum RuntimeCommand {
 /// Layers, classes and method: shared by the commands that explain.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct MethodArgs {
-    /// The CAM method: gradcam, hirescam, gradcam++, xgradcam, layercam or gradcam-elementwise
-    /// [default: from the model's sidecar, else gradcam]
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME[:KEY=VALUE,…]", help = format!("The CAM method: {} [default: from the model's sidecar, else gradcam]", method::names()))]
     pub(crate) method: Option<String>,
+    /// Which evidence to show: for the target, against it, or both around zero
+    #[arg(long, value_enum, default_value_t = SignArg::Positive)]
+    pub(crate) sign: SignArg,
     /// The layer: auto, a value's name, a PyTorch module path, an index from `camscope layers`, or @input (gradient only);
-    /// repeatable
+    /// may be given several times
     #[arg(long = "layer", value_name = "LAYER", default_value = "auto")]
     pub(crate) layers: Vec<Choice>,
     /// The layout of the layer's axes, if `camscope layers` shows a wrong one or not the layer: nchw, nhwc, tokens:14x14, or
     /// tokens:1+14x14 with a class token first; --layer may then name any value of the graph
     #[arg(long, value_name = "LAYOUT")]
     pub(crate) layout: Option<Layout>,
-    /// The class: top1 (top2, …), a number, or a label; repeatable
-    #[arg(long = "class", value_name = "CLASS", default_value = "top1")]
+    /// The class: top1 (top2, …), a label, or a number; '#3' is a number even if labels are numbers; repeatable
+    #[arg(long = "class", value_name = "CLASS")]
     pub(crate) classes: Vec<ClassSpec>,
+    /// What to explain: class:CLASS, contrast:A,B, output:NAME[0,3], not:TARGET; repeatable [default: the
+    /// model's first answer]
+    #[arg(long = "target", value_name = "TARGET", value_parser = target::parse)]
+    pub(crate) targets: Vec<TargetRef>,
     /// Which score of the class to explain
     #[arg(long, value_enum, default_value_t = ScoreArg::Logit)]
     pub(crate) score: ScoreArg,
@@ -248,6 +270,9 @@ pub(crate) struct ExplainArgs {
     /// Plugins and operator libraries.
     #[command(flatten)]
     pub(crate) extra: PluginArgs,
+    /// What it is fed with.
+    #[command(flatten)]
+    pub(crate) input: InputArgs,
 }
 
 /// `camscope layers`.
@@ -255,12 +280,18 @@ pub(crate) struct ExplainArgs {
 pub(crate) struct LayersArgs {
     /// The model, an .onnx file
     pub(crate) model: PathBuf,
+    /// Layers that lead to this target: class:CLASS, output:NAME[0,3], … [default: to the class scores, else to any output]
+    #[arg(long = "target", value_name = "TARGET", value_parser = target::parse)]
+    pub(crate) targets: Vec<TargetRef>,
     /// Print one JSON object a line instead of a table
     #[arg(long)]
     pub(crate) json: bool,
     /// Plugins and operator libraries.
     #[command(flatten)]
     pub(crate) extra: PluginArgs,
+    /// What it is fed with.
+    #[command(flatten)]
+    pub(crate) input: InputArgs,
 }
 
 /// `camscope check`.
@@ -279,6 +310,9 @@ pub(crate) struct CheckArgs {
     /// Plugins and operator libraries.
     #[command(flatten)]
     pub(crate) extra: PluginArgs,
+    /// What it is fed with.
+    #[command(flatten)]
+    pub(crate) input: InputArgs,
 }
 
 /// `camscope differentiate`.
@@ -331,6 +365,35 @@ pub(crate) struct DemoArgs {
     /// Provider and threads.
     #[command(flatten)]
     pub(crate) run: RunArgs,
+}
+
+impl MethodArgs {
+    /// What is asked for: classes, then other targets.
+    pub(crate) fn asked(&self) -> Vec<TargetRef> {
+        let classes = self.classes.iter().map(|class| class.clone().target());
+        classes.chain(self.targets.iter().cloned()).collect()
+    }
+}
+
+/// [`Sign`] as an option.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum SignArg {
+    /// What speaks for it.
+    Positive,
+    /// What speaks against it.
+    Negative,
+    /// Both, around zero.
+    Both,
+}
+
+impl From<SignArg> for Sign {
+    fn from(sign: SignArg) -> Self {
+        match sign {
+            SignArg::Positive => Self::Positive,
+            SignArg::Negative => Self::Negative,
+            SignArg::Both => Self::Both,
+        }
+    }
 }
 
 /// [`Score`] as an option.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use camscope_core::runtime::{ProviderChoice, Version};
 use clap::{Args, ValueEnum};
 
-use crate::cli::{MethodArgs, PluginArgs, RunArgs};
+use crate::cli::{InputArgs, MethodArgs, PluginArgs, RunArgs};
 
 /// `camscope bench`.
 #[derive(Args, Clone, Debug)]
@@ -17,9 +17,6 @@ pub(crate) struct BenchArgs {
     /// Layers, classes and method.
     #[command(flatten)]
     pub(crate) how: MethodArgs,
-    /// The input's size in pixels, if its axes are free: N or HxW [default: from the preprocessing]
-    #[arg(long, value_name = "SIZE", value_parser = size)]
-    pub(crate) size: Option<(usize, usize)>,
     /// Images in a batch, for the part that measures batches [default: as in `camscope explain`]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) batch: Option<u16>,
@@ -43,6 +40,9 @@ pub(crate) struct BenchArgs {
     /// Plugins and operator libraries.
     #[command(flatten)]
     pub(crate) extra: PluginArgs,
+    /// What it is fed with.
+    #[command(flatten)]
+    pub(crate) input: InputArgs,
 }
 
 /// A process that does one thing.
@@ -77,24 +77,4 @@ pub(crate) enum BenchPart {
     EveryLayer,
     /// Several pictures at once, round after round.
     Together,
-}
-
-fn size(text: &str) -> Result<(usize, usize), String> {
-    let side = |text: &str| text.trim().parse::<usize>().ok().filter(|&side| side > 0);
-    let (height, width) = text.split_once(['x', 'X', '×']).unwrap_or((text, text));
-    side(height).zip(side(width)).ok_or_else(|| "it must be N or HxW, such as 256 or 192x256".into())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::size;
-
-    #[test]
-    fn sizes_are_one_number_or_two() {
-        assert_eq!(size("224"), Ok((224, 224)));
-        assert_eq!(size("192x256"), Ok((192, 256)));
-        for wrong in ["", "0", "x", "1x", "-3", "3x0", "1x2x3", "big"] {
-            assert!(size(wrong).is_err(), "{wrong}");
-        }
-    }
 }

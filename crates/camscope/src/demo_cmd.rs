@@ -11,11 +11,13 @@ use camscope_core::{
     target::ClassSpec,
     text::printable_path,
 };
+
 use camscope_demo::{MODEL, PHOTOS};
+use camscope_tui::engine::OpenOptions;
 
 use crate::{
-    cli::{DemoArgs, ExplainArgs, LookArgs, MethodArgs, ScoreArg},
-    explain_cmd,
+    cli::{DemoArgs, ExplainArgs, LookArgs, MethodArgs, ScoreArg, SignArg},
+    explain_cmd::{self, session_options},
     explore_cmd::{self, has_terminal},
     output, plugins,
     runtime_cmd::ensure_runtime,
@@ -37,6 +39,7 @@ pub(crate) fn run(args: &DemoArgs) -> Result<ExitCode> {
     let explain = |images: &[&str], classes: Vec<ClassSpec>| {
         let args = ExplainArgs {
             extra: Default::default(),
+            input: Default::default(),
             model: folder.join(MODEL),
             images: images.iter().map(|image| folder.join(image)).collect(),
             tensor: Vec::new(),
@@ -45,6 +48,8 @@ pub(crate) fn run(args: &DemoArgs) -> Result<ExitCode> {
                 layers: vec![camscope_core::layer::Choice::Auto],
                 layout: None,
                 classes,
+                targets: Vec::new(),
+                sign: SignArg::Positive,
                 score: ScoreArg::Logit,
             },
             look: LookArgs { colormap: "jet".into(), alpha: camscope_core::overlay::DEFAULT_ALPHA },
@@ -72,7 +77,8 @@ fn explore_demo(folder: &Path, args: &DemoArgs) -> Result<ExitCode> {
     start.plugins = Some(plugins::watch(host));
     start.model = Some(folder.join(MODEL));
     start.images = PHOTOS.iter().map(|photo| folder.join(photo.name)).collect();
-    explore_cmd::explore(start, explore_cmd::opener(runtime, &args.run, ScoreArg::Logit))
+    let how = OpenOptions { session: session_options(&args.run), ..Default::default() };
+    explore_cmd::explore(start, explore_cmd::opener(runtime, how, None))
 }
 
 /// Puts the bundled files where they can be used by other commands too: into camscope's data folder, else a temporary one.

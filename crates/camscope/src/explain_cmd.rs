@@ -3,15 +3,23 @@
 pub(crate) mod deliver;
 pub(crate) mod many;
 
-use std::{ops::Range, path::Path, process::ExitCode, sync::mpsc::sync_channel, thread};
+use std::{
+    ops::Range,
+    path::Path,
+    process::ExitCode,
+    sync::{Arc, mpsc::sync_channel},
+    thread,
+};
 
 use camscope_core::{
     EngineError, Error, Result,
     explain::{Explainer, Options},
     method,
-    model::{Network, Sidecar, Source, resolve},
+    model::{Labels, Network, Sidecar, resolve_given},
     overlay,
     runtime::{ProviderChoice, Runtime, SessionOptions, SharedThreads, share_threads},
+    subject::Subject,
+    target::{ClassSpec, TargetRef},
     text::{printable, printable_path},
 };
 
@@ -20,7 +28,8 @@ use self::{
     many::{Explained, Ready},
 };
 use crate::{
-    cli::{ExplainArgs, MethodArgs, RunArgs},
+    cli::{ExplainArgs, InputArgs, MethodArgs, RunArgs},
+    feed::feed,
     input::Input,
     plugins,
 };
@@ -41,14 +50,14 @@ pub(crate) fn explain(
 ) -> Result<ExitCode> {
     plugins::load(&args.extra.plugins);
     let colormap = overlay::by_name(&args.look.colormap)?;
-    let (network, mut sidecar) = open(&args.model)?;
+    let (network, mut sidecar) = open(&args.model, &args.input)?;
     let inputs = Input::all(args, &network, &mut sidecar)?;
     for folder in args.output.iter().chain(&args.raw) {
         create_folder(folder)?;
     }
     let options = Options { gradients: args.raw.is_some(), ..options(&args.how, &args.run, &sidecar)? };
-    if sidecar.preprocessing.source == Source::Assumed && args.tensor.is_empty() {
-        eprintln!("note: {}", sidecar.preprocessing.source);
+    if args.tensor.is_empty() {
+        note_all(&sidecar.remarks());
     }
     if inputs.len() > 1 {
         work_between_runs(&args.run);
@@ -63,14 +72,17 @@ pub(crate) fn explain(
     let failed = thread::scope(|scope| -> Result<bool> {
         // The first photos are read while the model is made ready.
         let reading = scope.spawn(|| runs.first().map(read));
-        let explainer = Explainer::new(runtime, network, sidecar, Options { batch, ..options })?;
+        let (subject, targets) = subject(runtime, network, sidecar, &args.how)?;
+        let explainer = Explainer::of(runtime, Arc::new(subject), Options { batch, ..options })?;
         note_provider(runtime, &explainer, &args.run);
         plugins::note_resolved(explainer.subject().resolved());
+        note_all(&explainer.subject().label_mismatch().into_iter().collect::<Vec<_>>());
+        note_all(&class_clashes(&args.how.classes, explainer.labels()));
 
-        let mut job = Job::new(args, &explainer, colormap, inputs.len());
+        let mut job = Job::new(args, &explainer, colormap, inputs.len(), targets.len());
         let mut first = reading.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         let ready = runs.iter().map(|run| first.take().unwrap_or_else(|| read(run)));
-        let explain = |ready| many::explain(&explainer, ready, &args.how.classes);
+        let explain = |ready| many::explain(&explainer, ready, &targets);
         let deliver = |run: &Range<usize>, explained| job.deliver(&inputs[run.clone()], explained);
         let provider = explainer.forward_session().provider();
         let failed = match many::beside(provider, args.run.threads.map(usize::from)) {
@@ -126,17 +138,41 @@ fn side_by_side(
     })
 }
 
-/// Reads a model and what lies beside it.
+/// Reads a model and what lies beside it, unless the options say otherwise.
 ///
 /// # Errors
-/// Either cannot be read.
-pub(crate) fn open(model: &Path) -> Result<(Network, Sidecar)> {
+/// Either cannot be read, or an option has a value that the model can't have.
+pub(crate) fn open(model: &Path, input: &InputArgs) -> Result<(Network, Sidecar)> {
+    let given = input.given().map_err(|reason| Error::BadPreprocessing { reason })?;
     let mut network = Network::open(model)?;
-    let sidecar = resolve(model, &network.input.shape)?;
+    feed(&mut network, &input.fed)?;
+    let sidecar = resolve_given(&network, &given)?;
     if let Some(logits) = &sidecar.logits {
         network.choose_output(logits)?;
     }
     Ok((network, sidecar))
+}
+
+/// The model, typed, for what is asked for; and what that is: where nothing is said, what the model says first.
+///
+/// # Errors
+/// The model cannot be typed, a target names what it doesn't have, or it has to be said what is explained.
+pub(crate) fn subject(
+    runtime: &'static Runtime,
+    network: Network,
+    sidecar: Sidecar,
+    how: &MethodArgs,
+) -> Result<(Subject, Vec<TargetRef>)> {
+    let asked = how.asked();
+    let subject = Subject::for_targets(runtime, network, sidecar, &asked)?;
+    if !asked.is_empty() {
+        return Ok((subject, asked));
+    }
+    if let Some(note) = subject.network().choice_note() {
+        eprintln!("note: {}; --target output:NAME[…] explains another", printable(&note));
+    }
+    let default = subject.default_target()?;
+    Ok((subject, vec![default]))
 }
 
 /// What the options ask for, where heatmaps are enough; what they leave open the model's sidecar says.
@@ -145,12 +181,13 @@ pub(crate) fn open(model: &Path) -> Result<(Network, Sidecar)> {
 /// There is no such method.
 pub(crate) fn options(how: &MethodArgs, run: &RunArgs, sidecar: &Sidecar) -> Result<Options> {
     let method = match (&how.method, &sidecar.method) {
-        (Some(name), _) => method::by_name(name)?,
-        (None, Some(name)) => method::by_name(name).map_err(|error| sidecar.at_fault("method", error))?,
-        (None, None) => method::METHODS[0],
+        (Some(name), _) => method::parse(name)?,
+        (None, Some(name)) => method::parse(name).map_err(|error| sidecar.at_fault("method", error))?,
+        (None, None) => method::Chosen::default(),
     };
     Ok(Options {
         method,
+        sign: how.sign.into(),
         layers: how.layers.clone(),
         layout: how.layout,
         score: how.score.into(),
@@ -169,6 +206,18 @@ pub(crate) fn session_options(run: &RunArgs) -> SessionOptions {
 /// called before the runtime is loaded.
 pub(crate) fn work_between_runs(run: &RunArgs) {
     share_threads(SharedThreads { count: run.threads.map(usize::from), sleep: true });
+}
+
+/// Says what is to be known, each in a line.
+pub(crate) fn note_all(notes: &[String]) {
+    for note in notes {
+        eprintln!("note: {}", printable(note));
+    }
+}
+
+/// Of classes that were asked for by a number that is a label too, which is meant.
+pub(crate) fn class_clashes(classes: &[ClassSpec], labels: &Labels) -> Vec<String> {
+    classes.iter().filter_map(|class| class.clash(labels)).collect()
 }
 
 /// Says why a better provider than the one in use was not taken.

@@ -1,15 +1,10 @@
 //! `camscope MODEL [IMAGE]…`: the explorer.
 
-use std::{
-    io::IsTerminal,
-    path::{Path, PathBuf},
-    process::ExitCode,
-    sync::Arc,
-};
+use std::{io::IsTerminal, path::Path, process::ExitCode, sync::Arc};
 
 use camscope_core::{
     EngineError, Error, Result, method, overlay,
-    runtime::{Runtime, Search, SessionOptions},
+    runtime::{ProviderChoice, Runtime, Search},
     text::printable_path,
 };
 use camscope_tui::{
@@ -19,7 +14,9 @@ use camscope_tui::{
 };
 
 use crate::{
-    cli::{ExploreArgs, RunArgs, ScoreArg, ScreenArgs},
+    cli::{ExploreArgs, InputArgs, RunArgs, ScoreArg, ScreenArgs},
+    cli_input::words,
+    cli_plugins::PluginArgs,
     config_cmd,
     explain_cmd::{open, session_options},
     output::{complain, report},
@@ -53,8 +50,8 @@ pub(crate) fn run(args: &ExploreArgs) -> Result<ExitCode> {
     let runtime = plugins::runtime(despite_config(Runtime::get_or_load())?, &args.extra)?;
     let mut start = start(&args.screen);
     start.method.clone_from(&args.method);
-    if let Some(name) = &start.method {
-        method::by_name(name)?;
+    if let Some(name) = &mut start.method {
+        *name = method::parse(name)?.method.name().to_owned();
     }
     if let Some(name) = &args.colormap {
         start.config.colormap = overlay::by_name(name)?.name().to_owned();
@@ -65,7 +62,14 @@ pub(crate) fn run(args: &ExploreArgs) -> Result<ExitCode> {
     start.model = Some(model);
     start.images.clone_from(&args.images);
     start.plugins = Some(plugins::watch(host));
-    explore(start, opener(runtime, &args.run, args.score))
+    args.input.given().map_err(|reason| Error::BadPreprocessing { reason })?;
+    let how = OpenOptions {
+        session: session_options(&args.run),
+        score: args.score.into(),
+        targets: args.targets.clone(),
+        ..Default::default()
+    };
+    explore(start, opener(runtime, how, Some(args)))
 }
 
 /// The runtime, also where the configuration, which may name one, cannot be read: [`start`] has the explorer show what is wrong there.
@@ -112,13 +116,76 @@ pub(crate) fn explore(start: Start, opener: Opener) -> ! {
     camscope_tui::exit(status)
 }
 
-/// Opens models as the options say.
-pub(crate) fn opener(runtime: &'static Runtime, run: &RunArgs, score: ScoreArg) -> Opener {
-    let session: SessionOptions = session_options(run);
-    let how = OpenOptions { session, score: score.into() };
+/// Opens models as the options say. Those of `asked` that are about a model's input and labels are for the model that it names alone:
+/// others have their own.
+pub(crate) fn opener(runtime: &'static Runtime, how: OpenOptions, asked: Option<&ExploreArgs>) -> Opener {
+    let asked = asked.cloned();
     Arc::new(move |path: &Path| {
-        let path: PathBuf = path.to_owned();
-        let (network, sidecar) = open(&path)?;
+        let named = asked.as_ref().filter(|asked| asked.model.as_deref() == Some(path));
+        let input = named.map(|asked| asked.input.clone()).unwrap_or_default();
+        let command = asked.as_ref().map(|asked| command_words(&asked.run, asked.score, &input, &asked.extra));
+        let how = OpenOptions { command: command.unwrap_or_default(), ..how.clone() };
+        let (network, sidecar) = open(path, &input)?;
         Ok(Arc::new(Opened::new(runtime, network, sidecar, &how)?))
     })
+}
+
+/// The options that a command has to have to give the same as the explorer with these.
+fn command_words(run: &RunArgs, score: ScoreArg, input: &InputArgs, extra: &PluginArgs) -> Vec<String> {
+    let mut all = Vec::new();
+    if matches!(score, ScoreArg::Probability) {
+        all.extend(words("--score", "probability".into()));
+    }
+    if run.ep != ProviderChoice::Auto {
+        all.extend(words("--ep", run.ep.to_string()));
+    }
+    all.extend(input.words());
+    for (option, paths) in [("--plugin", &extra.plugins), ("--op-library", &extra.op_libraries)] {
+        for path in paths {
+            all.extend(words(option, path.to_string_lossy().into_owned()));
+        }
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::cli::{Cli, Command};
+
+    #[test]
+    fn the_copied_command_has_the_explorers_options() {
+        let line = [
+            "camscope",
+            "model.onnx",
+            "--score",
+            "probability",
+            "--ep",
+            "cpu",
+            "--plugin",
+            "a.so",
+            "--plugin",
+            "my plugins",
+            "--op-library",
+            "ops.so",
+            "--mean",
+            "0.5",
+            "--bgr",
+            "--labels",
+            "l.txt",
+        ];
+        let args = Cli::try_parse_from(line).unwrap().explore;
+        let words = command_words(&args.run, args.score, &args.input, &args.extra);
+        let again = ["camscope", "explain", "model.onnx", "x.jpg"].into_iter().map(str::to_owned).chain(words);
+        let Some(Command::Explain(again)) = Cli::try_parse_from(again).unwrap().command else { panic!("explain") };
+        assert!(matches!(again.how.score, ScoreArg::Probability));
+        assert_eq!(again.run.ep, args.run.ep);
+        assert_eq!(again.extra.plugins, args.extra.plugins);
+        assert_eq!(again.extra.op_libraries, args.extra.op_libraries);
+        assert_eq!(again.input.given(), args.input.given());
+        let plain = Cli::try_parse_from(["camscope", "model.onnx"]).unwrap().explore;
+        assert!(command_words(&plain.run, plain.score, &plain.input, &plain.extra).is_empty());
+    }
 }

@@ -4,14 +4,18 @@ use std::path::{Path, PathBuf};
 
 use camscope_core::{
     Error, Result,
-    image::{Photo, prepare},
+    image::Photo,
     model::{Layout, Network, Preprocessing, Sidecar},
     text::printable_path,
 };
 use camscope_tui::worker::files::images_of;
 use ndarray::{ArrayD, Axis, IxDyn};
+use ndarray_npy::ReadNpyExt;
 
-use crate::{cli::ExplainArgs, explain_cmd::failed};
+use crate::{
+    cli::ExplainArgs,
+    explain_cmd::{failed, note_all},
+};
 
 /// A photo, or an array in its place.
 pub(crate) enum Input {
@@ -27,7 +31,8 @@ impl Input {
     pub(crate) fn all(args: &ExplainArgs, network: &Network, sidecar: &mut Sidecar) -> Result<Vec<Self>> {
         let photos = args.images.iter().flat_map(|path| photos(path)).map(|path| Ok(Self::Photo(path)));
         let tensors = args.tensor.iter().map(|path| {
-            let array = read_tensor(path)?;
+            let array = read_tensor(path, sidecar.preprocessing.whole)?;
+            fit_values(path, &array, network)?;
             fit_tensor(path, &array, network, sidecar)?;
             Ok(Self::Tensor(path.clone(), array))
         });
@@ -48,7 +53,17 @@ fn photos(path: &Path) -> Vec<PathBuf> {
     images.filter(|images| !images.is_empty()).unwrap_or_else(|| vec![path.to_owned()])
 }
 
-fn read_tensor(path: &Path) -> Result<ArrayD<f32>> {
+/// Reads an array of floats; one of integers where the model's input takes them.
+fn read_tensor(path: &Path, integers: bool) -> Result<ArrayD<f32>> {
+    let array = read_array(path, integers)?;
+    Ok(if array.ndim() == 3 { array.insert_axis(Axis(0)) } else { array })
+}
+
+/// Reads an array of 32- or 64-bit floats, and of integers where these are wanted.
+///
+/// # Errors
+/// There is none, or it holds something else.
+pub(crate) fn read_array(path: &Path, integers: bool) -> Result<ArrayD<f32>> {
     let open = || std::fs::File::open(path);
     let unreadable = |source: std::io::Error| match source.kind() {
         std::io::ErrorKind::NotFound => Error::NoSuchFile { what: "array", path: printable_path(path) },
@@ -56,24 +71,48 @@ fn read_tensor(path: &Path) -> Result<ArrayD<f32>> {
     };
     let read =
         |error: ndarray_npy::ReadNpyError| Error::NotAnArray { path: printable_path(path), reason: error.to_string() };
-    use ndarray_npy::ReadNpyExt;
-    let mut array = match ArrayD::<f32>::read_npy(open().map_err(unreadable)?) {
+    let array = match ArrayD::<f32>::read_npy(open().map_err(unreadable)?) {
         Ok(array) => array,
+        Err(ndarray_npy::ReadNpyError::WrongDescriptor(_)) if integers => {
+            read_integers(path, &|| open().map_err(unreadable))?
+        }
         Err(ndarray_npy::ReadNpyError::WrongDescriptor(_)) => {
             ArrayD::<f64>::read_npy(open().map_err(unreadable)?).map_err(read)?.mapv(|value| value as f32)
         }
         Err(error) => return Err(read(error)),
     };
-    if array.ndim() == 3 {
-        array = array.insert_axis(Axis(0));
-    }
     Ok(array)
+}
+
+/// Reads an array of integers of any kind, or of float64.
+fn read_integers(path: &Path, open: &dyn Fn() -> Result<std::fs::File>) -> Result<ArrayD<f32>> {
+    macro_rules! first_of {
+        ($($type:ty),+) => {
+            $(
+                if let Ok(array) = ArrayD::<$type>::read_npy(open()?) {
+                    return Ok(array.mapv(|value| value as f32));
+                }
+            )+
+        };
+    }
+    first_of!(u8, i8, u16, i16, i32, i64, u32, u64);
+    let read =
+        |error: ndarray_npy::ReadNpyError| Error::NotAnArray { path: printable_path(path), reason: error.to_string() };
+    Ok(ArrayD::<f64>::read_npy(open()?).map_err(read)?.mapv(|value| value as f32))
+}
+
+/// Refuses values that an input of integers would cut.
+fn fit_values(path: &Path, array: &ArrayD<f32>, network: &Network) -> Result<()> {
+    let cut = network.input().cuts(array);
+    cut.map_or(Ok(()), |reason| {
+        Err(Error::TensorValues { path: printable_path(path), input: network.input().name.clone(), reason })
+    })
 }
 
 /// Makes the model ready for the array's size, or says that it doesn't fit.
 fn fit_tensor(path: &Path, array: &ArrayD<f32>, network: &Network, sidecar: &mut Sidecar) -> Result<()> {
     let shape = array.shape();
-    let input = &network.input;
+    let input = network.input();
     let fits = shape.len() == 4
         && shape[0] == 1
         && shape.iter().zip(&input.shape).skip(1).all(|(&have, want)| have > 0 && want.is_none_or(|want| want == have));
@@ -114,10 +153,18 @@ pub(crate) fn sides(layout: Layout) -> [usize; 2] {
 /// The photo cannot be read.
 pub(crate) fn photo_or_pattern(photo: Option<&Path>, preprocessing: &Preprocessing) -> Result<ArrayD<f32>> {
     match photo {
-        Some(path) => Ok(prepare(&Photo::open(path)?.pixels, preprocessing)?.tensor),
+        Some(path) => {
+            let photo = Photo::open_with(path, preprocessing.white)?;
+            note_all(&photo.notes.iter().map(|note| format!("{}: {note}", photo.name)).collect::<Vec<_>>());
+            Ok(photo.prepare(preprocessing)?.tensor)
+        }
         None => {
             let (height, width) = (preprocessing.size.0 as usize, preprocessing.size.1 as usize);
-            Ok(pattern(preprocessing.layout, preprocessing.channels(), height, width))
+            let pattern = pattern(preprocessing.layout, preprocessing.channels(), height, width);
+            let [low, high] = preprocessing.range;
+            // Grey levels, where the input takes integers: from -2.5 to 2.5 of noise and waves.
+            let level = |value: f32| (low + (value / 5.0 + 0.5).clamp(0.0, 1.0) * (high - low)).round();
+            Ok(if preprocessing.whole { pattern.mapv(level) } else { pattern })
         }
     }
 }

@@ -2,18 +2,12 @@
 
 use std::process::ExitCode;
 
-use camscope_core::{
-    Result,
-    layer::Layer,
-    runtime::Runtime,
-    subject::{default_layer, layers_of, resolve, type_values},
-    text::printable,
-};
+use camscope_core::{Result, layer::Layer, model::Network, runtime::Runtime, subject::Subject, text::printable};
 use serde_json::json;
 
 use crate::{
     cli::LayersArgs,
-    explain_cmd::open,
+    explain_cmd::{note_all, open},
     output::{self, json_line},
     plugins,
 };
@@ -24,18 +18,33 @@ use crate::{
 /// The model cannot be read, or ONNX Runtime cannot load it.
 pub(crate) fn run(args: &LayersArgs) -> Result<ExitCode> {
     plugins::load(&args.extra.plugins);
-    let (mut network, sidecar) = open(&args.model)?;
-    let types = type_values(plugins::runtime(Runtime::get_or_load()?, &args.extra)?, &mut network, &sidecar)?;
-    let mut layers = layers_of(&network, &sidecar, &types);
-    let resolved = resolve(&network, &sidecar, &mut layers);
-    let default = resolved.first().map_or_else(|| default_layer(&layers, &sidecar), |first| Ok(Some(first)))?;
-    plugins::note_resolved(&resolved);
-    let text = if args.json { lines(&layers, default) } else { table(&layers, default) };
+    let (network, sidecar) = open(&args.model, &args.input)?;
+    let runtime = plugins::runtime(Runtime::get_or_load()?, &args.extra)?;
+    let subject = Subject::for_targets(runtime, network, sidecar, &args.targets)?;
+    let sidecar = subject.sidecar();
+    note_all(&sidecar.remarks());
+    note_all(&sidecar.labels_remark().into_iter().chain(subject.label_mismatch()).collect::<Vec<_>>());
+    plugins::note_resolved(subject.resolved());
+    if args.targets.is_empty() {
+        note_outputs(subject.network());
+    }
+    let (layers, default) = (subject.layers(), subject.default_layer());
+    let text = if args.json { lines(layers, default) } else { table(layers, default) };
     output::print(&text)?;
     if layers.is_empty() {
         eprintln!("note: the model has no layer with height and width between its input and its scores");
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Says which of several outputs the layers lead to.
+fn note_outputs(network: &Network) {
+    if let Some(note) = network.choice_note() {
+        eprintln!("note: {}", printable(&note));
+    } else if network.classes.is_none() {
+        let names: Vec<String> = network.outputs.iter().map(|name| format!("`{}`", printable(name))).collect();
+        eprintln!("note: no output holds class scores; the layers are those that lead to {}", names.join(", "));
+    }
 }
 
 fn lines(layers: &[Layer], default: Option<usize>) -> String {

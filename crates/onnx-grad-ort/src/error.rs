@@ -65,9 +65,7 @@ pub enum Error {
         reason: String,
     },
     /// What was fetched is not what was asked for. Nothing of it was kept.
-    #[error(
-        "{file} is not the file that camscope expects: its SHA-256 is {found}, not {expected}; nothing was installed"
-    )]
+    #[error("{file} is not the file that is expected: its SHA-256 is {found}, not {expected}; nothing was installed")]
     RuntimeChecksum {
         /// The file's name.
         file: String,

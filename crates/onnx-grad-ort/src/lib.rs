@@ -1,5 +1,6 @@
-//! Gradients of any ONNX model with ONNX Runtime.
+#![doc = include_str!("../README.md")]
 
+#[doc(hidden)]
 pub mod blocked;
 mod differentiable;
 pub mod error;
@@ -11,7 +12,12 @@ pub mod passes;
 pub mod probe;
 pub mod rules;
 pub mod runtime;
+#[doc(hidden)]
 pub mod text;
 
 pub use differentiable::{Differentiable, Forward, Gradients, Wanted};
 pub use error::{Error, Result};
+pub use runtime::{Canceller, ElemType, Runtime, SessionOptions, ToValue, Value};
+
+pub use ndarray;
+pub use onnx_grad;

@@ -2,11 +2,11 @@
 //!
 //! Gradient rules need ranks, element types and sizes, and files often lack them. Where all operators are common ones they are worked out
 //! here (`probe::infer`). Else ONNX Runtime knows: the model is loaded once with every value as an output, and the session says their types.
-//! Where a size is still open it is run once (twice, with one picture and with two, where the batch is open), and what differs between
+//! Where a size is still open it is run once (twice, with the batch and with twice as many rows, where the batch is open), and what differs between
 //! the runs is what depends on the batch.
 
 mod fixed;
-mod infer;
+pub(crate) mod infer;
 
 use std::collections::{HashMap, HashSet};
 
@@ -201,7 +201,7 @@ fn measure(runtime: &Runtime, model: &Model, inputs: &[Feed], types: &mut Types)
     graph.output = outputs;
     let session = session(runtime, &model.with_graph(graph))?;
     let first = run(&session, inputs, 1, &asked)?;
-    // A model that claims an open batch but was exported for one picture fails with two: then everything is as with one.
+    // A model that claims an open batch but was exported for one row fails with two: then everything is as with one.
     let is_free = inputs.iter().any(|input| input.free_batch);
     let second = if is_free { run(&session, inputs, 2, &asked).ok() } else { None };
     let second = second.as_ref().unwrap_or(&first);

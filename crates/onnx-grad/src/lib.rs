@@ -22,6 +22,7 @@ mod foreign;
 pub mod graph;
 mod model;
 mod narrow;
+pub mod ops;
 mod partition;
 pub mod proto;
 mod recognise;

@@ -11,11 +11,11 @@ use super::{
     together::BatchTimes,
 };
 use crate::{
-    error::Result,
+    error::{Error, Result},
     explain::{Explainer, Options},
     runtime::{Canceller, Runtime},
     subject::Subject,
-    target::{ClassSpec, ranking},
+    target::{self, ClassSpec, Evaluated, TargetRef, ranking},
 };
 
 /// Milliseconds of each part, one a round.
@@ -34,35 +34,42 @@ pub struct Parts {
     to_input: ToInput,
     everywhere: Everywhere,
     tensor: ArrayD<f32>,
-    specs: Vec<ClassSpec>,
-    classes: Vec<usize>,
-    other: usize,
+    targets: Vec<TargetRef>,
+    resolved: Vec<Evaluated>,
+    other: Evaluated,
 }
 
 impl Parts {
-    /// Makes a model ready: `tensor` as it takes it, a batch of one first; `classes` are explained at the layers of `options`.
+    /// Makes a model ready: `tensor` as it takes it, a batch of one first; `targets` are explained at the layers of `options`.
     ///
     /// # Errors
-    /// The model can't be explained so, it has no such class, or the runtime refuses.
+    /// The model can't be explained so, it has no such target, or the runtime refuses.
     pub fn new(
         runtime: &'static Runtime,
         subject: &Arc<Subject>,
         options: &Options,
         tensor: ArrayD<f32>,
-        classes: &[ClassSpec],
+        targets: &[TargetRef],
     ) -> Result<Self> {
         let explainer = Explainer::of(runtime, Arc::clone(subject), options.clone())?;
         let to_input = ToInput::new(runtime, subject, options)?;
         let everywhere = Everywhere::new(runtime, subject, options)?;
         let session = runtime.session_from_file(&subject.network().path, &options.session)?;
         let plain = Plain::new(session, &tensor)?;
-        let logits = explainer.forward(&tensor, &Canceller::new())?;
-        let logits = logits.logits();
-        let resolve = |class: &ClassSpec| class.resolve(logits, subject.labels());
-        let resolved: Vec<usize> = classes.iter().map(resolve).collect::<Result<_>>()?;
-        let other = another(logits, &resolved);
-        let specs = classes.to_vec();
-        Ok(Self { plain, explainer, to_input, everywhere, tensor, specs, classes: resolved, other })
+        let forward = explainer.forward(&tensor, &Canceller::new())?;
+        let evaluate = |target: &TargetRef| {
+            let evaluated = explainer.evaluate(&forward, target)?.into_iter().next();
+            evaluated.ok_or_else(|| Error::Value("no image was explained".into()))
+        };
+        let resolved = targets.iter().map(evaluate).collect::<Result<Vec<_>>>()?;
+        let classes: Vec<usize> = resolved.iter().filter_map(|found| found.class).map(|found| found.class).collect();
+        let other: TargetRef = match (resolved.first(), forward.scores.is_empty()) {
+            (Some(first), true) => target::parse(&format!("not:{}", first.target.spec()))?,
+            _ => ClassSpec::Index(another(forward.logits(), &classes)).target(),
+        };
+        let other = evaluate(&other)?;
+        let targets = targets.to_vec();
+        Ok(Self { plain, explainer, to_input, everywhere, tensor, targets, resolved, other })
     }
 
     /// The plain session.
@@ -85,14 +92,14 @@ impl Parts {
         &self.everywhere
     }
 
-    /// The numbers of the classes that are explained.
-    pub fn classes(&self) -> &[usize] {
-        &self.classes
+    /// The targets that are explained.
+    pub fn targets(&self) -> &[Evaluated] {
+        &self.resolved
     }
 
-    /// The number of the class that is switched to.
-    pub fn other(&self) -> usize {
-        self.other
+    /// The target that is switched to.
+    pub fn other(&self) -> &Evaluated {
+        &self.other
     }
 
     /// Times the parts side by side; see [`rounds`].
@@ -102,38 +109,39 @@ impl Parts {
     pub fn measure(&self, plan: &Plan, progress: &mut dyn FnMut(usize)) -> Result<[Vec<f64>; 7]> {
         let canceller = Canceller::new();
         let at_layer = self.explainer.forward(&self.tensor, &canceller)?;
-        let first = self.classes.first().copied().unwrap_or(self.other);
+        let first = std::slice::from_ref(self.resolved.first().unwrap_or(&self.other));
+        let other = std::slice::from_ref(&self.other);
         let (to_input, everywhere) = (&self.to_input.explainer, &self.everywhere.explainer);
         let at_input = to_input.forward(&self.tensor, &canceller)?;
         let at_all = everywhere.forward(&self.tensor, &canceller)?;
         let there_and_back = |explainer: &Explainer| {
             let forward = explainer.forward(&self.tensor, &canceller)?;
-            explainer.backward(&forward, &[first], &canceller).map(drop)
+            explainer.backward(&forward, first, &canceller).map(drop)
         };
         let mut sides = [
             Side::new(|| self.plain.run()),
-            Side::new(|| explain(&self.explainer, &self.tensor, &self.specs)),
+            Side::new(|| explain(&self.explainer, &self.tensor, &self.targets)),
             Side::new(|| {
-                let backward = self.explainer.backward(&at_layer, &[self.other], &canceller)?;
+                let backward = self.explainer.backward(&at_layer, other, &canceller)?;
                 heatmaps(&self.explainer, &at_layer, &backward)
             }),
             Side::new(|| there_and_back(to_input)),
-            Side::new(|| to_input.backward(&at_input, &[self.other], &canceller).map(drop)),
+            Side::new(|| to_input.backward(&at_input, other, &canceller).map(drop)),
             Side::new(|| there_and_back(everywhere)),
-            Side::new(|| everywhere.backward(&at_all, &[self.other], &canceller).map(drop)),
+            Side::new(|| everywhere.backward(&at_all, other, &canceller).map(drop)),
         ];
         let mut times = rounds(&mut sides, plan, progress)?.into_iter();
         Ok(std::array::from_fn(|_| times.next().unwrap_or_default()))
     }
 }
 
-/// From a prepared picture to the heatmaps of the classes at every tap.
-pub(super) fn explain(explainer: &Explainer, tensor: &ArrayD<f32>, classes: &[ClassSpec]) -> Result<()> {
+/// From a prepared image to the heatmaps of the targets at every tap.
+pub(super) fn explain(explainer: &Explainer, tensor: &ArrayD<f32>, targets: &[TargetRef]) -> Result<()> {
     let canceller = Canceller::new();
     let forward = explainer.forward(tensor, &canceller)?;
-    for class in classes {
-        let class = class.resolve(forward.logits(), explainer.labels())?;
-        let backward = explainer.backward(&forward, &[class], &canceller)?;
+    for target in targets {
+        let evaluated = explainer.evaluate(&forward, target)?;
+        let backward = explainer.backward(&forward, &evaluated, &canceller)?;
         heatmaps(explainer, &forward, &backward)?;
     }
     Ok(())
@@ -145,7 +153,7 @@ fn heatmaps(
     backward: &crate::explain::Backward,
 ) -> Result<()> {
     for tap in 0..explainer.taps().len() {
-        explainer.heatmap(forward, backward, tap, explainer.options().method)?;
+        explainer.heatmap(forward, backward, tap, explainer.options().method.method)?;
     }
     Ok(())
 }

@@ -13,7 +13,7 @@ use crate::{
     explain::{Explainer, Options},
     runtime::{Runtime, SessionOptions},
     subject::Subject,
-    target::ClassSpec,
+    target::TargetRef,
 };
 
 /// How many explanations a profile shows.
@@ -30,13 +30,13 @@ pub fn profile(
     subject: &Arc<Subject>,
     options: &Options,
     tensor: &ArrayD<f32>,
-    classes: &[ClassSpec],
+    targets: &[TargetRef],
     prefix: &Path,
 ) -> Result<Vec<PathBuf>> {
     let session = SessionOptions { profile: Some(prefix.to_owned()), ..options.session.clone() };
     let explainer = Explainer::of(runtime, Arc::clone(subject), Options { session, ..options.clone() })?;
     for _ in 0..RUNS {
-        explain(&explainer, tensor, classes)?;
+        explain(&explainer, tensor, targets)?;
     }
     explainer.end_profiles()
 }

@@ -26,10 +26,14 @@ pub struct Setting {
     pub method: String,
     /// The layers that are explained.
     pub layers: Vec<String>,
-    /// The classes that are explained.
+    /// The classes that are explained; empty where something else is.
     pub classes: Vec<usize>,
-    /// The class that is switched to.
-    pub other_class: usize,
+    /// The class that is switched to, where it is one.
+    pub other_class: Option<usize>,
+    /// The targets that are explained.
+    pub targets: Vec<String>,
+    /// The target that is switched to.
+    pub other_target: String,
     /// How many layers have a gradient: those that are kept where every layer is.
     pub all_layers: usize,
     /// Whether the model's input has one.
@@ -339,7 +343,9 @@ pub(super) mod tests {
             method: "gradcam".into(),
             layers: vec!["relu".into()],
             classes: vec![1],
-            other_class: 2,
+            other_class: Some(2),
+            targets: vec!["class:1".into()],
+            other_target: "class:2".into(),
             all_layers: 2,
             all_layers_input: true,
             all_layers_end: "@input".into(),

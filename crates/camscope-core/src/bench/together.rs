@@ -12,7 +12,7 @@ use crate::{
     explain::{Explainer, Options},
     runtime::{Runtime, SessionOptions, Value},
     subject::Subject,
-    target::ClassSpec,
+    target::TargetRef,
 };
 
 /// Milliseconds of a batch of pictures, one a round.
@@ -68,14 +68,14 @@ impl Together {
     pub fn measure(
         &self,
         plan: &Plan,
-        classes: &[ClassSpec],
+        targets: &[TargetRef],
         mut files: impl FnMut(&Explainer) -> Result<()>,
         progress: &mut dyn FnMut(usize),
     ) -> Result<BatchTimes> {
         let views: Vec<ArrayViewD<'_, f32>> = vec![self.picture.view(); self.explainer.batch()];
         let mut sides = [
             Side::new(|| self.plain.run_on(&self.batch)),
-            Side::new(|| self.explainer.explain_all(&views, classes).map(drop)),
+            Side::new(|| self.explainer.explain_all(&views, targets).map(drop)),
             Side::new(|| files(&self.explainer)),
         ];
         let mut times = rounds(&mut sides, plan, progress)?.into_iter();

@@ -12,12 +12,12 @@ use onnx_grad_ort::blocked::Unblocker;
 use crate::{
     error::{Error, Result},
     layer::{Layer, Layout},
-    method::{self, Method},
+    method::{self, Cam, Sign},
     runtime::{Runtime, Session, SessionOptions, Value},
 };
 
-/// A method's name, and layout, element type and blocks of what its program takes.
-type ProgramKey = (&'static str, Layout, i32, [Option<usize>; 2]);
+/// A method's name and sign, and layout, element type and blocks of what its program takes.
+type ProgramKey = (&'static str, Sign, Layout, i32, [Option<usize>; 2]);
 
 /// The programs, by method and what they take; each is made when first wanted.
 pub(super) struct Programs {
@@ -37,20 +37,20 @@ impl Programs {
         }
     }
 
-    /// The heat of each picture, `[pictures, height, width]`, from a layer's activation and gradient; `blocked` tells of either how many
+    /// The heat of each image, `[images, height, width]`, from a layer's activation and gradient; `blocked` tells of either how many
     /// channels it has, where it lies in blocks.
     ///
     /// # Errors
     /// The runtime fails.
     pub(super) fn heatmaps(
         &self,
-        method: &'static dyn Method,
+        (method, sign): (&'static dyn Cam, Sign),
         layer: &Layer,
         (activation, gradient): (&Value, &Value),
         blocked: [Option<usize>; 2],
     ) -> Result<Array3<f32>> {
-        let key = (method.name(), layer.layout, layer.elem.code(), blocked);
-        let program = self.program(key, || method::program(method, layer.layout, layer.elem, blocked))?;
+        let key = (method.name(), sign, layer.layout, layer.elem.code(), blocked);
+        let program = self.program(key, || method::program(method, sign, layer.layout, layer.elem, blocked))?;
         let mut outputs = program.run(&[("activation", activation), ("gradient", gradient)])?;
         let heatmaps = outputs.take("heatmap").ok_or_else(|| super::missing("heatmap"))?.to_f32()?;
         heatmaps.into_dimensionality::<Ix3>().map_err(|error| Error::Value(error.to_string()))

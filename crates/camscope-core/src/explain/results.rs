@@ -1,108 +1,176 @@
 //! What the steps of an explanation give.
 
-use ndarray::Array2;
+use ndarray::{Array2, ArrayD, Axis};
 
 use crate::{
-    runtime::{ElemType, Outputs, Value},
-    target::ranking,
+    error::{Error, Result},
+    method::Sign,
+    runtime::{Outputs, Value},
+    target::{ClassScore, Evaluated, Scores, ranking},
 };
 
-/// Milliseconds that the steps took; where several pictures ran at once, one picture's share.
+/// Milliseconds that the steps took; where several images ran at once, one image's share.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Timing {
     /// From the decoded photo to the input tensor; the caller's to fill in.
     pub preprocess: f64,
-    /// The forward pass, shared by all classes and layers.
+    /// The forward pass, shared by all targets and layers.
     pub forward: f64,
-    /// The backward pass of this class, shared by all layers.
+    /// The backward pass of this target, shared by all layers.
     pub backward: f64,
     /// The method's program.
     pub method: f64,
 }
 
-/// What the model says of one picture.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Scores {
-    /// One number a class.
-    pub logits: Vec<f32>,
-    /// One a class.
-    pub probabilities: Vec<f32>,
-}
-
-/// The forward pass of some pictures: what every class and layer of them needs.
+/// The forward pass of some images: what every target and layer of them needs.
 #[derive(Clone, Debug)]
 pub struct Forward {
-    /// One a picture; never empty.
+    /// The class scores, one an image; empty where the model gives none.
     pub scores: Vec<Scores>,
-    /// The input, in the model's own type and batch size.
+    /// How many images there are.
+    pub(super) images: usize,
+    /// How many rows the run had: the images, and others that fill it up.
+    pub(super) rows: usize,
+    /// The input that takes the images, in the model's own type and batch size.
     pub(super) input: Value,
-    /// Activations, and what the backward pass reads.
+    /// Outputs, activations, and what the backward pass reads.
     pub(super) values: Outputs,
-    /// Of the logits.
-    pub(super) shape: Vec<usize>,
-    pub(super) elem: ElemType,
 }
 
 impl Forward {
-    /// The logits of the first picture, or of the only one.
+    /// The logits of the first image, or of the only one; empty where the model gives no class scores.
     pub fn logits(&self) -> &[f32] {
         self.scores.first().map_or(&[], |scores| &scores.logits)
     }
+
+    /// A value of one image, a batch of one first, where the value has a batch.
+    ///
+    /// # Errors
+    /// The run gave no such value, or one that isn't by image.
+    pub fn value(&self, name: &str, image: usize) -> Result<ArrayD<f32>> {
+        let all = self.values.get(name).ok_or_else(|| super::missing(name))?.to_f32()?;
+        match all.shape().first() {
+            Some(&rows) if rows == self.rows => Ok(all.slice_axis(Axis(0), (image..image + 1).into()).to_owned()),
+            _ if self.images == 1 => Ok(all),
+            _ => Err(Error::Value(format!("`{name}` has shape {:?} for {} images", all.shape(), self.rows))),
+        }
+    }
 }
 
-/// The backward pass of some pictures, each with a class of its own.
+/// The backward pass of some images, each with a target of its own.
 #[derive(Clone, Debug)]
 pub struct Backward {
-    /// The classes' numbers, one a picture.
-    pub classes: Vec<usize>,
     pub(super) gradients: Outputs,
 }
 
-/// An array of one picture, as it lies in what a run gave for all of its pictures: [`super::Explainer::read`] reads it.
+/// An array of one image, as it lies in what a run gave for all of its images: [`super::Explainer::read`] reads it.
 #[derive(Clone, Debug)]
 pub struct Held {
     pub(super) value: Value,
     /// How many channels it has, where it lies in blocks.
     pub(super) blocked: Option<usize>,
-    pub(super) picture: usize,
+    pub(super) image: usize,
 }
 
-/// One class of one picture, explained at one layer.
+/// One target of one image, explained at one layer.
 #[derive(Clone, Debug)]
 pub struct Explanation {
     /// Position in [`super::Explainer::taps`].
     pub tap: usize,
-    /// The class's number.
-    pub class: usize,
-    /// Its logit.
-    pub logit: f32,
-    /// Its probability.
-    pub probability: f32,
-    /// The heat, `[height, width]` at the layer's resolution, after ReLU, before normalisation. `None` at the input.
+    /// What is explained.
+    pub target: Explained,
+    /// The heat, `[height, width]` at the layer's resolution, before normalisation; as [`Options::sign`](super::Options::sign) says after
+    /// ReLU. `None` at the input for methods that look at a layer.
     pub heatmap: Option<Array2<f32>>,
+    /// Why there is no heat anywhere, where there is none.
+    pub blank: Option<Blank>,
     /// The layer's activation.
     pub activation: Held,
     /// The gradient of the score there, of the same shape. May be `None` where [`Options::gradients`](super::Options::gradients) wants
-    /// none.
+    /// none, and is for methods that need none.
     pub gradient: Option<Held>,
     /// What it took.
     pub timing: Timing,
 }
 
-/// All that one picture gave.
+/// A target as it came out for an image.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Explained {
+    /// As `--target` takes it.
+    pub spec: String,
+    /// The name of its kind.
+    pub kind: &'static str,
+    /// A name for people: the class's label.
+    pub label: Option<String>,
+    /// The number that is explained.
+    pub score: f32,
+    /// The class, where the target is one.
+    pub class: Option<ClassScore>,
+}
+
+impl Explained {
+    pub(super) fn of(evaluated: &Evaluated) -> Self {
+        Self {
+            spec: evaluated.target.spec(),
+            kind: evaluated.target.kind(),
+            label: evaluated.label.clone(),
+            score: evaluated.score,
+            class: evaluated.class,
+        }
+    }
+}
+
+/// Why a heatmap is blank.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Blank {
+    /// The gradient is zero everywhere: the score doesn't depend on the layer here.
+    NoGradient,
+    /// There is evidence, and all of it is of the other sign.
+    OtherSign,
+    /// There is none of either sign.
+    NoEvidence,
+}
+
+impl Blank {
+    /// As JSON has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::NoGradient => "no-gradient",
+            Self::OtherSign => "other-sign",
+            Self::NoEvidence => "no-evidence",
+        }
+    }
+
+    /// What to tell a person.
+    pub fn about(self, sign: Sign) -> &'static str {
+        match (self, sign) {
+            (Self::NoGradient, _) => "the score doesn't depend on this layer here: its gradient is zero everywhere",
+            (Self::OtherSign, Sign::Negative) => {
+                "nothing speaks against it at this layer; --sign positive shows what speaks for it"
+            }
+            (Self::OtherSign, _) => "no evidence for it at this layer; --sign negative shows what speaks against it",
+            (Self::NoEvidence, _) => "no evidence for or against it at this layer",
+        }
+    }
+}
+
+/// All that one image gave.
 #[derive(Clone, Debug)]
 pub struct Outcome {
-    /// One number a class.
-    pub logits: Vec<f32>,
-    /// One a class.
-    pub probabilities: Vec<f32>,
-    /// A class after the other, in each the layers in order.
+    /// The class scores; `None` where the model gives none.
+    pub scores: Option<Scores>,
+    /// A target after the other, in each the layers in order.
     pub explanations: Vec<Explanation>,
 }
 
 impl Outcome {
     /// The classes' numbers, the likeliest first.
     pub fn ranking(&self) -> Vec<usize> {
-        ranking(&self.logits)
+        self.scores.as_ref().map(|scores| ranking(&scores.logits)).unwrap_or_default()
+    }
+
+    /// The logits; empty where the model gives no class scores.
+    pub fn logits(&self) -> &[f32] {
+        self.scores.as_ref().map_or(&[], |scores| &scores.logits)
     }
 }

@@ -1,4 +1,4 @@
-//! Reads a photo as 8-bit RGB, upright.
+//! Reads a photo, upright: as 8-bit RGB, and with all of its levels where there are more.
 
 use std::io::{Cursor, Read as _};
 use std::path::Path;
@@ -6,7 +6,8 @@ use std::path::Path;
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits, RgbImage};
 
-use super::{jpeg, sniff, tiff_extra};
+use super::deep::{self, Deep};
+use super::{frames, jpeg, sniff, tiff_extra};
 use crate::text::printable_path;
 use crate::{Error, Result};
 
@@ -21,6 +22,10 @@ pub const MAX_BYTES: u64 = 3 << 29;
 pub struct Photo {
     /// 8-bit RGB, upright: the orientation that the camera noted (EXIF) is applied.
     pub pixels: RgbImage,
+    /// What the network gets, where the file has more than 256 levels.
+    pub(super) deep: Option<Deep>,
+    /// What a person should know of the file, each a sentence: frames that are not looked at, levels that are hardly used.
+    pub notes: Vec<String>,
     /// The file's name without its folders, for messages.
     pub name: String,
 }
@@ -28,17 +33,27 @@ pub struct Photo {
 impl Photo {
     /// Reads the image file at `path`. What it is is told by its content, never by the name's extension.
     ///
-    /// BMP, GIF (first frame), JPEG (greyscale, RGB, CMYK, YCCK; progressive), PNG, PNM, TIFF and WebP are read. As with
-    /// Pillow's `convert("RGB")` alpha is dropped and CMYK is taken as Adobe stores it; 16-bit values are divided by 257
-    /// and rounded.
+    /// BMP, GIF, JPEG (greyscale, RGB, CMYK, YCCK; progressive), PNG, PNM, TIFF and WebP are read, of several frames or pages the
+    /// first. As with Pillow's `convert("RGB")` alpha is dropped and CMYK is taken as Adobe stores it. Of 16-bit values 65535 is white,
+    /// of floats 1; [`Photo::pixels`] has them rounded to 8 bits, the network gets them as they are.
     ///
     /// # Errors
     /// [`Error::NoSuchFile`], [`Error::IsFolder`], [`Error::Io`] if it can't be read; [`Error::NotAnImage`];
-    /// [`Error::ImageUnsupported`] for a kind of image that can't be decoded; [`Error::ImageSize`] beyond
-    /// [`MAX_PIXELS`] or [`MAX_BYTES`]; [`Error::ImageTruncated`]; [`Error::ImageCorrupt`].
+    /// [`Error::ImageUnsupported`] for a kind of image that can't be decoded; [`Error::ImageBands`] for more bands than a photo has;
+    /// [`Error::ImageLevels`] where it is not known which value is white; [`Error::ImageSize`] beyond [`MAX_PIXELS`] or [`MAX_BYTES`];
+    /// [`Error::ImageTruncated`]; [`Error::ImageCorrupt`].
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        Self::open_with(path, None)
+    }
+
+    /// As [`Photo::open`]; of 16-bit values and floats `white` is white, where it is given: 4095 for 12 bits in files of 16. What is
+    /// more than that is white as well.
+    ///
+    /// # Errors
+    /// As [`Photo::open`].
+    pub fn open_with(path: impl AsRef<Path>, white: Option<f32>) -> Result<Self> {
         let path = path.as_ref();
-        Self::decode(&read(path)?, path)
+        Self::decode_with(&read(path)?, path, white)
     }
 
     /// Width and height as the head of the image file at `path` has them, before any turning upright. `None` where it can't be told.
@@ -51,13 +66,26 @@ impl Photo {
     /// # Errors
     /// As [`Photo::open`] has them, save those of reading.
     pub fn decode(bytes: &[u8], path: impl AsRef<Path>) -> Result<Self> {
-        let path = path.as_ref();
-        let (image, orientation) = decode(bytes).map_err(|failure| failure.into_error(path, bytes))?;
-        // Conversion first: it halves or quarters what is to be turned.
-        let mut upright = DynamicImage::ImageRgb8(image.into_rgb8());
-        upright.apply_orientation(orientation);
+        Self::decode_with(bytes, path.as_ref(), None)
+    }
+
+    pub(super) fn decode_with(bytes: &[u8], path: &Path, white: Option<f32>) -> Result<Self> {
+        let failed = |failure: Failure| failure.into_error(path, bytes);
+        let Decoded { image, orientation, mut notes } = decode(bytes).map_err(failed)?;
         let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
-        Ok(Self { pixels: upright.into_rgb8(), name })
+        let (eight_bits, deep) =
+            match deep::levels(image, white, &mut notes).map_err(|levels| failed(Failure::Levels(levels)))? {
+                deep::Levels::Eight(image) => (image, None),
+                deep::Levels::More(mut deep) => {
+                    deep.turn(orientation);
+                    (deep.eight_bits(), Some(deep))
+                }
+            };
+        let mut upright = DynamicImage::ImageRgb8(eight_bits);
+        if deep.is_none() {
+            upright.apply_orientation(orientation);
+        }
+        Ok(Self { pixels: upright.into_rgb8(), deep, notes, name })
     }
 }
 
@@ -90,9 +118,18 @@ enum Failure {
     OutOfMemory(u64),
     Decoder(ImageFormat, ImageError),
     CutOff(ImageFormat),
+    Bands(u16),
+    Levels(String),
 }
 
-fn decode(bytes: &[u8]) -> Result<(DynamicImage, Orientation), Failure> {
+/// An image as it lies in its file.
+struct Decoded {
+    image: DynamicImage,
+    orientation: Orientation,
+    notes: Vec<String>,
+}
+
+fn decode(bytes: &[u8]) -> Result<Decoded, Failure> {
     let mut reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(|_| Failure::Unrecognised)?;
     let format = reader.format().ok_or(Failure::Unrecognised)?;
     let failed = |error| Failure::Decoder(format, error);
@@ -101,12 +138,20 @@ fn decode(bytes: &[u8]) -> Result<(DynamicImage, Orientation), Failure> {
     limits.max_alloc = Some(2 * MAX_BYTES);
     reader.limits(limits);
 
+    let mut notes = Vec::new();
+    if format == ImageFormat::Tiff {
+        let about = tiff_extra::about(bytes);
+        if about.too_many_bands() {
+            return Err(Failure::Bands(about.bands));
+        }
+        notes.extend(about.notes());
+    }
     let mut decoder = match reader.into_decoder() {
         Err(ImageError::Unsupported(error)) if format == ImageFormat::Tiff => {
-            let affordable = |width, height| check_size(width, height, 0).is_ok();
+            let affordable = |width, height, bytes| check_size(width, height, bytes).is_ok();
             let (image, orientation) =
                 tiff_extra::decode(bytes, affordable).ok_or(failed(ImageError::Unsupported(error)))?;
-            return Ok((DynamicImage::ImageRgb8(image), orientation));
+            return Ok(Decoded { image, orientation, notes });
         }
         decoder => decoder.map_err(failed)?,
     };
@@ -122,7 +167,10 @@ fn decode(bytes: &[u8]) -> Result<(DynamicImage, Orientation), Failure> {
         .try_reserve_exact(usize::try_from(2 * bytes_needed).unwrap_or(usize::MAX))
         .map_err(|_| Failure::OutOfMemory(bytes_needed))?;
     let image = DynamicImage::from_decoder(decoder).map_err(failed)?;
-    Ok((image, orientation))
+    if frames::several(format, bytes) {
+        notes.push("it is an animation: its first frame is taken".into());
+    }
+    Ok(Decoded { image, orientation, notes })
 }
 
 /// How many bytes a picture takes that has so many `pixel_bytes` before it becomes RGB.
@@ -158,8 +206,13 @@ impl Failure {
                 Error::ImageSize { path, reason }
             }
             Self::CutOff(format) => Error::ImageTruncated { path, format: name(format) },
+            Self::Bands(bands) => Error::ImageBands { path, bands },
+            Self::Levels(reason) => Error::ImageLevels { path, reason },
             Self::Decoder(_, ImageError::Limits(error)) => {
                 Error::ImageSize { path, reason: format!("decoding it exceeds the limits ({error})") }
+            }
+            Self::Decoder(ImageFormat::Avif, ImageError::Unsupported(_)) => {
+                Error::NotAnImage { path, looks_like: Some(sniff::AVIF) }
             }
             Self::Decoder(format, ImageError::Unsupported(error)) => {
                 // An icon, say: recognised by its first bytes, and no decoder for it is built in.

@@ -62,6 +62,7 @@ impl Placement {
             Crop::ResizeTo(side) => shorter_side(width, height, u64::from(side)),
             Crop::Squash => (u64::from(input_width), u64::from(input_height)),
             Crop::SquashTo { height, width } => (u64::from(width), u64::from(height)),
+            Crop::Letterbox => keep_ratio(width, height, u64::from(input_width), u64::from(input_height), f64::max),
             Crop::Border(fraction) => {
                 let (w, h) = (scale_size(input_width, fraction), scale_size(input_height, fraction));
                 keep_ratio(width, height, w, h, f64::max)
@@ -153,6 +154,13 @@ mod tests {
     fn a_border_keeps_all_of_the_photo() {
         let p = Placement::new(200, 100, &with((64, 64), Crop::Border(1.0)));
         assert_eq!((p.resized_width, p.resized_height, p.x, p.y), (64, 32, 0, -16));
+    }
+
+    #[test]
+    fn a_letterbox_is_that_of_ultralytics() {
+        // LetterBox((640, 640)) of a 481 × 321 picture: new_unpad (640, 427), 106 rows above.
+        let p = Placement::new(481, 321, &with((640, 640), Crop::Letterbox));
+        assert_eq!((p.resized_width, p.resized_height, p.x, p.y), (640, 427, 0, -106));
     }
 
     #[test]

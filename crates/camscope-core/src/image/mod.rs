@@ -1,12 +1,14 @@
 //! From a file to the tensor a network expects: decode, turn upright, resize, crop, normalise. And a picture to a file.
 
 mod decode;
+mod deep;
 mod encode;
+mod frames;
 mod geometry;
 mod jpeg;
 mod prepare;
 mod resample;
-mod sniff;
+pub(crate) mod sniff;
 mod tiff_extra;
 
 pub use decode::{MAX_BYTES, MAX_PIXELS, Photo};

@@ -15,7 +15,10 @@ use onnx_grad_ort::instructions::{self, Has};
 
 mod across;
 mod down;
+mod floats;
 mod kernel;
+
+pub(super) use floats::resample_floats;
 
 /// Pillow's `PRECISION_BITS`: 8 bits of result, two to spare for filters whose weights go below 0 and sum above 1.
 const PRECISION: u32 = 32 - 8 - 2;
@@ -52,7 +55,7 @@ pub(super) fn resample<const C: usize>(source: &[u8], x: &Axis, y: &Axis, filter
 /// As [`resample`], in these instructions.
 fn resample_with<const C: usize>(has: Has, source: &[u8], x: &Axis, y: &Axis, filter: Filter) -> Vec<u8> {
     debug_assert_eq!(source.len(), x.from as usize * y.from as usize * C);
-    let Some(kernel) = Kernel::of(filter) else { return nearest::<C>(source, x, y) };
+    let Some(kernel) = Kernel::of(filter) else { return nearest::<u8, C>(source, x, y) };
     if goes_down_first(x, y) {
         let needed = kernel.reach(x);
         let columns = cut_columns(source, x.from as usize * C, needed.start * C..needed.end * C);
@@ -87,7 +90,7 @@ fn clip(sum: i32) -> u8 {
 }
 
 /// Pillow's nearest neighbour: the position is summed up step by step, rounding errors included.
-fn nearest<const C: usize>(source: &[u8], x: &Axis, y: &Axis) -> Vec<u8> {
+fn nearest<T: Copy, const C: usize>(source: &[T], x: &Axis, y: &Axis) -> Vec<T> {
     let (columns, rows) = (nearest_positions(x), nearest_positions(y));
     let mut out = Vec::with_capacity(columns.len() * rows.len() * C);
     for row in rows {

@@ -1,9 +1,10 @@
-//! TIFF images that the `image` crate refuses: palettes, grey of 2 and 4 bits, grey with alpha.
+//! TIFF images that the `image` crate refuses: palettes, grey of 2 and 4 bits, grey with alpha, grey floats. And what a TIFF file holds
+//! beyond the picture that is looked at.
 
 use std::io::Cursor;
 
-use image::RgbImage;
 use image::metadata::Orientation;
+use image::{DynamicImage, ImageBuffer, Luma, Rgb, RgbImage};
 use tiff::ColorType;
 use tiff::decoder::{Decoder, DecodingResult, Limits};
 use tiff::tags::Tag;
@@ -11,10 +12,59 @@ use tiff::tags::Tag;
 /// The tag that says what samples mean, and two of its values.
 const PHOTOMETRIC: u16 = 262;
 const BLACK_IS_ZERO: u16 = 1;
+const RGB: u16 = 2;
 const PALETTE: u16 = 3;
 
-/// Decodes such an image; `None` if it is of another kind, damaged, or if `affordable(width, height)` says no.
-pub(super) fn decode(bytes: &[u8], affordable: impl Fn(u32, u32) -> bool) -> Option<(RgbImage, Orientation)> {
+/// No file has more pages that are counted.
+const MOST_PAGES: usize = 10_000;
+
+/// What a file holds.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct About {
+    /// Values a pixel.
+    pub(super) bands: u16,
+    /// Whether one of them is said to be transparency.
+    alpha: bool,
+    photometric: u16,
+    pages: usize,
+}
+
+impl About {
+    /// Whether there are more bands than a photo has: then no three of them are its colours.
+    pub(super) fn too_many_bands(&self) -> bool {
+        self.bands > 4 || self.bands == 2 && !self.alpha
+    }
+
+    /// What of the file is not looked at.
+    pub(super) fn notes(&self) -> impl Iterator<Item = String> {
+        let pages = (self.pages > 1).then(|| format!("it has {} pages: the first is taken", self.pages));
+        let infrared = self.bands == 4 && self.photometric == RGB && !self.alpha;
+        let fourth = infrared.then(|| "it has 4 bands: the first three are taken as red, green and blue".to_owned());
+        pages.into_iter().chain(fourth)
+    }
+}
+
+/// What the file holds, as far as its tags can be read.
+pub(super) fn about(bytes: &[u8]) -> About {
+    read_about(bytes).unwrap_or_default()
+}
+
+fn read_about(bytes: &[u8]) -> Option<About> {
+    let mut decoder = Decoder::new(Cursor::new(bytes)).ok()?;
+    let tag = |decoder: &mut Decoder<_>, tag| decoder.find_tag_unsigned::<u16>(tag).ok().flatten();
+    let bands = tag(&mut decoder, Tag::SamplesPerPixel).unwrap_or(1);
+    let photometric = tag(&mut decoder, Tag::PhotometricInterpretation).unwrap_or(BLACK_IS_ZERO);
+    let extra = decoder.find_tag_unsigned_vec::<u16>(Tag::ExtraSamples).ok().flatten().unwrap_or_default();
+    let alpha = extra.iter().any(|kind| matches!(kind, 1 | 2));
+    let mut pages = 1;
+    while pages < MOST_PAGES && decoder.more_images() && decoder.next_image().is_ok() {
+        pages += 1;
+    }
+    Some(About { bands, alpha, photometric, pages })
+}
+
+/// Decodes such an image; `None` if it is of another kind, damaged, or if `affordable(width, height, bytes)` says no.
+pub(super) fn decode(bytes: &[u8], affordable: impl Fn(u32, u32, u64) -> bool) -> Option<(DynamicImage, Orientation)> {
     // The `tiff` crate unpacks grey samples and refuses indices into a palette: tell it that they are grey.
     let grey = as_grey(bytes);
     let mut limits = Limits::default();
@@ -23,12 +73,20 @@ pub(super) fn decode(bytes: &[u8], affordable: impl Fn(u32, u32) -> bool) -> Opt
     let mut decoder = Decoder::new(Cursor::new(grey.as_deref().unwrap_or(bytes))).ok()?.with_limits(limits);
 
     let (width, height) = decoder.dimensions().ok()?;
-    if !affordable(width, height) {
+    if !affordable(width, height, 0) {
         return None;
     }
     let orientation = decoder.find_tag_unsigned::<u8>(Tag::Orientation).ok()?.and_then(Orientation::from_exif);
     let (bits, samples) = match decoder.colortype().ok()? {
         ColorType::Gray(bits @ (1 | 2 | 4 | 8)) => (usize::from(bits), 1),
+        ColorType::Gray(16 | 32 | 64) if grey.is_none() => {
+            // As they are in the file, and three channels of floats.
+            if !affordable(width, height, u64::from(width) * u64::from(height) * (8 + 12)) {
+                return None;
+            }
+            let image = floats(decoder.read_image().ok()?, width, height)?;
+            return Some((image, orientation.unwrap_or(Orientation::NoTransforms)));
+        }
         ColorType::Multiband { bit_depth: bits @ (8 | 16), num_samples } if grey.is_none() => {
             (usize::from(bits), usize::from(num_samples))
         }
@@ -43,9 +101,14 @@ pub(super) fn decode(bytes: &[u8], affordable: impl Fn(u32, u32) -> bool) -> Opt
         (0..=last).map(|i| [(i * 255 / last) as u8; 3]).collect()
     };
 
+    let orientation = orientation.unwrap_or(Orientation::NoTransforms);
     let levels: Vec<u8> = match decoder.read_image().ok()? {
         DecodingResult::U8(bytes) => bytes,
-        DecodingResult::U16(words) => words.into_iter().map(|v| ((u32::from(v) + 128) / 257) as u8).collect(),
+        DecodingResult::U16(words) => {
+            let grey = words.into_iter().step_by(samples).collect();
+            let image: ImageBuffer<Luma<u16>, Vec<u16>> = ImageBuffer::from_raw(width, height, grey)?;
+            return Some((DynamicImage::ImageLuma16(image), orientation));
+        }
         _ => return None,
     };
     let bits = bits.min(8);
@@ -60,7 +123,23 @@ pub(super) fn decode(bytes: &[u8], affordable: impl Fn(u32, u32) -> bool) -> Opt
         let byte = u16::from(levels[y as usize * row + at / 8]);
         image::Rgb(colours[usize::from(byte >> (8 - bits - at % 8) & mask)])
     };
-    Some((RgbImage::from_fn(width, height, pixel), orientation.unwrap_or(Orientation::NoTransforms)))
+    Some((DynamicImage::ImageRgb8(RgbImage::from_fn(width, height, pixel)), orientation))
+}
+
+/// A grey image of floats, or of integers of 32 bits and more, as three equal channels of floats.
+fn floats(values: DecodingResult, width: u32, height: u32) -> Option<DynamicImage> {
+    let grey: Vec<f32> = match values {
+        DecodingResult::F16(values) => values.into_iter().map(f32::from).collect(),
+        DecodingResult::F32(values) => values,
+        DecodingResult::F64(values) => values.into_iter().map(|value| value as f32).collect(),
+        DecodingResult::U32(values) => values.into_iter().map(|value| value as f32).collect(),
+        DecodingResult::I16(values) => values.into_iter().map(f32::from).collect(),
+        DecodingResult::I32(values) => values.into_iter().map(|value| value as f32).collect(),
+        _ => return None,
+    };
+    let image: ImageBuffer<Rgb<f32>, Vec<f32>> =
+        ImageBuffer::from_raw(width, height, grey.into_iter().flat_map(|value| [value; 3]).collect())?;
+    Some(DynamicImage::ImageRgb32F(image))
 }
 
 /// A copy of a classic TIFF file whose first image is said to be grey in place of indexed; `None` if it isn't indexed.
@@ -131,7 +210,7 @@ mod tests {
     }
 
     fn pixels(file: &[u8]) -> Vec<u8> {
-        decode(file, |_, _| true).unwrap().0.into_raw()
+        decode(file, |_, _, _| true).unwrap().0.into_rgb8().into_raw()
     }
 
     #[test]
@@ -141,9 +220,9 @@ mod tests {
         let file = tiff(4, PALETTE, 1, &[0x12, 0x30, 0xfe, 0xd0], &map);
         let expected: Vec<u8> = [1, 2, 3, 15, 14, 13].into_iter().flat_map(|r| [r, 0, 255]).collect();
         assert_eq!(pixels(&file), expected);
-        assert!(decode(&file, |_, _| false).is_none());
+        assert!(decode(&file, |_, _, _| false).is_none());
         for end in 0..file.len() {
-            let _ = decode(&file[..end], |_, _| true); // no panic
+            let _ = decode(&file[..end], |_, _, _| true); // no panic
         }
     }
 

@@ -21,6 +21,17 @@ pub enum Choice {
     Name(String),
 }
 
+impl std::fmt::Display for Choice {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Auto => f.write_str("auto"),
+            Self::Input => f.write_str("@input"),
+            Self::Index(index) => write!(f, "{index}"),
+            Self::Name(name) => f.write_str(name),
+        }
+    }
+}
+
 impl FromStr for Choice {
     type Err = std::convert::Infallible;
 

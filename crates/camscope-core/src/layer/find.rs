@@ -10,14 +10,19 @@ use onnx_grad::{
 
 use super::{Layer, Layout, class_token::last_informative, layout::layouts, module_path};
 
-/// The layers of a graph: float values with height and width, larger than one pixel, that depend on `input` and that `output` depends on.
+/// The layers of a graph: float values with height and width, larger than one pixel, that depend on `input` and that one of
+/// `outputs` depends on.
 ///
 /// `layout` is the input's. Order: the graph's.
-pub fn find(graph: &GraphProto, types: &Types, input: &str, output: &str, layout: Layout) -> Vec<Layer> {
+pub fn find(graph: &GraphProto, types: &Types, input: &str, outputs: &[&str], layout: Layout) -> Vec<Layer> {
     let index = Index::new(graph);
     let from_input = descendants(graph, input);
-    let to_output = ancestors(graph, &index, output);
-    let classifier = classifier_input(graph, &index, output, &from_input);
+    let to_output: HashSet<&str> = outputs.iter().flat_map(|output| ancestors(graph, &index, output)).collect();
+    // Where several outputs are explained, what one of them reads at its end is not what the others do.
+    let classifier = match outputs {
+        [output] => classifier_input(graph, &index, output, &from_input),
+        _ => None,
+    };
     let modules = modules(graph, &index);
     let layouts = layouts(graph, types, input, layout);
     let informative = classifier.map(|value| last_informative(graph, &index, types, &layouts, value).unwrap_or(value));

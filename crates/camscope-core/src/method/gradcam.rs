@@ -2,12 +2,12 @@
 
 use onnx_grad::{Builder, Val};
 
-use super::{Method, weigh_channels};
+use super::{Cam, weigh_channels};
 
 /// Σ_c w_c A_c with w_c = mean over height and width of ∂score/∂A_c (equations 1 and 2).
 pub(super) struct GradCam;
 
-impl Method for GradCam {
+impl Cam for GradCam {
     fn name(&self) -> &'static str {
         "gradcam"
     }

@@ -2,12 +2,12 @@
 
 use onnx_grad::{Builder, Val};
 
-use super::Method;
+use super::Cam;
 
 /// Σ_c relu(G_c ⊙ A_c).
 pub(super) struct GradCamElementwise;
 
-impl Method for GradCamElementwise {
+impl Cam for GradCamElementwise {
     fn name(&self) -> &'static str {
         "gradcam-elementwise"
     }

@@ -2,13 +2,13 @@
 
 use onnx_grad::{Builder, ElemType, Val};
 
-use super::{Method, weigh_channels};
+use super::{Cam, weigh_channels};
 
 /// Σ_c w_c A_c with w_c = Σ_hw α ⊙ relu(G), α = G² / (2 G² + (Σ_hw A) G³ + ε), 0 where G is 0 (equations 5 and 19, the class score
 /// taken as an exponential). ε = 1e-6 keeps the quotient finite.
 pub(super) struct GradCamPlusPlus;
 
-impl Method for GradCamPlusPlus {
+impl Cam for GradCamPlusPlus {
     fn name(&self) -> &'static str {
         "gradcam++"
     }

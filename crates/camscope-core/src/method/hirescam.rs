@@ -2,12 +2,12 @@
 
 use onnx_grad::{Builder, Val};
 
-use super::{Method, weighted_sum};
+use super::{Cam, weighted_sum};
 
 /// Σ_c ∂score/∂A_c ⊙ A_c: the gradient is not averaged (equation 4).
 pub(super) struct HiResCam;
 
-impl Method for HiResCam {
+impl Cam for HiResCam {
     fn name(&self) -> &'static str {
         "hirescam"
     }

@@ -2,12 +2,12 @@
 
 use onnx_grad::{Builder, Val};
 
-use super::{Method, weighted_sum};
+use super::{Cam, weighted_sum};
 
 /// Σ_c relu(G_c) ⊙ A_c (equations 5 and 6).
 pub(super) struct LayerCam;
 
-impl Method for LayerCam {
+impl Cam for LayerCam {
     fn name(&self) -> &'static str {
         "layercam"
     }

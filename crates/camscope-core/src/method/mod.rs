@@ -1,27 +1,37 @@
-//! CAM methods: from a layer's activation and gradient to a heatmap.
+//! Methods: from what the model does to a heatmap.
 //!
-//! A method is an ONNX program over `activation` and `gradient`, both `[N, C, H, W]`, that yields `heatmap`, `[N, H, W]`, after
-//! the final ReLU and before normalisation. The explorer runs the program as a session of its own; export splices the same program
-//! into the model.
+//! There are two kinds. A [`Cam`] is an ONNX program over a layer's `activation` and `gradient`, both `[N, C, H, W]`, that yields
+//! `heatmap`, `[N, H, W]`, before normalisation. The explorer runs the program as a session of its own; export splices the same program
+//! into the model. A [`Perturbation`] runs the model forward on changed images and needs no gradient.
+//!
+//! A method is a file here and a row of [`METHODS`].
 
 mod gradcam;
 mod gradcam_elementwise;
 mod gradcam_plus_plus;
 mod hirescam;
 mod layercam;
+mod occlusion;
+mod parameters;
+mod sign;
 mod xgradcam;
 
+use ndarray::{Array2, ArrayD, ArrayViewD};
 use onnx_grad::{Builder, Dim, ElemType, Model, Val, ValueType, attr, proto::NodeProto, value_info};
-
 use onnx_grad_ort::blocked::{self, unblocked};
+
+pub use parameters::{Parameter, Parameters};
+pub use sign::Sign;
 
 use crate::{
     error::{Error, Result},
     layer::Layout,
+    model,
+    nearest::nearest,
 };
 
 /// A way to weigh activations by gradients.
-pub trait Method: Sync {
+pub trait Cam: Sync {
     /// Its name on the command line.
     fn name(&self) -> &'static str;
 
@@ -33,30 +43,164 @@ pub trait Method: Sync {
         false
     }
 
-    /// Emits the program: the heatmap `[N, H, W]` before the final ReLU, from float32 `[N, C, H, W]` values.
+    /// Emits the program: the heatmap `[N, H, W]`, positive where there is evidence, from float32 `[N, C, H, W]` values.
     fn build(&self, g: &mut Builder, activation: &Val, gradient: &Val) -> Val;
 }
 
+/// A way to find what matters by changing the image and running the model forward.
+pub trait Perturbation: Sync {
+    /// Its name on the command line.
+    fn name(&self) -> &'static str;
+
+    /// What it computes and who proposed it, in one line.
+    fn about(&self) -> &'static str;
+
+    /// What can be set, with the defaults.
+    fn parameters(&self) -> &'static [Parameter];
+
+    /// The heatmap, `[height, width]`, positive where there is evidence.
+    ///
+    /// # Errors
+    /// A parameter that can't be, the runtime fails, or the work was cancelled.
+    fn heatmap(&self, trial: &mut Trial<'_>, parameters: &Parameters) -> Result<Array2<f32>>;
+}
+
+/// One image and the model's answer to any change of it.
+pub struct Trial<'a> {
+    /// The image as the model takes it, a batch of one first.
+    pub image: ArrayViewD<'a, f32>,
+    /// Where its height and width lie.
+    pub layout: model::Layout,
+    /// How many images run at once.
+    pub batch: usize,
+    /// The target's score for each of up to [`Trial::batch`] images, which lie along the first axis.
+    pub score: &'a mut dyn FnMut(ArrayD<f32>) -> Result<Vec<f32>>,
+}
+
+/// A method.
+#[derive(Clone, Copy)]
+pub enum Method {
+    /// A program over activation and gradient.
+    Cam(&'static dyn Cam),
+    /// A loop of forward passes.
+    Perturbation(&'static dyn Perturbation),
+}
+
+impl Method {
+    /// Its name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Cam(method) => method.name(),
+            Self::Perturbation(method) => method.name(),
+        }
+    }
+
+    /// What it computes and who proposed it, in one line.
+    pub fn about(self) -> &'static str {
+        match self {
+            Self::Cam(method) => method.about(),
+            Self::Perturbation(method) => method.about(),
+        }
+    }
+
+    /// What can be set, with the defaults.
+    pub fn parameters(self) -> &'static [Parameter] {
+        match self {
+            Self::Cam(_) => &[],
+            Self::Perturbation(method) => method.parameters(),
+        }
+    }
+
+    /// Whether it looks at gradients.
+    pub fn needs_gradients(self) -> bool {
+        matches!(self, Self::Cam(_))
+    }
+}
+
+impl std::fmt::Debug for Method {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl PartialEq for Method {
+    fn eq(&self, other: &Self) -> bool {
+        self.name() == other.name()
+    }
+}
+
 /// Every method, the default first.
-pub const METHODS: &[&dyn Method] = &[
-    &gradcam::GradCam,
-    &hirescam::HiResCam,
-    &gradcam_plus_plus::GradCamPlusPlus,
-    &xgradcam::XGradCam,
-    &layercam::LayerCam,
-    &gradcam_elementwise::GradCamElementwise,
+pub const METHODS: &[Method] = &[
+    Method::Cam(&gradcam::GradCam),
+    Method::Cam(&hirescam::HiResCam),
+    Method::Cam(&gradcam_plus_plus::GradCamPlusPlus),
+    Method::Cam(&xgradcam::XGradCam),
+    Method::Cam(&layercam::LayerCam),
+    Method::Cam(&gradcam_elementwise::GradCamElementwise),
+    Method::Perturbation(&occlusion::Occlusion),
 ];
+
+/// The names of all methods, as a list in a sentence.
+pub fn names() -> String {
+    METHODS.iter().map(|method| method.name()).collect::<Vec<_>>().join(", ")
+}
 
 /// The method of that name.
 ///
 /// # Errors
 /// There is none; the error lists them.
-pub fn by_name(name: &str) -> Result<&'static dyn Method> {
+pub fn by_name(name: &str) -> Result<Method> {
     let found = METHODS.iter().find(|method| method.name().eq_ignore_ascii_case(name)).copied();
     found.ok_or_else(|| Error::UnknownMethod {
         name: name.to_owned(),
         known: METHODS.iter().map(|method| method.name()).collect(),
     })
+}
+
+/// A method with its parameters set.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Chosen {
+    /// The method.
+    pub method: Method,
+    /// Its parameters; those not set have their defaults.
+    pub parameters: Parameters,
+}
+
+impl Default for Chosen {
+    fn default() -> Self {
+        METHODS[0].into()
+    }
+}
+
+impl From<Method> for Chosen {
+    fn from(method: Method) -> Self {
+        Self { method, parameters: Parameters::defaults(method.parameters()) }
+    }
+}
+
+/// A method as `--method` takes it: `NAME` or `NAME:KEY=VALUE,…`.
+///
+/// # Errors
+/// There is no such method; it has no such parameter, or the value is no number.
+pub fn parse(text: &str) -> Result<Chosen> {
+    let (name, rest) = text.split_once(':').unwrap_or((text, ""));
+    let mut chosen = Chosen::from(by_name(name)?);
+    let method = chosen.method.name();
+    for setting in rest.split(',').filter(|setting| !setting.is_empty()) {
+        let fail = |reason: String| Error::BadParameter { method, setting: setting.to_owned(), reason };
+        let (key, value) = setting.split_once('=').ok_or_else(|| fail("it has no `=`".into()))?;
+        let number = value.trim().parse().map_err(|_| fail(format!("`{value}` is not a number")))?;
+        let known = || chosen.method.parameters().iter().map(|parameter| parameter.name);
+        if !chosen.parameters.set(key.trim(), number) {
+            let mut offered = nearest(key, known());
+            offered = if offered.is_empty() { known().map(str::to_owned).collect() } else { offered };
+            return Err(fail(match offered.is_empty() {
+                true => "the method has no parameters".into(),
+                false => format!("it has {}", offered.join(", ")),
+            }));
+        }
+    }
+    Ok(chosen)
 }
 
 /// The method's program as a model of its own: inputs `activation` and `gradient` in the layer's layout and type, output
@@ -66,7 +210,8 @@ pub fn by_name(name: &str) -> Result<&'static dyn Method> {
 /// # Errors
 /// None for the built-in methods.
 pub(crate) fn program(
-    method: &dyn Method,
+    method: &dyn Cam,
+    sign: Sign,
     layout: Layout,
     elem: ElemType,
     blocked: [Option<usize>; 2],
@@ -78,7 +223,7 @@ pub(crate) fn program(
         None => inputs[at].clone(),
     });
     let heat = emit(&mut g, method, layout, elem, &activation, &gradient);
-    let heatmap = g.op("Relu", &[&heat], vec![]);
+    let heatmap = sign.emit(&mut g, &heat);
     finish(g, &["activation", "gradient"], &heatmap, "heatmap", (layout.rank(), elem), (3, ElemType::Float))
 }
 
@@ -107,7 +252,7 @@ fn finish(
 }
 
 /// Brings both values to float32 `[N, C, H, W]` and emits the method's program over them.
-fn emit(g: &mut Builder, method: &dyn Method, layout: Layout, elem: ElemType, a: &Val, d: &Val) -> Val {
+fn emit(g: &mut Builder, method: &dyn Cam, layout: Layout, elem: ElemType, a: &Val, d: &Val) -> Val {
     let mut canonical = |value: &Val| {
         let value = if elem == ElemType::Float { value.clone() } else { g.cast(value, ElemType::Float) };
         match layout {
@@ -125,7 +270,7 @@ fn emit(g: &mut Builder, method: &dyn Method, layout: Layout, elem: ElemType, a:
     method.build(g, &activation, &gradient)
 }
 
-/// Σ over the channels of weight · activation; `weight` is `[N, C, 1, 1]`: a row times a matrix a picture, in one pass over the activation.
+/// Σ over the channels of weight · activation; `weight` is `[N, C, 1, 1]`: a row times a matrix for each image, in one pass over the activation.
 fn weigh_channels(g: &mut Builder, weight: &Val, activation: &Val) -> Val {
     let row = g.squeeze(weight, &[2, 3]);
     let row = g.unsqueeze(&row, &[1]);

@@ -2,12 +2,12 @@
 
 use onnx_grad::{Builder, ElemType, Val};
 
-use super::{Method, weigh_channels};
+use super::{Cam, weigh_channels};
 
 /// Σ_c w_c A_c with w_c = Σ_hw G ⊙ A / (Σ_hw A + ε), ε = 1e-7 (equation 8).
 pub(super) struct XGradCam;
 
-impl Method for XGradCam {
+impl Cam for XGradCam {
     fn name(&self) -> &'static str {
         "xgradcam"
     }

@@ -4,17 +4,33 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use super::embedded::Embedded;
 use super::labels::Labels;
-use super::preprocessing::{Color, Crop, Filter, Input, Preprocessing, Source, imagenet_statistics};
+use super::preprocessing::{Color, Crop, Filter, Input, Preprocessing, Source, bounds, imagenet_statistics, type_name};
 use super::sidecar::Sidecar;
 use crate::text::printable_path;
 use crate::{Error, Result};
 
-/// What the files around the model say, else ImageNet's usual values.
+/// What the files around the model say, else what `embedded` says or ImageNet's usual values.
 ///
 /// # Errors
 /// [`Error::Metadata`] or [`Error::Io`] for a file that is there and no use.
-pub(super) fn find(model_path: &Path, input: &Input) -> Result<Sidecar> {
+pub(super) fn find(model_path: &Path, input: &Input, embedded: &Embedded) -> Result<Sidecar> {
+    let mut sidecar = look(model_path, input, embedded)?;
+    if bounds(input.elem).is_some() && sidecar.preprocessing.source.path().is_some() {
+        // They describe the network before its normalisation became part of the graph.
+        let preprocessing = &mut sidecar.preprocessing;
+        let (range, mean, std) = input.assumed_values(preprocessing.color);
+        (preprocessing.range, preprocessing.mean, preprocessing.std, preprocessing.whole) = (range, mean, std, true);
+        sidecar.notes.push(format!(
+            "the model's input takes {}: grey levels go in as they are, without the mean and std of the file beside it",
+            type_name(input.elem)
+        ));
+    }
+    Ok(sidecar)
+}
+
+fn look(model_path: &Path, input: &Input, embedded: &Embedded) -> Result<Sidecar> {
     let folders = folders(model_path);
     let first = |name: &str| folders.iter().map(|folder| folder.join(name)).find(|path| path.is_file());
     let config = first("config.json").map(|path| Json::read(&path)).transpose()?;
@@ -25,12 +41,13 @@ pub(super) fn find(model_path: &Path, input: &Input) -> Result<Sidecar> {
     } else if let Some(config) = config {
         match config.value.get("pretrained_cfg") {
             Some(cfg) => (timm(&config, cfg, input)?, timm_labels(&config, cfg)?),
-            None => (input.assumed(), id2label(&config)?),
+            None => (embedded.preprocessing(input), id2label(&config)?),
         }
     } else {
-        (input.assumed(), Labels::default())
+        (embedded.preprocessing(input), Labels::default())
     };
-    Ok(Sidecar { preprocessing, labels, logits: None, layer: None, method: None })
+    let labels_from = (!labels.is_empty()).then(|| first("config.json").map(|path| printable_path(&path))).flatten();
+    Ok(Sidecar { preprocessing, labels, labels_from, ..Sidecar::of(Preprocessing::imagenet()) })
 }
 
 /// The model's folder and, as optimum lays a repository out, the one above a folder called `onnx`.
@@ -190,7 +207,7 @@ fn hugging_face(json: &Json, input: &Input) -> Result<Preprocessing> {
         (vec![0.0; color.channels()], vec![1.0; color.channels()])
     };
     let source = Source::HuggingFace(json.path.clone());
-    Ok(Preprocessing { size, filter, crop, color, layout: assumed.layout, range, mean, std, source })
+    Ok(Preprocessing { size, filter, crop, color, range, mean, std, source, ..assumed })
 }
 
 fn id2label(config: &Json) -> Result<Labels> {
@@ -239,11 +256,11 @@ fn timm(json: &Json, cfg: &Value, input: &Input) -> Result<Preprocessing> {
         filter,
         crop,
         color,
-        layout: assumed.layout,
         range: [0.0, 1.0],
         mean: json.numbers(cfg, "mean")?.unwrap_or(mean),
         std: json.numbers(cfg, "std")?.unwrap_or(std),
         source: Source::Timm(json.path.clone()),
+        ..assumed
     })
 }
 

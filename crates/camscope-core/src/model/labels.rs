@@ -5,6 +5,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use crate::image::sniff;
 use crate::nearest::nearest;
 use crate::text::{printable, printable_path};
 use crate::{Error, Result};
@@ -28,8 +29,8 @@ impl Labels {
     /// are no UTF-8 are replaced.
     ///
     /// # Errors
-    /// [`Error::NoSuchFile`], [`Error::IsFolder`] or [`Error::Io`] if it can't be read, [`Error::Metadata`] if it is JSON
-    /// of another kind.
+    /// [`Error::NoSuchFile`], [`Error::IsFolder`] or [`Error::Io`] if it can't be read, [`Error::NotLabels`] if it is a file of a known
+    /// kind, [`Error::Metadata`] if it is JSON of another kind.
     pub fn load(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let bytes = std::fs::read(path).map_err(|source| {
@@ -40,6 +41,10 @@ impl Labels {
                 _ => Error::Io { action: "read", path: name, source },
             }
         })?;
+        // A few words may be taken for labels; anything else that has a name can't be.
+        if let Some(kind) = sniff::looks_like(&bytes).filter(|kind| !matches!(*kind, "text" | "an empty file")) {
+            return Err(Error::NotLabels { path: printable_path(path), looks_like: kind });
+        }
         Self::parse(&String::from_utf8_lossy(&bytes))
             .map_err(|reason| Error::Metadata { path: printable_path(path), reason })
     }
@@ -100,6 +105,26 @@ impl Labels {
             names[index] = name;
         }
         Ok(Self { names })
+    }
+
+    /// What is to be said where a model has another number of scores than there are labels.
+    pub fn mismatch(&self, scores: usize) -> Option<String> {
+        let labels = self.len();
+        if labels == 0 || labels == scores {
+            return None;
+        }
+        let first = self.names[0].trim().to_lowercase();
+        let reason = if labels + 1 == scores {
+            "if they were trained with a class for the background first, as TensorFlow's are, all names are shifted by one: put a line \
+             `background` before the others"
+        } else if labels == scores + 1 && first.is_empty() {
+            "they are numbered from 1, so that all names are shifted by one: number them from 0"
+        } else if labels == scores + 1 && first == "background" {
+            "the model has no class for the background, so that all names are shifted by one: remove the first label"
+        } else {
+            "the names may be another model's"
+        };
+        Some(format!("the model has {scores} scores and there are {labels} labels: {reason}"))
     }
 
     /// How many classes have a place in the list.
@@ -204,6 +229,21 @@ mod tests {
     }
 
     #[test]
+    fn another_number_of_labels_than_scores_is_said() {
+        let labels = |text: &str| Labels::parse(text).unwrap();
+        let said = |text: &str, scores| labels(text).mismatch(scores).unwrap_or_default();
+        assert_eq!(said("cat\ndog", 2), "");
+        assert_eq!(said("", 1000), "");
+        assert!(
+            said("cat\ndog", 3)
+                .starts_with("the model has 3 scores and there are 2 labels: if they were trained with a class")
+        );
+        assert!(said("1 cat\n2 dog", 2).contains("numbered from 1"));
+        assert!(said("background\ncat\ndog", 2).contains("remove the first label"));
+        assert!(said("a\nb\nc\nd", 2).ends_with("the names may be another model's"));
+    }
+
+    #[test]
     fn a_class_without_a_name_is_numbered() {
         let labels = Labels::parse("{\"2\": \"dog\"}").unwrap();
         assert_eq!(
@@ -235,5 +275,27 @@ mod tests {
         std::fs::write(&path, b"caf\xe9\nmug\n").unwrap();
         assert_eq!(Labels::load(&path).unwrap().names(), ["caf\u{fffd}", "mug"]);
         assert!(matches!(Labels::load(folder.path().join("none")), Err(Error::NoSuchFile { .. })));
+    }
+
+    #[test]
+    fn files_of_other_kinds_are_no_labels() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("labels.txt");
+        let load = |content: &[u8]| {
+            std::fs::write(&path, content).unwrap();
+            Labels::load(&path).unwrap_err()
+        };
+        let error = load(b"version https://git-lfs.github.com/spec/v1\noid sha256:4d\nsize 9\n");
+        assert!(
+            error
+                .to_string()
+                .ends_with("labels.txt holds no labels: it looks like a Git LFS pointer, not the file itself")
+        );
+        assert!(error.help().unwrap().contains("git lfs pull"));
+        assert!(matches!(
+            load(&[&[0; 128], &b"DICM"[..]].concat()),
+            Error::NotLabels { looks_like: "a DICOM file", .. }
+        ));
+        assert!(matches!(load(b"<!DOCTYPE html><html>"), Error::NotLabels { looks_like: "an HTML page", .. }));
     }
 }

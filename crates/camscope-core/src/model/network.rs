@@ -1,10 +1,11 @@
-//! A model file as a classifier: which input takes the picture, which value holds the logits.
+//! A model file: which of its inputs takes the image, and which of its outputs holds class scores.
 
 use std::{
     io::ErrorKind,
     path::{Path, PathBuf},
 };
 
+use ndarray::ArrayD;
 use onnx_grad::{
     Dim, EMITTED_OPSET, ElemType, Model, Types,
     graph::Index,
@@ -14,24 +15,36 @@ use onnx_grad::{
 
 use crate::{
     error::{Error, Result},
+    image::sniff,
     text::printable_path,
 };
 
-/// The input that takes the picture.
+/// An input of a model.
 #[derive(Clone, Debug)]
 pub struct Input {
     /// Its name.
     pub name: String,
     /// Its element type.
     pub elem: ElemType,
-    /// Its four extents; `None` where the model leaves one open.
+    /// Its extents; `None` where the model leaves one open. The image's are four.
     pub shape: Vec<Option<usize>>,
+    /// What it is fed with in every run, where it doesn't take the image.
+    pub value: Option<ArrayD<f32>>,
 }
 
 impl Input {
-    /// How many pictures the model takes at once; `None` where it is open.
+    /// How many images the model takes at once; `None` where it is open.
     pub fn batch(&self) -> Option<usize> {
         self.shape.first().copied().flatten()
+    }
+
+    /// Which value of an array would be cut to an integer that the input takes: where it lies, and what it is.
+    pub fn cuts(&self, array: &ndarray::ArrayD<f32>) -> Option<String> {
+        let [least, most] = super::preprocessing::bounds(self.elem)?;
+        let fits = |value: f32| value.fract() == 0.0 && (least..=most).contains(&f64::from(value));
+        let (place, value) = array.indexed_iter().find(|(_, value)| !fits(**value))?;
+        let place = ndarray::Dimension::slice(&place).to_vec();
+        Some(format!("{value} at {place:?}, and the input takes {}", super::preprocessing::type_name(self.elem)))
     }
 }
 
@@ -46,27 +59,52 @@ pub enum Head {
     Sigmoid,
 }
 
-/// A classifier.
+/// Class scores among a model's outputs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Classes {
+    /// The output.
+    pub output: String,
+    /// The value that holds the logits: the output itself, or what goes into the softmax at its end.
+    pub logits: String,
+    /// What follows the logits.
+    pub head: Head,
+}
+
+impl Classes {
+    /// Whether classes don't exclude each other.
+    pub fn independent(&self) -> bool {
+        self.head == Head::Sigmoid
+    }
+}
+
+/// A model, opened. One whose outputs are no class scores can be opened too: its layers are listed, and any element of its outputs is
+/// explained or differentiated.
 #[derive(Clone, Debug)]
 pub struct Network {
     /// The file.
     pub path: PathBuf,
     /// The graph.
     pub model: Model,
-    /// What takes the picture.
-    pub input: Input,
-    /// The value that holds the logits: the model's output, or what goes into the softmax at its end.
-    pub logits: String,
-    /// What follows the logits.
-    pub head: Head,
+    /// What it takes.
+    pub inputs: Vec<Input>,
+    /// Which of [`Network::inputs`] takes the image.
+    image: usize,
+    /// The names of its outputs.
+    pub outputs: Vec<String>,
+    /// The output that somebody named for the class scores.
+    chosen: Option<String>,
+    /// Its class scores. Before the values' types are known this is what the file's end looks like.
+    pub classes: Option<Classes>,
+    /// The values that are to be explained: the logits, or what targets read. Empty: every output.
+    pub explained: Vec<String>,
 }
 
 impl Network {
-    /// Reads a model file and finds its input and output.
+    /// Reads a model file and finds its inputs and outputs.
     ///
     /// # Errors
     /// [`Error::NoSuchFile`], [`Error::IsFolder`], [`Error::Io`] or [`Error::Model`] if it cannot be read; [`Error::ModelInput`] if
-    /// it doesn't take one picture; [`Error::ModelOutput`] if it has no output.
+    /// not exactly one of its inputs takes an image.
     pub fn open(path: &Path) -> Result<Self> {
         let name = printable_path(path);
         let model = Model::read(path).map_err(|source| match source {
@@ -75,89 +113,283 @@ impl Network {
                 ErrorKind::IsADirectory => Error::IsFolder { what: "model", path: name.clone() },
                 _ => Error::Io { action: "read", path: name.clone(), source },
             },
-            source => Error::Model { path: name.clone(), source },
+            source => match looks_like(path, &source) {
+                Some(looks_like) => Error::NotAModel { path: name.clone(), looks_like },
+                None => Error::Model { path: name.clone(), source },
+            },
         })?;
         // Upgraded at once, so that every later step sees the same values.
         let model = upgrade(&model, EMITTED_OPSET).map_err(|source| Error::Model { path: name.clone(), source })?;
-        let input = picture_input(model.graph()).map_err(|reason| Error::ModelInput { path: name.clone(), reason })?;
-        let output = scores(model.graph(), None).map_err(|reason| Error::ModelOutput { path: name, reason })?;
-        let (logits, head) = step_over_head(model.graph(), output);
-        Ok(Self { path: path.to_owned(), model, input, logits, head })
+        let (inputs, image) =
+            inputs(model.graph()).map_err(|reason| Error::ModelInput { path: name.clone(), reason })?;
+        let outputs: Vec<String> = model.graph().output.iter().map(|output| output.name.clone()).collect();
+        let mut network = Self {
+            path: path.to_owned(),
+            model,
+            inputs,
+            image,
+            outputs,
+            chosen: None,
+            classes: None,
+            explained: Vec::new(),
+        };
+        network.classes = network.candidates().into_iter().next();
+        network.explained = network.classes.iter().map(|classes| classes.logits.clone()).collect();
+        Ok(network)
     }
 
-    /// Takes the output of that name for the class scores instead of the first.
+    /// The input that takes the image.
+    pub fn input(&self) -> &Input {
+        &self.inputs[self.image]
+    }
+
+    /// The inputs that don't take the image.
+    pub fn others(&self) -> impl Iterator<Item = &Input> {
+        self.inputs.iter().enumerate().filter(|(at, _)| *at != self.image).map(|(_, input)| input)
+    }
+
+    /// Feeds an input that doesn't take the image with the same value in every run.
+    ///
+    /// # Errors
+    /// [`Error::UnknownInput`] if there is no such input; the value doesn't fit it.
+    pub fn feed(&mut self, name: &str, value: ArrayD<f32>) -> Result<()> {
+        let known = self.others().map(|input| input.name.clone()).collect();
+        let image = self.input().name.clone();
+        let Some(input) = self.inputs.iter_mut().find(|input| input.name == name && input.name != image) else {
+            return Err(Error::UnknownInput { name: name.to_owned(), known });
+        };
+        let fits = value.ndim() == input.shape.len()
+            && value.shape().iter().zip(&input.shape).all(|(have, want)| want.is_none_or(|want| want == *have));
+        if !fits {
+            let shape = value.shape().to_vec();
+            let reason = format!("the input `{name}` is {}, and the value given is {shape:?}", axes(&input.shape));
+            return Err(Error::Value(reason));
+        }
+        input.value = Some(value);
+        Ok(())
+    }
+
+    /// Takes the output of that name for the class scores.
     ///
     /// # Errors
     /// [`Error::ModelOutput`] if there is none.
     pub fn choose_output(&mut self, name: &str) -> Result<()> {
-        let fail = |reason| Error::ModelOutput { path: printable_path(&self.path), reason };
-        let output = scores(self.model.graph(), Some(name)).map_err(fail)?;
-        (self.logits, self.head) = step_over_head(self.model.graph(), output);
+        if !self.outputs.iter().any(|output| output == name) {
+            let reason = format!("it has no output `{name}`; its outputs are {}", self.outputs.join(", "));
+            return Err(Error::ModelOutput { path: printable_path(&self.path), reason });
+        }
+        self.chosen = Some(name.to_owned());
+        self.classes = self.candidates().into_iter().next();
+        self.explained = self.classes.iter().map(|classes| classes.logits.clone()).collect();
         Ok(())
+    }
+
+    /// Decides, now that types are known, which output holds the class scores, if one does.
+    ///
+    /// # Errors
+    /// [`Error::ModelOutput`] if an output was chosen that holds none.
+    pub fn settle(&mut self, types: &Types) -> Result<()> {
+        let mut reasons = Vec::new();
+        let mut found = None;
+        for candidate in self.candidates() {
+            match class_scores(self, &candidate, types) {
+                Ok(()) => {
+                    found = Some(candidate);
+                    break;
+                }
+                Err(reason) => reasons.push(reason),
+            }
+        }
+        if found.is_none() && self.chosen.is_some() {
+            return Err(Error::ModelOutput { path: printable_path(&self.path), reason: reasons.join("; ") });
+        }
+        self.explained = found.iter().map(|classes| classes.logits.clone()).collect();
+        self.classes = found;
+        Ok(())
+    }
+
+    /// The class scores.
+    ///
+    /// # Errors
+    /// [`Error::ModelOutput`], which says what the outputs are instead.
+    pub fn scores(&self, types: &Types) -> Result<&Classes> {
+        self.classes.as_ref().ok_or_else(|| {
+            let reasons =
+                self.candidates().into_iter().filter_map(|candidate| class_scores(self, &candidate, types).err());
+            let reason = match self.outputs.is_empty() {
+                true => "it has no output".into(),
+                false => reasons.collect::<Vec<_>>().join("; "),
+            };
+            Error::ModelOutput { path: printable_path(&self.path), reason }
+        })
+    }
+
+    /// Outputs that might hold class scores, the likeliest first: those that end in a softmax, then those that end in a logistic function.
+    fn candidates(&self) -> Vec<Classes> {
+        let graph = self.model.graph();
+        let wanted = |name: &&String| self.chosen.as_ref().is_none_or(|chosen| chosen == *name);
+        let mut found: Vec<Classes> = self
+            .outputs
+            .iter()
+            .filter(wanted)
+            .map(|output| {
+                let (logits, head) = step_over_head(graph, output);
+                Classes { output: output.clone(), logits, head }
+            })
+            .collect();
+        found.sort_by_key(|classes| match classes.head {
+            Head::Softmax => 0,
+            Head::Sigmoid => 1,
+            Head::Logits => 2,
+        });
+        found
+    }
+
+    /// How many class scores an image has, where that is known.
+    pub fn score_count(&self, types: &Types) -> Option<usize> {
+        let dims = types.get(&self.classes.as_ref()?.logits)?.shape.as_deref()?.get(1..)?;
+        dims.iter().map(|dim| dim.fixed()).product()
+    }
+
+    /// The values that are explained: [`Network::explained`], or every output.
+    pub fn heads(&self) -> &[String] {
+        if self.explained.is_empty() { &self.outputs } else { &self.explained }
+    }
+
+    /// Which of several outputs is explained where nobody says; `None` where there is no choice.
+    pub fn choice_note(&self) -> Option<String> {
+        let classes = self.classes.as_ref().filter(|_| self.chosen.is_none())?;
+        let others: Vec<String> =
+            self.outputs.iter().filter(|output| **output != classes.output).map(|name| format!("`{name}`")).collect();
+        let is_explained = self.explained == [classes.logits.clone()];
+        (is_explained && !others.is_empty()).then(|| {
+            format!(
+                "of several outputs `{}` is taken for the class scores; the others are {}",
+                classes.output,
+                others.join(", ")
+            )
+        })
     }
 
     /// The file's name without its extension.
     pub fn stem(&self) -> String {
         self.path.file_stem().map_or_else(|| "model".into(), |stem| stem.to_string_lossy().into_owned())
     }
+}
 
-    /// Whether classes don't exclude each other.
-    pub fn independent(&self) -> bool {
-        self.head == Head::Sigmoid
+/// `[1, 3, ?, ?]`.
+pub(crate) fn axes(shape: &[Option<usize>]) -> String {
+    let axes: Vec<String> = shape.iter().map(|size| size.map_or("?".into(), |size| size.to_string())).collect();
+    format!("[{}]", axes.join(", "))
+}
+
+/// The inputs, and which of them takes the image: the only one that could.
+fn inputs(graph: &GraphProto) -> Result<(Vec<Input>, usize), String> {
+    let given: Vec<_> =
+        graph.input.iter().filter(|input| !graph.initializer.iter().any(|tensor| tensor.name == input.name)).collect();
+    if given.is_empty() {
+        return Err("it has no input".into());
+    }
+    let mut inputs = Vec::with_capacity(given.len());
+    let mut reasons = Vec::new();
+    let mut images = Vec::new();
+    for input in given {
+        let ty = input.r#type.as_ref().and_then(onnx_grad::ValueType::from_proto);
+        let ty = ty.ok_or_else(|| format!("its input `{}` is not a tensor", input.name))?;
+        let dims = ty.shape.ok_or_else(|| format!("its input `{}` states no shape", input.name))?;
+        let shape: Vec<Option<usize>> = dims.iter().map(|dim: &Dim| dim.fixed()).collect();
+        let input = Input { name: input.name.clone(), elem: ty.elem, shape, value: None };
+        match no_image(&input) {
+            Some(reason) => reasons.push(reason),
+            None => images.push(inputs.len()),
+        }
+        inputs.push(input);
+    }
+    match images.as_slice() {
+        [image] => Ok((inputs, *image)),
+        [] => Err(reasons.join("; ")),
+        several => {
+            let names: Vec<String> = several.iter().map(|&at| format!("`{}`", inputs[at].name)).collect();
+            Err(format!("{} of its inputs could take the image: {}", several.len(), names.join(" and ")))
+        }
     }
 }
 
-fn picture_input(graph: &GraphProto) -> Result<Input, String> {
-    let [input] = graph.input.as_slice() else {
-        let names: Vec<String> = graph.input.iter().map(|input| format!("`{}`", input.name)).collect();
-        return Err(match names.len() {
-            0 => "it has no input".into(),
-            count => format!("it has {count} inputs, {}", names.join(" and ")),
-        });
-    };
-    let ty = input.r#type.as_ref().and_then(onnx_grad::ValueType::from_proto);
-    let ty = ty.ok_or_else(|| format!("its input `{}` is not a tensor", input.name))?;
-    let dims = ty.shape.ok_or_else(|| format!("its input `{}` states no shape", input.name))?;
-    let shape: Vec<Option<usize>> = dims.iter().map(|dim: &Dim| dim.fixed()).collect();
-    if shape.len() != 4 {
-        return Err(format!("its input `{}` has {} axes instead of 4", input.name, shape.len()));
+/// What a file that is no model is instead, where it has a name.
+fn looks_like(path: &Path, error: &onnx_grad::Error) -> Option<&'static str> {
+    use std::io::Read;
+    if !matches!(error, onnx_grad::Error::NotOnnx(_) | onnx_grad::Error::Truncated(_)) {
+        return None;
     }
-    let picture = |channels: Option<usize>| channels.is_none_or(|channels| channels == 1 || channels == 3);
-    if !picture(shape[1]) && !picture(shape[3]) {
-        let channels = shape[1].unwrap_or(0);
-        return Err(format!("its input `{}` has {channels} channels, and a photo has 3 (or 1)", input.name));
+    let mut head = Vec::new();
+    std::fs::File::open(path).ok()?.take(4096).read_to_end(&mut head).ok()?;
+    sniff::looks_like(&head).filter(|kind| !matches!(*kind, "text" | "an empty file"))
+}
+
+/// Why an input takes no image; `None` where it may.
+fn no_image(Input { name, shape, .. }: &Input) -> Option<String> {
+    if shape.len() != 4 {
+        return Some(format!("its input `{name}` has {} axes instead of 4", shape.len()));
     }
     if shape.contains(&Some(0)) {
-        return Err(format!("its input `{}` is empty", input.name));
+        return Some(format!("its input `{name}` is empty"));
     }
-    Ok(Input { name: input.name.clone(), elem: ty.elem, shape })
+    let colours = |channels: Option<usize>| channels.is_none_or(|channels| channels == 1 || channels == 3);
+    (!colours(shape[1]) && !colours(shape[3])).then(|| {
+        let channels = shape[1].unwrap_or(0);
+        format!("its input `{name}` has {channels} channels, and a photo has 3 (or 1)")
+    })
 }
 
-fn scores<'a>(graph: &'a GraphProto, wanted: Option<&str>) -> Result<&'a str, String> {
-    let names: Vec<&str> = graph.output.iter().map(|output| output.name.as_str()).collect();
-    match wanted {
-        None => names.first().copied().ok_or_else(|| "it has no output".into()),
-        Some(wanted) => names
-            .iter()
-            .find(|name| **name == wanted)
-            .copied()
-            .ok_or_else(|| format!("it has no output `{wanted}`; its outputs are {}", names.join(", "))),
-    }
-}
-
-/// Steps back over a softmax or logistic function at the end of the model, and over what only moves its elements.
+/// Steps back over a softmax or logistic function at the end of the model, and over what only moves its elements, or makes all of them
+/// larger or smaller alike.
 fn step_over_head(graph: &GraphProto, output: &str) -> (String, Head) {
     let index = Index::new(graph);
     let mut value = output;
     while let Some(node) = index.producer_node(value) {
-        let moves = matches!(&*node.op_type, "Identity" | "Reshape" | "Flatten" | "Squeeze" | "Unsqueeze" | "Cast");
         match head_of(node) {
             Some(head) => return (node.input[0].clone(), head),
-            None if moves && !node.input.is_empty() => value = &node.input[0],
-            None => break,
+            // The largest few of the scores, sorted: the classes are those before.
+            None if node.op_type == "TopK" && !node.input.is_empty() => return step_over_head(graph, &node.input[0]),
+            None => match passed_on(&index, node) {
+                Some(before) => value = before,
+                None => break,
+            },
         }
     }
     (output.to_owned(), Head::Logits)
+}
+
+/// The value that a node passes on, moved, rounded, or scaled by a positive number, so that the order of the classes stays.
+fn passed_on<'a>(index: &Index<'_>, node: &'a NodeProto) -> Option<&'a str> {
+    let number = |name: &str| match index.constant(name)?.to_floats().ok()?[..] {
+        [number] if number.is_finite() => Some(number),
+        _ => None,
+    };
+    let positive = |name: &str| number(name).filter(|number| *number > 0.0);
+    let first = node.input.first()?;
+    let second = node.input.get(1).map_or("", String::as_str);
+    let passes = match (&*node.domain, &*node.op_type) {
+        ("" | "ai.onnx", "Identity" | "Reshape" | "Flatten" | "Squeeze" | "Unsqueeze" | "Cast") => true,
+        // Of a quantised model: rounded to a grid.
+        ("" | "ai.onnx" | "com.microsoft", "QuantizeLinear" | "DequantizeLinear") => true,
+        ("" | "ai.onnx", "Mul") => match (positive(first), positive(second)) {
+            (_, Some(_)) => true,
+            (Some(_), None) => return Some(second),
+            (None, None) => false,
+        },
+        ("" | "ai.onnx", "Div") => positive(second).is_some(),
+        ("" | "ai.onnx", "Sub") => number(second).is_some(),
+        ("" | "ai.onnx", "Add") => match (number(first), number(second)) {
+            (_, Some(_)) => true,
+            (Some(_), None) => return Some(second),
+            (None, None) => false,
+        },
+        // The way back from the logarithm.
+        ("" | "ai.onnx", "Exp") => index.producer_node(first).is_some_and(|node| node.op_type == "LogSoftmax"),
+        _ => false,
+    };
+    passes.then_some(first)
 }
 
 fn head_of(node: &NodeProto) -> Option<Head> {
@@ -168,23 +400,134 @@ fn head_of(node: &NodeProto) -> Option<Head> {
     }
 }
 
-/// Checks that the logits are one number a class.
+/// Checks that an output's logits are one number a class.
 ///
 /// # Errors
-/// [`Error::ModelOutput`] if they have height and width, or a shape that isn't known.
-pub fn check_scores(network: &Network, types: &Types) -> Result<()> {
-    let fail = |reason: String| Err(Error::ModelOutput { path: printable_path(&network.path), reason });
-    let name = &network.logits;
-    let Some(ty) = types.get(name) else { return fail(format!("the type of `{name}` is not known")) };
+/// What they are instead.
+fn class_scores(network: &Network, classes: &Classes, types: &Types) -> Result<(), String> {
+    let name = &classes.logits;
+    let Some(ty) = types.get(name) else { return Err(format!("the type of `{name}` is not known")) };
     if !ty.elem.is_float() {
-        return fail(format!("`{name}` does not hold floats"));
+        return Err(format!("`{name}` does not hold floats"));
     }
     let dims = ty.shape.as_deref().unwrap_or_default();
-    let classes: Vec<Option<usize>> = dims.iter().skip(1).map(|dim| dim.fixed()).collect();
-    let several = classes.iter().filter(|size| **size != Some(1)).count();
+    let shape: Vec<String> = dims.iter().map(|d| d.fixed().map_or("N".into(), |n| n.to_string())).collect();
+    let not = |what: &str| Err(format!("`{name}` has shape [{}], {what}", shape.join(", ")));
+    let sizes: Vec<Option<usize>> = dims.iter().skip(1).map(|dim| dim.fixed()).collect();
+    let several = sizes.iter().filter(|size| **size != Some(1)).count();
     if several > 1 || dims.len() < 2 {
-        let shape: Vec<String> = dims.iter().map(|d| d.fixed().map_or("N".into(), |n| n.to_string())).collect();
-        return fail(format!("`{name}` has shape [{}], not one score a class", shape.join(", ")));
+        return not("not one score a class");
     }
-    Ok(())
+    // One row an image: anything else along the first axis is time, or rows of a table.
+    let rows = dims[0].fixed();
+    if rows.is_some_and(|rows| rows != network.input().batch().unwrap_or(1)) {
+        return not("not one score a class for each image");
+    }
+    if several == 0 && classes.head != Head::Sigmoid {
+        return not("a single number and no class");
+    }
+    match unit_norm(network.model.graph(), name) {
+        true => Err(format!("`{name}` is scaled to length 1: an embedding, not one score a class")),
+        false => Ok(()),
+    }
+}
+
+/// Whether a value is divided by its own norm, as embeddings are.
+fn unit_norm(graph: &GraphProto, name: &str) -> bool {
+    let index = Index::new(graph);
+    let mut value = name;
+    while let Some(node) = index.producer_node(value) {
+        match &*node.op_type {
+            "LpNormalization" => return true,
+            "Div" => return node.input.get(1).is_some_and(|divisor| is_norm(&index, divisor)),
+            "Identity" | "Reshape" | "Flatten" | "Squeeze" | "Unsqueeze" | "Cast" if !node.input.is_empty() => {
+                value = &node.input[0];
+            }
+            _ => return false,
+        }
+    }
+    false
+}
+
+/// Whether a value is a Euclidean norm, perhaps kept from zero and expanded.
+fn is_norm(index: &Index<'_>, name: &str) -> bool {
+    let mut value = name;
+    while let Some(node) = index.producer_node(value) {
+        match &*node.op_type {
+            "ReduceL2" => return true,
+            "Sqrt" | "Clip" | "Max" | "Expand" | "Add" | "Identity" if !node.input.is_empty() => value = &node.input[0],
+            "ReduceSum" => {
+                let square = node.input.first().and_then(|input| index.producer_node(input));
+                return square.is_some_and(|square| match &*square.op_type {
+                    "Mul" => square.input.len() == 2 && square.input[0] == square.input[1],
+                    "Pow" => true,
+                    _ => false,
+                });
+            }
+            "ReduceSumSquare" => return true,
+            _ => return false,
+        }
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use onnx_grad::{ElemType, proto::TensorProto};
+
+    use super::*;
+
+    /// `x` → the operators, each with its second input, the last of which gives `y`.
+    fn graph(operators: &[(&str, Option<f64>)]) -> GraphProto {
+        let mut graph = GraphProto::default();
+        let mut value = "x".to_owned();
+        for (at, (op, second)) in operators.iter().enumerate() {
+            let mut input = vec![value];
+            if let Some(number) = second {
+                graph.initializer.push(TensorProto::floats(format!("c{at}"), ElemType::Float, &[1], &[*number]));
+                input.push(format!("c{at}"));
+            }
+            value = if at + 1 == operators.len() { "y".into() } else { format!("v{at}") };
+            let (op_type, output) = ((*op).to_owned(), vec![value.clone()]);
+            graph.node.push(NodeProto { op_type, input, output, ..Default::default() });
+        }
+        graph
+    }
+
+    #[test]
+    fn a_softmax_is_found_behind_what_scales_it() {
+        let softmax = |after: &[(&str, Option<f64>)]| {
+            step_over_head(&graph(&[&[("Gemm", None), ("Softmax", None)], after].concat()), "y")
+        };
+        let logits = ("v0".to_owned(), Head::Softmax);
+        for (op, number) in [("Mul", 100.0), ("Div", 0.5), ("Add", -3.0), ("Sub", 1.0)] {
+            assert_eq!(softmax(&[(op, Some(number))]), logits, "{op}");
+        }
+        assert_eq!(softmax(&[("Mul", Some(2.0)), ("Reshape", None), ("Add", Some(1e-7))]), logits);
+        // A quantised model ends with its softmax on a grid.
+        assert_eq!(softmax(&[("QuantizeLinear", Some(0.004)), ("DequantizeLinear", Some(0.004))]), logits);
+        // These turn the order around, or are no one number.
+        let itself = ("y".to_owned(), Head::Logits);
+        assert_eq!(softmax(&[("Mul", Some(-1.0))]), itself);
+        assert_eq!(softmax(&[("Div", Some(0.0))]), itself);
+        assert_eq!(softmax(&[("Mul", None)]), itself);
+        let mut several = graph(&[("Softmax", None), ("Mul", Some(1.0))]);
+        several.initializer[0] = TensorProto::floats("c1", ElemType::Float, &[2], &[1.0, 2.0]);
+        assert_eq!(step_over_head(&several, "y"), itself);
+    }
+
+    #[test]
+    fn the_constant_may_come_first() {
+        let mut swapped = graph(&[("Gemm", None), ("Sigmoid", None), ("Mul", Some(255.0))]);
+        swapped.node[2].input.reverse();
+        assert_eq!(step_over_head(&swapped, "y"), ("v0".to_owned(), Head::Sigmoid));
+    }
+
+    #[test]
+    fn logits_that_are_scaled_stay_what_they_are() {
+        assert_eq!(step_over_head(&graph(&[("Gemm", None), ("Mul", Some(0.1))]), "y"), ("y".to_owned(), Head::Logits));
+        assert_eq!(step_over_head(&graph(&[("Gemm", None), ("Exp", None)]), "y"), ("y".to_owned(), Head::Logits));
+        let log = graph(&[("Gemm", None), ("LogSoftmax", None), ("Exp", None)]);
+        assert_eq!(step_over_head(&log, "y"), ("v0".to_owned(), Head::Softmax));
+    }
 }

@@ -1,8 +1,9 @@
 //! How a photo becomes a network's input: sizes, filter, crop, colours, normalisation, and where we know that from.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use onnx_grad::ElemType;
 use serde::Deserialize;
 
 use crate::text::printable_path;
@@ -55,6 +56,22 @@ pub enum Crop {
     /// The aspect ratio is kept, the longer side becomes `floor(size / fraction)`, and borders in the mean colour fill the
     /// rest (timm's crop mode `border`).
     Border(f64),
+    /// As a border of the whole size, in grey level 114 (Ultralytics' letterbox).
+    Letterbox,
+}
+
+impl fmt::Display for Crop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::CentreFraction(fraction) => write!(f, "central {} %", 100.0 * fraction),
+            Self::ResizeTo(side) => write!(f, "shorter side to {side}, centre"),
+            Self::Squash => write!(f, "squashed"),
+            Self::SquashTo { height, width } => write!(f, "squashed to {height} × {width}, centre"),
+            Self::Border(fraction) if *fraction == 1.0 => write!(f, "borders"),
+            Self::Border(fraction) => write!(f, "borders, {} %", 100.0 * fraction),
+            Self::Letterbox => write!(f, "letterbox"),
+        }
+    }
 }
 
 /// The channels of a network's input and their order.
@@ -84,6 +101,16 @@ pub enum Layout {
     Nhwc,
 }
 
+impl Layout {
+    /// The axes of height and width.
+    pub fn spatial_axes(self) -> [usize; 2] {
+        match self {
+            Self::Nchw => [2, 3],
+            Self::Nhwc => [1, 2],
+        }
+    }
+}
+
 /// Where a model's preprocessing was read from. Its `Display` is a sentence for the user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
@@ -93,8 +120,28 @@ pub enum Source {
     HuggingFace(PathBuf),
     /// timm's `config.json`.
     Timm(PathBuf),
-    /// Nowhere: the values usual for ImageNet.
+    /// The model file's own metadata, as Ultralytics writes it.
+    Ultralytics,
+    /// Nowhere: the values usual for ImageNet, or grey levels where the input holds integers.
     Assumed,
+    /// The caller's own values, and for what those leave open another source.
+    Given(Box<Source>),
+}
+
+impl Source {
+    /// The file that it is.
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            Self::Sidecar(path) | Self::HuggingFace(path) | Self::Timm(path) => Some(path),
+            Self::Given(other) => other.path(),
+            Self::Ultralytics | Self::Assumed => None,
+        }
+    }
+
+    /// Whether some of it comes from no file that a person could look into: then it is worth saying.
+    pub fn is_worth_saying(&self) -> bool {
+        self.path().is_none()
+    }
 }
 
 impl fmt::Display for Source {
@@ -103,11 +150,18 @@ impl fmt::Display for Source {
             Self::Sidecar(path) => write!(f, "preprocessing read from {}", printable_path(path)),
             Self::HuggingFace(path) => write!(f, "preprocessing read from Hugging Face's {}", printable_path(path)),
             Self::Timm(path) => write!(f, "preprocessing read from timm's {}", printable_path(path)),
-            Self::Assumed => write!(
-                f,
-                "preprocessing assumed: nothing beside the model says how it was trained, so ImageNet's usual values are \
-                 taken"
-            ),
+            Self::Ultralytics => write!(f, "preprocessing read from the model's own metadata (Ultralytics)"),
+            Self::Assumed => {
+                write!(f, "preprocessing assumed, since nothing in or beside the model says how it was trained")
+            }
+            Self::Given(other) => {
+                let other = other.to_string();
+                write!(
+                    f,
+                    "preprocessing as the options say, else {}",
+                    other.strip_prefix("preprocessing ").unwrap_or(&other)
+                )
+            }
         }
     }
 }
@@ -131,6 +185,10 @@ pub struct Preprocessing {
     pub mean: Vec<f32>,
     /// Divided by, one value a channel in the tensor's order, in units of `range`.
     pub std: Vec<f32>,
+    /// The value that is white in photos of 16 bits and of floats, where it isn't 65535 or 1.
+    pub white: Option<f32>,
+    /// Whether the input holds integers: values are rounded.
+    pub whole: bool,
     /// Where all this is known from.
     pub source: Source,
 }
@@ -148,8 +206,34 @@ impl Preprocessing {
             range: [0.0, 1.0],
             mean,
             std,
+            white: None,
+            whole: false,
             source: Source::Assumed,
         }
+    }
+
+    /// Where the values are from, and what they are, in a line for the user.
+    pub fn describe(&self) -> String {
+        let list = |values: &[f32]| values.iter().map(f32::to_string).collect::<Vec<_>>().join(" ");
+        let color = match self.color {
+            Color::Rgb => "RGB",
+            Color::Bgr => "BGR",
+            Color::Grey => "grey",
+        };
+        let [low, high] = self.range;
+        let mut text = format!(
+            "{}: {} × {} pixels ({}), {color} from {low} to {high}",
+            self.source, self.size.0, self.size.1, self.crop
+        );
+        if self.mean.iter().any(|mean| *mean != 0.0) || self.std.iter().any(|std| *std != 1.0) {
+            text += &format!(", mean {}, std {}", list(&self.mean), list(&self.std));
+        } else {
+            text += if self.whole { ", as integers" } else { ", no mean, no std" };
+        }
+        if let Some(white) = self.white {
+            text += &format!(", white {white}");
+        }
+        text
     }
 
     /// How many channels the network takes: 1 or 3.
@@ -195,6 +279,9 @@ impl Preprocessing {
         if !(low.is_finite() && high.is_finite() && low < high) {
             return Some(format!("range [{low}, {high}] does not go from a smaller number to a larger"));
         }
+        if let Some(white) = self.white.filter(|white| !(white.is_finite() && *white > 0.0)) {
+            return Some(format!("white {white} is not a number above 0"));
+        }
         None
     }
 }
@@ -222,6 +309,29 @@ pub(super) struct Input {
     pub(super) channels: Option<usize>,
     pub(super) height: Option<usize>,
     pub(super) width: Option<usize>,
+    /// What its elements are.
+    pub(super) elem: ElemType,
+}
+
+/// The least and the largest value of an integer type; `None` for floats.
+pub(super) fn bounds(elem: ElemType) -> Option<[f64; 2]> {
+    Some(match elem {
+        ElemType::Uint8 => [0.0, f64::from(u8::MAX)],
+        ElemType::Int8 => [f64::from(i8::MIN), f64::from(i8::MAX)],
+        ElemType::Uint16 => [0.0, f64::from(u16::MAX)],
+        ElemType::Int16 => [f64::from(i16::MIN), f64::from(i16::MAX)],
+        ElemType::Uint32 => [0.0, f64::from(u32::MAX)],
+        ElemType::Int32 => [f64::from(i32::MIN), f64::from(i32::MAX)],
+        ElemType::Uint64 => [0.0, u64::MAX as f64],
+        ElemType::Int64 => [i64::MIN as f64, i64::MAX as f64],
+        ElemType::Bool => [0.0, 1.0],
+        _ => return None,
+    })
+}
+
+/// An element type as users know it: `uint8`.
+pub(super) fn type_name(elem: ElemType) -> String {
+    format!("{elem:?}").to_lowercase()
 }
 
 impl Input {
@@ -246,7 +356,7 @@ impl Input {
         {
             return Err(wrong(&format!("a photo has 3 channels, or 1 in grey, not {count}")));
         }
-        Ok(Self { layout, channels, height, width })
+        Ok(Self { layout, channels, height, width, elem: ElemType::Float })
     }
 
     /// The colours to assume.
@@ -254,16 +364,60 @@ impl Input {
         if self.channels == Some(1) { Color::Grey } else { Color::Rgb }
     }
 
+    /// The range, mean and std to assume: ImageNet's; for integers, grey levels as they are.
+    pub(super) fn assumed_values(&self, color: Color) -> ([f32; 2], Vec<f32>, Vec<f32>) {
+        let plain = |range| (range, vec![0.0; color.channels()], vec![1.0; color.channels()]);
+        match bounds(self.elem) {
+            None => {
+                let (mean, std) = imagenet_statistics(color);
+                ([0.0, 1.0], mean, std)
+            }
+            // Quantised: the zero point is in the middle.
+            Some([_, high]) if high < 255.0 => plain([-128.0, 127.0]),
+            Some(_) => plain([0.0, 255.0]),
+        }
+    }
+
+    /// Why values that photos become cannot go into the input: it holds integers, and they are none, or too large.
+    pub(super) fn unfit(&self, preprocessing: &Preprocessing) -> Option<String> {
+        let [least, most] = bounds(self.elem)?;
+        let [low, high] = preprocessing.range.map(f64::from);
+        for (mean, std) in preprocessing.mean.iter().zip(&preprocessing.std) {
+            for level in 0..=255 {
+                let value = low + f64::from(level) / 255.0 * (high - low);
+                let value = (value - f64::from(*mean)) / f64::from(*std);
+                let is_whole = (value - value.round()).abs() < 1e-3;
+                if !is_whole || value.round() < least || value.round() > most {
+                    return Some(format!(
+                        "the model's input takes {}, and range, mean and std make {value:.3} of grey level {level}",
+                        type_name(self.elem)
+                    ));
+                }
+            }
+        }
+        None
+    }
+
     /// ImageNet's usual values for this input.
     pub(super) fn assumed(&self) -> Preprocessing {
         let side = |side: Option<usize>| side.map_or(224, |side| u32::try_from(side).unwrap_or(u32::MAX));
-        let (mean, std) = imagenet_statistics(self.color());
+        let (range, mean, std) = self.assumed_values(self.color());
+        let whole = bounds(self.elem).is_some();
         let size = match (self.height, self.width) {
             // One free axis of two: a square is likelier than 224.
             (Some(one), None) | (None, Some(one)) => (side(Some(one)), side(Some(one))),
             (height, width) => (side(height), side(width)),
         };
-        Preprocessing { size, color: self.color(), layout: self.layout, mean, std, ..Preprocessing::imagenet() }
+        Preprocessing {
+            size,
+            color: self.color(),
+            layout: self.layout,
+            range,
+            mean,
+            std,
+            whole,
+            ..Preprocessing::imagenet()
+        }
     }
 }
 

@@ -3,14 +3,21 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use onnx_grad::ElemType;
 use serde::Deserialize;
 use serde::de::{self, Deserializer, Visitor};
 
+use super::embedded::Embedded;
 use super::foreign;
+use super::given::Given;
 use super::labels::Labels;
-use super::preprocessing::{Color, Crop, Filter, Input, Layout, Preprocessing, Source, imagenet_statistics};
+use super::network::Network;
+use super::preprocessing::{Color, Crop, Filter, Input, Layout, Preprocessing, Source, type_name};
 use crate::text::printable_path;
 use crate::{Error, Result};
+
+/// Where labels come from that no file has.
+const OWN_METADATA: &str = "the model's own metadata";
 
 /// What is known about a model beyond its graph.
 #[derive(Debug, Clone, PartialEq)]
@@ -19,6 +26,10 @@ pub struct Sidecar {
     pub preprocessing: Preprocessing,
     /// The classes' names; empty where nobody noted them.
     pub labels: Labels,
+    /// The file that names them, or another place, in words.
+    pub labels_from: Option<String>,
+    /// What a person should know of all this, each a sentence.
+    pub notes: Vec<String>,
     /// The name of the output that holds the logits, where it is given.
     pub logits: Option<String>,
     /// The layer to explain by default, as `--layer` takes it.
@@ -28,49 +39,111 @@ pub struct Sidecar {
 }
 
 /// What is known about the model file `model_path`, whose photo input has the shape `input_shape` (`None` for a free
-/// axis).
+/// axis) and holds floats. See [`resolve_given`].
 ///
-/// The first that exists counts: `MODEL.toml` beside the model (`net.onnx`: `net.toml`); Hugging Face's
-/// `preprocessor_config.json`, with the labels of its `config.json`; timm's `config.json`. The last two may also lie in
-/// the folder above if the model is in one named `onnx`. Else ImageNet's usual values for the input's shape are taken, and
-/// the [`Source`] says so.
+/// # Errors
+/// As [`resolve_given`].
+pub fn resolve(model_path: impl AsRef<Path>, input_shape: &[Option<usize>]) -> Result<Sidecar> {
+    let declared = Declared { path: model_path.as_ref(), shape: input_shape, elem: ElemType::Float };
+    declared.resolve(&Embedded::default(), &Given::default())
+}
+
+/// What is known about a model, and what the caller says of it, which counts first.
+///
+/// The first that exists counts: the sidecar that is given, or `MODEL.toml` beside the model (`net.onnx`: `net.toml`); Hugging Face's
+/// `preprocessor_config.json`, with the labels of its `config.json`; timm's `config.json`; the model's own metadata, as Ultralytics
+/// writes it. The files but the first may also lie in the folder above if the model is in one named `onnx`. Else ImageNet's usual
+/// values for the input's shape are taken, or grey levels for an input of integers, and the [`Source`] says so. Labels that no file
+/// has are those of the model's metadata (`names` of Ultralytics, `character` of PaddleOCR's converters).
 ///
 /// # Errors
 /// [`Error::ModelInput`] if the input takes no photos; [`Error::SidecarSyntax`] with line and column; [`Error::Metadata`]
-/// for a value that can't be; [`Error::SizeMismatch`] if a size contradicts the model's; [`Error::NoSuchFile`] or
-/// [`Error::Io`] for files that can't be read.
-pub fn resolve(model_path: impl AsRef<Path>, input_shape: &[Option<usize>]) -> Result<Sidecar> {
-    let model_path = model_path.as_ref();
-    let toml = model_path.with_extension("toml");
-    let no_photo = |reason| Error::ModelInput { path: printable_path(model_path), reason };
-    let (sidecar, known) = if toml.is_file() {
-        let raw = Raw::read(&toml)?;
-        let input = Input::new(input_shape, raw.input.layout).map_err(no_photo)?;
-        (raw.into_sidecar(&toml, &input)?, input)
-    } else {
-        let input = Input::new(input_shape, None).map_err(no_photo)?;
-        (foreign::find(model_path, &input)?, input)
-    };
-    let path = match &sidecar.preprocessing.source {
-        Source::Sidecar(path) | Source::HuggingFace(path) | Source::Timm(path) => path.clone(),
-        Source::Assumed => model_path.to_owned(),
-    };
-    agree(&sidecar.preprocessing, &known, &path)?;
-    Ok(sidecar)
+/// for a value that can't be; [`Error::SizeMismatch`] if a size contradicts the model's; [`Error::FixedSize`] and
+/// [`Error::BadPreprocessing`] for values of the caller's; [`Error::NoSuchFile`] or [`Error::Io`] for files that can't be read.
+pub fn resolve_given(network: &Network, given: &Given) -> Result<Sidecar> {
+    let declared = Declared { path: &network.path, shape: &network.input().shape, elem: network.input().elem };
+    let metadata = &network.model.proto().metadata_props;
+    let embedded = Embedded::read(metadata.iter().map(|entry| (entry.key.as_str(), entry.value.as_str())));
+    declared.resolve(&embedded, given)
+}
+
+/// The input as the model file declares it.
+struct Declared<'a> {
+    path: &'a Path,
+    shape: &'a [Option<usize>],
+    elem: ElemType,
+}
+
+impl Declared<'_> {
+    fn resolve(&self, embedded: &Embedded, given: &Given) -> Result<Sidecar> {
+        let no_photo = |reason| Error::ModelInput { path: printable_path(self.path), reason };
+        if matches!(self.elem, ElemType::Bool | ElemType::String | ElemType::Other(_)) {
+            return Err(no_photo(format!("its input takes {}, and a photo has grey levels", type_name(self.elem))));
+        }
+        let input = |layout| -> Result<Input> {
+            let input = Input::new(self.shape, layout).map_err(no_photo)?;
+            Ok(Input { elem: self.elem, ..input })
+        };
+        let toml = given.sidecar.clone().unwrap_or_else(|| self.path.with_extension("toml"));
+        let (mut sidecar, known) = if given.sidecar.is_some() || toml.is_file() {
+            let raw = Raw::read(&toml)?;
+            let input = input(raw.input.layout)?;
+            (raw.into_sidecar(&toml, &input, embedded)?, input)
+        } else {
+            let input = input(None)?;
+            (foreign::find(self.path, &input, embedded)?, input)
+        };
+        if let Some((labels, key)) = embedded.labels.as_ref().filter(|_| sidecar.labels.is_empty()) {
+            sidecar.labels = labels.clone();
+            sidecar.labels_from = Some(format!("{OWN_METADATA} (`{key}`)"));
+        }
+        let unclear = embedded.unclear.iter();
+        sidecar.notes.extend(unclear.map(|key| format!("the model's metadata has a `{key}` that is not understood")));
+        given.apply(&mut sidecar, &known, embedded.stride, &printable_path(self.path))?;
+        let path = sidecar.preprocessing.source.path().unwrap_or(self.path).to_owned();
+        agree(&sidecar.preprocessing, &known, &path)?;
+        Ok(sidecar)
+    }
 }
 
 impl Sidecar {
+    /// Nothing but how photos are prepared.
+    pub(super) fn of(preprocessing: Preprocessing) -> Self {
+        let (labels, labels_from, notes) = (Labels::default(), None, Vec::new());
+        Self { preprocessing, labels, labels_from, notes, logits: None, layer: None, method: None }
+    }
+
+    /// What of it a person should be told, each a sentence: preprocessing that no file beside the model gives, and so on.
+    pub fn remarks(&self) -> Vec<String> {
+        let said = self.preprocessing.source.is_worth_saying().then(|| self.preprocessing.describe());
+        said.into_iter().chain(self.notes.iter().cloned()).collect()
+    }
+
+    /// Where the labels come from, where that is no file.
+    pub fn labels_remark(&self) -> Option<String> {
+        let from = self.labels_from.as_deref().filter(|from| from.starts_with(OWN_METADATA))?;
+        Some(format!("the labels, {} of them, are from {from}", self.labels.len()))
+    }
+
+    /// How many names there are, and where they come from.
+    pub fn describe_labels(&self) -> String {
+        match &self.labels_from {
+            Some(from) => format!("{}, from {from}", self.labels.len()),
+            None => "none: classes go by their numbers".into(),
+        }
+    }
+
     /// Says of an error that `key` under `[explain]` in the file beside the model is its cause.
     pub fn at_fault(&self, key: &str, error: Error) -> Error {
-        match &self.preprocessing.source {
-            Source::Sidecar(path) | Source::HuggingFace(path) | Source::Timm(path) => {
+        match self.preprocessing.source.path() {
+            Some(path) => {
                 let help = error.help().map(|help| format!("; {help}")).unwrap_or_default();
                 Error::Metadata {
                     path: printable_path(path),
                     reason: format!("`{key}` under [explain]: {error}{help}"),
                 }
             }
-            Source::Assumed => error,
+            None => error,
         }
     }
 }
@@ -88,6 +161,12 @@ fn agree(preprocessing: &Preprocessing, input: &Input, path: &Path) -> Result<()
             path: printable_path(path),
             given: (height, width),
             model: (input.height, input.width),
+        });
+    }
+    if let Some(reason) = input.unfit(preprocessing) {
+        return Err(match preprocessing.source {
+            Source::Given(_) => Error::BadPreprocessing { reason },
+            _ => metadata(reason),
         });
     }
     match input.channels {
@@ -121,6 +200,7 @@ struct RawInput {
     range: Option<[f32; 2]>,
     mean: Option<Vec<f32>>,
     std: Option<Vec<f32>>,
+    white: Option<f32>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -148,6 +228,8 @@ enum RawSize {
 enum RawCrop {
     Fraction(f64),
     Squash,
+    Border,
+    Letterbox,
 }
 
 #[derive(Debug)]
@@ -158,8 +240,11 @@ enum RawLabels {
 
 impl Raw {
     fn read(path: &Path) -> Result<Self> {
-        let bytes =
-            std::fs::read(path).map_err(|source| Error::Io { action: "read", path: printable_path(path), source })?;
+        let bytes = std::fs::read(path).map_err(|source| match source.kind() {
+            std::io::ErrorKind::NotFound => Error::NoSuchFile { what: "sidecar", path: printable_path(path) },
+            std::io::ErrorKind::IsADirectory => Error::IsFolder { what: "sidecar", path: printable_path(path) },
+            _ => Error::Io { action: "read", path: printable_path(path), source },
+        })?;
         let text = String::from_utf8_lossy(&bytes);
         toml::from_str(&text).map_err(|error| {
             let at = error.span().map_or(0, |span| span.start);
@@ -176,22 +261,27 @@ impl Raw {
 
     /// What isn't given is as [`Input::assumed`] has it, save mean and std of a `range` other than 0 to 1: ImageNet's are
     /// in units of that one, so for others they are 0 and 1.
-    fn into_sidecar(self, path: &Path, model: &Input) -> Result<Sidecar> {
+    fn into_sidecar(self, path: &Path, model: &Input, embedded: &Embedded) -> Result<Sidecar> {
         let Self { input, output, explain } = self;
-        let assumed = model.assumed();
+        let assumed = embedded.preprocessing(model);
         let metadata = |reason: &str| Error::Metadata { path: printable_path(path), reason: reason.to_owned() };
         let crop = match (input.crop, input.resize_to) {
             (Some(RawCrop::Squash) | None, Some(RawSize::Both(height, width))) => Crop::SquashTo { height, width },
             (None, Some(RawSize::Side(side))) => Crop::ResizeTo(side),
             (Some(_), Some(_)) => return Err(metadata("crop and resize_to exclude each other")),
             (Some(RawCrop::Squash), None) => Crop::Squash,
+            (Some(RawCrop::Border), None) => Crop::Border(1.0),
+            (Some(RawCrop::Letterbox), None) => Crop::Letterbox,
             (Some(RawCrop::Fraction(fraction)), None) => Crop::CentreFraction(fraction),
             (None, None) => assumed.crop,
         };
         let color = input.color.unwrap_or(assumed.color);
         let range = input.range.unwrap_or(assumed.range);
-        let (mean, std) = if range == assumed.range {
-            imagenet_statistics(color)
+        let (mean, std) = if assumed.source == Source::Assumed && range == assumed.range {
+            let (_, mean, std) = model.assumed_values(color);
+            (mean, std)
+        } else if range == assumed.range && color.channels() == assumed.channels() {
+            (assumed.mean, assumed.std)
         } else {
             (vec![0.0; color.channels()], vec![1.0; color.channels()])
         };
@@ -204,15 +294,21 @@ impl Raw {
             range,
             mean: input.mean.unwrap_or(mean),
             std: input.std.unwrap_or(std),
+            white: input.white,
+            whole: assumed.whole,
             source: Source::Sidecar(path.to_owned()),
         };
-        let labels = match output.labels {
-            None => Labels::default(),
-            Some(RawLabels::List(names)) => Labels::new(names),
-            // Relative to the sidecar; an absolute path stays what it is.
-            Some(RawLabels::File(file)) => Labels::load(path.parent().unwrap_or(Path::new("")).join(file))?,
+        let (labels, labels_from) = match output.labels {
+            None => (Labels::default(), None),
+            Some(RawLabels::List(names)) => (Labels::new(names), Some(printable_path(path))),
+            Some(RawLabels::File(file)) => {
+                // Relative to the sidecar; an absolute path stays what it is.
+                let file = path.parent().unwrap_or(Path::new("")).join(file);
+                (Labels::load(&file)?, Some(printable_path(&file)))
+            }
         };
-        Ok(Sidecar { preprocessing, labels, logits: output.logits, layer: explain.layer, method: explain.method })
+        let (logits, layer, method) = (output.logits, explain.layer, explain.method);
+        Ok(Sidecar { labels, labels_from, logits, layer, method, ..Sidecar::of(preprocessing) })
     }
 }
 
@@ -257,7 +353,7 @@ deserialize_with!(RawSize, "a number of pixels, or [height, width]", {
     }
 });
 
-deserialize_with!(RawCrop, "a fraction or \"squash\"", {
+deserialize_with!(RawCrop, "a fraction, \"squash\", \"border\" or \"letterbox\"", {
     fn visit_f64<E: de::Error>(self, fraction: f64) -> std::result::Result<RawCrop, E> {
         Ok(RawCrop::Fraction(fraction))
     }
@@ -267,6 +363,8 @@ deserialize_with!(RawCrop, "a fraction or \"squash\"", {
     fn visit_str<E: de::Error>(self, word: &str) -> std::result::Result<RawCrop, E> {
         match word {
             "squash" => Ok(RawCrop::Squash),
+            "border" => Ok(RawCrop::Border),
+            "letterbox" => Ok(RawCrop::Letterbox),
             _ => Err(E::invalid_value(de::Unexpected::Str(word), &self)),
         }
     }

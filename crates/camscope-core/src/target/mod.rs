@@ -1,5 +1,147 @@
-//! Targets: what of the model's outputs is explained, as a seed for the backward pass.
+//! Targets: what is explained, as a number computed from the model's outputs, and its gradient there, which seeds the backward pass.
+//!
+//! A kind of target is a file here and a row of [`KINDS`]. What it reads, its number and its seeds are all that the rest needs to know.
 
 mod class;
+mod contrast;
+mod not;
+mod output;
 
-pub use class::{ClassSpec, Score, probabilities, ranking};
+use std::{fmt, sync::Arc};
+
+use ndarray::ArrayD;
+
+pub use class::{Class, ClassSpec, Score, probabilities, ranking};
+
+use crate::{
+    error::{Error, Result},
+    model::{Classes, Labels, Network},
+};
+
+/// What is explained: a scalar over any of the model's outputs.
+pub trait Target: fmt::Debug + Send + Sync {
+    /// As `--target` takes it.
+    fn spec(&self) -> String;
+
+    /// The name of its kind: the first word of [`Target::spec`].
+    fn kind(&self) -> &'static str;
+
+    /// The values of the graph that it reads, which are then differentiated.
+    ///
+    /// # Errors
+    /// The model has nothing of the kind.
+    fn reads(&self, network: &Network) -> Result<Vec<String>>;
+
+    /// Its number for one image, and its seeds.
+    ///
+    /// # Errors
+    /// It names what the model doesn't have.
+    fn evaluate(&self, answer: &Answer<'_>) -> Result<Evaluated>;
+}
+
+/// A target that is shared.
+pub type TargetRef = Arc<dyn Target>;
+
+/// What the model says of one image.
+pub struct Answer<'a> {
+    /// The class scores; `None` where the model gives none.
+    pub scores: Option<&'a Scores>,
+    /// Where they come from.
+    pub classes: Option<&'a Classes>,
+    /// The classes' names.
+    pub labels: &'a Labels,
+    /// What of a class is explained.
+    pub score: Score,
+    /// A value that was listed in [`Target::reads`], as this image alone gives it: a batch of one first, where the value has a batch.
+    pub output: &'a dyn Fn(&str) -> Result<ArrayD<f32>>,
+}
+
+impl<'a> Answer<'a> {
+    /// The class scores, and where they come from.
+    ///
+    /// # Errors
+    /// The model gives none.
+    pub fn class_scores(&self) -> Result<(&'a Scores, &'a Classes)> {
+        self.scores.zip(self.classes).ok_or_else(|| Error::Value("the model gives no class scores".into()))
+    }
+}
+
+/// The class scores of one image.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Scores {
+    /// One number a class.
+    pub logits: Vec<f32>,
+    /// One a class.
+    pub probabilities: Vec<f32>,
+}
+
+/// A target's number for one image.
+#[derive(Clone, Debug)]
+pub struct Evaluated {
+    /// The target as it came out for this image: for the likeliest class, that class.
+    pub target: TargetRef,
+    /// The number that is explained.
+    pub score: f32,
+    /// ∂score/∂value for each value that it reads, of that value's shape for one image.
+    pub seeds: Vec<(String, ArrayD<f32>)>,
+    /// A name for people: the class's label.
+    pub label: Option<String>,
+    /// The class, where the target is one.
+    pub class: Option<ClassScore>,
+}
+
+/// A class with its scores.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ClassScore {
+    /// Its number.
+    pub class: usize,
+    /// Its logit.
+    pub logit: f32,
+    /// Its probability.
+    pub probability: f32,
+}
+
+/// A kind of target.
+pub struct Kind {
+    /// What a specification begins with.
+    pub name: &'static str,
+    /// How the rest is written, and what it means, in one line.
+    pub about: &'static str,
+    /// Makes a target of what stands behind `name:`; of nothing where there is no colon.
+    pub parse: fn(&str) -> Result<TargetRef, String>,
+}
+
+/// Every kind.
+pub const KINDS: &[Kind] = &[class::KIND, contrast::KIND, not::KIND, output::KIND];
+
+/// The target of a specification, such as `class:285` or `output:depth[0,3]`.
+///
+/// # Errors
+/// There is no such kind, or the rest is not as the kind wants it.
+pub fn parse(spec: &str) -> Result<TargetRef> {
+    let (name, rest) = spec.split_once(':').unwrap_or((spec, ""));
+    let fail = |reason: String| Error::BadTarget { spec: spec.to_owned(), reason };
+    let kind = KINDS.iter().find(|kind| kind.name == name).ok_or_else(|| {
+        let names: Vec<&str> = KINDS.iter().map(|kind| kind.name).collect();
+        fail(format!("a target begins with one of {}, and a colon", names.join(", ")))
+    })?;
+    (kind.parse)(rest).map_err(fail)
+}
+
+/// What is explained where nobody says: the likeliest class, else the only number there is.
+///
+/// # Errors
+/// The model gives neither: it has to be said.
+pub fn default_target(network: &Network, types: &onnx_grad::Types) -> Result<TargetRef> {
+    if network.classes.is_some() {
+        return Ok(ClassSpec::Top(1).target());
+    }
+    let number = |output: &&String| {
+        let ty = types.get(output).filter(|ty| ty.elem.is_float());
+        ty.and_then(|ty| ty.shape.as_ref()).is_some_and(|dims| dims.iter().skip(1).all(|dim| dim.fixed() == Some(1)))
+    };
+    match network.outputs.iter().filter(number).collect::<Vec<_>>()[..] {
+        [name] => output::whole(name),
+        _ => Err(network.scores(types).err().unwrap_or_else(|| Error::Value("nothing to explain".into()))),
+    }
+}

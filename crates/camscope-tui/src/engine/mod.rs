@@ -9,7 +9,7 @@ use camscope_core::{
     image::Seen,
     model::Labels,
     runtime::{Canceller, SessionOptions},
-    target::Score,
+    target::{Score, TargetRef},
 };
 use image::RgbImage;
 use ndarray::{Array2, ArrayD};
@@ -66,6 +66,8 @@ pub struct ModelInfo {
     pub notes: Vec<String>,
     /// The execution provider.
     pub provider: String,
+    /// The options that `camscope explain` needs to do the same, word by word.
+    pub command: Vec<String>,
 }
 
 /// One layer.
@@ -92,19 +94,35 @@ pub struct Photo {
     pub seen: Seen,
     /// The network's input.
     pub tensor: ArrayD<f32>,
+    /// What a person should know of the file, each a sentence.
+    pub notes: Vec<String>,
     /// The file as it was when it was read.
     pub modified: Option<SystemTime>,
 }
 
-/// What the model says of a photo.
-#[derive(Clone, Debug, PartialEq)]
+/// What the model says of a photo: the numbers of all that can be explained.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Scores {
-    /// One number a class.
-    pub logits: Vec<f32>,
+    /// The logits, one a class; behind them the numbers of the targets that were asked for.
+    pub values: Vec<f32>,
     /// One a class.
     pub probabilities: Vec<f32>,
-    /// The classes, the likeliest first.
+    /// The targets that were asked for beside the classes, as `--target` takes them.
+    pub asked: Vec<String>,
+    /// All targets: those that were asked for, then the classes, the likeliest first.
     pub ranking: Vec<usize>,
+}
+
+impl Scores {
+    /// How many classes there are.
+    pub fn classes(&self) -> usize {
+        self.values.len().saturating_sub(self.asked.len())
+    }
+
+    /// How a target was asked for; `None` for a class.
+    pub fn asked(&self, target: usize) -> Option<&str> {
+        self.asked.get(target.checked_sub(self.classes())?).map(String::as_str)
+    }
 }
 
 /// A heatmap's place among all of them.
@@ -112,8 +130,8 @@ pub struct Scores {
 pub struct HeatKey {
     /// [`Photo::id`].
     pub photo: u64,
-    /// The class's number.
-    pub class: usize,
+    /// Position in [`Scores::values`]; for a class the class's number.
+    pub target: usize,
     /// Position in [`ModelInfo::layers`].
     pub layer: usize,
     /// Position in [`camscope_core::method::METHODS`].
@@ -161,6 +179,10 @@ pub struct OpenOptions {
     pub session: SessionOptions,
     /// What of a class is explained.
     pub score: Score,
+    /// What is explained beside the classes, as it was asked for.
+    pub targets: Vec<TargetRef>,
+    /// The options that `camscope explain` needs to do the same, word by word.
+    pub command: Vec<String>,
 }
 
 /// Opens a model; it is what the command `o` calls, too.

@@ -1,6 +1,7 @@
 //! The model behind the explorer: camscope-core's explainers, one for the default layer and one for all of them.
 
 use std::{
+    collections::HashMap,
     path::Path,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
@@ -11,13 +12,14 @@ use std::{
 use camscope_core::{
     Error,
     explain::{Backward, Explainer, Forward, Options},
-    image::{self, prepare},
+    image,
     layer::{Choice, Layer, Layout},
-    method::{self, METHODS},
-    model::{Network, Sidecar, Source},
+    method::{self, Chosen, METHODS, Method, Sign},
+    model::{Network, Sidecar},
     overlay::normalise,
     runtime::{Canceller, Runtime},
     subject::Subject,
+    target::{ClassSpec, Evaluated, TargetRef},
 };
 
 use super::{Engine, Fault, Heat, HeatKey, LayerInfo, ModelInfo, OpenOptions, Photo, Result, Scores};
@@ -29,9 +31,13 @@ pub struct Opened {
     info: ModelInfo,
     subject: Arc<Subject>,
     options: Options,
+    /// What is explained beside the classes.
+    asked: Vec<TargetRef>,
     first: Arc<Explainer>,
     all: OnceLock<Result<All>>,
     making: Mutex<()>,
+    /// Explainers of the methods that need no gradient, by their place among all methods.
+    forward_only: Mutex<HashMap<usize, Arc<Explainer>>>,
     /// The passes run last, newest at the end.
     kept: Mutex<Kept>,
 }
@@ -54,7 +60,7 @@ struct Kept {
 struct Pass {
     photo: u64,
     /// Only of a backward pass.
-    class: usize,
+    target: usize,
     all: bool,
 }
 
@@ -72,20 +78,37 @@ impl Opened {
     pub fn new(runtime: &'static Runtime, network: Network, sidecar: Sidecar, how: &OpenOptions) -> Result<Self> {
         let path = network.path.clone();
         let method = match &sidecar.method {
-            Some(name) => method::by_name(name).map_err(|error| sidecar.at_fault("method", error))?,
-            None => METHODS[0],
+            Some(name) => method::parse(name).map_err(|error| sidecar.at_fault("method", error))?,
+            None => Chosen::default(),
         };
-        let mut notes = Vec::new();
-        if sidecar.preprocessing.source == Source::Assumed {
-            notes.push(sidecar.preprocessing.source.to_string());
+        let mut notes = sidecar.remarks();
+        let mut asked = how.targets.clone();
+        let mut subject = Subject::for_targets(runtime, network.clone(), sidecar.clone(), &[])?;
+        match &subject.network().classes {
+            // Whatever else is asked for, the classes can be looked at too.
+            Some(_) if !asked.is_empty() => {
+                let all: Vec<TargetRef> = asked.iter().cloned().chain([class(0)]).collect();
+                subject = Subject::for_targets(runtime, network, sidecar, &all)?;
+            }
+            Some(_) => {}
+            None => {
+                if asked.is_empty() {
+                    asked.push(subject.default_target()?);
+                }
+                subject = Subject::for_targets(runtime, network, sidecar, &asked)?;
+            }
         }
-        let subject = Arc::new(Subject::new(runtime, network, sidecar)?);
+        notes.extend(subject.network().choice_note().filter(|_| asked.is_empty()));
+        notes.extend(subject.label_mismatch());
+        let subject = Arc::new(subject);
         let resolved = subject.resolved();
         notes.extend(resolved.by.as_ref().map(|by| format!("layers are chosen by the plugin resolver `{by}`")));
         notes.extend(resolved.notes.iter().cloned());
         let default_layer = subject.default_layer().ok_or(Error::NoLayers)?;
         let options = Options {
-            method,
+            // The default layer's passes serve every method of gradients.
+            method: if method.method.needs_gradients() { method.clone() } else { Chosen::default() },
+            sign: Sign::default(),
             layers: vec![Choice::Index(default_layer)],
             layout: None,
             score: how.score,
@@ -101,18 +124,21 @@ impl Opened {
             labels: subject.labels().clone(),
             layers: subject.layers().iter().map(describe).collect(),
             default_layer,
-            method: METHODS.iter().position(|known| known.name() == method.name()).unwrap_or(0),
+            method: METHODS.iter().position(|known| known.name() == method.method.name()).unwrap_or(0),
             notes,
             provider: first.forward_session().provider().name().to_owned(),
+            command: how.command.clone(),
         };
         Ok(Self {
             runtime,
             info,
             subject,
             options,
+            asked,
             first,
             all: OnceLock::new(),
             making: Mutex::default(),
+            forward_only: Mutex::default(),
             kept: Mutex::default(),
         })
     }
@@ -134,8 +160,35 @@ impl Opened {
         Ok(All { explainer: Arc::new(explainer), reasons, taps })
     }
 
+    /// A target by its place; `classes` is how many of them there are.
+    fn target(&self, at: usize, classes: usize) -> TargetRef {
+        let asked = at.checked_sub(classes).and_then(|at| self.asked.get(at));
+        asked.map_or_else(|| class(at), Arc::clone)
+    }
+
+    /// The heat by a method that runs the model on changed images, whatever the layer.
+    fn by_forward_passes(&self, key: HeatKey, method: Method, photo: &Photo, canceller: &Canceller) -> Result<Heat> {
+        let explainer = {
+            let mut made = lock(&self.forward_only);
+            match made.get(&key.method) {
+                Some(explainer) => Arc::clone(explainer),
+                None => {
+                    let options =
+                        Options { method: method.into(), layers: vec![Choice::Input], ..self.options.clone() };
+                    let explainer = Arc::new(Explainer::of(self.runtime, Arc::clone(&self.subject), options)?);
+                    made.insert(key.method, Arc::clone(&explainer));
+                    explainer
+                }
+            }
+        };
+        let forward = self.forward(photo, false, &self.first, canceller)?;
+        let target = self.target(key.target, forward.logits().len());
+        let heatmap = explainer.perturb(&photo.tensor, &target, canceller)?;
+        Ok(Arc::new(normalise(heatmap.view())))
+    }
+
     fn forward(&self, photo: &Photo, all: bool, explainer: &Explainer, canceller: &Canceller) -> Result<Arc<Forward>> {
-        let pass = Pass { photo: photo.id, class: 0, all };
+        let pass = Pass { photo: photo.id, target: 0, all };
         if let Some(found) = find(&mut lock(&self.kept).forwards, pass) {
             return Ok(found);
         }
@@ -152,29 +205,46 @@ impl Engine for Opened {
 
     fn photo(&self, path: &Path) -> Result<Photo> {
         let modified = modified(path);
-        let photo = image::Photo::open(path)?;
-        let prepared = prepare(&photo.pixels, &self.subject.sidecar().preprocessing)?;
+        let preprocessing = &self.subject.sidecar().preprocessing;
+        let photo = image::Photo::open_with(path, preprocessing.white)?;
+        let prepared = photo.prepare(preprocessing)?;
         Ok(Photo {
             id: PHOTOS.fetch_add(1, Ordering::Relaxed),
             pixels: photo.pixels,
             seen: prepared.seen,
             tensor: prepared.tensor,
+            notes: photo.notes,
             modified,
         })
     }
 
     fn scores(&self, photo: &Photo, canceller: &Canceller) -> Result<Scores> {
         let forward = self.forward(photo, false, &self.first, canceller)?;
+        let mut values = forward.logits().to_vec();
+        let mut ranking: Vec<usize> = (values.len()..values.len() + self.asked.len()).collect();
+        ranking.extend(camscope_core::target::ranking(&values));
+        let evaluate = |target| self.first.evaluate(&forward, target).map(|found| found.into_iter().next());
+        let evaluated: Vec<Evaluated> = self
+            .asked
+            .iter()
+            .filter_map(|target| evaluate(target).transpose())
+            .collect::<std::result::Result<_, _>>()?;
+        values.extend(evaluated.iter().map(|found| found.score));
         Ok(Scores {
-            logits: forward.logits().to_vec(),
-            probabilities: forward.scores[0].probabilities.clone(),
-            ranking: camscope_core::target::ranking(forward.logits()),
+            values,
+            probabilities: forward.scores.first().map(|scores| scores.probabilities.clone()).unwrap_or_default(),
+            asked: evaluated.iter().map(|found| found.target.spec()).collect(),
+            ranking,
         })
     }
 
     fn heat(&self, key: HeatKey, photo: &Photo, canceller: &Canceller) -> Result<Heat> {
+        let method = METHODS.get(key.method).copied().unwrap_or(METHODS[0]);
+        if !method.needs_gradients() {
+            return self.by_forward_passes(key, method, photo, canceller);
+        }
         let is_default = key.layer == self.info.default_layer;
-        let pass = Pass { photo: key.photo, class: key.class, all: true };
+        let pass = Pass { photo: key.photo, target: key.target, all: true };
         // The default layer's own passes are the shorter ones, unless those of all layers have run already.
         let kept = find(&mut lock(&self.kept).backwards, pass);
         let (explainer, tap, all) = if is_default && kept.is_none() {
@@ -193,12 +263,12 @@ impl Engine for Opened {
         let backward = match kept {
             Some(backward) => backward,
             None => {
-                let backward = Arc::new(explainer.backward(&forward, &[key.class], canceller)?);
+                let evaluated = explainer.evaluate(&forward, &self.target(key.target, forward.logits().len()))?;
+                let backward = Arc::new(explainer.backward(&forward, &evaluated, canceller)?);
                 keep(&mut lock(&self.kept).backwards, BACKWARDS, pass, &backward);
                 backward
             }
         };
-        let method = METHODS.get(key.method).copied().unwrap_or(METHODS[0]);
         let heatmap = explainer.heatmap(&forward, &backward, tap, method)?.ok_or(Error::NoLayers)?;
         Ok(Arc::new(normalise(heatmap.view())))
     }
@@ -206,6 +276,10 @@ impl Engine for Opened {
     fn prepare_layers(&self) -> Result<Vec<Option<String>>> {
         Ok(self.all()?.reasons.clone())
     }
+}
+
+fn class(number: usize) -> TargetRef {
+    ClassSpec::Index(number).target()
 }
 
 fn describe(layer: &Layer) -> LayerInfo {

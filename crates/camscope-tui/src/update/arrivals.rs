@@ -47,11 +47,14 @@ pub(super) fn arrived(state: &mut State, message: Message) -> Vec<Command> {
                 }
             }
             forget_photos(state);
+            if state.images.get(shown).is_some_and(|entry| entry.path == path) {
+                state.say_what_to_know_of_the_photo();
+            }
         }
         Message::Scores(photo, Ok(scores), took) => {
             state.times.scores = Some(took);
-            if let Some(asked) = state.asked_class.take() {
-                asked_class(state, &asked, &scores.logits);
+            if let Some(asked) = state.asked_target.take() {
+                asked_target(state, &asked, &scores.values[..scores.classes()]);
             }
             state.scores.insert(photo, scores);
         }
@@ -78,7 +81,6 @@ pub(super) fn arrived(state: &mut State, message: Message) -> Vec<Command> {
             }
             state.pictures.put(key, picture.bytes() + 256, picture);
         }
-        Message::Queue(length) => state.queue = length,
         Message::Paths(typed, paths) => {
             if let Mode::Prompt(prompt) = &mut state.mode
                 && prompt.text == typed
@@ -113,7 +115,7 @@ fn model(state: &mut State, result: Result<Arc<ModelInfo>, Fault>) -> Vec<Comman
     let kept = layer_name.and_then(|name| info.layers.iter().position(|layer| layer.name == name));
     state.layer = kept.unwrap_or(info.default_layer);
     if !is_reload {
-        (state.class, state.class_stays, state.rank) = (None, false, 0);
+        (state.target, state.target_stays, state.rank) = (None, false, 0);
         state.pinned.clear();
         state.filter.clear();
         if !state.asked_method {
@@ -156,12 +158,16 @@ fn asked_layer(state: &mut State, info: &ModelInfo, asked: &Choice) {
     }
 }
 
-fn asked_class(state: &mut State, asked: &ClassSpec, logits: &[f32]) {
+fn asked_target(state: &mut State, asked: &ClassSpec, logits: &[f32]) {
     let Some(model) = &state.model else { return };
+    let clash = asked.clash(&model.labels);
     match (asked, asked.resolve(logits, &model.labels)) {
         (ClassSpec::Top(rank), Ok(_)) => state.rank = rank - 1,
-        (_, Ok(class)) => super::choose_class(state, class),
+        (_, Ok(class)) => super::choose_target(state, class),
         (_, Err(error)) => state.complain(Fault::from(error).to_string()),
+    }
+    if let Some(clash) = clash {
+        state.say(clash);
     }
 }
 

@@ -89,8 +89,8 @@ pub fn act(state: &mut State, action: Action) -> Vec<Command> {
         Action::NextClass => step_class(state, 1),
         Action::PreviousClass => step_class(state, -1),
         Action::TopClass => {
-            (state.class, state.rank) = (None, 0);
-            state.class_stays = false;
+            (state.target, state.rank) = (None, 0);
+            state.target_stays = false;
         }
         Action::NextLayer => step_layer(state, 1),
         Action::PreviousLayer => step_layer(state, -1),
@@ -142,20 +142,20 @@ pub fn act(state: &mut State, action: Action) -> Vec<Command> {
 }
 
 fn step_class(state: &mut State, by: isize) {
-    let list = state.class_list();
-    let Some(current) = state.current_class() else { return };
+    let list = state.target_list();
+    let Some(current) = state.current_target() else { return };
     let at = list.iter().position(|class| *class == current).unwrap_or(0);
     let next = at.saturating_add_signed(by).min(list.len().saturating_sub(1));
     if let Some(class) = list.get(next) {
-        state.class = Some(*class);
-        state.class_stays = false;
+        state.target = Some(*class);
+        state.target_stays = false;
     }
 }
 
 /// Explains a class that was asked for by name: it stays when the image changes.
-fn choose_class(state: &mut State, class: usize) {
-    state.class = Some(class);
-    state.class_stays = true;
+fn choose_target(state: &mut State, class: usize) {
+    state.target = Some(class);
+    state.target_stays = true;
 }
 
 fn step_layer(state: &mut State, by: isize) {
@@ -184,11 +184,12 @@ fn go_to_image(state: &mut State, image: usize) {
         return;
     }
     state.image = image;
-    if !state.class_stays {
-        state.class = None;
+    if !state.target_stays {
+        state.target = None;
     }
     state.zoom = Zoom::default();
     state.pointer = None;
+    state.say_what_to_know_of_the_photo();
 }
 
 fn step_method(state: &mut State, by: isize) {
@@ -248,8 +249,8 @@ fn shift(state: &mut State, right: f32, down: f32) {
 }
 
 fn pin(state: &mut State) {
-    let Some(class) = state.current_class() else { return };
-    let name = state.class_name(class);
+    let Some(class) = state.current_target() else { return };
+    let name = state.target_name(class);
     match state.pinned.iter().position(|pinned| *pinned == class) {
         Some(at) => {
             state.pinned.remove(at);
@@ -257,7 +258,7 @@ fn pin(state: &mut State) {
         }
         None => {
             state.pinned.push(class);
-            state.class = Some(class);
+            state.target = Some(class);
             state.say(format!("{name} is pinned"));
         }
     }
@@ -278,7 +279,7 @@ fn folder_of_image(state: &State) -> String {
 }
 
 fn open_save(state: &mut State, extension: &str) {
-    match (state.images.get(state.image), state.current_class()) {
+    match (state.images.get(state.image), state.current_target()) {
         (Some(entry), Some(class)) => {
             let stem = entry.path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
             let layer = state.model.as_ref().map_or("", |model| &model.layers[state.layer].name);

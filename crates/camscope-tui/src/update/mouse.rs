@@ -3,7 +3,7 @@
 use crossterm::event::{MouseButton, MouseEvent, MouseEventKind};
 use ratatui::layout::{Position, Rect};
 
-use super::{act, choose_class, clamp_centre, go_to_image, zoom};
+use super::{act, choose_target, clamp_centre, go_to_image, zoom};
 use crate::{
     action::Action,
     layout::{areas, list_start},
@@ -46,10 +46,10 @@ pub(super) fn mouse(state: &mut State, event: MouseEvent) -> Vec<Command> {
         MouseEventKind::Down(MouseButton::Left) => {
             state.message = None;
             if let Some(area) = over(parts.classes) {
-                let list = state.class_list();
-                let selected = list.iter().position(|class| Some(*class) == state.current_class()).unwrap_or(0);
+                let list = state.target_list();
+                let selected = list.iter().position(|class| Some(*class) == state.current_target()).unwrap_or(0);
                 if let Some(class) = clicked(area, at, &list, selected) {
-                    choose_class(state, class);
+                    choose_target(state, class);
                 }
             } else if let Some(area) = over(parts.layers) {
                 let list = state.layer_list();
@@ -92,7 +92,7 @@ fn press(state: &mut State, at: Position) {
     let Some(tile) = tiles.iter().find(on) else { return };
     match tile.chooses {
         Chooses::Layer(layer) => state.layer = layer,
-        Chooses::Class(class) => choose_class(state, class),
+        Chooses::Class(class) => choose_target(state, class),
         Chooses::Image(image) => go_to_image(state, image),
         Chooses::Point => {
             if state.crosshair.is_some() {

@@ -2,7 +2,7 @@
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
-use super::{act, choose_class, save};
+use super::{act, choose_target, save};
 use crate::{
     message::Command,
     prompt::{Prompt, Purpose, Value},
@@ -88,7 +88,7 @@ pub(super) fn complete(state: &State) -> Vec<Command> {
 pub(super) fn suggest(state: &mut State, prompt: &mut Prompt) {
     match prompt.purpose {
         Purpose::SearchClass => {
-            let count = state.current_scores().map_or(0, |scores| scores.logits.len());
+            let count = state.current_scores().map_or(0, |scores| scores.classes());
             let labels = state.model.as_ref().map_or(&[][..], |model| model.labels.names());
             prompt.suggest_classes(labels, count.max(labels.len()));
         }
@@ -102,9 +102,9 @@ fn accept(state: &mut State, prompt: Prompt) -> Vec<Command> {
     let chosen = prompt.chosen().map(|item| item.value.clone());
     match (prompt.purpose, chosen) {
         (Purpose::SearchClass, Some(Value::Class(class))) => {
-            let count = state.current_scores().map_or(usize::MAX, |scores| scores.logits.len());
+            let count = state.current_scores().map_or(usize::MAX, |scores| scores.classes());
             if class < count {
-                choose_class(state, class);
+                choose_target(state, class);
             } else {
                 state.complain(format!("the model has only {count} classes"));
             }

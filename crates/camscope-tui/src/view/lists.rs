@@ -18,8 +18,8 @@ const EIGHTHS: [&str; 9] = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉",
 
 /// Classes with their probabilities.
 pub(super) fn classes(state: &State, theme: &Theme, area: Rect, buf: &mut Buffer) {
-    let list = state.class_list();
-    let selected = list.iter().position(|class| Some(*class) == state.current_class());
+    let list = state.target_list();
+    let selected = list.iter().position(|class| Some(*class) == state.current_target());
     let rows = heading(area, theme, "Classes", &list.len().to_string(), buf);
     let start = list_start(selected.unwrap_or(0), list.len(), rows.height);
     let scores = state.current_scores();
@@ -27,10 +27,13 @@ pub(super) fn classes(state: &State, theme: &Theme, area: Rect, buf: &mut Buffer
     let bar_width = if width >= 36 { 8 } else { 5 };
     for (row, class) in list.iter().enumerate().skip(start).take(rows.height.into()) {
         let y = rows.y + (row - start) as u16;
-        let probability = scores.and_then(|scores| scores.probabilities.get(*class)).copied().unwrap_or(0.0);
-        let percent = format!("{:5.1}%", 100.0 * probability);
+        let probability = scores.and_then(|scores| scores.probabilities.get(*class)).copied();
+        let value = || scores.and_then(|scores| scores.values.get(*class)).copied().unwrap_or(0.0);
+        let percent = probability
+            .map_or_else(|| format!("{:6.2}", value()), |probability| format!("{:5.1}%", 100.0 * probability));
+        let probability = probability.unwrap_or(0.0);
         let room = width.saturating_sub(bar_width + percent.len() + 4);
-        let name = text::padded(&state.class_name(*class), room);
+        let name = text::padded(&state.target_name(*class), room);
         let is_selected = Some(row) == selected;
         let style = |style| if is_selected { theme.selected } else { style };
         let mark = if state.pinned.contains(class) { "◆ " } else { "  " };

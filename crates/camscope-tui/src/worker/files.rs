@@ -118,7 +118,8 @@ fn thumbnail(photo: &Photo) -> Photo {
         RgbImage::clone(&photo.pixels)
     };
     let seen = Seen::all(pixels.width(), pixels.height());
-    Photo { id: photo.id | 1 << 63, pixels, seen, tensor: ArrayD::zeros(vec![0]), modified: photo.modified }
+    let (notes, tensor) = (Vec::new(), ArrayD::zeros(vec![0]));
+    Photo { id: photo.id | 1 << 63, pixels, seen, tensor, notes, modified: photo.modified }
 }
 
 /// The paths that begin with `typed`, folders with a slash at the end: what completion offers.

@@ -59,6 +59,7 @@ impl Double {
             method: 0,
             notes: Vec::new(),
             provider: "cpu".into(),
+            command: ["--score", "probability", "--op-library", "my ops.so"].map(String::from).to_vec(),
         };
         Self {
             info,
@@ -99,7 +100,9 @@ impl Engine for Double {
         let pixels = RgbImage::from_fn(120, 80, |x, y| Rgb([x as u8 * 2, y as u8 * 3, shade]));
         let seen = Seen { x: 20.0, y: 0.0, width: 80.0, height: 80.0 };
         let id = PHOTOS.fetch_add(1, Ordering::SeqCst);
-        Ok(Photo { id, pixels, seen, tensor: ArrayD::zeros(vec![1]), modified: None })
+        let pages = (name == "pages").then(|| "it has 5 pages: the first is taken".to_owned());
+        let notes = pages.into_iter().collect();
+        Ok(Photo { id, pixels, seen, tensor: ArrayD::zeros(vec![1]), notes, modified: None })
     }
 
     fn scores(&self, photo: &Photo, canceller: &Canceller) -> Result<Scores> {
@@ -109,7 +112,7 @@ impl Engine for Double {
         let logits: Vec<f32> = (0..LABELS.len()).map(|class| -(((class + first) % LABELS.len()) as f32)).collect();
         let probabilities = camscope_core::target::probabilities(&logits, false);
         let ranking = camscope_core::target::ranking(&logits);
-        Ok(Scores { logits, probabilities, ranking })
+        Ok(Scores { values: logits, probabilities, ranking, ..Default::default() })
     }
 
     fn heat(&self, key: HeatKey, _: &Photo, canceller: &Canceller) -> Result<Heat> {
@@ -120,7 +123,7 @@ impl Engine for Double {
                 "no gradient: Frobnicate (domain my.own, opset 1) at node `f`: there is no rule".into(),
             ));
         }
-        let (row, column) = (key.layer % 4, key.class % 4);
+        let (row, column) = (key.layer % 4, key.target % 4);
         Ok(Arc::new(Array2::from_shape_fn((4, 4), |at| if at == (row, column) { 1.0 } else { 0.1 })))
     }
 

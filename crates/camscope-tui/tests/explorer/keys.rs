@@ -26,8 +26,8 @@ fn rig() -> Rig {
 fn it_starts_at_the_likeliest_class_and_the_default_layer() {
     let rig = rig();
     let state = rig.explorer.state();
-    assert_eq!((state.current_class(), state.layer, state.view), (Some(0), 11, View::Overlay));
-    assert_eq!(state.class_list().len(), 7);
+    assert_eq!((state.current_target(), state.layer, state.view), (Some(0), 11, View::Overlay));
+    assert_eq!(state.target_list().len(), 7);
 }
 
 #[test]
@@ -35,10 +35,10 @@ fn arrows_switch_class_and_layer_and_stop_at_the_ends() {
     let mut rig = rig();
     let ranking = rig.explorer.state().current_scores().unwrap().ranking.clone();
     rig.keys("right right up").settle();
-    assert_eq!(rig.explorer.state().current_class(), Some(ranking[2]));
+    assert_eq!(rig.explorer.state().current_target(), Some(ranking[2]));
     assert_eq!(rig.explorer.state().layer, 10);
     rig.keys("left left left left pagedown").settle();
-    assert_eq!(rig.explorer.state().current_class(), Some(ranking[0]));
+    assert_eq!(rig.explorer.state().current_target(), Some(ranking[0]));
     assert_eq!(rig.explorer.state().layer, 11);
     rig.keys("g").settle();
     assert_eq!(rig.explorer.state().layer, 0);
@@ -58,7 +58,7 @@ fn what_was_computed_is_not_computed_again_and_neighbours_are_there_already() {
     rig.settle().keys("left right left").settle();
     let heats = rig.double.heats.lock().unwrap();
     let mut unique = heats.clone();
-    unique.sort_by_key(|key| (key.photo, key.class, key.layer, key.method));
+    unique.sort_by_key(|key| (key.photo, key.target, key.layer, key.method));
     unique.dedup();
     assert!(heats.len() > before);
     assert_eq!(heats.len(), unique.len(), "every heatmap is computed once");
@@ -79,7 +79,7 @@ fn views_are_chosen_by_digit_and_in_turn() {
 fn images_go_round_and_one_that_cannot_be_read_says_so() {
     let mut rig = rig();
     rig.key("n").settle();
-    assert_eq!((rig.explorer.state().image, rig.explorer.state().current_class()), (1, Some(6)));
+    assert_eq!((rig.explorer.state().image, rig.explorer.state().current_target()), (1, Some(6)));
     rig.key("n").settle();
     assert!(rig.screen().contains("broken.jpg: not an image; open another"), "{}", rig.screen());
     rig.key("n").settle();
@@ -92,15 +92,15 @@ fn images_go_round_and_one_that_cannot_be_read_says_so() {
 fn a_class_is_searched_and_stays_with_the_next_image() {
     let mut rig = rig();
     rig.keys("/ tgr enter").settle();
-    assert_eq!(rig.explorer.state().current_class(), Some(2));
+    assert_eq!(rig.explorer.state().current_target(), Some(2));
     rig.key("n").settle();
-    assert_eq!(rig.explorer.state().current_class(), Some(2));
+    assert_eq!(rig.explorer.state().current_target(), Some(2));
     rig.key("home").settle();
-    assert_eq!(rig.explorer.state().current_class(), Some(6));
+    assert_eq!(rig.explorer.state().current_target(), Some(6));
     rig.keys("/ zzzz enter").settle();
     assert!(rig.explorer.state().message.as_ref().unwrap().is_error);
     rig.keys("/ esp esc").settle();
-    assert_eq!(rig.explorer.state().current_class(), Some(6));
+    assert_eq!(rig.explorer.state().current_target(), Some(6));
 }
 
 #[test]
@@ -136,7 +136,7 @@ fn pins_lead_the_list_and_the_contrast() {
     let mut rig = rig();
     rig.keys("right right space home 7").settle();
     let state = rig.explorer.state();
-    assert_eq!(state.class_list()[0], state.pinned[0]);
+    assert_eq!(state.target_list()[0], state.pinned[0]);
     assert_eq!(state.rival(), Some(state.pinned[0]));
     rig.keys("left space").settle();
     assert!(rig.explorer.state().pinned.is_empty());
@@ -184,8 +184,8 @@ fn the_mouse_chooses_reads_zooms_and_drags() {
     let press = MouseEventKind::Down(MouseButton::Left);
     // The third class, then the first layer.
     rig.send(mouse(press, 90, 4)).settle();
-    let list = rig.explorer.state().class_list();
-    assert_eq!(rig.explorer.state().current_class(), Some(list[2]));
+    let list = rig.explorer.state().target_list();
+    assert_eq!(rig.explorer.state().current_target(), Some(list[2]));
     rig.send(mouse(press, 90, 17)).settle();
     assert_eq!(rig.explorer.state().layer, 0);
     rig.send(mouse(MouseEventKind::ScrollDown, 90, 20)).settle();
@@ -225,7 +225,8 @@ fn the_command_line_is_copied() {
     let copied = rig.explorer.state().message.clone().unwrap().text;
     assert_eq!(
         copied,
-        "copied: camscope explain models/double.onnx cat.jpg --class 1 --layer features.10.conv --method hirescam --colormap turbo"
+        "copied: camscope explain models/double.onnx cat.jpg --class 1 --layer features.10.conv --method hirescam --colormap turbo \
+         --score probability --op-library 'my ops.so'"
     );
     let bytes = String::from_utf8_lossy(rig.explorer.session().out()).into_owned();
     assert!(bytes.contains("\u{1b}]52;c;Y2Ftc2NvcGUgZXhwbGFpbiBtb2RlbHMvZG91YmxlLm9ubng"));
@@ -335,7 +336,7 @@ fn pasted_text_is_no_keys() {
     rig.send(Event::Paste("qqq".into())).settle();
     assert!(!rig.explorer.state().quitting);
     rig.key("/").send(Event::Paste("tabby\n".into())).key("enter").settle();
-    assert_eq!(rig.explorer.state().current_class(), Some(3));
+    assert_eq!(rig.explorer.state().current_target(), Some(3));
 }
 
 #[test]
@@ -359,5 +360,15 @@ fn options_of_the_command_line_are_taken_up() {
     let mut rig = Rig::with(SIZE, Protocol::HalfBlocks, begin);
     rig.settle();
     let state = rig.explorer.state();
-    assert_eq!((state.current_class(), state.layer, state.method_name()), (Some(3), 3, "layercam"));
+    assert_eq!((state.current_target(), state.layer, state.method_name()), (Some(3), 3, "layercam"));
+}
+
+#[test]
+fn what_is_to_be_known_of_a_photo_is_said_when_it_is_shown() {
+    let mut rig = Rig::with(SIZE, Protocol::HalfBlocks, start(&["cat.jpg", "pages.tiff"]));
+    rig.settle();
+    assert!(rig.explorer.state().message.is_none());
+    rig.key("n").settle();
+    let message = rig.explorer.state().message.clone().unwrap();
+    assert_eq!((message.text.as_str(), message.is_error), ("pages.tiff: it has 5 pages: the first is taken", false));
 }

@@ -8,7 +8,7 @@ use std::{
 
 use camscope_core::{
     Result,
-    explain::{Explainer, Explanation, Tap},
+    explain::{Explained, Explainer, Explanation, Tap},
     image::{Seen, write_png},
     overlay::{self, Colormap},
     text::{printable, printable_path},
@@ -20,13 +20,13 @@ use serde_json::json;
 
 use super::{
     failed,
-    many::{Explained, each},
+    many::{self, each},
 };
 use crate::{cli::ExplainArgs, input::Input, output, picture::Screen};
 
 /// One explanation that is to be written.
 struct Piece<'a> {
-    explained: &'a Explained,
+    explained: &'a many::Explained,
     explanation: &'a Explanation,
     stem: String,
 }
@@ -47,15 +47,16 @@ pub(super) struct Job<'a> {
 }
 
 impl<'a> Job<'a> {
-    /// Delivers to where `args` say; `inputs` is how many there are in all.
+    /// Delivers to where `args` say; `inputs` and `targets` are how many there are in all.
     pub(super) fn new(
         args: &'a ExplainArgs,
         explainer: &'a Explainer,
         colormap: &'static dyn Colormap,
         inputs: usize,
+        targets: usize,
     ) -> Self {
         let screen = if args.json { None } else { Screen::detect() };
-        let several = inputs * args.how.classes.len() * args.how.layers.len() > 1;
+        let several = inputs * targets * args.how.layers.len() > 1;
         let tap_stems = tap_stems(explainer.taps());
         Self { args, explainer, colormap, screen, bar: progress(inputs), several, tap_stems, stems: HashSet::new() }
     }
@@ -67,7 +68,7 @@ impl<'a> Job<'a> {
 
     /// Delivers what a run gave, an entry an input, in order: files first, on all processors, then what is said of them. Whether one
     /// failed.
-    pub(super) fn deliver(&mut self, inputs: &[Input], explained: Vec<Result<Explained>>) -> bool {
+    pub(super) fn deliver(&mut self, inputs: &[Input], explained: Vec<Result<many::Explained>>) -> bool {
         let mut pieces = Vec::new();
         for (input, explained) in inputs.iter().zip(&explained) {
             let Ok(explained) = explained else { continue };
@@ -75,7 +76,11 @@ impl<'a> Job<'a> {
             let base = unused(&input.path().file_stem().unwrap_or_default().to_string_lossy(), &mut self.stems);
             for explanation in &explained.outcome.explanations {
                 let of_tap = &self.tap_stems[explanation.tap];
-                let stem = if self.several { format!("{base}.{of_tap}.{}", explanation.class) } else { base.clone() };
+                let stem = if self.several {
+                    format!("{base}.{of_tap}.{}", of_target(&explanation.target))
+                } else {
+                    base.clone()
+                };
                 pieces.push(Piece { explained, explanation, stem });
             }
         }
@@ -99,7 +104,7 @@ impl<'a> Job<'a> {
 
     /// Draws and writes what was asked for of one explanation.
     fn files(&self, piece: &Piece<'_>) -> Result<Files> {
-        let Piece { explained: Explained { photo, seen, outcome }, explanation, stem } = piece;
+        let Piece { explained: many::Explained { photo, seen, outcome, .. }, explanation, stem } = piece;
         let start = Instant::now();
         let is_drawn = self.screen.is_some() || self.args.output.is_some();
         let draw = || draw(photo.as_ref(), seen, explanation, self.colormap, self.args.look.alpha);
@@ -110,14 +115,17 @@ impl<'a> Job<'a> {
         };
         let drawing = start.elapsed().as_secs_f64() * 1e3;
         let raw = match &self.args.raw {
-            Some(folder) => Some(self.write_raw(folder, stem, &outcome.logits, explanation)?),
+            Some(folder) => Some(self.write_raw(folder, stem, outcome.logits(), explanation)?),
             None => None,
         };
         Ok(Files { drawn: drawn.filter(|_| self.screen.is_some()), overlay, raw, drawing })
     }
 
     /// Shows and prints what there is to say of one input, up to the first piece of it that failed.
-    fn tell(&self, input: &Input, explained: &Explained, files: Vec<Result<Files>>) -> Result<()> {
+    fn tell(&self, input: &Input, explained: &many::Explained, files: Vec<Result<Files>>) -> Result<()> {
+        for note in &explained.notes {
+            self.bar.suspend(|| eprintln!("note: {}: {}", printable_path(input.path()), printable(note)));
+        }
         for (explanation, files) in explained.outcome.explanations.iter().zip(files) {
             let files = files?;
             let tap = &self.explainer.taps()[explanation.tap];
@@ -143,7 +151,9 @@ impl<'a> Job<'a> {
             ndarray_npy::write_npy(&path, &array)
                 .map_err(|error| failed("write", &path, std::io::Error::other(error.to_string())))
         };
-        write("logits", Array1::from(logits.to_vec()).insert_axis(Axis(0)).into_dyn())?;
+        if !logits.is_empty() {
+            write("logits", Array1::from(logits.to_vec()).insert_axis(Axis(0)).into_dyn())?;
+        }
         write("activations", self.explainer.read(&explanation.activation)?)?;
         if let Some(gradient) = &explanation.gradient {
             write("gradients", self.explainer.read(gradient)?)?;
@@ -156,20 +166,28 @@ impl<'a> Job<'a> {
 
     fn summary(&self, input: &Input, explanation: &Explanation, tap: &Tap, files: &Files) -> String {
         let timing = &explanation.timing;
-        let class = match self.explainer.labels().get(explanation.class) {
-            Some(label) => format!("{} ({})", printable(label), explanation.class),
-            None => format!("class {}", explanation.class),
+        let Explained { spec, label, score, class, .. } = &explanation.target;
+        let what = match (class, label) {
+            (Some(class), Some(label)) => format!("{} ({})", printable(label), class.class),
+            (Some(class), None) => format!("class {}", class.class),
+            (None, Some(label)) => format!("{} ({})", printable(label), printable(spec)),
+            (None, None) => printable(spec).into_owned(),
+        };
+        let numbers = match class {
+            Some(class) => format!("probability {:.1} %, logit {:.3}", 100.0 * class.probability, class.logit),
+            None => format!("score {score:.3}"),
         };
         let mut text = format!(
-            "{}: {class}, probability {:.1} %, logit {:.3}; {} at {}, {} ms on {}\n",
+            "{}: {what}, {numbers}; {} at {}, {} ms on {}\n",
             printable_path(input.path()),
-            100.0 * explanation.probability,
-            explanation.logit,
-            if explanation.heatmap.is_some() { self.explainer.options().method.name() } else { "gradient" },
+            if explanation.heatmap.is_some() { self.explainer.options().method.method.name() } else { "gradient" },
             printable(tap.name()),
             (timing.preprocess + timing.forward + timing.backward + timing.method).round(),
             self.explainer.forward_session().provider(),
         );
+        if let Some(blank) = explanation.blank {
+            text += &format!("  blank: {}\n", blank.about(self.explainer.options().sign));
+        }
         for (what, path) in [("overlay", &files.overlay), ("arrays", &files.raw)] {
             if let Some(path) = path {
                 text += &format!("  {what}: {}\n", printable_path(path));
@@ -184,16 +202,25 @@ impl<'a> Job<'a> {
             Tap::Layer(layer) => layer.output_of(),
             Tap::Input => None,
         };
+        let target = &explanation.target;
         let object = json!({
             "image": input.path().to_string_lossy(),
             "model": self.explainer.network().path.to_string_lossy(),
-            "method": self.explainer.options().method.name(),
+            "method": self.explainer.options().method.method.name(),
             "layer": tap.value().unwrap_or("@input"),
             "module": module,
-            "class": explanation.class,
-            "label": self.explainer.labels().get(explanation.class),
-            "logit": explanation.logit,
-            "probability": explanation.probability,
+            "class": target.class.map(|class| class.class),
+            "label": target.label,
+            "logit": target.class.map(|class| class.logit),
+            "probability": target.class.map(|class| class.probability),
+            "target": {
+                "spec": target.spec,
+                "kind": target.kind,
+                "label": target.label,
+                "score": target.score,
+            },
+            "sign": self.explainer.options().sign.name(),
+            "blank": explanation.blank.map(|blank| blank.name()),
             "heatmap_shape": explanation.heatmap.as_ref().map(|heatmap| heatmap.shape().to_vec()),
             "seen": seen.map(|seen| json!({ "x": seen.x, "y": seen.y, "width": seen.width, "height": seen.height })),
             "provider": self.explainer.forward_session().provider().name(),
@@ -238,6 +265,11 @@ fn unused(stem: &str, used: &mut HashSet<String>) -> String {
     let numbered = (2..).map(|number| format!("{stem}-{number}"));
     let mut candidates = std::iter::once(stem.to_owned()).chain(numbered);
     candidates.find(|candidate| used.insert(candidate.clone())).unwrap_or_default()
+}
+
+/// A target as a part of a file's name: a class's number.
+fn of_target(target: &Explained) -> String {
+    target.class.map_or_else(|| plain(&target.spec), |class| class.class.to_string())
 }
 
 /// A layer's name as a part of a file's name.

@@ -11,10 +11,10 @@ use std::{
 use camscope_core::{
     Result,
     explain::{Explainer, Outcome},
-    image::{Photo, Seen, prepare},
+    image::{Photo, Seen},
     model::Preprocessing,
     runtime::{Provider, ProviderChoice, Runtime},
-    target::ClassSpec,
+    target::TargetRef,
 };
 use image::RgbImage;
 use ndarray::{ArrayD, ArrayViewD};
@@ -125,6 +125,7 @@ pub(crate) fn each<T: Send, R: Send>(items: Vec<T>, work: impl Fn(T) -> R + Sync
 /// A photo or array as the model takes it.
 pub(crate) struct Ready {
     photo: Option<RgbImage>,
+    notes: Vec<String>,
     seen: Seen,
     tensor: ArrayD<f32>,
     /// Milliseconds that it took to get there.
@@ -134,6 +135,8 @@ pub(crate) struct Ready {
 /// What the model made of it.
 pub(crate) struct Explained {
     pub(crate) photo: Option<RgbImage>,
+    /// What to know of the file, each a sentence.
+    pub(crate) notes: Vec<String>,
     pub(crate) seen: Seen,
     pub(crate) outcome: Outcome,
 }
@@ -141,10 +144,12 @@ pub(crate) struct Explained {
 impl Ready {
     fn new(input: &Input, preprocessing: &Preprocessing) -> Result<Self> {
         let start = Instant::now();
+        let mut notes = Vec::new();
         let (photo, seen, tensor) = match input {
             Input::Photo(path) => {
-                let photo = Photo::open(path)?;
-                let prepared = prepare(&photo.pixels, preprocessing)?;
+                let photo = Photo::open_with(path, preprocessing.white)?;
+                let prepared = photo.prepare(preprocessing)?;
+                notes = photo.notes;
                 (Some(photo.pixels), prepared.seen, prepared.tensor)
             }
             Input::Tensor(_, tensor) => {
@@ -152,7 +157,7 @@ impl Ready {
                 (None, Seen::all(width, height), tensor.clone())
             }
         };
-        Ok(Self { photo, seen, tensor, took: start.elapsed().as_secs_f64() * 1e3 })
+        Ok(Self { photo, notes, seen, tensor, took: start.elapsed().as_secs_f64() * 1e3 })
     }
 }
 
@@ -166,13 +171,13 @@ pub(crate) fn read(inputs: &[Input], preprocessing: &Preprocessing) -> Vec<Resul
 pub(crate) fn explain(
     explainer: &Explainer,
     ready: Vec<Result<Ready>>,
-    classes: &[ClassSpec],
+    targets: &[TargetRef],
 ) -> Vec<Result<Explained>> {
     let mut outcomes = Vec::with_capacity(ready.len());
     let tensors: Vec<ArrayViewD<'_, f32>> = ready.iter().flatten().map(|ready| ready.tensor.view()).collect();
     for alike in tensors.chunk_by(|one, next| one.shape() == next.shape()) {
         for together in alike.chunks(explainer.batch()).filter(|_| explainer.batch() > 1) {
-            match explainer.explain_all(together, classes) {
+            match explainer.explain_all(together, targets) {
                 Ok(explained) => outcomes.extend(explained.into_iter().map(Some)),
                 Err(_) => outcomes.extend(together.iter().map(|_| None)),
             }
@@ -180,15 +185,15 @@ pub(crate) fn explain(
     }
     let mut outcomes = outcomes.into_iter();
     let finish = |ready: Result<Ready>| {
-        let Ready { photo, seen, tensor, took } = ready?;
+        let Ready { photo, notes, seen, tensor, took } = ready?;
         let mut outcome = match outcomes.next().flatten() {
             Some(outcome) => outcome,
-            None => explainer.explain(tensor, classes)?,
+            None => explainer.explain(tensor, targets)?,
         };
         for explanation in &mut outcome.explanations {
             explanation.timing.preprocess = took;
         }
-        Ok(Explained { photo, seen, outcome })
+        Ok(Explained { photo, notes, seen, outcome })
     };
     ready.into_iter().map(finish).collect()
 }

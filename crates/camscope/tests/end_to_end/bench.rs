@@ -7,7 +7,11 @@ use std::{
 
 use camscope_core::bench::RATIOS;
 use insta::assert_snapshot;
-use onnx_grad::{proto::NodeProto, registry::lookup};
+use onnx_grad::{
+    ElemType,
+    proto::{NodeProto, TensorProto},
+    registry::lookup,
+};
 use serde_json::{Value, json};
 
 use crate::{
@@ -187,8 +191,13 @@ fn an_open_size_can_be_chosen() {
 #[test]
 fn layers_and_input_without_a_gradient_are_left_out_and_said() {
     let Some((domain, op)) = OBSCURE.iter().find(|(domain, op)| lookup(domain, op, 18).is_none()) else { return };
-    let obscure = NodeProto { domain: (*domain).into(), ..node(op, &["relu"], "behind", vec![]) };
-    let model = classifier(3, vec![obscure, node("Sigmoid", &["behind"], "last", vec![])]);
+    // Matrices that have an inverse: scores have to be finite.
+    let regular = node("Add", &["relu", "diagonal"], "regular", vec![]);
+    let obscure = NodeProto { domain: (*domain).into(), ..node(op, &["regular"], "behind", vec![]) };
+    let mut model = classifier(3, vec![regular, obscure, node("Sigmoid", &["behind"], "last", vec![])]);
+    let diagonal: Vec<f64> = (0..64).map(|at| if at % 9 == 0 { 1000.0 } else { 0.0 }).collect();
+    let diagonal = TensorProto::floats("diagonal", ElemType::Float, &[1, 1, 8, 8], &diagonal);
+    model.graph.as_mut().expect("a graph").initializer.push(diagonal);
     let scene = Scene::new();
     scene.model("obscure.onnx", &model);
     let run = |options: &[&str]| {
@@ -198,10 +207,10 @@ fn layers_and_input_without_a_gradient_are_left_out_and_said() {
     };
     let object = run(&["--json"]).json().remove(0);
     assert_eq!(object["all_layers_input"], false);
-    // The convolution and its activation lie before the operator without a rule.
-    assert_eq!((&object["all_layers"], &object["layers_without_gradient"]), (&2.into(), &2.into()), "{object}");
+    // The convolution, its activation and the sum lie before the operator without a rule.
+    assert_eq!((&object["all_layers"], &object["layers_without_gradient"]), (&2.into(), &3.into()), "{object}");
     let text = run(&[]).stdout;
-    assert!(text.contains("every layer kept (2)") && text.contains("2 layers without a gradient"), "{text}");
+    assert!(text.contains("every layer kept (2)") && text.contains("3 layers without a gradient"), "{text}");
     let end = object["all_layers_end"].as_str().expect("a layer");
     assert!(text.contains("to the first layer, class switch"), "{text}");
     assert!(text.contains(&format!("the input has no gradient; {end} is the first layer that has one")), "{text}");

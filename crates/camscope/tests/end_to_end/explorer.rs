@@ -31,6 +31,52 @@ fn started(scene: &Scene, options: &[&str], answers: Answers) -> Terminal {
     terminal
 }
 
+/// What the key `y` puts into the clipboard.
+fn copy(terminal: &Terminal) -> String {
+    let from = terminal.bytes().len();
+    terminal.press("y");
+    terminal.sees("copied: camscope explain ");
+    terminal.receives("\x1b]52;c;", from);
+    let text = terminal.text();
+    let copied = text.rsplit("\x1b]52;c;").next().expect("it was copied");
+    let copied =
+        copied.split(|end: char| !(end.is_ascii_alphanumeric() || "+/=".contains(end))).next().expect("base64");
+    String::from_utf8(STANDARD.decode(copied).expect("base64")).expect("UTF-8")
+}
+
+#[test]
+fn the_copied_command_explains_the_same() {
+    let scene = Scene::new();
+    let labels = scene.write("labels.txt", "9\n8\n7\n6\n5\n4\n3\n2\n1\n0\n");
+    let labels = labels.to_string_lossy();
+    let options =
+        ["--score", "probability", "--mean", "0.5", "--std", "0.25", "--bgr", "--labels", &labels, "--class", "7"];
+    let mut terminal = Terminal::start(small(&scene, &options), SIZE, PLAIN);
+    terminal.sees("is the class that is called `7`, class 2");
+    let copied = copy(&terminal);
+    // The label 7 is class 2, and the label 2 is another class.
+    let wanted = format!(" --class '#2' --score probability --ep cpu --mean 0.5 --std 0.25 --labels {labels} --bgr");
+    assert!(copied.ends_with(&wanted), "{copied}");
+    terminal.press("q");
+    terminal.ends_with(0);
+    let words = copied.strip_prefix("camscope ").expect("the program").split(' ').map(|word| word.trim_matches('\''));
+    let same = scene.run(words.chain(["--json"])).ok_with_notes();
+    assert_eq!((&same.json()[0]["class"], &same.json()[0]["label"]), (&2.into(), &"7".into()), "{}", same.stdout);
+    let other = scene.explain(mobilenet(), cat_and_coffee(), ["--class", "#2", "--json"]).ok_with_notes();
+    assert_ne!(same.json()[0]["logit"], other.json()[0]["logit"], "mean and std are part of the command");
+}
+
+#[test]
+fn scores_that_are_not_finite_are_said_in_the_explorer() {
+    let scene = Scene::new();
+    let mut command = explorer(&scene);
+    command.args(["--ep", "cpu"]).arg(file("tests/fixtures/cases/nan.onnx")).arg(cat_and_coffee());
+    let mut terminal = Terminal::start(command, SIZE, PLAIN);
+    terminal.sees("are not finite");
+    terminal.press("q");
+    terminal.ends_with(0);
+}
+
 #[test]
 fn a_tour_with_the_bundled_model() {
     let scene = Scene::new();
@@ -152,16 +198,8 @@ fn a_tour_with_the_bundled_model() {
     assert_eq!(json["class"], 967);
 
     // The command line that does the same, for the clipboard.
-    let from = terminal.bytes().len();
-    terminal.press("y");
-    terminal.sees("copied: camscope explain ");
-    terminal.receives("\x1b]52;c;", from);
-    let text = terminal.text();
-    let copied = text.rsplit("\x1b]52;c;").next().expect("it was copied");
-    let copied =
-        copied.split(|end: char| !(end.is_ascii_alphanumeric() || "+/=".contains(end))).next().expect("base64");
-    let copied = String::from_utf8(STANDARD.decode(copied).expect("base64")).expect("UTF-8");
-    assert!(copied.starts_with("camscope explain ") && copied.ends_with(" --class 967"), "{copied}");
+    let copied = copy(&terminal);
+    assert!(copied.starts_with("camscope explain ") && copied.ends_with(" --class 967 --ep cpu"), "{copied}");
 
     // The mouse: the class in the third line of the list.
     terminal.press("\x1b[<0;90;4M\x1b[<0;90;4m");

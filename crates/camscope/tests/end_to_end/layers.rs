@@ -8,7 +8,7 @@ fn exactly_one_layer_is_the_default() {
     let fixtures = ["mobilenet_v2.ts", "resnet18.dynamo", "alexnet.ts.opset7", "densenet.dynamo", "googlenet.ts"];
     let fixtures = fixtures.map(|name| file(&format!("tests/fixtures/classifiers/{name}.onnx")));
     for model in fixtures.into_iter().chain([lite()]) {
-        let ran = scene.run(["layers".as_ref(), model.as_os_str(), "--json".as_ref()]).ok();
+        let ran = scene.run(["layers".as_ref(), model.as_os_str(), "--json".as_ref()]).ok_with_notes();
         let layers = ran.json();
         let defaults: Vec<_> = layers.iter().filter(|layer| layer["default"] == true).collect();
         assert_eq!(defaults.len(), 1, "{}", model.display());
@@ -21,7 +21,7 @@ fn exactly_one_layer_is_the_default() {
                 "{layer}"
             );
         }
-        let ran = scene.run(["layers".as_ref(), model.as_os_str()]).ok();
+        let ran = scene.run(["layers".as_ref(), model.as_os_str()]).ok_with_notes();
         assert_eq!(ran.stdout.lines().filter(|line| line.starts_with('*')).count(), 1);
         assert_eq!(ran.stdout.lines().count(), layers.len() + 1);
     }

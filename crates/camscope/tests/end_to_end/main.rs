@@ -18,6 +18,7 @@ mod explorer_plugins;
 #[cfg(unix)]
 mod explorer_screen;
 mod fixed_batch;
+mod inputs;
 mod layers;
 mod many;
 mod models;
@@ -28,5 +29,6 @@ mod plugin_faults;
 mod plugins;
 mod reference;
 mod runtime;
+mod targets;
 #[cfg(unix)]
 mod terminal;

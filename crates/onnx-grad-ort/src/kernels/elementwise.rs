@@ -1,12 +1,12 @@
-//! `camscope:Elementwise`: a whole [`Program`] in one pass over memory, its inputs broadcast against each other.
+//! The operator `Elementwise`: a whole [`Program`] in one pass over memory, its inputs broadcast against each other.
 
 use ort::{
     operator::{ComputeContext, Kernel, KernelContext, Operator, OperatorInput, OperatorOutput},
-    value::TensorElementType,
+    value::{DynTensorValueType, TensorElementType},
 };
 
 use super::{
-    Shared, floats,
+    place,
     program::{BLOCK, Lies, Machine, Program},
 };
 
@@ -64,13 +64,15 @@ impl Kernel for Ready {
         // Copies of inputs that don't lie as numbers have to.
         let mut copies: Vec<Vec<f32>> = Vec::new();
         for at in 0..self.program.inputs {
-            let (shape, elements) = floats(context, at)?;
-            shapes.push(shape.into_iter().map(|size| size as i64).collect::<Vec<i64>>());
-            let mut pointer = elements.as_ptr().cast::<f32>();
+            let (shape, first) = place(context, at)?;
+            let mut pointer = first.cast::<f32>();
             if !pointer.is_aligned() {
-                copies.push(elements.iter().map(|element| f32::from_ne_bytes(*element)).collect());
+                // SAFETY: ONNX Runtime owns the tensor, which has that many elements, and nobody writes to it yet.
+                let element = |at: usize| f32::from_ne_bytes(unsafe { *first.add(at) });
+                copies.push((0..shape.iter().product()).map(element).collect());
                 pointer = copies.last().map_or(pointer, |copy| copy.as_ptr());
             }
+            shapes.push(shape.into_iter().map(|size| size as i64).collect::<Vec<i64>>());
             pointers.push(pointer);
         }
         let unfit = || ort::Error::new("the inputs' shapes don't fit together");
@@ -80,39 +82,46 @@ impl Kernel for Ready {
         };
         let space = space.ok_or_else(unfit)?;
         let shape = space.shape.clone();
-        let mut output = context.output(0, shape)?.ok_or_else(|| ort::Error::new("no output"))?;
-        let target = output.try_extract_tensor_mut::<f32>()?.1.as_mut_ptr();
+        let output = context.output(0, shape)?.ok_or_else(|| ort::Error::new("no output"))?;
+        let output = output.downcast::<DynTensorValueType>()?.data_ptr().cast_mut().cast::<f32>();
         let total = space.total;
         if total == 0 {
             return Ok(());
         }
         let task_size = total.div_ceil(MOST_TASKS).next_multiple_of(BLOCK).max(TASK);
         let tasks = total.div_ceil(task_size);
-        let shared = Shared((pointers, target));
-        let program = &self.program;
+        let (memory, program) = (&Memory { inputs: pointers, output }, &self.program);
         context.par_for(tasks, 0, move |task| {
-            let (pointers, target) = shared.get();
             let (start, end) = (task * task_size, ((task + 1) * task_size).min(total));
             let mut machine = Machine::new(program);
             let mut at = start;
-            let mut inputs = Vec::with_capacity(pointers.len());
+            let mut inputs = Vec::with_capacity(memory.inputs.len());
             while at < end {
                 let (row, column) = (at / space.row, at % space.row);
                 let count = (space.row - column).min(end - at).min(BLOCK);
                 inputs.clear();
-                for (&pointer, axes) in pointers.iter().zip(&space.strides) {
+                for (&pointer, axes) in memory.inputs.iter().zip(&space.strides) {
                     let (offset, lies) = axes.place(&space.outer, row, column);
                     // SAFETY: the place is within the input, whose shape the strides were made of.
                     inputs.push((unsafe { pointer.add(offset) }, lies));
                 }
-                // SAFETY: every input has `count` elements from there on, or those that come over and over; the output has too, and
-                // where it is the first input's memory the two have the same shape. Rows in blocks are whole blocks, and so are tasks.
-                unsafe { machine.run(&inputs, target.add(at), count) };
+                // SAFETY: every input has `count` elements from there on, or those that come over and over; the output has too, which
+                // this task alone writes. Where it is an input's memory the two have the same shape, so that no other task reads these
+                // elements. Rows in blocks are whole blocks, and so are tasks.
+                unsafe { machine.run(&inputs, memory.output.add(at), count) };
                 at += count;
             }
         })
     }
 }
+
+/// Where the inputs and the output begin. They are pointers and no slices, since the output may lie where an input does.
+struct Memory {
+    inputs: Vec<*const f32>,
+    output: *mut f32,
+}
+// SAFETY: tasks read the inputs, and each writes elements of the output that no other reads or writes.
+unsafe impl Sync for Memory {}
 
 /// How inputs lie in the output: rows along which every input goes on by one element, or stays.
 struct Space {

@@ -1,4 +1,4 @@
-//! `camscope:FewRowsMatMul`: a few rows times a matrix. What of the matrix meets nothing but zeros is hardly read.
+//! The operator `FewRowsMatMul`: a few rows times a matrix. What of the matrix meets nothing but zeros is hardly read.
 //!
 //! The backward pass of a classifier is such products: the seed of one class has one number that isn't 0, and behind a ReLU half of
 //! them are. What they cost is reading the matrix.
@@ -8,10 +8,10 @@ use ort::{
     value::TensorElementType,
 };
 
-use super::{Float, Shared, floats, functions};
+use super::{Float, SendPtr, floats, functions};
 use crate::instructions::{self, Has};
 
-/// The operator: `[m, k]` times `[k, n]`, both float32, gives `[m, n]`. Attribute: `turned`, if 1 the matrix lies as `[n, k]`.
+/// The operator: `[…, m, k]` times `[k, n]`, both float32, gives `[…, m, n]`. Attribute: `turned`, if 1 the matrix lies as `[n, k]`.
 pub(crate) struct FewRows;
 
 /// The operator's name.
@@ -66,7 +66,9 @@ impl Kernel for Ready {
     fn compute(&mut self, context: &ComputeContext) -> ort::Result<()> {
         let malformed = || ort::Error::new("the inputs are no matrices that fit together");
         let ((shape, factors), (inner, matrix)) = (floats(context, 0)?, floats(context, 1)?);
-        let ([m, k], [mut same, mut n]) = (pair(shape).ok_or_else(malformed)?, pair(inner).ok_or_else(malformed)?);
+        let (&k, lead) = shape.split_last().filter(|(_, lead)| !lead.is_empty()).ok_or_else(malformed)?;
+        let m: usize = lead.iter().product();
+        let [mut same, mut n] = pair(inner).ok_or_else(malformed)?;
         if self.turned {
             (same, n) = (n, same);
         }
@@ -74,8 +76,9 @@ impl Kernel for Ready {
             return Err(malformed());
         }
         let factors: Vec<f32> = factors.iter().map(|factor| f32::from_ne_bytes(*factor)).collect();
-        let mut output = context.output(0, [m as i64, n as i64])?.ok_or_else(malformed)?;
-        let target = Shared(output.try_extract_tensor_mut::<f32>()?.1.as_mut_ptr());
+        let sizes: Vec<i64> = lead.iter().chain([&n]).map(|&size| size as i64).collect();
+        let mut output = context.output(0, sizes)?.ok_or_else(malformed)?;
+        let target = SendPtr::new(output.try_extract_tensor_mut::<f32>()?.1);
         if m * n == 0 {
             return Ok(());
         }
@@ -85,9 +88,8 @@ impl Kernel for Ready {
         let (has, turned) = (self.has, self.turned);
         context.par_for(n.div_ceil(width), 0, move |task| {
             let (start, end) = (task * width, (task * width + width).min(n));
-            // SAFETY: the output has `m` rows of `n`, and each task columns of its own.
-            let sums =
-                |row: usize| unsafe { std::slice::from_raw_parts_mut(target.get().add(row * n + start), end - start) };
+            // SAFETY: the output has `m` rows of `n`, and each task columns of its own, of which it holds one row at a time.
+            let sums = |row: usize| unsafe { target.slice_mut(row * n + start, end - start) };
             for row in 0..m {
                 sums(row).fill(0.0);
             }

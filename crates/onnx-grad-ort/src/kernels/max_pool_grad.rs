@@ -1,4 +1,4 @@
-//! `camscope:MaxPoolGrad`: the gradient of a max-pooling over pictures, from its input, its output and the output's gradient.
+//! The operator `MaxPoolGrad`: the gradient of a max-pooling over pictures, from its input, its output and the output's gradient.
 //!
 //! Each window's gradient goes to the first place of its maximum, in memory order. The places are found again, so that the forward pass
 //! needs no indices: asked for them, ONNX Runtime takes a far slower way.
@@ -6,7 +6,7 @@
 use ort::operator::{ComputeContext, Kernel, KernelContext};
 
 use super::{
-    Shared,
+    SendPtr,
     pictures::{OnPictures, extents, pair},
 };
 
@@ -52,7 +52,7 @@ impl Kernel for MaxPoolGrad {
         let (x, y, gy) =
             (x.try_extract_tensor::<f32>()?.1, y.try_extract_tensor::<f32>()?.1, gy.try_extract_tensor::<f32>()?.1);
         let mut output = context.output(0, [n, c, height, width].map(|size| size as i64))?.ok_or_else(malformed)?;
-        let gx = Shared(output.try_extract_tensor_mut::<f32>()?.1.as_mut_ptr());
+        let gx = SendPtr::new(output.try_extract_tensor_mut::<f32>()?.1);
         let [.., rows, columns] = y_extents;
         let (plane_x, plane_y) = (height * width * block, rows * columns * block);
         if plane_x == 0 {
@@ -62,7 +62,7 @@ impl Kernel for MaxPoolGrad {
             (&self.window, [[height, width], [rows, columns]].map(|pair| pair.map(|size| size as i64)));
         context.par_for(x.len() / plane_x, 0, move |plane| {
             // SAFETY: each plane of the output is written by one task.
-            let gx = unsafe { std::slice::from_raw_parts_mut(gx.get().add(plane * plane_x), plane_x) };
+            let gx = unsafe { gx.slice_mut(plane * plane_x, plane_x) };
             let (x, from) = (&x[plane * plane_x..][..plane_x], plane * plane_y..(plane + 1) * plane_y);
             gx.fill(0.0);
             match block {

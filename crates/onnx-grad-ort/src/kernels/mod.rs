@@ -1,4 +1,4 @@
-//! Operators of camscope's own for ONNX Runtime on the CPU, in the domain `camscope`.
+//! Operators of this crate's own for ONNX Runtime on the CPU, in the domain `onnx-grad-ort`.
 //!
 //! The backward pass is emitted in standard operators, and runs in them everywhere. On the CPU its element-wise part is bound by memory:
 //! every standard operator reads and writes whole tensors. `passes::fuse` puts chains of them into one [`elementwise`] node. Behind a classifier it is bound by reading the weights: [`few_rows`]
@@ -16,6 +16,8 @@ pub(crate) mod set_apart;
 pub(crate) mod sum_products;
 pub(crate) mod weave;
 
+use std::marker::PhantomData;
+
 use ort::{
     operator::{ComputeContext, OperatorDomain},
     value::{DynTensorValueType, TensorElementType},
@@ -23,7 +25,7 @@ use ort::{
 use pictures::Of;
 
 /// The domain's name.
-pub(crate) const DOMAIN: &str = "camscope";
+pub(crate) const DOMAIN: &str = "onnx-grad-ort";
 
 /// The operators, for one session; `block` is how many channels a block of ONNX Runtime's layout has.
 ///
@@ -42,11 +44,11 @@ pub(crate) fn domain(block: usize) -> ort::Result<OperatorDomain> {
 /// A float32 as it lies in memory, at whatever address: weights that are read from where they lie in a file begin anywhere.
 type Float = [u8; 4];
 
-/// The extents and the elements of an input.
+/// The extents of an input, and where its elements begin: nothing of them is borrowed, so that an output may lie there too.
 ///
 /// # Errors
 /// It is no tensor of float32.
-fn floats(context: &ComputeContext, at: usize) -> ort::Result<(Vec<usize>, &[Float])> {
+fn place(context: &ComputeContext, at: usize) -> ort::Result<(Vec<usize>, *const Float)> {
     let malformed = || ort::Error::new("an input is no tensor of float32");
     let value = context.input(at)?.ok_or_else(malformed)?;
     if value.dtype().tensor_type() != Some(TensorElementType::Float32) {
@@ -54,26 +56,78 @@ fn floats(context: &ComputeContext, at: usize) -> ort::Result<(Vec<usize>, &[Flo
     }
     let sizes = value.dtype().tensor_shape().into_iter().flat_map(|shape| shape.iter());
     let sizes: Option<Vec<usize>> = sizes.map(|&size| usize::try_from(size).ok()).collect();
-    let sizes = sizes.ok_or_else(malformed)?;
+    let first = value.downcast::<DynTensorValueType>()?.data_ptr();
+    Ok((sizes.ok_or_else(malformed)?, first.cast::<Float>()))
+}
+
+/// The extents and the elements of an input, which no output takes the place of.
+///
+/// # Errors
+/// It is no tensor of float32.
+fn floats(context: &ComputeContext, at: usize) -> ort::Result<(Vec<usize>, &[Float])> {
+    let (sizes, first) = place(context, at)?;
     let count = sizes.iter().product();
     if count == 0 {
         return Ok((sizes, &[]));
     }
-    let first = value.downcast::<DynTensorValueType>()?.data_ptr();
     // SAFETY: ONNX Runtime owns the tensor, which has that many elements, until the kernel is done; nobody writes to it.
-    Ok((sizes, unsafe { std::slice::from_raw_parts(first.cast::<Float>(), count) }))
+    Ok((sizes, unsafe { std::slice::from_raw_parts(first, count) }))
 }
 
-/// A pointer that tasks share: each writes elements of its own.
+/// Memory that tasks share, of which each writes elements of its own.
 #[derive(Clone, Copy)]
-pub(crate) struct Shared<T>(T);
-// SAFETY: tasks read inputs, and write parts of the output that don't overlap.
-unsafe impl<T> Send for Shared<T> {}
+pub(crate) struct SendPtr<'a, T> {
+    first: *mut T,
+    count: usize,
+    memory: PhantomData<&'a mut [T]>,
+}
+// SAFETY: elements are reached by `slice_mut` alone, whose callers see to it that no two tasks reach the same.
+unsafe impl<T: Send> Send for SendPtr<'_, T> {}
 // SAFETY: as above.
-unsafe impl<T> Sync for Shared<T> {}
+unsafe impl<T: Send> Sync for SendPtr<'_, T> {}
 
-impl<T> Shared<T> {
-    pub(crate) fn get(&self) -> &T {
-        &self.0
+impl<'a, T> SendPtr<'a, T> {
+    pub(crate) fn new(elements: &'a mut [T]) -> Self {
+        Self { first: elements.as_mut_ptr(), count: elements.len(), memory: PhantomData }
+    }
+
+    /// `count` elements from `start` on.
+    ///
+    /// # Safety
+    /// As long as they are held, nobody else holds any of them.
+    ///
+    /// # Panics
+    /// There are not as many.
+    #[allow(clippy::mut_from_ref, reason = "the caller's promise")]
+    pub(crate) unsafe fn slice_mut(&self, start: usize, count: usize) -> &'a mut [T] {
+        assert!(start <= self.count && count <= self.count - start, "a task's elements are beyond the end");
+        // SAFETY: they are within memory that was borrowed for `'a`, and the caller's promise.
+        unsafe { std::slice::from_raw_parts_mut(self.first.add(start), count) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tasks_write_parts_of_their_own() {
+        let mut elements = vec![0; 12];
+        let shared = SendPtr::new(&mut elements);
+        std::thread::scope(|scope| {
+            for task in 0..4 {
+                // SAFETY: each thread has three elements of its own.
+                scope.spawn(move || unsafe { shared.slice_mut(task * 3, 3) }.fill(task));
+            }
+        });
+        assert_eq!(elements, [0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3]);
+    }
+
+    #[test]
+    #[should_panic(expected = "beyond the end")]
+    fn nothing_beyond_the_end_is_given() {
+        let mut elements = [0; 4];
+        // SAFETY: nobody else holds any.
+        let _ = unsafe { SendPtr::new(&mut elements).slice_mut(3, 2) };
     }
 }

@@ -1,9 +1,9 @@
-//! `camscope:SetApart`: a picture in blocks with its rows and columns apart, zeros between and behind them.
+//! The operator `SetApart`: a picture in blocks with its rows and columns apart, zeros between and behind them.
 
 use ort::operator::{ComputeContext, Kernel, KernelContext};
 
 use super::{
-    Shared,
+    SendPtr,
     pictures::{OnPictures, extents, pair},
 };
 
@@ -32,7 +32,7 @@ impl Kernel for SetApart {
         let from = value.try_extract_tensor::<f32>()?.1;
         let wide = [n, c, h * down, w * across].map(|size| size as i64);
         let mut output = context.output(0, wide)?.ok_or_else(malformed)?;
-        let target = Shared(output.try_extract_tensor_mut::<f32>()?.1.as_mut_ptr());
+        let target = SendPtr::new(output.try_extract_tensor_mut::<f32>()?.1);
         if from.is_empty() {
             return Ok(());
         }
@@ -47,7 +47,7 @@ impl Kernel for SetApart {
         context.par_for(rows.div_ceil(together), 0, move |task| {
             for at in task * together..(task * together + together).min(rows) {
                 // SAFETY: each row of the input has a part of the output of its own, of `wide_row` elements.
-                let to = unsafe { std::slice::from_raw_parts_mut(target.get().add(at * wide_row), wide_row) };
+                let to = unsafe { target.slice_mut(at * wide_row, wide_row) };
                 to.fill(0.0);
                 for (to, from) in to.chunks_mut(across * block).zip(from[at * row..(at + 1) * row].chunks(block)) {
                     to[..block].copy_from_slice(from);

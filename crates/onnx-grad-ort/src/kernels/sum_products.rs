@@ -1,4 +1,4 @@
-//! `camscope:SumProducts`: the sums over each channel's picture of the products of two pictures in blocks.
+//! The operator `SumProducts`: the sums over each channel's picture of the products of two pictures in blocks.
 //!
 //! A number a channel that a picture was multiplied with (squeeze-and-excitation) has that as its gradient. Standard
 //! operators write the products and bring them back from blocks before they sum them.
@@ -6,7 +6,7 @@
 use ort::operator::{ComputeContext, Kernel, KernelContext};
 
 use super::{
-    Shared,
+    SendPtr,
     pictures::{OnPictures, extents},
 };
 use crate::instructions::{self, in_widest};
@@ -39,7 +39,7 @@ impl Kernel for SumProducts {
         let (a, b) = (input(0)?, input(1)?);
         let (a, b) = (a.try_extract_tensor::<f32>()?.1, b.try_extract_tensor::<f32>()?.1);
         let mut output = context.output(0, [n as i64, c as i64, 1, 1])?.ok_or_else(malformed)?;
-        let target = Shared(output.try_extract_tensor_mut::<f32>()?.1.as_mut_ptr());
+        let target = SendPtr::new(output.try_extract_tensor_mut::<f32>()?.1);
         let (planes, plane) = (n * c / block, h * w * block);
         // Planes that are worth a task of their own.
         let together = (16 * 1024usize).div_ceil(plane.max(1)).max(1);
@@ -47,7 +47,7 @@ impl Kernel for SumProducts {
         context.par_for(planes.div_ceil(together), 0, move |task| {
             for at in task * together..(task * together + together).min(planes) {
                 // SAFETY: each plane has a block of sums of its own.
-                let sums = unsafe { std::slice::from_raw_parts_mut(target.get().add(at * block), block) };
+                let sums = unsafe { target.slice_mut(at * block, block) };
                 let (a, b) = (&a[at * plane..][..plane], &b[at * plane..][..plane]);
                 match block {
                     16 => sum_products::<16>(has, a, b, sums),

@@ -1,9 +1,9 @@
-//! `camscope:Weave`: pictures in blocks, side by side as channels, woven into one: what `DepthToSpace` does in its mode `DCR`.
+//! The operator `Weave`: pictures in blocks, side by side as channels, woven into one: what `DepthToSpace` does in its mode `DCR`.
 
 use ort::operator::{ComputeContext, Kernel, KernelContext};
 
 use super::{
-    Shared,
+    SendPtr,
     pictures::{OnPictures, extents},
 };
 
@@ -37,7 +37,7 @@ impl Kernel for Weave {
         let channels = c / (size * size);
         let wide = [n as i64, channels as i64, (h * size) as i64, (w * size) as i64];
         let mut output = context.output(0, wide)?.ok_or_else(malformed)?;
-        let to = Shared(output.try_extract_tensor_mut::<f32>()?.1.as_mut_ptr());
+        let to = SendPtr::new(output.try_extract_tensor_mut::<f32>()?.1);
         if from.is_empty() {
             return Ok(());
         }
@@ -50,7 +50,7 @@ impl Kernel for Weave {
             for down in 0..size {
                 let start = (plane * h * size + y * size + down) * wide_row;
                 // SAFETY: each task writes rows of its own.
-                let to = unsafe { std::slice::from_raw_parts_mut(to.get().add(start), wide_row) };
+                let to = unsafe { to.slice_mut(start, wide_row) };
                 for across in 0..size {
                     let source = (picture * size * size + down * size + across) * blocks + at;
                     let from = &from[(source * h + y) * row..][..row];

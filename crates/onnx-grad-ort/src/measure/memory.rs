@@ -18,9 +18,9 @@ mod tests {
 
     #[test]
     fn the_high_water_mark_is_read() {
-        let status = "Name:\tcamscope\nVmPeak:\t  999999 kB\nVmHWM:\t   12345 kB\nVmRSS:\t    1000 kB\n";
+        let status = "Name:\tprogram\nVmPeak:\t  999999 kB\nVmHWM:\t   12345 kB\nVmRSS:\t    1000 kB\n";
         assert_eq!(high_water(status), Some(12_345 * 1024));
-        assert_eq!(high_water("Name:\tcamscope\n"), None);
+        assert_eq!(high_water("Name:\tprogram\n"), None);
         assert_eq!(high_water("VmHWM:\tmuch\n"), None);
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Element-wise nodes don't mind how their operands lie, as long as all lie alike: a node of which every operand was brought back from
 //! blocks runs on the blocks, and only its result is brought back. Setting pictures apart (see `onnx_grad`'s rule of `Conv`) is a
-//! node of camscope's own on blocks. Values that are brought back and forth again stay where they were.
+//! node of this crate's own on blocks. Values that are brought back and forth again stay where they were.
 
 use std::collections::{HashMap, HashSet};
 
@@ -123,7 +123,7 @@ impl Around<'_> {
     }
 }
 
-/// Marks a standard element-wise node whose operands in blocks have different shapes: only camscope's own can do that.
+/// Marks a standard element-wise node whose operands in blocks have different shapes: only this crate's own can do that.
 pub(super) const BROADCASTS: &str = "blocked";
 
 /// An element-wise node on blocks: every operand is one number, or there in blocks and of the result's shape, or one number a channel.

@@ -110,7 +110,7 @@ impl Passes {
     }
 
     /// Each pass optimised by itself, integers that are known put in.
-    fn apart(runtime: &Runtime, plan: &Plan<'_>, options: &SessionOptions) -> Result<Self> {
+    pub(crate) fn apart(runtime: &Runtime, plan: &Plan<'_>, options: &SessionOptions) -> Result<Self> {
         let gradient = plan.gradient;
         let forward = known::with_known(&gradient.forward, plan.types)?;
         let backward = known::with_known(&gradient.backward, plan.types)?;

@@ -1,4 +1,4 @@
-//! Products of a few rows with a weight, as `camscope:FewRowsMatMul`.
+//! Products of a few rows with a weight, as this crate's operator `FewRowsMatMul`.
 
 use std::collections::{HashMap, HashSet};
 

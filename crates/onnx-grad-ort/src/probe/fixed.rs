@@ -1,4 +1,4 @@
-//! What follows for a model's values at fixed sizes, without its weights and without a run: by camscope's own arithmetic where all
+//! What follows for a model's values at fixed sizes, without its weights and without a run: by this crate's own arithmetic where all
 //! operators are common ones ([`infer`]), else by what ONNX Runtime infers.
 
 use std::collections::{HashMap, HashSet};
@@ -26,9 +26,9 @@ pub(super) fn at_fixed_sizes(
     inputs: &[Feed],
     stated: &Types,
 ) -> Result<Option<Types>> {
-    let picture = inputs.iter().all(|input| input.elem.is_float() || input.shape.len() >= 3);
+    let of_floats = inputs.iter().all(|input| input.elem.is_float() || input.shape.len() >= 3);
     let control = |node: &NodeProto| matches!(&*node.op_type, "If" | "Loop" | "Scan");
-    if !picture || model.graph().node.iter().any(control) {
+    if !of_floats || model.graph().node.iter().any(control) {
         return Ok(None);
     }
     let made_up = MadeUp::of(model.graph());
@@ -74,7 +74,7 @@ pub(super) struct Inferred {
 /// At the inputs' own sizes, and with twice the batch where that is open and the graph stands it.
 type Both = (Inferred, Option<Inferred>);
 
-/// By camscope's own arithmetic. `None`: something is not of the common kind.
+/// By this crate's own arithmetic. `None`: something is not of the common kind.
 fn own(graph: &GraphProto, inputs: &[Feed], is_free: bool, made_up: &MadeUp<'_>) -> Option<Both> {
     let second = if is_free { Some(infer::infer(graph, inputs, 2, made_up)?) } else { None };
     Some((infer::infer(graph, inputs, 1, made_up)?, second))

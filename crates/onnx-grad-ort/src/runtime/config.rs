@@ -1,4 +1,4 @@
-//! The runtime's part of camscope's configuration file.
+//! The runtime's part of the configuration file, `camscope/config.toml`.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -17,7 +17,7 @@ struct Runtime {
     library: Option<PathBuf>,
 }
 
-/// camscope's configuration file; `None` where there is no home folder.
+/// The configuration file; `None` where there is no home folder.
 pub(super) fn file(vars: &Vars) -> Option<PathBuf> {
     dirs::config(vars).map(|folder| folder.join("config.toml"))
 }

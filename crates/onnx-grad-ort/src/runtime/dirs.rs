@@ -1,17 +1,17 @@
-//! The folders that are camscope's own: configuration, data and cache, as the XDG base directory specification has them.
+//! The user's folders that this crate shares with camscope: configuration, data and cache, as the XDG base directory specification has them.
 
 use std::path::PathBuf;
 
 use super::vars::Vars;
 
-/// The folder of camscope's configuration: `$XDG_CONFIG_HOME/camscope`, else `~/.config/camscope`.
+/// The folder of the configuration: `$XDG_CONFIG_HOME/camscope`, else `~/.config/camscope`.
 ///
 /// `None` where neither that variable nor a home folder is set.
 pub fn config(vars: &Vars) -> Option<PathBuf> {
     folder(vars, "XDG_CONFIG_HOME", ".config", "APPDATA")
 }
 
-/// The folder of camscope's data: `$XDG_DATA_HOME/camscope`, else `~/.local/share/camscope`.
+/// The folder of data: `$XDG_DATA_HOME/camscope`, else `~/.local/share/camscope`.
 pub fn data(vars: &Vars) -> Option<PathBuf> {
     folder(vars, "XDG_DATA_HOME", ".local/share", "LOCALAPPDATA")
 }

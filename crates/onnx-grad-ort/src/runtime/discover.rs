@@ -22,11 +22,11 @@ use crate::text::printable_path;
 pub enum Origin {
     /// The environment variable `ORT_DYLIB_PATH`.
     Variable,
-    /// `library` in the section `[runtime]` of camscope's `config.toml`.
+    /// `library` in the section `[runtime]` of `config.toml` in the folder [`dirs::config`].
     Config,
     /// The program's own folder, and `lib` beside that folder.
     Program,
-    /// camscope's data folder, which `camscope runtime install` fills.
+    /// The folder [`dirs::runtimes`], which [`install`](super::install()) fills.
     Data,
     /// The package `onnxruntime` (or `onnxruntime-gpu`, …) of the active Python environment.
     Python,
@@ -74,15 +74,15 @@ pub struct Candidate {
 pub enum Verdict {
     /// Nothing; the text says what was looked at, or why there was nothing to look at.
     Nothing(String),
-    /// An ONNX Runtime that camscope can use.
+    /// An ONNX Runtime that can be used.
     Usable(Version),
-    /// A file that camscope cannot use.
+    /// A file that cannot be used.
     Unusable(Unusable),
-    /// camscope's own configuration file, with what is wrong with it.
+    /// The configuration file, with what is wrong with it.
     BadConfig(String),
 }
 
-/// An ONNX Runtime that camscope can use.
+/// An ONNX Runtime that can be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Library {
     /// Where it was found.

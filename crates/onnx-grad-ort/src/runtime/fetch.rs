@@ -1,5 +1,5 @@
 //! Has the machine's own package client fetch a file: it knows the mirror, the proxy and the credentials to use, so that
-//! camscope names no host.
+//! This crate names no host.
 
 use std::fs;
 use std::io::{BufRead, BufReader, ErrorKind, Read};

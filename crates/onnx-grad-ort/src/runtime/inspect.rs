@@ -1,4 +1,4 @@
-//! Decides whether a file is an ONNX Runtime that camscope can use, before `ort` loads it.
+//! Decides whether a file is an ONNX Runtime that can be used, before `ort` loads it.
 //!
 //! First the file's header, then, in a child process with a time limit, what the library says of itself: to load a
 //! library runs its code, which may crash or never return.
@@ -59,7 +59,7 @@ pub enum Unusable {
     #[error("it is not a sound ONNX Runtime library: {0}")]
     Unsound(String),
     /// It is older than [`Version::OLDEST`].
-    #[error("it is ONNX Runtime {found}, camscope needs {}.{} or newer", Version::OLDEST.major, Version::OLDEST.minor)]
+    #[error("it is ONNX Runtime {found}, and {}.{} or newer is needed", Version::OLDEST.major, Version::OLDEST.minor)]
     TooOld {
         /// Its version.
         found: Version,
@@ -72,7 +72,7 @@ pub enum Unusable {
     Hang(Duration),
 }
 
-/// Whether `path` is an ONNX Runtime that camscope can use, and its version.
+/// Whether `path` is an ONNX Runtime that can be used, and its version.
 ///
 /// A library that has been found good before, and is unchanged, is not loaded for this; another one is loaded by
 /// `prober`.

@@ -1,4 +1,4 @@
-//! Installs a pinned ONNX Runtime into camscope's data folder.
+//! Installs a pinned ONNX Runtime into the user's data folder.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -226,7 +226,7 @@ mod tests {
         assert_eq!(
             error.to_string(),
             format!(
-                "onnxruntime-1.32.0.whl is not the file that camscope expects: its SHA-256 is {}, not {}; nothing was installed",
+                "onnxruntime-1.32.0.whl is not the file that is expected: its SHA-256 is {}, not {}; nothing was installed",
                 sha256(&file).unwrap(),
                 pin.sha256
             )

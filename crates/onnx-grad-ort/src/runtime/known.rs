@@ -26,7 +26,7 @@ struct Entry {
 }
 
 impl Known {
-    /// Remembers in camscope's cache folder; nothing where there is none.
+    /// Remembers in the user's cache folder (see [`dirs::cache`]); nothing where there is none.
     pub fn in_cache(vars: &Vars) -> Self {
         Self(dirs::cache(vars).map(|folder| folder.join("runtimes.json")))
     }
@@ -59,7 +59,7 @@ impl Known {
     }
 }
 
-/// Writes beside the file, then renames, so that another camscope never reads half of it.
+/// Writes beside the file, then renames, so that another process never reads half of it.
 fn write(file: &Path, entries: &[Entry]) -> std::io::Result<()> {
     let folder = file.parent().unwrap_or(Path::new("."));
     fs::create_dir_all(folder)?;

@@ -103,6 +103,19 @@ impl Runtime {
         }
     }
 
+    /// The runtime that is loaded, else the first usable one that is found on this machine; where there is none, a pinned release is
+    /// fetched from a package registry once (by pip or npm, some 20 MB), checked and kept for this user: see [`ensure`](super::ensure).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`ensure`](super::ensure) and [`Runtime::load`].
+    pub fn find_or_fetch() -> Result<&'static Runtime> {
+        match Self::get() {
+            Some(runtime) => Ok(runtime),
+            None => Self::load(&super::ensure(&Search::of_process(), &mut |_| ())?),
+        }
+    }
+
     /// The runtime that is loaded.
     pub fn get() -> Option<&'static Runtime> {
         *LOADED.lock().unwrap_or_else(PoisonError::into_inner)

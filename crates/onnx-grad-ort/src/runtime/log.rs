@@ -1,4 +1,4 @@
-//! What ONNX Runtime logs: kept off the terminal, for it would spoil the picture there; its last errors are remembered,
+//! What ONNX Runtime logs: kept off the terminal, where a program may be drawing; its last errors are remembered,
 //! because some failures say why only in the log.
 
 use std::collections::VecDeque;

@@ -1,9 +1,9 @@
 //! ONNX Runtime: finding the library, checking it, loading it, fetching it, and running models with it.
 //!
 //! ```no_run
-//! use camscope_core::runtime::{Runtime, SessionOptions, Value};
+//! use onnx_grad_ort::runtime::{Runtime, SessionOptions, Value};
 //!
-//! # fn main() -> camscope_core::Result<()> {
+//! # fn main() -> onnx_grad_ort::Result<()> {
 //! let runtime = Runtime::get_or_load()?; // Search::find, then Runtime::load
 //! let session = runtime.session_from_file("model.onnx".as_ref(), &SessionOptions::default())?;
 //! let input = Value::from_f32(ndarray::ArrayD::zeros(ndarray::IxDyn(&[1, 3, 224, 224])))?;

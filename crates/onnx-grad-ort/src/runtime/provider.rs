@@ -60,7 +60,7 @@ pub struct AutoChoice {
 }
 
 impl Provider {
-    /// Every provider that camscope knows.
+    /// Every provider that is known here.
     pub const ALL: [Provider; 10] = [
         Provider::Cpu,
         Provider::Cuda,
@@ -143,7 +143,7 @@ impl Provider {
     }
 }
 
-/// The CUDA provider. Its convolutions round to 19 bits (TF32) if they may, which would break the accuracy that camscope
+/// The CUDA provider. Its convolutions round to 19 bits (TF32) if they may, which would break the accuracy that this crate
 /// promises; and searching for the fastest algorithm exhaustively takes longer than most explanations.
 fn cuda() -> ep::CUDA {
     ep::CUDA::default().with_tf32(false).with_conv_algorithm_search(ep::cuda::ConvAlgorithmSearch::Heuristic)

@@ -49,7 +49,7 @@ pub struct SessionOptions {
     pub external_data: Option<PathBuf>,
     /// Leave weights as they lie in the file, rather than copying them into the order that large products like best.
     pub unpacked: bool,
-    /// Know camscope's own operators, which the passes that it makes are run with: how many channels a block of ONNX Runtime's blocked
+    /// Know this crate's own operators, which the sessions of [`Passes`](crate::passes::Passes) are made of: how many channels a block of ONNX Runtime's blocked
     /// layout has.
     pub own_operators: Option<usize>,
     /// Write the model as the optimiser leaves it into this file, and its weights into one beside it.
@@ -399,9 +399,8 @@ fn info(outlet: &Outlet) -> ValueInfo {
 /// sequence of sequences), and which types a model has is up to whoever wrote its file.
 fn guarded<T>(action: &'static str, call: impl FnOnce() -> Result<T>) -> Result<T> {
     // Unwind safety: what the closure was changing is dropped, or belongs to ONNX Runtime, which had returned by then.
-    catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|_| {
-        Err(Error::Inference { action, reason: "a value has a type that camscope does not support".into() })
-    })
+    catch_unwind(AssertUnwindSafe(call))
+        .unwrap_or_else(|_| Err(Error::Inference { action, reason: "a value has a type that is not supported".into() }))
 }
 
 /// ONNX Runtime's words, without the file and the condition in its source that some begin with:

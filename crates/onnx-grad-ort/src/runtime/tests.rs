@@ -251,7 +251,7 @@ fn an_old_runtime_is_refused_with_its_version() {
     let Some(old) = stub(folder.path(), "1.20.1") else { return };
     let prober = Prober::Thread { limit: Duration::from_secs(10) };
     let judge = |path: &Path| inspect::inspect(path, &prober, &Known::none()).unwrap_err().to_string();
-    assert_eq!(judge(&old), "it is ONNX Runtime 1.20.1, camscope needs 1.24 or newer");
+    assert_eq!(judge(&old), "it is ONNX Runtime 1.20.1, and 1.24 or newer is needed");
     let odd = stub(folder.path(), "unknown version").unwrap();
     assert_eq!(judge(&odd), "it is not a sound ONNX Runtime library: its version is \"unknown version\"");
     let empty = stub(folder.path(), "1.99").unwrap();

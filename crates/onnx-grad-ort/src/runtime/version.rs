@@ -16,7 +16,7 @@ pub struct Version {
 }
 
 impl Version {
-    /// The oldest version that camscope works with.
+    /// The oldest version that can be used.
     pub const OLDEST: Version = Version { major: 1, minor: 24, patch: 0 };
 }
 

@@ -3,6 +3,7 @@
 use super::size::{Size, product};
 use crate::{
     graph::NameMap,
+    ops::{Elementwise, Reads, elementwise},
     proto::{NodeProto, TensorProto},
     types::{ElemType, KnownTypes},
     vjp::place,
@@ -277,14 +278,13 @@ enum Kind {
 
 impl Kind {
     fn of(node: &NodeProto) -> Option<Self> {
+        if let Some(Elementwise { reads, .. }) = elementwise(&node.op_type) {
+            return Some(match reads {
+                Reads::Each => Self::Each,
+                Reads::Broadcast => Self::Broadcast,
+            });
+        }
         Some(match &*node.op_type {
-            "Abs" | "Acos" | "Acosh" | "Asin" | "Asinh" | "Atan" | "Atanh" | "Cast" | "Ceil" | "Celu" | "Cos"
-            | "Cosh" | "Elu" | "Erf" | "Exp" | "Floor" | "Gelu" | "HardSigmoid" | "HardSwish" | "Identity"
-            | "IsInf" | "IsNaN" | "LeakyRelu" | "Log" | "Mish" | "Neg" | "Not" | "Reciprocal" | "Relu" | "Round"
-            | "Selu" | "Shrink" | "Sigmoid" | "Sign" | "Sin" | "Sinh" | "Softplus" | "Softsign" | "Sqrt" | "Tan"
-            | "Tanh" | "ThresholdedRelu" => Self::Each,
-            "Add" | "And" | "Div" | "Equal" | "Greater" | "GreaterOrEqual" | "Less" | "LessOrEqual" | "Max"
-            | "Mean" | "Min" | "Mod" | "Mul" | "Or" | "Pow" | "Sub" | "Sum" | "Where" | "Xor" => Self::Broadcast,
             "LogSoftmax" | "Softmax" => Self::Softmax,
             "MatMul" => Self::MatMul,
             "Gemm" => Self::Gemm,

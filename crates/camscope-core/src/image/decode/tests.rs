@@ -99,7 +99,7 @@ fn what_is_no_photo_is_named() {
     let error = open(&fixtures().join("not_an_image.txt"));
     assert!(matches!(error, Error::NotAnImage { looks_like: Some("text"), .. }), "{error}");
     let (_folder, path) = write("photo.jpg", b"\0\0\0\x18ftypheic\0\0\0\0");
-    assert!(open(&path).to_string().ends_with("photo.jpg is not an image: it looks like a HEIC photo"));
+    assert!(open(&path).to_string().ends_with("photo.jpg: it is a HEIC photo, of which there is no decoder here"));
     let (_folder, path) = write("empty.png", b"");
     assert!(open(&path).to_string().ends_with("looks like an empty file"));
 }

@@ -45,6 +45,13 @@ impl Kernel {
     /// Pillow's `precompute_coeffs` and `normalize_coeffs_8bpc` for output pixel `at`: the first source pixel and the
     /// weights, in units of 2^-[`PRECISION`].
     pub(super) fn weights(&self, axis: &Axis, at: u64) -> (usize, Vec<i32>) {
+        let (start, weights) = self.exact_weights(axis, at);
+        let fixed = |w: &f64| (w * f64::from(1 << PRECISION) + 0.5f64.copysign(*w)) as i32;
+        (start, weights.iter().map(fixed).collect())
+    }
+
+    /// The same weights, not yet in fixed point.
+    pub(super) fn exact_weights(&self, axis: &Axis, at: u64) -> (usize, Vec<f64>) {
         let (bounds, centre, stretch) = self.bounds(axis, at);
         let inverse = 1.0 / stretch;
         let mut weights: Vec<f64> =
@@ -53,8 +60,7 @@ impl Kernel {
         if total != 0.0 {
             weights.iter_mut().for_each(|w| *w /= total);
         }
-        let fixed = |w: &f64| (w * f64::from(1 << PRECISION) + 0.5f64.copysign(*w)) as i32;
-        (bounds.start, weights.iter().map(fixed).collect())
+        (bounds.start, weights)
     }
 
     /// All source pixels that the axis' window is made of.

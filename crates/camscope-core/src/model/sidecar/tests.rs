@@ -204,3 +204,171 @@ fn timm_config() {
     assert_eq!(crop("\"border\"").unwrap(), Crop::Border(0.95));
     assert!(crop("\"spiral\"").is_err());
 }
+
+/// Resolves `folder/net.onnx` for an input of that type, with the model's own metadata and the caller's values.
+fn resolve_all(files: &[(&str, &str)], elem: ElemType, metadata: &[(&str, &str)], given: &Given) -> Result<Sidecar> {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, content) in files {
+        std::fs::write(folder.path().join(name), content).unwrap();
+    }
+    let declared = Declared { path: &folder.path().join("net.onnx"), shape: &FREE, elem };
+    declared.resolve(&Embedded::read(metadata.iter().copied()), given)
+}
+
+fn values(p: &Preprocessing) -> ([f32; 2], Vec<f32>, Vec<f32>, bool) {
+    (p.range, p.mean.clone(), p.std.clone(), p.whole)
+}
+
+#[test]
+fn an_input_of_integers_takes_grey_levels() {
+    let assumed = |elem| resolve_all(&[], elem, &[], &Given::default()).unwrap().preprocessing;
+    for elem in [ElemType::Uint8, ElemType::Int32, ElemType::Uint16, ElemType::Int16, ElemType::Int64] {
+        assert_eq!(values(&assumed(elem)), ([0.0, 255.0], vec![0.0; 3], vec![1.0; 3], true), "{elem:?}");
+    }
+    assert_eq!(values(&assumed(ElemType::Int8)), ([-128.0, 127.0], vec![0.0; 3], vec![1.0; 3], true));
+    assert!(!assumed(ElemType::Float16).whole);
+    assert_eq!(
+        assumed(ElemType::Uint8).describe(),
+        "preprocessing assumed, since nothing in or beside the model says how it was trained: 224 × 224 pixels (central 87.5 %), \
+         RGB from 0 to 255, as integers"
+    );
+    assert!(resolve_all(&[], ElemType::Bool, &[], &Given::default()).is_err());
+}
+
+#[test]
+fn nothing_is_cast_to_integers_after_normalising() {
+    // A sidecar that asks for it is refused, with the value that would be cut.
+    let toml = [("net.toml", "[input]\nmean = [0.485, 0.456, 0.406]\nstd = [0.229, 0.224, 0.225]\nrange = [0, 1]\n")];
+    let error = resolve_all(&toml, ElemType::Uint8, &[], &Given::default()).unwrap_err().to_string();
+    assert!(
+        error.ends_with("the model's input takes uint8, and range, mean and std make -2.118 of grey level 0"),
+        "{error}"
+    );
+    let mean = Given { mean: Some(vec![0.5]), ..Given::default() };
+    let error = resolve_all(&[], ElemType::Int32, &[], &mean).unwrap_err();
+    assert!(matches!(error, Error::BadPreprocessing { .. }), "{error}");
+    // Values that stay integers are fine, but for those that the type can't hold.
+    let centred = [("net.toml", "[input]\nmean = [128, 128, 128]\nstd = [1, 1, 1]\n")];
+    let resolve = |elem| resolve_all(&centred, elem, &[], &Given::default());
+    assert_eq!(resolve(ElemType::Int16).unwrap().preprocessing.mean, [128.0; 3]);
+    assert!(resolve(ElemType::Uint8).unwrap_err().to_string().contains("make -128.000 of grey level 0"));
+    let wide = Given { range: Some([0.0, 65535.0]), ..Given::default() };
+    assert!(resolve_all(&[], ElemType::Uint16, &[], &wide).is_ok());
+    assert!(resolve_all(&[], ElemType::Uint8, &[], &wide).is_err());
+    // What others left beside the model is of the network before normalisation went into the graph.
+    let processor =
+        [("preprocessor_config.json", r#"{"size": 96, "image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5]}"#)];
+    let sidecar = resolve_all(&processor, ElemType::Uint8, &[], &Given::default()).unwrap();
+    assert_eq!(values(&sidecar.preprocessing), ([0.0, 255.0], vec![0.0; 3], vec![1.0; 3], true));
+    assert_eq!(sidecar.preprocessing.size, (96, 96));
+    assert!(sidecar.notes[0].starts_with("the model's input takes uint8: grey levels go in as they are"));
+}
+
+#[test]
+fn what_the_caller_says_counts_first() {
+    let toml =
+        [("net.toml", "[input]\nsize = 64\nmean = [0.1, 0.2, 0.3]\nstd = [1, 2, 3]\n[output]\nlabels = ['a']\n")];
+    let given = Given {
+        size: Some((32, 48)),
+        crop: Some(Crop::Squash),
+        bgr: true,
+        std: Some(vec![0.5]),
+        white: Some(4095.0),
+        ..Given::default()
+    };
+    let p = resolve_all(&toml, ElemType::Float, &[], &given).unwrap().preprocessing;
+    assert_eq!((p.size, p.crop, p.color, p.white), ((32, 48), Crop::Squash, Color::Bgr, Some(4095.0)));
+    assert_eq!((p.mean.clone(), p.std.clone()), (vec![0.3, 0.2, 0.1], vec![0.5; 3]));
+    assert!(p.describe().starts_with("preprocessing as the options say, else read from "), "{}", p.describe());
+    assert!(p.describe().ends_with(
+        "net.toml: 32 × 48 pixels (squashed), BGR from 0 to 1, mean 0.3 0.2 0.1, std 0.5 0.5 0.5, white 4095"
+    ));
+    // Nothing said: nothing changed.
+    let p = resolve_all(&toml, ElemType::Float, &[], &Given::default()).unwrap().preprocessing;
+    assert!(matches!(p.source, Source::Sidecar(_)));
+    // Another range has mean and std in other units.
+    let range = Given { range: Some([0.0, 255.0]), ..Given::default() };
+    let p = resolve_all(&[], ElemType::Float, &[], &range).unwrap().preprocessing;
+    assert_eq!(values(&p), ([0.0, 255.0], vec![0.0; 3], vec![1.0; 3], false));
+}
+
+#[test]
+fn files_that_the_caller_names_replace_those_beside_the_model() {
+    let folder = tempfile::tempdir().unwrap();
+    let [sidecar, labels] = ["other.toml", "other.txt"].map(|name| folder.path().join(name));
+    std::fs::write(&sidecar, "[input]\nsize = 48\n[output]\nlabels = ['x', 'y']\n").unwrap();
+    std::fs::write(&labels, "p\nq\n").unwrap();
+    let beside = [("net.toml", "[input]\nsize = 64\n")];
+    let given = Given { sidecar: Some(sidecar), ..Given::default() };
+    let found = resolve_all(&beside, ElemType::Float, &[], &given).unwrap();
+    assert_eq!((found.preprocessing.size, found.labels.name(1)), ((48, 48), "y".into()));
+    let given = Given { labels: Some(labels), ..given };
+    let found = resolve_all(&beside, ElemType::Float, &[("names", "{0: 'z'}")], &given).unwrap();
+    assert_eq!(found.labels.name(1), "q");
+    assert!(found.describe_labels().starts_with("2, from ") && found.describe_labels().ends_with("other.txt"));
+    let missing = Given { sidecar: Some("none.toml".into()), ..Given::default() };
+    let error = resolve_all(&beside, ElemType::Float, &[], &missing).unwrap_err();
+    assert!(matches!(error, Error::NoSuchFile { what: "sidecar", .. }), "{error}");
+}
+
+#[test]
+fn values_of_the_caller_that_cannot_be_are_refused() {
+    let refused =
+        |given: Given| resolve_all(&[], ElemType::Float, &[("stride", "32")], &given).unwrap_err().to_string();
+    let units = Given { mean: Some(vec![123.675, 116.28, 103.53]), ..Given::default() };
+    assert!(refused(units.clone()).contains("the mean 123.675 is not within 0 and 1"));
+    assert!(resolve_all(&[], ElemType::Float, &[], &Given { range: Some([0.0, 255.0]), ..units }).is_ok());
+    assert!(refused(Given { std: Some(vec![0.0]), ..Given::default() }).contains("std has the value 0"));
+    assert!(
+        refused(Given { mean: Some(vec![0.5; 2]), ..Given::default() }).contains("mean has 2 values for 3 channels")
+    );
+    assert!(refused(Given { size: Some((64, 50)), ..Given::default() }).contains("multiples of 32, not 64 × 50"));
+    assert!(refused(Given { white: Some(0.0), ..Given::default() }).contains("white 0 is not a number above 0"));
+    let declared =
+        Declared { path: "net.onnx".as_ref(), shape: &[None, Some(1), Some(28), Some(28)], elem: ElemType::Float };
+    let refused = |given: Given| declared.resolve(&Embedded::default(), &given).unwrap_err();
+    assert!(matches!(refused(Given { size: Some((32, 32)), ..Given::default() }), Error::FixedSize { .. }));
+    assert!(refused(Given { bgr: true, ..Given::default() }).to_string().contains("one channel"));
+}
+
+#[test]
+fn the_model_files_own_metadata_is_used() {
+    let ultralytics =
+        [("names", "{0: 'person', 1: 'bicycle'}"), ("imgsz", "[320, 416]"), ("stride", "32"), ("task", "detect")];
+    let found = resolve_all(&[], ElemType::Float, &ultralytics, &Given::default()).unwrap();
+    let p = &found.preprocessing;
+    assert_eq!(
+        (p.size, p.crop, values(p)),
+        ((320, 416), Crop::Letterbox, ([0.0, 1.0], vec![0.0; 3], vec![1.0; 3], false))
+    );
+    assert_eq!(
+        found.remarks(),
+        [
+            "preprocessing read from the model's own metadata (Ultralytics): 320 × 416 pixels (letterbox), RGB from 0 to 1, no mean, \
+          no std"
+        ]
+    );
+    assert_eq!(found.labels.names(), ["person", "bicycle"]);
+    assert_eq!(found.describe_labels(), "2, from the model's own metadata (`names`)");
+    let classify = [("task", "classify"), ("imgsz", "[224, 224]")];
+    let found = resolve_all(&[], ElemType::Float, &classify, &Given::default()).unwrap();
+    assert_eq!(found.preprocessing.crop, Crop::CentreFraction(1.0));
+    // Without a task only the size is known.
+    let found = resolve_all(&[], ElemType::Float, &[("imgsz", "[64, 64]")], &Given::default()).unwrap();
+    assert_eq!((found.preprocessing.size, found.preprocessing.source), ((64, 64), Source::Assumed));
+    // A file beside the model counts first, and labels that it doesn't have are still the model's.
+    let toml = [("net.toml", "[input]\nsize = 96\n")];
+    let found = resolve_all(&toml, ElemType::Float, &ultralytics, &Given::default()).unwrap();
+    assert_eq!((found.preprocessing.size, found.preprocessing.crop), ((96, 96), Crop::Letterbox));
+    assert_eq!((found.preprocessing.mean, found.labels.len()), (vec![0.0; 3], 2));
+    // What can't be understood is said.
+    let found = resolve_all(&[], ElemType::Float, &[("names", "?")], &Given::default()).unwrap();
+    assert_eq!(found.remarks()[1..], ["the model's metadata has a `names` that is not understood"]);
+}
+
+#[test]
+fn a_size_in_the_metadata_does_not_contradict_the_graph() {
+    let declared = Declared { path: "net.onnx".as_ref(), shape: &PHOTO, elem: ElemType::Float };
+    let embedded = Embedded::read([("imgsz", "[640, 640]"), ("task", "classify")]);
+    assert_eq!(declared.resolve(&embedded, &Given::default()).unwrap().preprocessing.size, (224, 224));
+}

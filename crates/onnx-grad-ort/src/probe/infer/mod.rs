@@ -1,4 +1,4 @@
-//! Types that camscope works out by itself, at fixed sizes, where every operator is a common one.
+//! Types worked out without ONNX Runtime, at fixed sizes, where every operator is a common one.
 //!
 //! To ask ONNX Runtime it has to load the whole graph once for every batch size, and for a graph of thousands of nodes that takes
 //! longer than all else. The arithmetic of shapes itself is next to nothing. It is done here where nothing is in doubt: an operator,
@@ -13,6 +13,8 @@ mod products;
 mod sequences;
 mod shapes;
 mod windows;
+
+pub(crate) use shapes::broadcast;
 
 #[cfg(test)]
 mod tests;
@@ -35,9 +37,9 @@ const MOST_FOLLOWED: usize = 4096;
 
 /// What is known of a value.
 #[derive(Clone, Debug)]
-struct Value {
-    elem: ElemType,
-    dims: Vec<usize>,
+pub(crate) struct Value {
+    pub(crate) elem: ElemType,
+    pub(crate) dims: Vec<usize>,
     /// Integers and booleans, where they are few and follow from sizes and constants.
     ints: Option<ArrayD<i64>>,
     /// The floats of a small constant.
@@ -45,11 +47,11 @@ struct Value {
 }
 
 impl Value {
-    fn new(elem: ElemType, dims: Vec<usize>) -> Self {
+    pub(crate) fn new(elem: ElemType, dims: Vec<usize>) -> Self {
         Self { elem, dims, ints: None, floats: None }
     }
 
-    fn constant(tensor: &TensorProto) -> Option<Self> {
+    pub(crate) fn constant(tensor: &TensorProto) -> Option<Self> {
         let dims = tensor.dims.iter().map(|&size| usize::try_from(size).ok()).collect::<Option<Vec<_>>>()?;
         let mut value = Self::new(tensor.elem_type(), dims);
         if tensor.len().ok()? <= MOST_FOLLOWED {
@@ -127,6 +129,21 @@ impl Call<'_> {
 fn axis(axis: i64, rank: usize) -> Option<usize> {
     let axis = if axis < 0 { axis.checked_add(i64::try_from(rank).ok()?)? } else { axis };
     usize::try_from(axis).ok().filter(|&axis| axis < rank)
+}
+
+/// What a node of the standard domain gives first, by what is known of its inputs. `None`: an input isn't known, or the node is not of
+/// the common kind.
+pub(crate) fn first_output<'a>(node: &NodeProto, known: impl Fn(&str) -> Option<&'a Value>) -> Option<Value> {
+    let input = |name: &String| if name.is_empty() { Some(None) } else { known(name).map(Some) };
+    let call = Call { node, inputs: node.input.iter().map(input).collect::<Option<_>>()? };
+    let mut outputs = shapes::outputs(&call)?;
+    contents::fill(&call, &mut outputs);
+    outputs.into_iter().next()
+}
+
+/// What a convolution or pooling gives, by its attributes: `lead` are the images and the output's channels, `sides` the images'.
+pub(crate) fn slid(node: &NodeProto, lead: [usize; 2], sides: &[usize], kernel: &[usize]) -> Option<Vec<usize>> {
+    windows::slid(&Call { node, inputs: Vec::new() }, lead[0], lead[1], sides, kernel)
 }
 
 /// Every value's type and the small integers that follow from sizes, with batches `times` as large as stated. `None`: something is not

@@ -5,7 +5,7 @@ use super::{Call, Value, shapes::broadcast};
 /// The shape of `Attention`'s first output, without a past.
 pub(super) fn attention(call: &Call<'_>) -> Option<Vec<usize>> {
     let heads = |name: &str| usize::try_from(call.node.attr_int(name)?).ok().filter(|&heads| heads > 0);
-    // Pictures, heads, length, and what a head holds.
+    // Batch, heads, length, and what a head holds.
     let parted = |at: usize, name: &str| match *call.dims(at)? {
         [n, heads, length, size] => Some([n, heads, length, size]),
         [n, length, size] => {

@@ -1,6 +1,10 @@
 //! What each operator gives: element type and shape of its outputs.
 
-use onnx_grad::{ElemType, proto::NodeProto};
+use onnx_grad::{
+    ElemType,
+    ops::{Elementwise, Gives, Reads, elementwise},
+    proto::NodeProto,
+};
 
 use super::{Call, Value, axis, count, products, sequences, windows};
 
@@ -11,69 +15,32 @@ type Shape = Vec<usize>;
 pub(super) fn outputs(call: &Call<'_>) -> Option<Vec<Value>> {
     let one = |elem: ElemType, dims: Shape| Some(vec![Value::new(elem, dims)]);
     let like = |at: usize| one(call.elem(at)?, call.dims(at)?.to_vec());
+    if let Some(Elementwise { reads, gives }) = elementwise(&call.node.op_type) {
+        let elem = match gives {
+            Gives::Like(at) => call.elem(at)?,
+            Gives::Bool => ElemType::Bool,
+            Gives::Stated => ElemType::from_code(i32::try_from(call.node.attr_int("to")?).ok()?),
+        };
+        return match reads {
+            Reads::Each => one(elem, call.dims(0)?.to_vec()),
+            Reads::Broadcast => one(elem, broadcast_inputs(call)?),
+        };
+    }
     match &*call.node.op_type {
         "Constant" => Some(vec![constant(call.node)?]),
-        "Abs"
-        | "Acos"
-        | "Acosh"
-        | "Asin"
-        | "Asinh"
-        | "Atan"
-        | "Atanh"
-        | "BitwiseNot"
-        | "Ceil"
-        | "Celu"
-        | "Clip"
-        | "Cos"
-        | "Cosh"
-        | "CumSum"
-        | "Elu"
-        | "Erf"
-        | "Exp"
-        | "Floor"
-        | "Gelu"
+        // As large as the first input, element by element or not.
+        "CumSum"
         | "GroupNormalization"
-        | "HardSigmoid"
-        | "HardSwish"
         | "Hardmax"
-        | "Identity"
         | "InstanceNormalization"
         | "LRN"
-        | "LeakyRelu"
-        | "Log"
         | "LogSoftmax"
         | "LpNormalization"
         | "MeanVarianceNormalization"
-        | "Mish"
-        | "Neg"
-        | "Not"
         | "RMSNormalization"
-        | "Reciprocal"
-        | "Relu"
-        | "Round"
         | "ScatterElements"
-        | "Selu"
-        | "Shrink"
-        | "Sigmoid"
-        | "Sign"
-        | "Sin"
-        | "Sinh"
         | "Softmax"
-        | "Softplus"
-        | "Softsign"
-        | "Sqrt"
-        | "Swish"
-        | "Tan"
-        | "Tanh"
-        | "ThresholdedRelu"
         | "Trilu" => like(0),
-        "IsNaN" | "IsInf" => one(ElemType::Bool, call.dims(0)?.to_vec()),
-        "Add" | "Sub" | "Mul" | "Div" | "Mod" | "Pow" | "Min" | "Max" | "Sum" | "Mean" | "BitwiseAnd" | "BitwiseOr"
-        | "BitwiseXor" => one(call.elem(0)?, broadcast_inputs(call)?),
-        "And" | "Or" | "Xor" | "Equal" | "Less" | "LessOrEqual" | "Greater" | "GreaterOrEqual" => {
-            one(ElemType::Bool, broadcast_inputs(call)?)
-        }
-        "Where" => one(call.elem(1)?, broadcast_inputs(call)?),
         "PRelu" => {
             let dims = call.dims(0)?.to_vec();
             (broadcast(&dims, call.dims(1)?)? == dims).then_some(())?;
@@ -85,8 +52,6 @@ pub(super) fn outputs(call: &Call<'_>) -> Option<Vec<Value>> {
             Value::new(ElemType::Bool, call.dims(0)?.to_vec()),
         ]),
         "LayerNormalization" => layer_normalization(call),
-        "Cast" => one(ElemType::from_code(i32::try_from(call.node.attr_int("to")?).ok()?), call.dims(0)?.to_vec()),
-        "CastLike" => one(call.elem(1)?, call.dims(0)?.to_vec()),
         "Shape" => one(ElemType::Int64, vec![shape_part(call)?.len()]),
         "Size" => one(ElemType::Int64, Vec::new()),
         "Reshape" => one(call.elem(0)?, reshaped(call)?),
@@ -399,7 +364,7 @@ fn broadcast_inputs(call: &Call<'_>) -> Option<Shape> {
 }
 
 /// The shape that both are spread over.
-pub(super) fn broadcast(a: &[usize], b: &[usize]) -> Option<Shape> {
+pub(crate) fn broadcast(a: &[usize], b: &[usize]) -> Option<Shape> {
     let (long, short) = if a.len() < b.len() { (b, a) } else { (a, b) };
     let mut dims = long.to_vec();
     let lead = long.len() - short.len();

@@ -24,7 +24,7 @@ fn files(folder: &Path, into: &mut Vec<PathBuf>) {
     }
 }
 
-/// What an input is fed with: one picture, where the batch is open, of 64 pixels where its sides are.
+/// What an input is fed with: one row, where the batch is open, of 64 pixels where its sides are.
 fn feed(input: &onnx_grad::proto::ValueInfoProto) -> Feed {
     let ty = ValueType::from_proto(input.r#type.as_ref().unwrap()).unwrap();
     let dims = ty.shape.unwrap();
@@ -41,10 +41,10 @@ fn answers(model: &Model, times: usize, what: &str) -> bool {
     let asked = inferred_with(runtime(), model, &feeds, times, &made_up).unwrap();
     let asked = asked.unwrap_or_else(|| panic!("{what}: ONNX Runtime leaves the size of a float open"));
     for (name, ty) in &asked.types {
-        assert_eq!(own.types.get(name), Some(ty), "{what}: the type of {name} with {times} pictures");
+        assert_eq!(own.types.get(name), Some(ty), "{what}: the type of {name} with {times} times the batch");
     }
     for (name, ints) in &asked.ints {
-        assert_eq!(own.ints.get(name), Some(ints), "{what}: the integers of {name} with {times} pictures");
+        assert_eq!(own.ints.get(name), Some(ints), "{what}: the integers of {name} with {times} times the batch");
     }
     true
 }

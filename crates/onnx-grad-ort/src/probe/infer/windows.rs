@@ -1,28 +1,28 @@
-//! What windows give that slide over a picture: convolutions and poolings; and resizing.
+//! What windows give that slide over an image: convolutions and poolings; and resizing.
 
 use super::{Call, shapes::sizes};
 
 /// The shape of the first output; `None` for other operators too.
 pub(super) fn shape(call: &Call<'_>) -> Option<Vec<usize>> {
     // The others may have further outputs: those aren't typed, so that a node which has them isn't either.
-    let (&[n, channels, ref picture @ ..], op) = (call.dims(0)?, &*call.node.op_type) else { return None };
+    let (&[n, channels, ref sides @ ..], op) = (call.dims(0)?, &*call.node.op_type) else { return None };
     match op {
         "GlobalAveragePool" | "GlobalMaxPool" | "GlobalLpPool" => {
-            Some([n, channels].into_iter().chain(picture.iter().map(|_| 1)).collect())
+            Some([n, channels].into_iter().chain(sides.iter().map(|_| 1)).collect())
         }
         "Conv" => {
             let &[many, own, ref kernel @ ..] = call.dims(1)? else { return None };
             (own.checked_mul(group(call)?)? == channels).then_some(())?;
-            slid(call, n, many, picture, kernel)
+            slid(call, n, many, sides, kernel)
         }
         "MaxPool" | "AveragePool" | "LpPool" => {
             let kernel = sizes(call.node.attr_ints("kernel_shape")?)?;
-            slid(call, n, channels, picture, &kernel)
+            slid(call, n, channels, sides, &kernel)
         }
         "ConvTranspose" => {
             let &[own, many, ref kernel @ ..] = call.dims(1)? else { return None };
             (own == channels && call.node.attr("output_shape").is_none()).then_some(())?;
-            transposed(call, n, many.checked_mul(group(call)?)?, picture, kernel)
+            transposed(call, n, many.checked_mul(group(call)?)?, sides, kernel)
         }
         "Resize" => resized(call),
         _ => None,
@@ -33,7 +33,7 @@ fn group(call: &Call<'_>) -> Option<usize> {
     usize::try_from(call.int("group", 1)).ok()
 }
 
-/// How windows lie on each axis of a picture.
+/// How windows lie on each axis of an image.
 struct Windows {
     strides: Vec<usize>,
     dilations: Vec<usize>,
@@ -60,14 +60,20 @@ fn extent(kernel: usize, dilation: usize) -> Option<usize> {
     kernel.checked_sub(1)?.checked_mul(dilation)?.checked_add(1)
 }
 
-fn slid(call: &Call<'_>, n: usize, channels: usize, picture: &[usize], kernel: &[usize]) -> Option<Vec<usize>> {
-    (picture.len() == kernel.len()).then_some(())?;
+pub(super) fn slid(
+    call: &Call<'_>,
+    n: usize,
+    channels: usize,
+    sides: &[usize],
+    kernel: &[usize],
+) -> Option<Vec<usize>> {
+    (sides.len() == kernel.len()).then_some(())?;
     let stated = call.node.attr_ints("kernel_shape").map(sizes);
     stated.is_none_or(|stated| stated.is_some_and(|stated| stated == kernel)).then_some(())?;
     let windows = Windows::of(call, kernel.len())?;
     let padding = call.node.attr_str("auto_pad").unwrap_or("NOTSET");
     let mut dims = vec![n, channels];
-    for (at, &size) in picture.iter().enumerate() {
+    for (at, &size) in sides.iter().enumerate() {
         let stride = windows.strides[at];
         let (before, after) = (windows.pads[at], windows.pads[at + kernel.len()]);
         let extent = extent(kernel[at], windows.dilations[at])?;
@@ -91,14 +97,14 @@ fn slid(call: &Call<'_>, n: usize, channels: usize, picture: &[usize], kernel: &
     Some(dims)
 }
 
-fn transposed(call: &Call<'_>, n: usize, channels: usize, picture: &[usize], kernel: &[usize]) -> Option<Vec<usize>> {
+fn transposed(call: &Call<'_>, n: usize, channels: usize, sides: &[usize], kernel: &[usize]) -> Option<Vec<usize>> {
     let plain = matches!(call.node.attr_str("auto_pad").unwrap_or("NOTSET"), "NOTSET" | "");
-    (plain && picture.len() == kernel.len()).then_some(())?;
+    (plain && sides.len() == kernel.len()).then_some(())?;
     let windows = Windows::of(call, kernel.len())?;
     let more = call.node.attr_ints("output_padding").map_or(Some(vec![0; kernel.len()]), sizes)?;
     (more.len() == kernel.len()).then_some(())?;
     let mut dims = vec![n, channels];
-    for (at, &size) in picture.iter().enumerate() {
+    for (at, &size) in sides.iter().enumerate() {
         let span = windows.strides[at].checked_mul(size.checked_sub(1)?)?;
         let whole = span.checked_add(more[at])?.checked_add(extent(kernel[at], windows.dilations[at])?)?;
         dims.push(whole.checked_sub(windows.pads[at])?.checked_sub(windows.pads[at + kernel.len()])?);

@@ -1,0 +1,44 @@
+//! What speaks against another target.
+
+use std::sync::Arc;
+
+use super::{Answer, Evaluated, Kind, Target, TargetRef};
+use crate::{error::Result, model::Network};
+
+pub(super) const KIND: Kind = Kind {
+    name: "not",
+    about: "not:TARGET: what speaks against another target; minus its score",
+    parse: |rest| match super::parse(rest) {
+        Ok(target) => Ok(Arc::new(Not(target))),
+        Err(error) => Err(error.to_string()),
+    },
+};
+
+/// Minus another target's score.
+#[derive(Clone, Debug)]
+struct Not(TargetRef);
+
+impl Target for Not {
+    fn spec(&self) -> String {
+        format!("not:{}", self.0.spec())
+    }
+
+    fn kind(&self) -> &'static str {
+        KIND.name
+    }
+
+    fn reads(&self, network: &Network) -> Result<Vec<String>> {
+        self.0.reads(network)
+    }
+
+    fn evaluate(&self, answer: &Answer<'_>) -> Result<Evaluated> {
+        let Evaluated { target, score, seeds, label, .. } = self.0.evaluate(answer)?;
+        Ok(Evaluated {
+            target: Arc::new(Self(target)),
+            score: -score,
+            seeds: seeds.into_iter().map(|(name, seed)| (name, -seed)).collect(),
+            label: label.map(|label| format!("not {label}")),
+            class: None,
+        })
+    }
+}

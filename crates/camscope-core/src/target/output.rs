@@ -1,0 +1,181 @@
+//! An element of any output, or the sum of some.
+
+use std::sync::Arc;
+
+use ndarray::{ArrayD, Slice, SliceInfoElem};
+
+use super::{Answer, Evaluated, Kind, Target, TargetRef};
+use crate::{
+    error::{Error, Result},
+    model::Network,
+    nearest::nearest,
+};
+
+pub(super) const KIND: Kind = Kind {
+    name: "output",
+    about: "output:NAME[0,3], output:NAME[0,:,4:8], output:NAME: an element of an output, the sum of some, or its only number",
+    parse: |rest| Ok(Arc::new(parse(rest)?)),
+};
+
+/// Which elements along an axis.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Along {
+    /// One; negative ones count from the end.
+    At(isize),
+    /// From the first to before the last.
+    Range(isize, Option<isize>),
+}
+
+/// The sum of some elements of an output.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Output {
+    name: String,
+    /// One an axis, the batch first; `None`: there is but one element.
+    selection: Option<Vec<Along>>,
+}
+
+/// The only number of an output.
+pub(super) fn whole(name: &str) -> Result<TargetRef> {
+    Ok(Arc::new(Output { name: name.to_owned(), selection: None }))
+}
+
+fn parse(text: &str) -> Result<Output, String> {
+    let (name, selection) = match text.strip_suffix(']').and_then(|text| text.rsplit_once('[')) {
+        Some((name, inside)) => (name, Some(inside.split(',').map(along).collect::<Result<_, _>>()?)),
+        None => (text, None),
+    };
+    if name.is_empty() {
+        return Err("the output's name is missing: output:NAME or output:NAME[0,3]".into());
+    }
+    Ok(Output { name: name.to_owned(), selection })
+}
+
+fn along(text: &str) -> Result<Along, String> {
+    let number = |text: &str| {
+        text.trim().parse::<isize>().map_err(|_| format!("`{text}` is neither a position nor a range like 4:8"))
+    };
+    let open = |text: &str| if text.trim().is_empty() { Ok(None) } else { number(text).map(Some) };
+    match text.split_once(':') {
+        None => Ok(Along::At(number(text)?)),
+        Some((first, last)) => Ok(Along::Range(open(first)?.unwrap_or(0), open(last)?)),
+    }
+}
+
+impl Target for Output {
+    fn spec(&self) -> String {
+        let along = |along: &Along| match along {
+            Along::At(at) => at.to_string(),
+            Along::Range(0, None) => ":".into(),
+            Along::Range(first, last) => format!("{first}:{}", last.map(|last| last.to_string()).unwrap_or_default()),
+        };
+        let inside = |all: &Vec<Along>| format!("[{}]", all.iter().map(along).collect::<Vec<_>>().join(","));
+        format!("output:{}{}", self.name, self.selection.as_ref().map(inside).unwrap_or_default())
+    }
+
+    fn kind(&self) -> &'static str {
+        KIND.name
+    }
+
+    fn reads(&self, network: &Network) -> Result<Vec<String>> {
+        if network.outputs.contains(&self.name) {
+            return Ok(vec![self.name.clone()]);
+        }
+        let names = network.outputs.iter().map(String::as_str);
+        let near = nearest(&self.name, names.clone());
+        let known = if near.is_empty() { names.map(str::to_owned).collect() } else { near };
+        Err(Error::UnknownOutput { name: self.name.clone(), known })
+    }
+
+    fn evaluate(&self, answer: &Answer<'_>) -> Result<Evaluated> {
+        let value = (answer.output)(&self.name)?;
+        let fail = |reason: String| Error::BadTarget { spec: self.spec(), reason };
+        let shape = value.shape().to_vec();
+        let mut seed = ArrayD::zeros(value.raw_dim());
+        match &self.selection {
+            None if value.len() == 1 => seed.fill(1.0),
+            None => {
+                let example = vec!["0"; shape.len()].join(",");
+                let name = &self.name;
+                return Err(fail(format!("`{name}` has shape {shape:?}: say which element, output:{name}[{example}]")));
+            }
+            Some(selection) if selection.len() != shape.len() => {
+                return Err(fail(format!("`{}` has shape {shape:?}: {} axes", self.name, shape.len())));
+            }
+            Some(selection) => {
+                let mut slices = Vec::with_capacity(selection.len());
+                for (along, &size) in selection.iter().zip(&shape) {
+                    slices.push(slice(*along, size).map_err(|at| fail(format!("{at} in the shape {shape:?}")))?);
+                }
+                seed.slice_mut(slices.as_slice()).fill(1.0);
+            }
+        }
+        let score = value.iter().zip(&seed).filter(|(_, wanted)| **wanted != 0.0).map(|(value, _)| f64::from(*value));
+        Ok(Evaluated {
+            target: Arc::new(self.clone()),
+            score: score.sum::<f64>() as f32,
+            seeds: vec![(self.name.clone(), seed)],
+            label: None,
+            class: None,
+        })
+    }
+}
+
+/// The elements along an axis of that size, one or more.
+fn slice(along: Along, size: usize) -> Result<SliceInfoElem, String> {
+    let count = size as isize;
+    let from_start = |at: isize| if at < 0 { at + count } else { at };
+    let (first, last) = match along {
+        Along::At(at) => (from_start(at), from_start(at) + 1),
+        Along::Range(first, last) => (from_start(first), last.map_or(count, from_start)),
+    };
+    if first < 0 || last > count || first >= last {
+        return Err(format!("{first}:{last} selects nothing along an axis of {size}"));
+    }
+    Ok(Slice::new(first, Some(last), 1).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::{IxDyn, array};
+
+    use super::*;
+    use crate::{model::Labels, target::Score};
+
+    fn evaluate(spec: &str, value: &ArrayD<f32>) -> Result<Evaluated> {
+        let labels = Labels::default();
+        let output = |_: &str| Ok(value.clone());
+        let answer = Answer { scores: None, classes: None, labels: &labels, score: Score::default(), output: &output };
+        super::super::parse(spec)?.evaluate(&answer)
+    }
+
+    #[test]
+    fn selections_are_summed_and_seeded_with_ones() {
+        let value = array![[[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]].into_dyn();
+        for (spec, score, seeds) in [
+            ("output:y[0,1,2]", 6.0, 1.0),
+            ("output:y[0,-1,-1]", 6.0, 1.0),
+            ("output:y[0,:,1]", 7.0, 2.0),
+            ("output:y[0,1,0:2]", 9.0, 2.0),
+            ("output:y[0,1,1:]", 11.0, 2.0),
+            ("output:y[:,:,0:-1]", 12.0, 4.0),
+            ("not:output:y[0,0,0]", -1.0, -1.0),
+        ] {
+            let found = evaluate(spec, &value).unwrap();
+            assert_eq!((found.score, found.seeds[0].1.sum()), (score, seeds), "{spec}");
+            assert_eq!(found.target.spec(), spec);
+        }
+    }
+
+    #[test]
+    fn what_selects_nothing_is_an_error() {
+        let value = array![[1.0, 2.0]].into_dyn();
+        for spec in ["output:y[0,2]", "output:y[0,-3]", "output:y[0,1:1]", "output:y[0]", "output:y"] {
+            let error = evaluate(spec, &value).unwrap_err().to_string();
+            assert!(error.contains(spec), "{error}");
+        }
+        for spec in ["output:", "output:[0]", "output:y[a]", "output:y[0,]", "outputs:y", "output"] {
+            assert!(super::super::parse(spec).is_err(), "{spec}");
+        }
+        assert_eq!(evaluate("output:y", &ArrayD::from_elem(IxDyn(&[1, 1]), 7.0)).unwrap().score, 7.0);
+    }
+}

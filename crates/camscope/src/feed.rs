@@ -1,0 +1,107 @@
+//! `--input NAME=VALUE`: what the inputs that don't take the image are fed.
+
+use std::path::Path;
+
+use camscope_core::{
+    Error, Result,
+    model::{Input, Network},
+};
+use ndarray::{ArrayD, IxDyn};
+
+use crate::input::read_array;
+
+/// An input with what it is fed, as the option gives it.
+#[derive(Clone, Debug)]
+pub(crate) struct FedInput {
+    name: String,
+    value: String,
+}
+
+impl std::fmt::Display for FedInput {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}={}", self.name, self.value)
+    }
+}
+
+impl FedInput {
+    /// Reads `NAME=VALUE`.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        let (name, value) = text.split_once('=').ok_or("it must be NAME=VALUE")?;
+        match name.is_empty() || value.is_empty() {
+            true => Err("it must be NAME=VALUE".into()),
+            false => Ok(Self { name: name.to_owned(), value: value.to_owned() }),
+        }
+    }
+
+    /// The value as an array of the input's shape, whose open axes have size 1 where the value doesn't say.
+    fn array(&self, input: &Input) -> Result<ArrayD<f32>> {
+        let shape: Vec<usize> = input.shape.iter().map(|size| size.unwrap_or(1)).collect();
+        let fail = |reason: String| Err(Error::Value(format!("cannot feed the input `{}`: {reason}", self.name)));
+        let numbers: Option<Vec<f32>> = self.value.split(',').map(|number| number.trim().parse().ok()).collect();
+        match (self.value.as_str(), numbers) {
+            ("zeros", _) => Ok(ArrayD::zeros(IxDyn(&shape))),
+            ("ones", _) => Ok(ArrayD::ones(IxDyn(&shape))),
+            (_, Some(numbers)) if numbers.len() == 1 => Ok(ArrayD::from_elem(IxDyn(&shape), numbers[0])),
+            (_, Some(numbers)) => {
+                let shape = filled(&input.shape, numbers.len());
+                match ArrayD::from_shape_vec(IxDyn(&shape), numbers) {
+                    Ok(array) => Ok(array),
+                    Err(_) => {
+                        let count = self.value.split(',').count();
+                        fail(format!("it has the shape {shape:?}, and {count} numbers are given"))
+                    }
+                }
+            }
+            (path, None) if path.ends_with(".npy") => read_array(Path::new(path), true),
+            (value, None) => {
+                fail(format!("`{value}` is neither zeros, ones, a number, numbers with commas, nor a .npy file"))
+            }
+        }
+    }
+}
+
+/// The shape with its only open axis as large as makes room for that many numbers.
+fn filled(shape: &[Option<usize>], numbers: usize) -> Vec<usize> {
+    let known: usize = shape.iter().flatten().product();
+    let mut room = (known > 0 && numbers.is_multiple_of(known)).then(|| numbers / known);
+    // The last open axis takes them all: the first is the batch.
+    let mut sizes: Vec<usize> =
+        shape.iter().rev().map(|size| size.unwrap_or_else(|| room.take().unwrap_or(1))).collect();
+    sizes.reverse();
+    sizes
+}
+
+/// Feeds the model's further inputs.
+///
+/// # Errors
+/// There is no such input, or the value doesn't fit it.
+pub(crate) fn feed(network: &mut Network, inputs: &[FedInput]) -> Result<()> {
+    for fed in inputs {
+        let known = network.others().find(|input| input.name == fed.name).cloned();
+        // One that isn't there is refused by the network, which knows the others.
+        let value = known.map_or_else(|| Ok(ArrayD::zeros(IxDyn(&[]))), |input| fed.array(&input))?;
+        network.feed(&fed.name, value)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_fill_the_last_open_axis() {
+        assert_eq!(filled(&[None, Some(4)], 4), [1, 4]);
+        assert_eq!(filled(&[None, None], 3), [1, 3]);
+        assert_eq!(filled(&[Some(1), None, Some(2)], 6), [1, 3, 2]);
+        assert_eq!(filled(&[Some(1), Some(4)], 3), [1, 4]);
+    }
+
+    #[test]
+    fn a_name_and_a_value_are_wanted() {
+        assert!(FedInput::parse("meta=1,2").is_ok());
+        for text in ["meta", "=1", "meta="] {
+            assert!(FedInput::parse(text).is_err(), "{text}");
+        }
+    }
+}
