@@ -7,6 +7,7 @@ use camscope_core::{
     Result,
     bench::{BatchTimes, Together},
     explain::{Explainer, Options},
+    method::Sign,
     overlay::{self, Colormap, DEFAULT_ALPHA},
     target::TargetRef,
 };
@@ -82,7 +83,9 @@ impl<'a> Files<'a> {
         let overlays = many::each(explained.into_iter().enumerate().collect(), |(at, explained)| {
             let Explained { photo, seen, outcome, .. } = explained?;
             for (number, explanation) in outcome.explanations.iter().enumerate() {
-                if let Some(drawn) = draw(photo.as_ref(), &seen, explanation, self.colormap, DEFAULT_ALPHA) {
+                if let Some(drawn) =
+                    draw(photo.as_ref(), &seen, explanation, (self.colormap, Sign::Positive), DEFAULT_ALPHA)
+                {
                     let name = format!("{at}.{number}.png");
                     write_overlay(&drawn, &folder.path().join(name))?;
                 }

@@ -29,6 +29,15 @@ pub fn normalise<D: Dimension>(heatmap: ArrayView<'_, f32, D>) -> Array<f32, D> 
     positive.mapv(|v| v / largest)
 }
 
+/// Scales a heatmap of both signs to 0..=1 around a half: everything is divided by twice the largest magnitude, then 0.5 is added.
+///
+/// A heatmap that is zero becomes 0.5 everywhere, never NaN; values that are no finite numbers count as 0.
+pub fn normalise_signed<D: Dimension>(heatmap: ArrayView<'_, f32, D>) -> Array<f32, D> {
+    let finite = heatmap.mapv(|v| if v.is_finite() { v } else { 0.0 });
+    let largest = finite.fold(0.0f32, |largest, &v| largest.max(v.abs()));
+    if largest == 0.0 { finite.mapv(|_| 0.5) } else { finite.mapv(|v| 0.5 + 0.5 * (v / largest)) }
+}
+
 /// The overlay: `alpha` · photo + (1 - `alpha`) · colour within the rectangle `seen`, the photo dimmed to [`DIMMED`] outside
 /// of it.
 ///
@@ -135,6 +144,13 @@ mod tests {
 
     use super::super::{by_name, heat_on_photo};
     use super::*;
+
+    #[test]
+    fn heat_of_both_signs_lies_around_a_half() {
+        assert_eq!(normalise_signed(array![[2.0, -4.0], [0.0, f32::NAN]].view()), array![[0.75, 0.0], [0.5, 0.5]]);
+        assert_eq!(normalise_signed(array![[0.0, 0.0]].view()), array![[0.5, 0.5]]);
+        assert_eq!(normalise_signed(array![[f32::MAX, -f32::MAX]].view()), array![[1.0, 0.0]]);
+    }
 
     fn jet() -> &'static dyn Colormap {
         by_name("jet").unwrap()

@@ -69,6 +69,14 @@ pub fn by_name(name: &str) -> Result<&'static dyn Colormap> {
     })
 }
 
+/// The colormap for heat of both signs: the one asked for, if its middle is neutral, else the first built-in one of the kind.
+pub fn diverging(asked: &'static dyn Colormap) -> &'static dyn Colormap {
+    if asked.kind() == Kind::Diverging {
+        return asked;
+    }
+    BUILT_IN.iter().find(|map| map.kind == Kind::Diverging).map_or(asked, |map| map as &dyn Colormap)
+}
+
 struct BuiltIn {
     name: &'static str,
     kind: Kind,

@@ -4,6 +4,6 @@ mod blend;
 mod colormap;
 mod enlarge;
 
-pub use blend::{DEFAULT_ALPHA, DIMMED, normalise, render};
-pub use colormap::{Colormap, Kind, add, all, by_name};
+pub use blend::{DEFAULT_ALPHA, DIMMED, normalise, normalise_signed, render};
+pub use colormap::{Colormap, Kind, add, all, by_name, diverging};
 pub use enlarge::{enlarge, heat_on_photo};

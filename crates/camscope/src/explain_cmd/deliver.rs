@@ -10,6 +10,7 @@ use camscope_core::{
     Result,
     explain::{Explained, Explainer, Explanation, Tap},
     image::{Seen, write_png},
+    method::Sign,
     overlay::{self, Colormap},
     text::{printable, printable_path},
 };
@@ -55,6 +56,7 @@ impl<'a> Job<'a> {
         inputs: usize,
         targets: usize,
     ) -> Self {
+        let colormap = if explainer.options().sign == Sign::Both { overlay::diverging(colormap) } else { colormap };
         let screen = if args.json { None } else { Screen::detect() };
         let several = inputs * targets * args.how.layers.len() > 1;
         let tap_stems = tap_stems(explainer.taps());
@@ -106,8 +108,9 @@ impl<'a> Job<'a> {
     fn files(&self, piece: &Piece<'_>) -> Result<Files> {
         let Piece { explained: many::Explained { photo, seen, outcome, .. }, explanation, stem } = piece;
         let start = Instant::now();
+        let sign = self.explainer.options().sign;
         let is_drawn = self.screen.is_some() || self.args.output.is_some();
-        let draw = || draw(photo.as_ref(), seen, explanation, self.colormap, self.args.look.alpha);
+        let draw = || draw(photo.as_ref(), seen, explanation, (self.colormap, sign), self.args.look.alpha);
         let drawn = if is_drawn { draw() } else { None };
         let overlay = match (&drawn, &self.args.output) {
             (Some(drawn), Some(folder)) => Some(write_overlay(drawn, &folder.join(format!("{stem}.png")))?),
@@ -283,10 +286,11 @@ pub(crate) fn draw(
     photo: Option<&RgbImage>,
     seen: &Seen,
     explanation: &Explanation,
-    colormap: &dyn Colormap,
+    (colormap, sign): (&dyn Colormap, Sign),
     alpha: f32,
 ) -> Option<RgbImage> {
-    let heat = overlay::normalise(explanation.heatmap.as_ref()?.view());
+    let heatmap = explanation.heatmap.as_ref()?.view();
+    let heat = if sign == Sign::Both { overlay::normalise_signed(heatmap) } else { overlay::normalise(heatmap) };
     Some(match photo {
         Some(photo) => overlay::render(photo, heat.view(), seen, colormap, alpha),
         None => {
