@@ -6,7 +6,11 @@ mod common;
 use std::collections::HashSet;
 
 use common::{dense, float, graph, listing, model, node};
-use onnx_grad::{Error, Gradient, Model, Request, Types, differentiate, graph::splice, proto::NodeProto};
+use onnx_grad::{
+    Dim, ElemType, Error, Gradient, Model, Request, Types, ValueType, attr, differentiate,
+    graph::splice,
+    proto::{NodeProto, TensorProto},
+};
 
 fn gradient(model: &Model, outputs: &[&str], wrt: &[&str]) -> onnx_grad::Result<Gradient> {
     let types = Types::stated(model.graph());
@@ -48,7 +52,7 @@ fn the_same_request_gives_the_same_bytes() {
 fn names_are_unique_and_operators_standard() {
     // Names that the builder would choose itself are taken already.
     let mut proto = dense();
-    proto.graph.as_mut().unwrap().node.push(node("Neg", &["x"], &["grad/y_Relu/Sign"], vec![]));
+    proto.graph.as_mut().unwrap().node.push(node("Neg", &["x"], &["grad/y_Relu/Greater"], vec![]));
     proto.graph.as_mut().unwrap().node.push(node("Neg", &["x"], &["grad/constant"], vec![]));
     let gradient = gradient(&Model::from_proto(proto).unwrap(), &["y"], &["x"]).unwrap();
     let joint = splice(gradient.forward.graph(), gradient.backward.graph());
@@ -117,6 +121,42 @@ fn every_operator_in_the_way_is_listed() {
 fn the_seed_itself_is_the_gradient_of_the_output() {
     let gradient = gradient(&Model::from_proto(dense()).unwrap(), &["y"], &["y"]).unwrap();
     assert_eq!(listing(&gradient.backward.graph().node), ["Identity(seed.y) -> grad.y"]);
+}
+
+/// A scale that is computed from a size, as attention layers have it: what a runtime folds must be no output of the forward pass. Some give
+/// the value twice then.
+#[test]
+fn what_comes_of_known_integers_alone_is_not_saved() {
+    let nodes = vec![
+        node("Shape", &["x"], &["shape"], vec![]),
+        node("Gather", &["shape", "last"], &["size"], vec![]),
+        node("Cast", &["size"], &["number"], vec![attr::int("to", 1)]),
+        node("Sqrt", &["number"], &["root"], vec![]),
+        node("Mul", &["x", "root"], &["y"], vec![]),
+    ];
+    let mut graph = graph(nodes, vec![float("x", &[2, 9])], vec![float("y", &[2, 9])]);
+    graph.initializer.push(TensorProto::ints("last", &[], &[1]));
+    let model = Model::from_proto(model(graph, 18)).unwrap();
+    let mut types = Types::stated(model.graph());
+    let ints = |shape: &[usize]| ValueType {
+        elem: ElemType::Int64,
+        shape: Some(shape.iter().map(|&size| Dim::Fixed(size)).collect()),
+    };
+    types.insert("size", ints(&[]));
+    types.insert_ints("size", vec![9]);
+    let gradient = differentiate(&model, &Request { outputs: &["y"], wrt: &["x"], types: &types }).unwrap();
+    assert_eq!(gradient.saved, Vec::<String>::new());
+    assert_eq!(names(&gradient.forward.graph().output), ["y"]);
+    let backward = gradient.backward.graph();
+    assert_eq!(names(&backward.input), ["seed.y"]);
+    let ops: Vec<&str> = backward.node.iter().map(|node| &*node.op_type).collect();
+    assert_eq!(ops, ["Cast", "Sqrt", "Mul"]);
+    let size = backward.initializer.iter().find(|tensor| tensor.name == "size").unwrap();
+    assert_eq!((size.to_ints().unwrap(), size.dims.len()), (vec![9], 0));
+    // Together, the model's own nodes make these values, once.
+    let fused = gradient.fuse().unwrap();
+    assert_eq!(fused.graph().node.iter().filter(|node| node.op_type == "Sqrt").count(), 1);
+    assert!(fused.graph().initializer.iter().all(|tensor| tensor.name != "size"));
 }
 
 #[test]
