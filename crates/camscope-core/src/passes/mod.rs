@@ -11,6 +11,7 @@
 mod fuse;
 mod known;
 mod layout;
+mod masks;
 mod means;
 mod part;
 mod pool;
@@ -259,7 +260,9 @@ fn knows_ours(gradient: &Gradient) -> bool {
 /// Both passes as one model of fixed sizes: with a free batch ONNX Runtime can't tell that two values have one shape.
 fn joint(plan: &Plan<'_>) -> Result<onnx_grad::Model> {
     let gradient = plan.gradient;
-    let joint = graph::splice(gradient.forward.graph(), gradient.backward.graph());
+    let mut backward = gradient.backward.graph().clone();
+    masks::steep(&mut backward);
+    let joint = graph::splice(gradient.forward.graph(), &backward);
     let inputs: Vec<String> = joint.input.iter().map(|input| input.name.clone()).collect();
     let inputs: Vec<&str> = inputs.iter().map(String::as_str).collect();
     let mut outputs = vec![plan.logits];

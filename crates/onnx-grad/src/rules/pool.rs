@@ -4,7 +4,7 @@ use crate::{
     attr,
     builder::Val,
     registry::{Entry, Grad, Unsupported, rule},
-    rules::indexing::scatter_add,
+    rules::{indexing::scatter_add, mask::over},
     types::{Dim, ElemType},
     vjp::Vjp,
 };
@@ -201,15 +201,14 @@ fn lp_share(v: &mut Vjp<'_>, gy: &Val, elem: ElemType, p: f64) -> Val {
     if p == 1.0 {
         return gy.clone();
     }
-    let (y, zero) = (v.y(0), v.g.scalar(elem, 0.0));
+    let y = v.y(0);
     let power = if p == 2.0 {
         y.clone()
     } else {
         let exponent = v.g.scalar(elem, p - 1.0);
         v.g.pow(&y, &exponent)
     };
-    let (flat, share) = (v.g.binary("Equal", &y, &zero), v.g.div(gy, &power));
-    v.g.where_(&flat, &zero, &share)
+    over(v, gy, &power, elem)
 }
 
 /// sign(x) · |x|ᵖ⁻¹
