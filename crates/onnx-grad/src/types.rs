@@ -80,6 +80,16 @@ impl ElemType {
         if matches!(self, Self::Float16 | Self::BFloat16) { Self::Float } else { self }
     }
 
+    /// The lowest finite number of a float type; float32's for any other.
+    pub fn lowest(self) -> f64 {
+        match self {
+            Self::Double => f64::MIN,
+            Self::Float16 => f64::from(half::f16::MIN),
+            Self::BFloat16 => f64::from(half::bf16::MIN),
+            _ => f64::from(f32::MIN),
+        }
+    }
+
     /// Bytes of one element, where elements are whole bytes.
     pub fn size(self) -> Option<usize> {
         match self {

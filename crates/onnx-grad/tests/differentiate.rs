@@ -7,9 +7,10 @@ use std::collections::HashSet;
 
 use common::{dense, float, graph, listing, model, node};
 use onnx_grad::{
-    Dim, ElemType, Error, Gradient, Model, Request, Types, ValueType, attr, differentiate,
+    Builder, Dim, ElemType, Error, Gradient, Model, Request, Types, Val, ValueType, attr, differentiate,
     graph::splice,
     proto::{NodeProto, TensorProto},
+    rules::max_pool_gradient,
 };
 
 fn gradient(model: &Model, outputs: &[&str], wrt: &[&str]) -> onnx_grad::Result<Gradient> {
@@ -159,16 +160,26 @@ fn what_comes_of_known_integers_alone_is_not_saved() {
     assert!(fused.graph().initializer.iter().all(|tensor| tensor.name != "size"));
 }
 
+/// Many runtimes have no second output of `MaxPool`.
 #[test]
-fn pooling_saves_the_places_of_its_maxima() {
-    let attributes = vec![onnx_grad::attr::ints("kernel_shape", &[2, 2])];
+fn pooling_asks_for_no_places_of_its_maxima() {
+    let attributes = vec![attr::ints("kernel_shape", &[2, 2])];
     let nodes = vec![node("MaxPool", &["x"], &["y"], attributes)];
     let proto = model(graph(nodes, vec![float("x", &[0, 1, 3, 3])], vec![float("y", &[0, 1, 2, 2])]), 18);
     let gradient = gradient(&Model::from_proto(proto).unwrap(), &["y"], &["x"]).unwrap();
-    let places = "grad/y_MaxPool/MaxPool.output_1";
-    assert_eq!(gradient.saved, [places]);
-    assert_eq!(listing(&gradient.forward.graph().node), [format!("MaxPool(x) -> y, {places}")]);
-    // A graph input without an element type would be no valid ONNX.
-    let types = Types::stated(gradient.backward.graph());
-    assert_eq!(types.get(places).map(|ty| ty.elem), Some(onnx_grad::ElemType::Int64));
+    assert_eq!(gradient.saved, ["x", "y"]);
+    assert_eq!(listing(&gradient.forward.graph().node), ["MaxPool(x) -> y"]);
+}
+
+/// What a rule emits for a node, so that a pass finds it: the same nodes as in the backward graph.
+#[test]
+fn the_form_of_a_pooling_gradient_can_be_had_by_itself() {
+    let attributes = vec![attr::ints("kernel_shape", &[3, 2]), attr::ints("strides", &[2, 1])];
+    let pool = node("MaxPool", &["x"], &["y"], attributes);
+    let proto = model(graph(vec![pool.clone()], vec![float("x", &[0, 1, 7, 3])], vec![float("y", &[0, 1, 3, 2])]), 18);
+    let gradient = gradient(&Model::from_proto(proto).unwrap(), &["y"], &["x"]).unwrap();
+    let mut g = Builder::new();
+    max_pool_gradient(&mut g, &pool, &[7, 3], &[3, 2], ElemType::Float, &Val::new("seed.y")).unwrap();
+    let ops = |nodes: &[NodeProto]| nodes.iter().map(|node| node.op_type.clone()).collect::<Vec<_>>();
+    assert_eq!(ops(g.nodes()), ops(&gradient.backward.graph().node));
 }

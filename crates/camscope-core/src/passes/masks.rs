@@ -5,7 +5,7 @@
 //! differs from runtime to runtime; ONNX Runtime's CPU provider, for which alone this is written, gives 0 there, and most of them become
 //! choices in nodes of our own afterwards ([`crate::kernels::program`]).
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use onnx_grad::{
     ElemType, attr,
@@ -39,7 +39,7 @@ pub(super) fn steep(graph: &mut GraphProto) {
     }
     let nodes = std::mem::take(&mut graph.node);
     graph.node = nodes.into_iter().enumerate().flat_map(|(at, node)| made.remove(&at).unwrap_or(vec![node])).collect();
-    without_unread_truths(graph);
+    super::drop_unread(graph);
 }
 
 /// value > bound, or value < bound.
@@ -129,22 +129,6 @@ fn node(op: &str, inputs: &[&str], output: &str) -> NodeProto {
         output: vec![output.to_owned()],
         ..Default::default()
     }
-}
-
-/// Drops comparisons, and what joins them, that nothing reads any more.
-fn without_unread_truths(graph: &mut GraphProto) {
-    let mut read: HashSet<String> = graph.output.iter().map(|output| output.name.clone()).collect();
-    let mut kept = Vec::with_capacity(graph.node.len());
-    for node in std::mem::take(&mut graph.node).into_iter().rev() {
-        let truth = node.domain.is_empty() && matches!(&*node.op_type, "And" | "Greater" | "Less");
-        if truth && !node.output.iter().any(|name| read.contains(name)) {
-            continue;
-        }
-        read.extend(node.input.iter().cloned());
-        kept.push(node);
-    }
-    kept.reverse();
-    graph.node = kept;
 }
 
 #[cfg(test)]

@@ -27,7 +27,7 @@ use std::{
 
 use onnx_grad::{
     Dim, Gradient, Model, Types, ValueType, graph,
-    proto::{NodeProto, TensorProto},
+    proto::{GraphProto, NodeProto, TensorProto},
     value_info,
 };
 
@@ -257,6 +257,21 @@ fn knows_ours(gradient: &Gradient) -> bool {
     gradient.forward.opset(kernels::DOMAIN).is_none()
 }
 
+/// Drops the nodes that nothing needs any more, with the constants that only they read. The nodes are in topological order.
+fn drop_unread(graph: &mut GraphProto) {
+    let mut read: HashSet<String> = graph.output.iter().map(|output| output.name.clone()).collect();
+    let mut kept = Vec::with_capacity(graph.node.len());
+    for node in std::mem::take(&mut graph.node).into_iter().rev() {
+        if node.output.iter().any(|name| read.contains(name)) {
+            read.extend(graph::reads(&node).into_iter().map(str::to_owned));
+            kept.push(node);
+        }
+    }
+    kept.reverse();
+    graph.node = kept;
+    graph.initializer.retain(|tensor| read.contains(&tensor.name));
+}
+
 /// Both passes as one model of fixed sizes: with a free batch ONNX Runtime can't tell that two values have one shape.
 fn joint(plan: &Plan<'_>) -> Result<onnx_grad::Model> {
     let gradient = plan.gradient;
@@ -288,7 +303,7 @@ fn joint(plan: &Plan<'_>) -> Result<onnx_grad::Model> {
             *input = value_info(&input.name, Some(&ValueType { elem, shape }));
         }
     }
-    pool::without_indices(&mut joint);
+    pool::in_one_node(&mut joint, plan.types);
     let mut joint = gradient.forward.with_graph(joint);
     joint.import(kernels::DOMAIN, 1);
     Ok(joint)

@@ -37,6 +37,7 @@ mod linear_attention;
 mod loss;
 mod mask;
 mod matmul;
+mod max_pool;
 mod multi_head;
 mod norm;
 mod pool;
@@ -53,6 +54,8 @@ mod softmax;
 mod spatial;
 mod stop;
 mod window;
+
+pub use max_pool::max_pool_gradient;
 
 /// The table of every family.
 pub(crate) const FAMILIES: &[&[Entry]] = &[
