@@ -66,15 +66,15 @@ impl Subject {
         Ok(Self { explainer, class, layers: layers.len() })
     }
 
-    /// The gradient at each layer, the input's last.
-    fn gradients(&self, input: &ArrayD<f32>) -> Result<Vec<ArrayD<f32>>> {
+    /// The scores, and the gradient at each layer, the input's last.
+    fn run(&self, input: &ArrayD<f32>) -> Result<(Vec<f32>, Vec<ArrayD<f32>>)> {
         let outcome = self.explainer.explain(input.clone(), std::slice::from_ref(&self.class));
         let outcome = outcome.map_err(|error| error.to_string())?;
         let of = |at: usize| {
             let held = outcome.explanations.get(at).and_then(|explanation| explanation.gradient.as_ref());
             self.explainer.read(held.ok_or("no gradient")?).map_err(|error| error.to_string())
         };
-        (0..self.layers).map(of).collect()
+        Ok((outcome.logits.clone(), (0..self.layers).map(of).collect::<Result<_>>()?))
     }
 }
 
@@ -87,7 +87,7 @@ fn check(file: &str, provider: Provider) -> Result<Value> {
     let input = recorded.floats("input");
     let start = Instant::now();
     let subject = Subject::new(entry, file, input.shape(), provider)?;
-    let found = subject.gradients(&input)?;
+    let (logits, found) = subject.run(&input)?;
     let took = start.elapsed().as_secs_f64();
     let mut errors = Vec::new();
     let names: &[(&str, &str)] = if found.len() == 2 {
@@ -108,19 +108,28 @@ fn check(file: &str, provider: Provider) -> Result<Value> {
     } else {
         let mut random = Random::new(11);
         let other = input.mapv(|number| number * 0.9 + 0.1 * (random.draw() as f32 - 0.5));
-        let wanted = Subject::new(entry, file, input.shape(), Provider::Cpu)?.gradients(&other)?;
-        let found = subject.gradients(&other)?;
+        let (_, wanted) = Subject::new(entry, file, input.shape(), Provider::Cpu)?.run(&other)?;
+        let (_, found) = subject.run(&other)?;
         let errors = found.iter().zip(&wanted).map(|(found, wanted)| relative_error(found, wanted));
         Some(errors.fold(0.0f64, |worst, error| if error <= worst { worst } else { error }))
     };
     let kink = second.is_some_and(|error| error <= TOLERANCE);
+    let scores = relative_error(&logits, &recorded.floats("logits"));
+    // Where the scores are off the gradient is one of another network: the provider's own fault.
+    let verdict = match (within, scores <= TOLERANCE, kink) {
+        (true, ..) => "right",
+        (_, false, _) => "scores",
+        (.., true) => "kink",
+        _ => "wrong",
+    };
     let finite = |error: f64| if error.is_finite() { json!(error) } else { json!(error.to_string()) };
     Ok(json!({
         "file": file,
         "input": errors.last().copied().map(finite),
         "layer": (errors.len() == 2).then(|| finite(errors[0])),
         "second": second.map(finite),
-        "verdict": if within { "right" } else if kink { "kink" } else { "wrong" },
+        "scores": finite(scores),
+        "verdict": verdict,
         "seconds": took,
     }))
 }
