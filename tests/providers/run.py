@@ -222,8 +222,11 @@ def cell(answer):
     if answer is None:
         return ""
     verdict = answer["verdict"]
-    if verdict == "failed":
-        return "fails: " + answer["error"].splitlines()[0].replace("|", "/")[:160]
+    if verdict in ("failed", "unsupported"):
+        # The reason comes last.
+        lines = [line for line in answer["error"].splitlines() if line.strip()] or ["it says nothing"]
+        reason = lines[-1].replace("|", "/")[-120:]
+        return ("fails: " if verdict == "failed" else "does not load the model itself: ") + reason
     if verdict == "not reached":
         return "not reached in the time"
     if verdict == "scores":
@@ -277,7 +280,10 @@ def main():
     cache = (options.cache or base / "camscope-providers").resolve()
     cache.mkdir(parents=True, exist_ok=True)
     seconds = options.seconds or (240 if options.quick else 3600)
-    program, results, skipped = build(), {}, {}
+    # What earlier runs gave stays in the table where this one is of one provider, or doesn't get so far.
+    known = cache / ("quick.json" if options.quick else "results.json")
+    results = json.loads(known.read_text(encoding="utf-8")) if options.provider and known.is_file() else {}
+    program, skipped, ran = build(), {}, []
     for name in options.provider or PROVIDERS:
         files = QUICK[name] if options.quick else FILES
         files = [file for file in files if not options.only or options.only in file]
@@ -287,15 +293,19 @@ def main():
             skipped[name] = str(error)
             print(f"  {name:9} skipped: {error}", flush=True)
             continue
-        results[name] = measure(program, name, variables, files, seconds)
+        answers = measure(program, name, variables, files, seconds)
+        ran += answers.values()
+        earlier = results.setdefault(name, {})
+        earlier |= {file: answer for file, answer in answers.items() if answer["verdict"] != "not reached" or file not in earlier}
+    known.write_text(json.dumps(results), encoding="utf-8")
     files = [file for file in FILES if any(file in answers for answers in results.values())]
     text = table(results, skipped, files)
     if options.write:
         options.write.write_text(PAGE.format(openvino=OPENVINO, node=NODE, table=text), encoding="utf-8")
     print("\n" + text)
-    bad = [answer for answers in results.values() for answer in answers.values() if answer["verdict"] in ("wrong", "failed")]
+    bad = [answer for answer in ran if answer["verdict"] in ("wrong", "failed")]
     print(f"{len(bad)} wrong or failed" if bad else "nothing wrong", end="")
-    unreached = sum(answer["verdict"] == "not reached" for answers in results.values() for answer in answers.values())
+    unreached = sum(answer["verdict"] == "not reached" for answer in ran)
     print(f", {unreached} not reached" if unreached else "", end="")
     print(f", skipped: {', '.join(skipped)}" if skipped else "")
     return 1 if bad else 0

@@ -116,9 +116,8 @@ fn a_root_of_nothing_gives_no_gradient() {
         let inside = g.op("Clip", &[x, &low, &high], vec![]);
         g.unary("Acos", &inside)
     };
-    for elem in [ElemType::Float] {
-        assert_eq!(gradient(&[1, 4], &[-2.0, -1.0, 0.0, 3.0], elem, &acos), [0.0, 0.0, -1.0, 0.0], "acos, {elem:?}");
-    }
+    let found = gradient(&[1, 4], &[-2.0, -1.0, 0.0, 3.0], ElemType::Float, &acos);
+    assert_eq!(found, [0.0, 0.0, -1.0, 0.0], "the arc cosine behind a Clip");
 }
 
 /// Channels that a ReLU left dead, pooled: their deviation, their generalised mean and their norm are roots of nothing.

@@ -134,6 +134,21 @@ fn check(file: &str, provider: Provider) -> Result<Value> {
     }))
 }
 
+/// Whether the provider runs the model as it is.
+fn plain(file: &str, provider: Provider) -> Result<()> {
+    let network = Network::open(&fixture(file)).map_err(|error| error.to_string())?;
+    let options = SessionOptions { provider: ProviderChoice::Named(provider), ..Default::default() };
+    runtime().session_of(&network.model, &options).map(drop).map_err(|error| error.to_string())
+}
+
+/// A line for a file that was not explained. Where the model itself does not load, that is the reason.
+fn failed(file: &str, provider: Provider, error: &str) -> Value {
+    match plain(file, provider) {
+        Ok(()) => json!({"file": file, "verdict": "failed", "error": error}),
+        Err(error) => json!({"file": file, "verdict": "unsupported", "error": error}),
+    }
+}
+
 fn main() -> std::process::ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let (name, files) = match arguments.split_first() {
@@ -151,8 +166,7 @@ fn main() -> std::process::ExitCode {
         }
     };
     for file in files {
-        let line =
-            check(file, provider).unwrap_or_else(|error| json!({"file": file, "verdict": "failed", "error": error}));
+        let line = check(file, provider).unwrap_or_else(|error| failed(file, provider, &error));
         println!("{line}");
         if std::io::stdout().flush().is_err() {
             return 1.into();
