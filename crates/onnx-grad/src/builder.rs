@@ -113,7 +113,7 @@ impl Builder {
     }
 
     /// The constants so far.
-    pub(crate) fn constants(&self) -> &[TensorProto] {
+    pub fn constants(&self) -> &[TensorProto] {
         &self.initializers
     }
 
@@ -436,13 +436,25 @@ impl Builder {
         self.op("Slice", &[a, &starts, &ends, &axes, &steps], vec![])
     }
 
-    /// Padded with zeros: `pads` holds the begins of every axis, then the ends. Negative ones crop.
+    /// Padded with zeros: `pads` holds the begins of every axis, then the ends. Negative ones crop, by a `Slice`: not every runtime has a
+    /// `Pad` that does.
     pub fn pad_zeros(&mut self, a: &Val, pads: &[i64]) -> Val {
-        if pads.iter().all(|&pad| pad == 0) {
-            return a.clone();
+        let (begins, ends) = pads.split_at(pads.len() / 2);
+        let cropped = |axis: &i64| begins[*axis as usize] < 0 || ends[*axis as usize] < 0;
+        let axes: Vec<i64> = (0..begins.len() as i64).filter(cropped).collect();
+        let mut value = a.clone();
+        if !axes.is_empty() {
+            let starts: Vec<i64> = axes.iter().map(|&axis| (-begins[axis as usize]).max(0)).collect();
+            let stop = |&axis: &i64| if ends[axis as usize] < 0 { ends[axis as usize] } else { i64::MAX };
+            let ends: Vec<i64> = axes.iter().map(stop).collect();
+            value = self.slice(&value, &starts, &ends, &axes, &[1]);
         }
-        let pads = self.ints(pads);
-        self.op("Pad", &[a, &pads], vec![])
+        let pads: Vec<i64> = pads.iter().map(|&pad| pad.max(0)).collect();
+        if pads.iter().all(|&pad| pad == 0) {
+            return value;
+        }
+        let pads = self.ints(&pads);
+        self.op("Pad", &[&value, &pads], vec![])
     }
 
     /// A tensor of one float value, of a computed shape.

@@ -2,7 +2,8 @@
 //!
 //! The backward graph holds every emitted node that the gradients need, except those that rules asked to be hoisted: these run in
 //! the forward pass. What the backward graph reads from the forward pass is *saved*: it becomes an output of the one and an input
-//! of the other. Constants are never saved: initializers, and nodes that compute from initializers alone, are copied.
+//! of the other. Constants are never saved: initializers, integers that are the same in every run, and nodes that compute from these alone,
+//! are copied. (A runtime folds such nodes, and not every one can cope with an output that it has folded.)
 
 use crate::{
     builder::{Builder, Val},
@@ -40,7 +41,7 @@ pub(crate) fn partition(model: &Model, index: &Index<'_>, types: &KnownTypes<'_>
     forward.initializer.extend(values.constants_read(Place::Forward, &places));
     let mut backward = GraphProto { name: "backward".into(), ..Default::default() };
     backward.initializer = values.constants_read(Place::Backward, &places);
-    let Connected { initializers, copies, saved } = values.connect(&places, &seed_values, model.graph());
+    let Connected { initializers, copies, saved } = values.connect(&places, &seed_values, model.graph(), types);
     backward.initializer.extend(initializers);
     let mut at = places.iter();
     let hoisted = nodes.extract_if(.., |_| at.next() != Some(&Place::Backward));
@@ -283,8 +284,8 @@ impl<'a> Values<'a> {
     }
 
     /// Finds in the model what the backward nodes read, except the seeds.
-    fn connect(&self, places: &[Place], seeds: &[usize], model: &GraphProto) -> Connected {
-        let constant = constant_nodes(model, self.index);
+    fn connect(&self, places: &[Place], seeds: &[usize], model: &GraphProto, types: &KnownTypes<'_>) -> Connected {
+        let constant = constant_nodes(model, self.index, types);
         let mut copied = vec![false; model.node.len()];
         let (mut initializers, mut saved) = (Vec::new(), Vec::new());
         let mut defined = self.flags();
@@ -307,7 +308,9 @@ impl<'a> Values<'a> {
                     initializers.push(tensor.clone());
                     continue;
                 }
+                let known = types.constant(self.index.name_of(value));
                 match self.index.producer_of(value) {
+                    Some(_) if known.is_some() => initializers.extend(known),
                     Some(at) if constant[at] => {
                         copied[at] = true;
                         self.index.made_by(at).iter().for_each(|&value| defined[value] = true);
@@ -325,7 +328,7 @@ impl<'a> Values<'a> {
 }
 
 /// Which nodes of the model compute from constants alone (and are not random).
-fn constant_nodes(model: &GraphProto, index: &Index<'_>) -> Vec<bool> {
+fn constant_nodes(model: &GraphProto, index: &Index<'_>, types: &KnownTypes<'_>) -> Vec<bool> {
     let mut constant = vec![false; model.node.len()];
     for (at, node) in model.node.iter().enumerate() {
         let random = node.op_type.starts_with("Random") || matches!(&*node.op_type, "Bernoulli" | "Multinomial");
@@ -333,6 +336,7 @@ fn constant_nodes(model: &GraphProto, index: &Index<'_>) -> Vec<bool> {
             index.initializer_of(value).is_some()
                 || index.producer_of(value).is_some_and(|maker| constant[maker])
                 || index.name_of(value).is_empty()
+                || index.producer_of(value).is_some() && types.constant(index.name_of(value)).is_some()
         };
         constant[at] = !random && index.read_by(at).iter().all(is_constant);
     }

@@ -80,6 +80,16 @@ impl ElemType {
         if matches!(self, Self::Float16 | Self::BFloat16) { Self::Float } else { self }
     }
 
+    /// The lowest finite number of a float type; float32's for any other.
+    pub fn lowest(self) -> f64 {
+        match self {
+            Self::Double => f64::MIN,
+            Self::Float16 => f64::from(half::f16::MIN),
+            Self::BFloat16 => f64::from(half::bf16::MIN),
+            _ => f64::from(f32::MIN),
+        }
+    }
+
     /// Bytes of one element, where elements are whole bytes.
     pub fn size(self) -> Option<usize> {
         match self {
@@ -190,6 +200,11 @@ impl Types {
         self.ints.get(name).map(Vec::as_slice)
     }
 
+    /// A value as a constant of that name, if it is known to be made of integers that are the same in every run.
+    pub fn constant(&self, name: &str) -> Option<TensorProto> {
+        constant(name, self.ints(name)?, self.get(name)?)
+    }
+
     /// Every integer value known to be the same in every run.
     pub fn all_ints(&self) -> impl Iterator<Item = (&str, &[i64])> {
         self.ints.iter().map(|(name, ints)| (name.as_str(), ints.as_slice()))
@@ -226,6 +241,28 @@ impl<'a> KnownTypes<'a> {
     /// A value's integers, if it is known to be the same in every run.
     pub(crate) fn ints(&self, name: &str) -> Option<&'a [i64]> {
         self.given.ints(name)
+    }
+
+    /// A value as a constant of that name, if it is known to be made of integers that are the same in every run.
+    pub(crate) fn constant(&self, name: &str) -> Option<TensorProto> {
+        constant(name, self.ints(name)?, self.get(name)?)
+    }
+}
+
+/// Integers as a constant of that name and type.
+fn constant(name: &str, ints: &[i64], ty: &ValueType) -> Option<TensorProto> {
+    let size = |dim: &Dim| i64::try_from(dim.fixed()?).ok();
+    let dims: Vec<i64> = ty.shape.as_ref()?.iter().map(size).collect::<Option<_>>()?;
+    let count = dims.iter().try_fold(1i64, |count, &size| count.checked_mul(size))?;
+    (usize::try_from(count) == Ok(ints.len())).then_some(())?;
+    match ty.elem {
+        ElemType::Int64 => Some(TensorProto::ints(name, &dims, ints)),
+        ElemType::Int32 => {
+            let ints = ints.iter().map(|&int| i32::try_from(int).ok()).collect::<Option<Vec<_>>>()?;
+            let bytes: Vec<u8> = ints.into_iter().flat_map(i32::to_le_bytes).collect();
+            Some(TensorProto::raw(name, ElemType::Int32, &dims, bytes.into()))
+        }
+        _ => None,
     }
 }
 

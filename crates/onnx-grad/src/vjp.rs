@@ -88,9 +88,20 @@ impl Vjp<'_> {
     /// Has the forward pass compute this emitted value (64-bit integers: a shape, a count), which must not depend on a
     /// cotangent, and save it.
     pub fn hoist(&mut self, value: &Val) {
-        let ty = ValueType { elem: ElemType::Int64, shape: None };
-        self.kept.types.insert(value.name().to_owned(), ty);
+        if !self.kept.types.contains_key(value.name()) {
+            let shape = self.length_of_shape(value).map(|count| vec![Dim::Fixed(count)]);
+            self.kept.types.insert(value.name().to_owned(), ValueType { elem: ElemType::Int64, shape });
+        }
         self.kept.hoisted.push(value.name().to_owned());
+    }
+
+    /// How many entries a shape of a value of the model has: a runtime that is told the rank of what is brought to it knows more.
+    fn length_of_shape(&self, shape: &Val) -> Option<usize> {
+        let maker = self.g.nodes().iter().rev().find(|node| node.output.iter().any(|name| name == shape.name()))?;
+        let rank = self.dims_named(maker.input.first().filter(|_| maker.op_type == "Shape")?).ok()?.len();
+        let from_start = |end: i64| if end < 0 { end + rank as i64 } else { end }.clamp(0, rank as i64) as usize;
+        let start = from_start(maker.attr_int("start").unwrap_or(0));
+        Some(from_start(maker.attr_int("end").unwrap_or(rank as i64)).saturating_sub(start))
     }
 
     // ---- cotangents ----

@@ -6,7 +6,12 @@ mod common;
 use std::collections::HashSet;
 
 use common::{dense, float, graph, listing, model, node};
-use onnx_grad::{Error, Gradient, Model, Request, Types, differentiate, graph::splice, proto::NodeProto};
+use onnx_grad::{
+    Builder, Dim, ElemType, Error, Gradient, Model, Request, Types, Val, ValueType, attr, differentiate,
+    graph::splice,
+    proto::{NodeProto, TensorProto},
+    rules::max_pool_gradient,
+};
 
 fn gradient(model: &Model, outputs: &[&str], wrt: &[&str]) -> onnx_grad::Result<Gradient> {
     let types = Types::stated(model.graph());
@@ -48,7 +53,7 @@ fn the_same_request_gives_the_same_bytes() {
 fn names_are_unique_and_operators_standard() {
     // Names that the builder would choose itself are taken already.
     let mut proto = dense();
-    proto.graph.as_mut().unwrap().node.push(node("Neg", &["x"], &["grad/y_Relu/Sign"], vec![]));
+    proto.graph.as_mut().unwrap().node.push(node("Neg", &["x"], &["grad/y_Relu/Greater"], vec![]));
     proto.graph.as_mut().unwrap().node.push(node("Neg", &["x"], &["grad/constant"], vec![]));
     let gradient = gradient(&Model::from_proto(proto).unwrap(), &["y"], &["x"]).unwrap();
     let joint = splice(gradient.forward.graph(), gradient.backward.graph());
@@ -119,16 +124,62 @@ fn the_seed_itself_is_the_gradient_of_the_output() {
     assert_eq!(listing(&gradient.backward.graph().node), ["Identity(seed.y) -> grad.y"]);
 }
 
+/// A scale that is computed from a size, as attention layers have it: what a runtime folds must be no output of the forward pass. Some give
+/// the value twice then.
 #[test]
-fn pooling_saves_the_places_of_its_maxima() {
-    let attributes = vec![onnx_grad::attr::ints("kernel_shape", &[2, 2])];
+fn what_comes_of_known_integers_alone_is_not_saved() {
+    let nodes = vec![
+        node("Shape", &["x"], &["shape"], vec![]),
+        node("Gather", &["shape", "last"], &["size"], vec![]),
+        node("Cast", &["size"], &["number"], vec![attr::int("to", 1)]),
+        node("Sqrt", &["number"], &["root"], vec![]),
+        node("Mul", &["x", "root"], &["y"], vec![]),
+    ];
+    let mut graph = graph(nodes, vec![float("x", &[2, 9])], vec![float("y", &[2, 9])]);
+    graph.initializer.push(TensorProto::ints("last", &[], &[1]));
+    let model = Model::from_proto(model(graph, 18)).unwrap();
+    let mut types = Types::stated(model.graph());
+    let ints = |shape: &[usize]| ValueType {
+        elem: ElemType::Int64,
+        shape: Some(shape.iter().map(|&size| Dim::Fixed(size)).collect()),
+    };
+    types.insert("size", ints(&[]));
+    types.insert_ints("size", vec![9]);
+    let gradient = differentiate(&model, &Request { outputs: &["y"], wrt: &["x"], types: &types }).unwrap();
+    assert_eq!(gradient.saved, Vec::<String>::new());
+    assert_eq!(names(&gradient.forward.graph().output), ["y"]);
+    let backward = gradient.backward.graph();
+    assert_eq!(names(&backward.input), ["seed.y"]);
+    let ops: Vec<&str> = backward.node.iter().map(|node| &*node.op_type).collect();
+    assert_eq!(ops, ["Cast", "Sqrt", "Mul"]);
+    let size = backward.initializer.iter().find(|tensor| tensor.name == "size").unwrap();
+    assert_eq!((size.to_ints().unwrap(), size.dims.len()), (vec![9], 0));
+    // Together, the model's own nodes make these values, once.
+    let fused = gradient.fuse().unwrap();
+    assert_eq!(fused.graph().node.iter().filter(|node| node.op_type == "Sqrt").count(), 1);
+    assert!(fused.graph().initializer.iter().all(|tensor| tensor.name != "size"));
+}
+
+/// Many runtimes have no second output of `MaxPool`.
+#[test]
+fn pooling_asks_for_no_places_of_its_maxima() {
+    let attributes = vec![attr::ints("kernel_shape", &[2, 2])];
     let nodes = vec![node("MaxPool", &["x"], &["y"], attributes)];
     let proto = model(graph(nodes, vec![float("x", &[0, 1, 3, 3])], vec![float("y", &[0, 1, 2, 2])]), 18);
     let gradient = gradient(&Model::from_proto(proto).unwrap(), &["y"], &["x"]).unwrap();
-    let places = "grad/y_MaxPool/MaxPool.output_1";
-    assert_eq!(gradient.saved, [places]);
-    assert_eq!(listing(&gradient.forward.graph().node), [format!("MaxPool(x) -> y, {places}")]);
-    // A graph input without an element type would be no valid ONNX.
-    let types = Types::stated(gradient.backward.graph());
-    assert_eq!(types.get(places).map(|ty| ty.elem), Some(onnx_grad::ElemType::Int64));
+    assert_eq!(gradient.saved, ["x", "y"]);
+    assert_eq!(listing(&gradient.forward.graph().node), ["MaxPool(x) -> y"]);
+}
+
+/// What a rule emits for a node, so that a pass finds it: the same nodes as in the backward graph.
+#[test]
+fn the_form_of_a_pooling_gradient_can_be_had_by_itself() {
+    let attributes = vec![attr::ints("kernel_shape", &[3, 2]), attr::ints("strides", &[2, 1])];
+    let pool = node("MaxPool", &["x"], &["y"], attributes);
+    let proto = model(graph(vec![pool.clone()], vec![float("x", &[0, 1, 7, 3])], vec![float("y", &[0, 1, 3, 2])]), 18);
+    let gradient = gradient(&Model::from_proto(proto).unwrap(), &["y"], &["x"]).unwrap();
+    let mut g = Builder::new();
+    max_pool_gradient(&mut g, &pool, &[7, 3], &[3, 2], ElemType::Float, &Val::new("seed.y")).unwrap();
+    let ops = |nodes: &[NodeProto]| nodes.iter().map(|node| node.op_type.clone()).collect::<Vec<_>>();
+    assert_eq!(ops(g.nodes()), ops(&gradient.backward.graph().node));
 }

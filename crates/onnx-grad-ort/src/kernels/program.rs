@@ -117,7 +117,7 @@ pub(crate) struct Program {
 }
 
 impl Program {
-    /// The same program in fewer steps: a product with the mask of a comparison with a constant, which the rules write as a steep
+    /// The same program in fewer steps: a product with the mask of a comparison with a constant, which `passes::masks` writes as a steep
     /// `HardSigmoid`, is a choice.
     pub(crate) fn with_choices(mut self) -> Self {
         let mut steps: Vec<Step> = Vec::new();

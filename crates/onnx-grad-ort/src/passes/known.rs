@@ -6,7 +6,7 @@
 use std::collections::HashSet;
 
 use onnx_grad::{
-    Dim, ElemType, Model, Types, graph,
+    Model, Types, graph,
     proto::{NodeProto, TensorProto},
 };
 
@@ -35,29 +35,12 @@ pub(super) fn with_known(model: &Model, types: &Types) -> Result<Model> {
 /// What a node makes, if all of it is known. What the model gives stays computed.
 fn constants_of(node: &NodeProto, types: &Types, given: &HashSet<&str>) -> Option<Vec<TensorProto>> {
     let named = node.output.iter().filter(|name| !name.is_empty());
-    named.map(|name| constant(name, types).filter(|_| !given.contains(name.as_str()))).collect()
-}
-
-fn constant(name: &str, types: &Types) -> Option<TensorProto> {
-    let (ints, ty) = (types.ints(name)?, types.get(name)?);
-    let size = |dim: &Dim| i64::try_from(dim.fixed()?).ok();
-    let dims: Vec<i64> = ty.shape.as_ref()?.iter().map(size).collect::<Option<_>>()?;
-    let count = dims.iter().try_fold(1i64, |count, &size| count.checked_mul(size))?;
-    (usize::try_from(count) == Ok(ints.len())).then_some(())?;
-    match ty.elem {
-        ElemType::Int64 => Some(TensorProto::ints(name, &dims, ints)),
-        ElemType::Int32 => {
-            let ints = ints.iter().map(|&int| i32::try_from(int).ok()).collect::<Option<Vec<_>>>()?;
-            let bytes: Vec<u8> = ints.into_iter().flat_map(i32::to_le_bytes).collect();
-            Some(TensorProto::raw(name, ElemType::Int32, &dims, bytes.into()))
-        }
-        _ => None,
-    }
+    named.map(|name| types.constant(name).filter(|_| !given.contains(name.as_str()))).collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use onnx_grad::{Builder, ValueType, attr, value_info};
+    use onnx_grad::{Builder, Dim, ElemType, ValueType, attr, value_info};
 
     use super::*;
 

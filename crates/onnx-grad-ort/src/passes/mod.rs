@@ -11,6 +11,7 @@
 mod fuse;
 mod known;
 mod layout;
+mod masks;
 mod means;
 mod part;
 mod pool;
@@ -26,7 +27,7 @@ use std::{
 
 use onnx_grad::{
     Dim, Gradient, Model, Types, ValueType, graph,
-    proto::{NodeProto, TensorProto},
+    proto::{GraphProto, NodeProto, TensorProto},
     value_info,
 };
 
@@ -254,10 +255,27 @@ fn knows_ours(gradient: &Gradient) -> bool {
     gradient.forward.opset(kernels::DOMAIN).is_none()
 }
 
+/// Drops the nodes that nothing needs any more, with the constants that only they read. The nodes are in topological order.
+fn drop_unread(graph: &mut GraphProto) {
+    let mut read: HashSet<String> = graph.output.iter().map(|output| output.name.clone()).collect();
+    let mut kept = Vec::with_capacity(graph.node.len());
+    for node in std::mem::take(&mut graph.node).into_iter().rev() {
+        if node.output.iter().any(|name| read.contains(name)) {
+            read.extend(graph::reads(&node).into_iter().map(str::to_owned));
+            kept.push(node);
+        }
+    }
+    kept.reverse();
+    graph.node = kept;
+    graph.initializer.retain(|tensor| read.contains(&tensor.name));
+}
+
 /// Both passes as one model of fixed sizes: with a free batch ONNX Runtime can't tell that two values have one shape.
 fn joint(plan: &Plan<'_>) -> Result<onnx_grad::Model> {
     let gradient = plan.gradient;
-    let joint = graph::splice(gradient.forward.graph(), gradient.backward.graph());
+    let mut backward = gradient.backward.graph().clone();
+    masks::steep(&mut backward);
+    let joint = graph::splice(gradient.forward.graph(), &backward);
     let inputs: Vec<String> = joint.input.iter().map(|input| input.name.clone()).collect();
     let inputs: Vec<&str> = inputs.iter().map(String::as_str).collect();
     let mut outputs = plan.outputs.to_vec();
@@ -283,7 +301,7 @@ fn joint(plan: &Plan<'_>) -> Result<onnx_grad::Model> {
             *input = value_info(&input.name, Some(&ValueType { elem, shape }));
         }
     }
-    pool::without_indices(&mut joint);
+    pool::in_one_node(&mut joint, plan.types);
     let mut joint = gradient.forward.with_graph(joint);
     joint.import(kernels::DOMAIN, 1);
     Ok(joint)

@@ -3,7 +3,7 @@
 use crate::{
     builder::Val,
     registry::{Entry, Grad, Unsupported, rule},
-    rules::mask::{above, below, compare},
+    rules::mask::{above, all, below, between, compare},
     types::ElemType,
     vjp::Vjp,
 };
@@ -38,10 +38,10 @@ fn times(v: &mut Vjp<'_>, slope: &Val) -> Result {
 /// 1 where the output is positive, which is kept anyway.
 fn relu(v: &mut Vjp<'_>) -> Result {
     let y = v.y(0);
-    // Of an output that is never negative the sign says it, in any float type, and in one that nobody knows.
     let slope = match v.elem() {
-        Ok(ElemType::Float) => above(v, &y, 0.0, ElemType::Float),
-        _ => v.g.unary("Sign", &y),
+        Ok(elem) => above(v, &y, 0.0, elem),
+        // Of an output that is never negative the sign says it, in a type that nobody knows; runtimes are slower at it.
+        Err(_) => v.g.unary("Sign", &y),
     };
     times(v, &slope)
 }
@@ -85,7 +85,7 @@ fn prelu(v: &mut Vjp<'_>) -> Result {
 
 /// The bounds, where the output tells what lies between them: they are constants, and the node is a ReLU6 behind a convolution or the
 /// like. Then the input need not be kept, and runtimes can fuse the node with what makes it.
-fn between(v: &Vjp<'_>) -> Option<(Option<f64>, Option<f64>)> {
+fn bounds_told(v: &Vjp<'_>) -> Option<(Option<f64>, Option<f64>)> {
     if !v.made_by(0, &["BatchNormalization", "Conv", "ConvTranspose", "Gemm"]) {
         return None;
     }
@@ -104,55 +104,43 @@ fn clip(v: &mut Vjp<'_>) -> Result {
     let (gy, x, elem) = (v.gy()?, v.x(0), v.elem()?);
     let (has_low, has_high) = (v.has(1), v.has(2));
     let (low, high) = (v.x(1), v.x(2));
-    let bounds = between(v);
+    let bounds = bounds_told(v);
     v.each(|v, i| {
         if i == 0
             && let Some((low, high)) = bounds
         {
             let y = v.y(0);
-            let low = low.map(|bound| above(v, &y, bound, elem));
-            let high = high.map(|bound| below(v, &y, bound, elem));
             let inside = match (low, high) {
-                (Some(low), Some(high)) => v.g.mul(&low, &high),
-                (Some(one), None) | (None, Some(one)) => one,
+                (Some(low), Some(high)) => between(v, &y, low, high, elem),
+                (Some(low), None) => above(v, &y, low, elem),
+                (None, Some(high)) => below(v, &y, high, elem),
                 (None, None) => return Ok(gy.clone()),
             };
             return Ok(v.g.mul(&gy, &inside));
         }
-        let mut slope: Option<Val> = None;
-        let mut and = |v: &mut Vjp<'_>, factor: Val| {
-            slope = Some(match slope.take() {
-                None => factor,
-                Some(before) => v.g.mul(&before, &factor),
-            });
-        };
+        let mut truths = Vec::new();
         match i {
             0 => {
                 if has_low {
-                    let inside = compare(v, "GreaterOrEqual", &x, &low, elem);
-                    and(v, inside);
+                    truths.push(v.g.binary("GreaterOrEqual", &x, &low));
                 }
                 if has_high {
-                    let inside = compare(v, "LessOrEqual", &x, &high, elem);
-                    and(v, inside);
+                    truths.push(v.g.binary("LessOrEqual", &x, &high));
                 }
             }
             1 => {
-                let cut = compare(v, "Less", &x, &low, elem);
-                and(v, cut);
+                truths.push(v.g.binary("Less", &x, &low));
                 if has_high {
                     // Where the bounds cross, the upper one wins.
-                    let ordered = compare(v, "Less", &low, &high, elem);
-                    and(v, ordered);
+                    truths.push(v.g.binary("Less", &low, &high));
                 }
             }
             _ => {
                 let limited = if has_low { v.g.binary("Max", &x, &low) } else { x.clone() };
-                let cut = compare(v, "Greater", &limited, &high, elem);
-                and(v, cut);
+                truths.push(v.g.binary("Greater", &limited, &high));
             }
         }
-        let gradient = match slope {
+        let gradient = match all(v, &truths, elem) {
             Some(slope) => v.g.mul(&gy, &slope),
             None => gy.clone(),
         };
@@ -219,8 +207,7 @@ fn tanh(v: &mut Vjp<'_>) -> Result {
 fn hard_sigmoid(v: &mut Vjp<'_>) -> Result {
     let (elem, y) = (v.elem()?, v.y(0));
     let alpha = v.node().attr_float("alpha").unwrap_or(0.2);
-    let (above, below) = (above(v, &y, 0.0, elem), below(v, &y, 1.0, elem));
-    let inside = v.g.mul(&above, &below);
+    let inside = between(v, &y, 0.0, 1.0, elem);
     let slope = v.g.scale(&inside, elem, alpha);
     times(v, &slope)
 }

@@ -3,7 +3,7 @@
 use crate::{
     builder::Val,
     registry::{Entry, Grad, Unsupported, rule},
-    rules::mask::where_true,
+    rules::mask::{over, where_true},
     types::ElemType,
     vjp::Vjp,
 };
@@ -103,7 +103,8 @@ fn remainder(v: &mut Vjp<'_>) -> Result {
     })
 }
 
-/// y = aᵇ: ∂a = gy · b · aᵇ⁻¹, ∂b = gy · y · ln a, both zero where PyTorch has them zero (b = 0; a = 0 with b ≥ 0)
+/// y = aᵇ: ∂a = gy · b · aᵇ⁻¹, ∂b = gy · y · ln a, both zero where PyTorch has them zero (b = 0; a = 0 with b ≥ 0), and ∂a also where it
+/// is upright (a = 0 with 0 < b < 1; see [`chain_upright`])
 fn pow(v: &mut Vjp<'_>) -> Result {
     let (gy, a, b, y, elem) = (v.gy()?, v.x(0), v.x(1), v.y(0), v.elem()?);
     // The exponent may be an integer, or a float of another width.
@@ -117,45 +118,70 @@ fn pow(v: &mut Vjp<'_>) -> Result {
         }
         (0, _) => {
             let (zero, one) = (v.g.scalar(elem, 0.0), v.g.scalar(elem, 1.0));
+            let (at_zero, constant) = (v.g.binary("Equal", &a, &zero), v.g.binary("Equal", &exponent, &zero));
+            let below_one = v.g.binary("Less", &exponent, &one);
+            let rising = v.g.binary("Greater", &exponent, &zero);
+            let upright = v.g.binary("And", &at_zero, &below_one);
+            let upright = v.g.binary("And", &upright, &rising);
+            let flat = v.g.binary("Or", &constant, &upright);
             let less = v.g.sub(&exponent, &one);
-            let power = v.g.pow(&a, &less);
+            let base = v.g.where_(&flat, &one, &a);
+            let power = v.g.pow(&base, &less);
             let slope = v.g.mul(&exponent, &power);
-            let flat = v.g.binary("Equal", &exponent, &zero);
             let slope = v.g.where_(&flat, &zero, &slope);
             let product = v.g.mul(&gy, &slope);
             v.unbroadcast(&product, 0)
         }
         _ => {
-            let zero = v.g.scalar(elem, 0.0);
-            let log = v.g.unary("Log", &a);
-            let slope = v.g.mul(&y, &log);
+            let (zero, one) = (v.g.scalar(elem, 0.0), v.g.scalar(elem, 1.0));
             let (at_zero, rising) = (v.g.binary("Equal", &a, &zero), v.g.binary("GreaterOrEqual", &exponent, &zero));
             let flat = v.g.binary("And", &at_zero, &rising);
-            let slope = v.g.where_(&flat, &zero, &slope);
+            let base = v.g.where_(&flat, &one, &a);
+            let log = v.g.unary("Log", &base);
+            let slope = v.g.mul(&y, &log);
             let product = v.g.mul(&gy, &slope);
             v.unbroadcast(&product, 1)
         }
     })
 }
 
-/// p · aᵖ⁻¹, without `Pow` for the powers that networks use.
+/// p · aᵖ⁻¹, by products where p is a small whole number: runtimes differ in the powers of what is negative. 0 where it would be infinite and
+/// y is not.
 fn power_slope(v: &mut Vjp<'_>, a: &Val, elem: ElemType, power: f64) -> Val {
+    /// The largest power by products.
+    const LARGEST: f64 = 8.0;
     if power == 0.0 {
         return v.g.scalar(elem, 0.0);
     }
     if power == 1.0 {
         return v.g.scalar(elem, 1.0);
     }
-    if power == 2.0 {
-        return v.g.scale(a, elem, 2.0);
-    }
-    if power == 3.0 {
-        let square = v.g.mul(a, a);
-        return v.g.scale(&square, elem, 3.0);
+    if power.fract() == 0.0 && (0.0..=LARGEST).contains(&power) {
+        // aⁿ by squaring.
+        let (mut rest, mut square, mut product) = (power as u32 - 1, a.clone(), None);
+        loop {
+            if rest % 2 == 1 {
+                product = Some(product.map_or_else(|| square.clone(), |product| v.g.mul(&product, &square)));
+            }
+            rest /= 2;
+            match (rest, product) {
+                (0, Some(product)) => return v.g.scale(&product, elem, power),
+                (_, before) => product = before,
+            }
+            square = v.g.mul(&square, &square);
+        }
     }
     let less = v.g.scalar(elem, power - 1.0);
-    let raised = v.g.pow(a, &less);
-    v.g.scale(&raised, elem, power)
+    if !(0.0..1.0).contains(&power) {
+        let raised = v.g.pow(a, &less);
+        return v.g.scale(&raised, elem, power);
+    }
+    let (zero, one) = (v.g.scalar(elem, 0.0), v.g.scalar(elem, 1.0));
+    let flat = v.g.binary("Equal", a, &zero);
+    let base = v.g.where_(&flat, &one, a);
+    let raised = v.g.pow(&base, &less);
+    let slope = v.g.scale(&raised, elem, power);
+    v.g.where_(&flat, &zero, &slope)
 }
 
 /// `Max` and `Min`: the cotangent goes to the input that won, shared evenly where two are equal.
@@ -222,6 +248,15 @@ fn chain_div(v: &mut Vjp<'_>, divisor: impl FnOnce(&mut Vjp<'_>, ElemType) -> Va
     v.first(gradient)
 }
 
+/// The same of a function that ends upright, where the divisor is 0: there the gradient is 0. Mostly a zero comes next: the slope of a
+/// square inside the root, a mask where a ReLU or a `Clip` was at its bound. Infinity times that would be no number.
+fn chain_upright(v: &mut Vjp<'_>, divisor: impl FnOnce(&mut Vjp<'_>, ElemType) -> Val) -> Result {
+    let (gy, elem) = (v.gy()?, v.elem()?);
+    let divisor = divisor(v, elem);
+    let gradient = over(v, &gy, &divisor, elem);
+    v.first(gradient)
+}
+
 fn abs(v: &mut Vjp<'_>) -> Result {
     chain(v, |v, _| v.g.unary("Sign", &v.x(0)))
 }
@@ -234,9 +269,9 @@ fn log(v: &mut Vjp<'_>) -> Result {
     chain_div(v, |v, _| v.x(0))
 }
 
-/// 1 / (2 y)
+/// 1 / (2 y), 0 where y is
 fn sqrt(v: &mut Vjp<'_>) -> Result {
-    chain_div(v, |v, elem| v.g.scale(&v.y(0), elem, 2.0))
+    chain_upright(v, |v, elem| v.g.scale(&v.y(0), elem, 2.0))
 }
 
 /// −y²
@@ -296,12 +331,12 @@ fn root(v: &mut Vjp<'_>, elem: ElemType, a: f64, b: f64) -> Val {
 
 /// 1 / √(1 − x²)
 fn asin(v: &mut Vjp<'_>) -> Result {
-    chain_div(v, |v, elem| root(v, elem, -1.0, 1.0))
+    chain_upright(v, |v, elem| root(v, elem, -1.0, 1.0))
 }
 
 /// −1 / √(1 − x²)
 fn acos(v: &mut Vjp<'_>) -> Result {
-    chain_div(v, |v, elem| {
+    chain_upright(v, |v, elem| {
         let root = root(v, elem, -1.0, 1.0);
         v.g.neg(&root)
     })
@@ -314,7 +349,7 @@ fn asinh(v: &mut Vjp<'_>) -> Result {
 
 /// 1 / √(x² − 1)
 fn acosh(v: &mut Vjp<'_>) -> Result {
-    chain_div(v, |v, elem| root(v, elem, 1.0, -1.0))
+    chain_upright(v, |v, elem| root(v, elem, 1.0, -1.0))
 }
 
 /// 1 / (1 + x²)
@@ -327,7 +362,7 @@ fn atan(v: &mut Vjp<'_>) -> Result {
 
 /// 1 / (1 − x²)
 fn atanh(v: &mut Vjp<'_>) -> Result {
-    chain_div(v, |v, elem| {
+    chain_upright(v, |v, elem| {
         let (square, one) = (v.g.mul(&v.x(0), &v.x(0)), v.g.scalar(elem, 1.0));
         v.g.sub(&one, &square)
     })

@@ -3,7 +3,11 @@
 use crate::{
     builder::Val,
     registry::{Entry, Grad, Unsupported, fused},
-    rules::{conv, matmul},
+    rules::{
+        conv,
+        mask::{above, below, between},
+        matmul,
+    },
     types::{Dim, ElemType},
     vjp::Vjp,
 };
@@ -58,11 +62,6 @@ fn slope(v: &mut Vjp<'_>, elem: ElemType, activation: &str, parameters: [Option<
     let y = v.y(0);
     let (zero, one) = (v.g.scalar(elem, 0.0), v.g.scalar(elem, 1.0));
     let [alpha, beta, gamma] = parameters;
-    let between = |v: &mut Vjp<'_>, low: &Val, high: &Val| {
-        let (above, below) = (v.g.binary("Greater", &y, low), v.g.binary("Less", &y, high));
-        let inside = v.g.binary("And", &above, &below);
-        v.g.cast(&inside, elem)
-    };
     // `above` where y > 0, else (y + offset) · factor.
     let two_sided = |v: &mut Vjp<'_>, above: f64, offset: f64, factor: f64| {
         let (offset, above) = (v.g.scalar(elem, offset), v.g.scalar(elem, above));
@@ -96,12 +95,17 @@ fn slope(v: &mut Vjp<'_>, elem: ElemType, activation: &str, parameters: [Option<
             v.g.unary("Sign", &y)
         }
         "Clip" => {
-            let low = v.g.scalar(elem, alpha.unwrap_or(f64::from(f32::MIN)));
-            let high = v.g.scalar(elem, beta.unwrap_or(f64::from(f32::MAX)));
-            between(v, &low, &high)
+            // A bound that is not stated, or is the type's own, cuts nothing.
+            let inside = |bound: &f64| bound.abs() < f64::from(f32::MAX);
+            match (alpha.filter(inside), beta.filter(inside)) {
+                (Some(low), Some(high)) => between(v, &y, low, high, elem),
+                (Some(low), None) => above(v, &y, low, elem),
+                (None, Some(high)) => below(v, &y, high, elem),
+                (None, None) => return Ok(None),
+            }
         }
         "HardSigmoid" => {
-            let inside = between(v, &zero, &one);
+            let inside = between(v, &y, 0.0, 1.0, elem);
             v.g.scale(&inside, elem, alpha.unwrap_or(0.2))
         }
         "Sigmoid" => {

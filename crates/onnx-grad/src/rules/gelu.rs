@@ -40,7 +40,16 @@ fn exact_slope(v: &mut Vjp<'_>, x: &Val, elem: ElemType) -> Val {
 /// y = x (1 + t) / 2, t = tanh u, u = √(2/π) (x + 0.044715 x³): the slope is (1 + t + x (1 − t²) u′) / 2
 fn tanh_slope(v: &mut Vjp<'_>, x: &Val, elem: ElemType) -> Val {
     const CUBE: f64 = 0.044_715;
+    /// From here on t is ±1 in every float type.
+    const FLAT: f64 = 16.0;
     let root = std::f64::consts::FRAC_1_SQRT_2 * std::f64::consts::FRAC_2_SQRT_PI;
+    // The polynomials of a float16 overflow soon, and infinity times 1 − t², which is 0, is no number.
+    let bounded = (elem == ElemType::Float16).then(|| {
+        let (low, high) = (v.g.scalar(elem, -FLAT), v.g.scalar(elem, FLAT));
+        let above = v.g.binary("Max", x, &low);
+        v.g.binary("Min", &above, &high)
+    });
+    let x = bounded.as_ref().unwrap_or(x);
     let (one, square) = (v.g.scalar(elem, 1.0), v.g.mul(x, x));
     let polynomial = |v: &mut Vjp<'_>, factor: f64| {
         let scaled = v.g.scale(&square, elem, root * factor);

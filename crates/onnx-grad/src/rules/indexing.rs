@@ -1,5 +1,7 @@
 //! Operators that take some elements, or put others around them.
 
+use std::ops::Range;
+
 use crate::{
     attr,
     builder::Val,
@@ -43,14 +45,23 @@ fn places_along(v: &mut Vjp<'_>, places: &Val, axis: usize, rank: usize, like: &
 /// place summed. All other axes stay as the gradient has them, whatever its batch.
 pub(super) fn scatter_along(v: &mut Vjp<'_>, gradient: &Val, places: &Val, axis: usize) -> Result<Val> {
     let (dims, elem, x) = (v.dims(0)?, v.elem()?, v.x(0));
-    let (at, next) = (axis as i64, axis as i64 + 1);
     let places = places_along(v, places, axis, dims.len(), gradient);
-    let before = v.g.op("Shape", &[gradient], vec![attr::int("start", 0), attr::int("end", at)]);
     let size = axis_size(v, &x, dims[axis], axis);
-    let after = v.g.op("Shape", &[gradient], vec![attr::int("start", next)]);
-    let shape = v.g.concat(&[&before, &size, &after], 0);
+    let shape = with_sizes_around(v, gradient, axis, &size, axis + 1..dims.len());
     let zeros = v.g.full(&shape, elem, 0.0);
     Ok(scatter_add(v, &zeros, &places, gradient, axis, elem))
+}
+
+/// A list with the sizes of a value's axes before `before`, some in the middle, and those of the axes `after`. Parts of no axes are left out:
+/// to some runtimes they hide how long the list is.
+pub(super) fn with_sizes_around(v: &mut Vjp<'_>, value: &Val, before: usize, middle: &Val, after: Range<usize>) -> Val {
+    let mut sizes = |range: Range<usize>| {
+        let attributes = vec![attr::int("start", range.start as i64), attr::int("end", range.end as i64)];
+        (!range.is_empty()).then(|| v.g.op("Shape", &[value], attributes))
+    };
+    let (before, after) = (sizes(0..before), sizes(after));
+    let parts: Vec<&Val> = before.iter().chain([middle]).chain(&after).collect();
+    v.g.concat(&parts, 0)
 }
 
 /// The size of one axis of an input, as a list of one.
@@ -231,11 +242,8 @@ fn gather(v: &mut Vjp<'_>) -> Result {
         0 => v.g.unsqueeze(&gy, &[axis as i64]),
         1 => gy,
         _ => {
-            let (at, next) = (axis as i64, (axis + index_rank) as i64);
-            let before = v.g.op("Shape", &[&gy], vec![attr::int("start", 0), attr::int("end", at)]);
-            let after = v.g.op("Shape", &[&gy], vec![attr::int("start", next)]);
             let rest = v.g.ints(&[-1]);
-            let shape = v.g.concat(&[&before, &rest, &after], 0);
+            let shape = with_sizes_around(v, &gy, axis, &rest, axis + index_rank..rank - 1 + index_rank);
             v.g.reshape_to(&gy, &shape)
         }
     };
@@ -275,7 +283,13 @@ fn pad_constant(v: &mut Vjp<'_>) -> Result {
     v.each(|v, i| match i {
         0 => {
             let back = match v.ints(1) {
-                Ok(pads) => v.g.ints(&pads.iter().map(|pad| pad.saturating_neg()).collect::<Vec<i64>>()),
+                Ok(pads) => {
+                    let back: Vec<i64> = pads.iter().map(|pad| pad.saturating_neg()).collect();
+                    if !v.has(3) && back.len() == 2 * v.rank(0)? {
+                        return Ok(v.g.pad_zeros(&gy, &back));
+                    }
+                    v.g.ints(&back)
+                }
                 Err(_) => v.g.neg(&pads),
             };
             Ok(v.g.op("Pad", &[&gy, &back, &Val::absent(), &axes], vec![]))

@@ -10,6 +10,7 @@
 use crate::{
     builder::Val,
     registry::{Entry, Grad, Unsupported, fused, rule},
+    rules::mask::over,
     types::{Dim, ElemType},
     vjp::{Vjp, place},
 };
@@ -289,16 +290,15 @@ fn mean_variance_normalization(v: &mut Vjp<'_>) -> Result {
     let square = v.g.mul(&centred, &centred);
     let variance = v.g.reduce_mean(&square, &axes, true);
     let deviation = v.g.unary("Sqrt", &variance);
-    let (small, tiny) = (v.g.scalar(elem, 1e-9), v.g.scalar(elem, 1e-30));
+    let small = v.g.scalar(elem, 1e-9);
     let divisor = v.g.add(&deviation, &small);
-    let deviation = v.g.binary("Max", &deviation, &tiny);
     let y = v.g.div(&centred, &divisor);
     let gy_mean = v.g.reduce_mean(&gy, &axes, true);
     let gy_centred = v.g.sub(&gy, &gy_mean);
     let direct = v.g.div(&gy_centred, &divisor);
     let product = v.g.mul(&gy, &y);
     let slope = v.g.reduce_mean(&product, &axes, true);
-    let slope = v.g.div(&slope, &deviation);
+    let slope = over(v, &slope, &deviation, elem);
     let along = v.g.mul(&y, &slope);
     let gradient = v.g.sub(&direct, &along);
     let gradient = v.in_type_of(&gradient, elem, 0)?;
@@ -322,9 +322,8 @@ fn lp_normalization(v: &mut Vjp<'_>) -> Result {
     let sum = v.g.reduce_sum(&product, &[axis], true);
     let along = v.g.mul(&steep, &sum);
     let rest = v.g.sub(&gy, &along);
-    let (zero, inverse) = (v.g.scalar(elem, 0.0), v.g.unary("Reciprocal", &norm));
-    let positive = v.g.binary("Greater", &norm, &zero);
-    let inverse = v.g.where_(&positive, &inverse, &zero);
+    let one = v.g.scalar(elem, 1.0);
+    let inverse = over(v, &one, &norm, elem);
     let gradient = v.g.mul(&rest, &inverse);
     let gradient = v.in_type_of(&gradient, elem, 0)?;
     v.first(gradient)

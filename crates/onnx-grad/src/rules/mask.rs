@@ -1,17 +1,10 @@
 //! Masks: 1 where a comparison holds, else 0, in the values' own type.
 //!
-//! A gradient is multiplied by its mask. `Where` does the same, but runtimes run it many times slower, and unlike a product it cannot
-//! stay in the blocked layouts of their convolutions. For float32 a comparison with a constant is one node: a `HardSigmoid`
-//! so steep that between 0 and 1 there is no number left.
+//! A mask is a comparison, cast: it says the same in every runtime and in every float type, and its constants are the model's own. The
+//! gradient is multiplied by it. `Where` does the same, but runtimes run it many times slower; comparisons that hold together are joined
+//! before the cast, which is the dearest part.
 
-use crate::{attr, builder::Val, types::ElemType, vjp::Vjp};
-
-/// The steepest slopes: powers of two, so that the products are exact. No normal float32 lies within the rise of the first; the second
-/// leaves room for bounds.
-const STEEPEST: f64 = 8.507_059_173_023_462e37; // 2¹²⁶
-const STEEP: f64 = 1.267_650_600_228_229_4e30; // 2¹⁰⁰
-/// A bound times [`STEEP`] must be finite.
-const LARGEST_BOUND: f64 = 67_108_864.0; // 2²⁶
+use crate::{builder::Val, types::ElemType, vjp::Vjp};
 
 /// 1 where a OP b.
 pub(super) fn compare(v: &mut Vjp<'_>, op: &str, a: &Val, b: &Val, elem: ElemType) -> Val {
@@ -21,18 +14,28 @@ pub(super) fn compare(v: &mut Vjp<'_>, op: &str, a: &Val, b: &Val, elem: ElemTyp
 
 /// 1 where value > bound.
 pub(super) fn above(v: &mut Vjp<'_>, value: &Val, bound: f64, elem: ElemType) -> Val {
-    steep(v, value, bound, 1.0, elem).unwrap_or_else(|| {
-        let bound = v.g.scalar(elem, bound);
-        compare(v, "Greater", value, &bound, elem)
-    })
+    let bound = v.g.scalar(elem, bound);
+    compare(v, "Greater", value, &bound, elem)
 }
 
 /// 1 where value < bound.
 pub(super) fn below(v: &mut Vjp<'_>, value: &Val, bound: f64, elem: ElemType) -> Val {
-    steep(v, value, bound, -1.0, elem).unwrap_or_else(|| {
-        let bound = v.g.scalar(elem, bound);
-        compare(v, "Less", value, &bound, elem)
-    })
+    let bound = v.g.scalar(elem, bound);
+    compare(v, "Less", value, &bound, elem)
+}
+
+/// 1 where low < value < high.
+pub(super) fn between(v: &mut Vjp<'_>, value: &Val, low: f64, high: f64, elem: ElemType) -> Val {
+    let (low, high) = (v.g.scalar(elem, low), v.g.scalar(elem, high));
+    let (above, below) = (v.g.binary("Greater", value, &low), v.g.binary("Less", value, &high));
+    let both = v.g.binary("And", &above, &below);
+    v.g.cast(&both, elem)
+}
+
+/// 1 where every one of these is true; `None`: there are none.
+pub(super) fn all(v: &mut Vjp<'_>, truths: &[Val], elem: ElemType) -> Option<Val> {
+    let truth = truths.iter().cloned().reduce(|before, truth| v.g.binary("And", &before, &truth))?;
+    Some(v.g.cast(&truth, elem))
 }
 
 /// `a` times the mask of a boolean: `condition ? a : 0`.
@@ -41,11 +44,11 @@ pub(super) fn where_true(v: &mut Vjp<'_>, condition: &Val, a: &Val, elem: ElemTy
     v.g.mul(a, &mask)
 }
 
-fn steep(v: &mut Vjp<'_>, value: &Val, bound: f64, sign: f64, elem: ElemType) -> Option<Val> {
-    let exact = f64::from(bound as f32) == bound && bound.abs() <= LARGEST_BOUND;
-    if elem != ElemType::Float || !exact {
-        return None;
-    }
-    let alpha = sign * if bound == 0.0 { STEEPEST } else { STEEP };
-    Some(v.g.op("HardSigmoid", &[value], vec![attr::float("alpha", alpha), attr::float("beta", -bound * alpha)]))
+/// a / b, and 0 where b is 0, where nothing is divided by 0 either.
+pub(super) fn over(v: &mut Vjp<'_>, a: &Val, b: &Val, elem: ElemType) -> Val {
+    let (zero, one) = (v.g.scalar(elem, 0.0), v.g.scalar(elem, 1.0));
+    let flat = compare(v, "Equal", b, &zero, elem);
+    let (divisor, rest) = (v.g.add(b, &flat), v.g.sub(&one, &flat));
+    let quotient = v.g.div(a, &divisor);
+    v.g.mul(&quotient, &rest)
 }

@@ -10,6 +10,8 @@
 //! - `Relu` and its relatives at their kink: the derivative of the flat side (0 at 0 for `Relu`). `Clip` passes at its bounds, as
 //!   `torch.clamp` does; right after a convolution or the like it is a ReLU6, and passes between them only, as `torch.hardtanh` does.
 //! - `Abs` and `Sign` at 0: zero.
+//! - Where the slope is infinite and the value is not (`Sqrt` at 0, `Acos` at 1): zero. Autograd's is infinite there, and no number
+//!   after the zero that mostly comes next.
 //!
 //! # Adding a rule
 //!
@@ -37,6 +39,7 @@ mod linear_attention;
 mod loss;
 mod mask;
 mod matmul;
+mod max_pool;
 mod multi_head;
 mod norm;
 mod pool;
@@ -53,6 +56,8 @@ mod softmax;
 mod spatial;
 mod stop;
 mod window;
+
+pub use max_pool::max_pool_gradient;
 
 /// The table of every family.
 pub(crate) const FAMILIES: &[&[Entry]] = &[

@@ -3,9 +3,10 @@
 use crate::{
     attr,
     builder::Val,
+    proto::NodeProto,
     registry::{Entry, Grad, Unsupported, rule},
-    rules::indexing::scatter_add,
-    types::{Dim, ElemType},
+    rules::{mask::over, max_pool::max_pool},
+    types::ElemType,
     vjp::Vjp,
 };
 
@@ -21,17 +22,22 @@ pub(crate) const RULES: &[Entry] = &[
 ];
 
 /// The windows along one spatial axis: output `o` covers the inputs `o · stride − begin + j · dilation`, `j < kernel`.
-struct Window {
-    size: i64,
-    out: i64,
-    kernel: i64,
-    stride: i64,
-    dilation: i64,
-    begin: i64,
+pub(super) struct Window {
+    pub(super) size: i64,
+    pub(super) out: i64,
+    pub(super) kernel: i64,
+    pub(super) stride: i64,
+    pub(super) dilation: i64,
+    pub(super) begin: i64,
     end: i64,
 }
 
 impl Window {
+    /// How many elements the last window ends behind the input's end; negative: before it.
+    pub(super) fn behind(&self) -> i64 {
+        (self.out - 1) * self.stride + (self.kernel - 1) * self.dilation + 1 - self.begin - self.size
+    }
+
     /// How many elements output `o` averages over: those in the input, and with `pads` those in the stated padding too. What
     /// a last window of `ceil_mode` covers beyond that never counts.
     fn count(&self, o: i64, pads: bool) -> i64 {
@@ -41,12 +47,18 @@ impl Window {
     }
 }
 
-/// The windows of every spatial axis, `auto_pad` resolved.
-fn windows(v: &Vjp<'_>) -> Result<Vec<Window>> {
-    let (rank, node) = (v.rank(0)?, v.node());
-    let sizes = v.fixed(0, 2..rank)?;
+/// The windows of every spatial axis of a node.
+pub(super) fn windows(v: &Vjp<'_>) -> Result<Vec<Window>> {
+    let sizes = v.fixed(0, 2..v.rank(0)?)?;
     let outs: Option<Vec<usize>> = v.out_dims(0)?.get(2..).unwrap_or_default().iter().map(|dim| dim.fixed()).collect();
-    let outs = outs.filter(|outs| outs.len() == sizes.len()).ok_or("the size of its output is not known")?;
+    windows_of(v.node(), &sizes, &outs.ok_or("the size of its output is not known")?)
+}
+
+/// The windows of every spatial axis of a node that pools from `sizes` to `outs`, `auto_pad` resolved.
+pub(super) fn windows_of(node: &NodeProto, sizes: &[usize], outs: &[usize]) -> Result<Vec<Window>> {
+    if outs.len() != sizes.len() {
+        return Err("its output has another rank than its input".into());
+    }
     let kernel = node.attr_ints("kernel_shape").ok_or("it has no kernel_shape")?;
     let list = |name: &str, default: i64| node.attr_ints(name).map_or(vec![default; sizes.len()], <[i64]>::to_vec);
     let (strides, dilations) = (list("strides", 1), list("dilations", 1));
@@ -99,9 +111,8 @@ fn spread(v: &mut Vjp<'_>, gradient: &Val, windows: &[Window], elem: ElemType) -
     let shape: Vec<i64> = [1, 1].into_iter().chain(kernel.iter().copied()).collect();
     let ones = v.g.floats(elem, &shape, &vec![1.0; kernel.iter().product::<i64>() as usize]);
     // What of the full result lies behind the input's end is cropped; where windows don't reach the end, zeros follow.
-    let behind = |w: &Window| (w.out - 1) * w.stride + (w.kernel - 1) * w.dilation + 1 - w.begin - w.size;
     let begins = windows.iter().map(|window| window.begin);
-    let pads: Vec<i64> = begins.chain(windows.iter().map(|window| behind(window).max(0))).collect();
+    let pads: Vec<i64> = begins.chain(windows.iter().map(|window| window.behind().max(0))).collect();
     let list = |field: fn(&Window) -> i64| windows.iter().map(field).collect::<Vec<i64>>();
     let attributes = vec![
         attr::ints("dilations", &list(|window| window.dilation)),
@@ -111,7 +122,7 @@ fn spread(v: &mut Vjp<'_>, gradient: &Val, windows: &[Window], elem: ElemType) -
     ];
     let sum = v.g.op("ConvTranspose", &[&single, &ones], attributes);
     let mut rest = vec![0; windows.len() + 4];
-    rest.extend(windows.iter().map(|window| (-behind(window)).max(0)));
+    rest.extend(windows.iter().map(|window| (-window.behind()).max(0)));
     let whole = v.g.pad_zeros(&sum, &rest);
     Ok(v.g.reshape(&whole, &dims))
 }
@@ -154,62 +165,19 @@ fn average_pool(v: &mut Vjp<'_>) -> Result {
     v.first(gradient)
 }
 
-/// y = x[i], i the first place of each window's maximum, which the operator's second output tells: gx[i] += gy
-fn max_pool(v: &mut Vjp<'_>) -> Result {
-    let (gy, elem, rank) = (v.gy()?, v.elem()?, v.rank(0)?);
-    let sizes: Vec<i64> = v.fixed(0, 1..rank)?.into_iter().map(|size| size as i64).collect();
-    let [channels, spatial @ ..] = sizes.as_slice() else { return Err("its input has no channels".into()) };
-    let area: i64 = spatial.iter().product();
-    // Places count through the whole batch; what is left modulo the area is the place in the feature map.
-    let places = v.y_kept(1, ElemType::Int64);
-    let area_value = v.g.int(area);
-    let places = v.g.binary("Mod", &places, &area_value);
-    let places = v.g.reshape(&places, &[0, 0, -1]);
-    let updates = v.g.reshape(&gy, &[0, 0, -1]);
-    let (places, zeros) = match v.dims(0)?[0] {
-        Dim::Fixed(batch) => {
-            let shape = v.g.ints(&[batch as i64, *channels, area]);
-            (places, v.g.full(&shape, elem, 0.0))
-        }
-        // Several seeds may come for one image: the batch is the cotangent's.
-        Dim::Free => {
-            let shape = v.g.shape(&updates);
-            let places = v.g.expand_to(&places, &shape);
-            let lead = v.g.op("Shape", &[&updates], vec![attr::int("start", 0), attr::int("end", 2)]);
-            let area = v.g.ints(&[area]);
-            let shape = v.g.concat(&[&lead, &area], 0);
-            (places, v.g.full(&shape, elem, 0.0))
-        }
-    };
-    let flat = scatter_add(v, &zeros, &places, &updates, 2, elem);
-    let column_major = v.node().attr_int("storage_order").unwrap_or(0) != 0;
-    let mut order: Vec<i64> = spatial.to_vec();
-    if column_major {
-        order.reverse();
-    }
-    let dims: Vec<i64> = [-1, *channels].into_iter().chain(order).collect();
-    let mut gradient = v.g.reshape(&flat, &dims);
-    if column_major {
-        let perm: Vec<i64> = [0, 1].into_iter().chain((2..rank as i64).rev()).collect();
-        gradient = v.g.transpose(&gradient, &perm);
-    }
-    v.first(gradient)
-}
-
 /// gy · y¹⁻ᵖ, 0 where y is: what every element of a window multiplies by sign(x) · |x|ᵖ⁻¹
 fn lp_share(v: &mut Vjp<'_>, gy: &Val, elem: ElemType, p: f64) -> Val {
     if p == 1.0 {
         return gy.clone();
     }
-    let (y, zero) = (v.y(0), v.g.scalar(elem, 0.0));
+    let y = v.y(0);
     let power = if p == 2.0 {
         y.clone()
     } else {
         let exponent = v.g.scalar(elem, p - 1.0);
         v.g.pow(&y, &exponent)
     };
-    let (flat, share) = (v.g.binary("Equal", &y, &zero), v.g.div(gy, &power));
-    v.g.where_(&flat, &zero, &share)
+    over(v, gy, &power, elem)
 }
 
 /// sign(x) · |x|ᵖ⁻¹

@@ -4,6 +4,7 @@ use crate::{
     attr,
     builder::Val,
     registry::{Entry, Grad, Unsupported, rule},
+    rules::mask::over,
     types::ElemType,
     vjp::Vjp,
 };
@@ -145,9 +146,7 @@ fn reduce_l1(v: &mut Vjp<'_>) -> Result {
 fn reduce_l2(v: &mut Vjp<'_>) -> Result {
     let (gy, y, _) = kept(v)?;
     let elem = v.elem()?;
-    let (zero, share) = (v.g.scalar(elem, 0.0), v.g.div(&gy, &y));
-    let positive = v.g.binary("Greater", &y, &zero);
-    let share = v.g.where_(&positive, &share, &zero);
+    let share = over(v, &gy, &y, elem);
     let gradient = v.g.mul(&share, &v.x(0));
     v.first(gradient)
 }

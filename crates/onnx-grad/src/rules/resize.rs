@@ -10,7 +10,7 @@ use crate::{
     builder::Val,
     proto::AttributeProto,
     registry::{Entry, Grad, Unsupported, rule},
-    rules::indexing::axis_size,
+    rules::indexing::{axis_size, with_sizes_around},
     types::{Dim, ElemType},
     vjp::{Vjp, place},
 };
@@ -92,14 +92,11 @@ fn sum_repeated(v: &mut Vjp<'_>, gradient: &Val, axis: usize, times: i64) -> Res
         return Ok(gradient.clone());
     }
     // Sizes of the axes before stay as the gradient has them; those behind too.
-    let (at, next) = (axis as i64, axis as i64 + 1);
-    let size = v.fixed(0, [axis])?[0] as i64;
-    let before = v.g.op("Shape", &[gradient], vec![attr::int("start", 0), attr::int("end", at)]);
+    let (size, rank) = (v.fixed(0, [axis])?[0] as i64, v.rank(0)?);
     let parts = v.g.ints(&[size, times]);
-    let after = v.g.op("Shape", &[gradient], vec![attr::int("start", next)]);
-    let shape = v.g.concat(&[&before, &parts, &after], 0);
+    let shape = with_sizes_around(v, gradient, axis, &parts, axis + 1..rank);
     let split = v.g.reshape_to(gradient, &shape);
-    Ok(v.g.reduce_sum(&split, &[next], false))
+    Ok(v.g.reduce_sum(&split, &[axis as i64 + 1], false))
 }
 
 /// The product of a gradient with the transposed weights (in × out) along one axis.

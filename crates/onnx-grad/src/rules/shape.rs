@@ -3,6 +3,7 @@
 use crate::{
     attr,
     registry::{Entry, Grad, Unsupported, rule},
+    rules::mask::over,
     types::ElemType,
     vjp::{Vjp, place},
 };
@@ -46,7 +47,7 @@ fn dropout(v: &mut Vjp<'_>) -> Result {
         v.g.scalar(elem, 0.5)
     };
     let share = v.g.sub(&one, &ratio);
-    let scaled = v.g.div(&gy, &share);
+    let scaled = over(v, &gy, &share, elem);
     let mut gradient = v.g.where_(&mask, &scaled, &zero);
     let training = v.x(2);
     if mode.is_none() {

@@ -41,6 +41,28 @@ pub(crate) fn cases() -> Vec<Case> {
     let average = |x: &[usize]| case("AveragePool").x(x).attr_ints("kernel_shape", &[3, 3]);
     cases.extend([
         max(&[1, 2, 7, 7]).attr_ints("dilations", &[2, 3]).note("dilated"),
+        max(&[1, 2, 7, 9])
+            .attr_ints("dilations", &[2, 3])
+            .attr_ints("strides", &[2, 3])
+            .attr_ints("pads", &[1, 1, 0, 1])
+            .free_batch()
+            .note("dilated, in steps, padded"),
+        case("MaxPool")
+            .x(&[1, 2, 11])
+            .attr_ints("kernel_shape", &[3])
+            .attr_ints("dilations", &[2])
+            .attr_ints("strides", &[3])
+            .attr_ints("pads", &[2, 2])
+            .note("dilated, 1-D"),
+        case("MaxPool")
+            .x(&[1, 2, 5, 6, 4])
+            .attr_ints("kernel_shape", &[3, 2, 3])
+            .attr_ints("strides", &[2, 3, 1])
+            .attr_ints("pads", &[1, 0, 1, 1, 0, 1])
+            .note("3-D, padded"),
+        case("MaxPool").x(&[2, 2, 20]).attr_ints("kernel_shape", &[20]).free_batch().note("one long window"),
+        case("MaxPool").x(&[1, 2, 3, 19]).attr_ints("kernel_shape", &[1, 19]).note("one long window along a row"),
+        case("MaxPool").x(&[1, 2, 40]).attr_ints("kernel_shape", &[19]).attr_ints("strides", &[7]).note("long windows"),
         max(&[1, 2, 5, 4]).attr_int("storage_order", 1).note("columns first"),
         max(&[2, 2, 4, 4]).outputs(2).note("with indices"),
         average(&[1, 2, 5, 5]).attr_ints("pads", &[1, 1, 1, 1]).attr_int("count_include_pad", 1),
