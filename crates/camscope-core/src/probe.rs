@@ -7,6 +7,7 @@
 
 mod fixed;
 mod infer;
+mod loops;
 
 use std::collections::{HashMap, HashSet};
 
@@ -85,7 +86,10 @@ pub fn probe(runtime: &Runtime, model: &Model, inputs: &[Feed]) -> Result<Types>
 /// # Errors
 /// Those of [`probe`]; a loop too long to be taken apart.
 pub fn probe_unrolled(runtime: &Runtime, model: &Model, inputs: &[Feed]) -> Result<(Model, Types)> {
-    let mut model = model.clone();
+    // What the file itself tells comes first: a loop that never ends would be run to see its values' types.
+    let mut stated = Types::stated(model.graph());
+    state_inputs(&mut stated, inputs);
+    let mut model = unroll(model, &stated)?.unwrap_or_else(|| model.clone());
     let mut types = probe(runtime, &model, inputs)?;
     // Each round's types may tell the course of what was inside.
     while let Some(unrolled) = unroll(&model, &types)? {
@@ -199,6 +203,7 @@ fn measure(runtime: &Runtime, model: &Model, inputs: &[Feed], types: &mut Types)
         asked.insert(question, name);
     }
     graph.output = outputs;
+    loops::bound(&mut graph, &mut taken);
     let session = session(runtime, &model.with_graph(graph))?;
     let first = run(&session, inputs, 1, &asked)?;
     // A model that claims an open batch but was exported for one picture fails with two: then everything is as with one.

@@ -11,6 +11,7 @@ use crate::{
     proto::{GraphProto, NodeProto},
     recognise::recognise,
     registry::{self, Grad, Kind},
+    sound,
     types::{KnownTypes, Types},
     upgrade,
     vjp::{Kept, Vjp},
@@ -243,10 +244,10 @@ impl<'a> Sweep<'a> {
             needs: &needs,
             kept: &mut self.kept,
         };
-        let answer = match rule {
+        let answer = sound::check(node, self.types).and_then(|()| match rule {
             Some(Kind::Rule(rule)) => rule(&mut vjp),
             _ => foreign::gradient(&mut vjp, opsets, self.foreign),
-        };
+        });
         let answer =
             answer.map_err(|unsupported| unsupported.0).and_then(|gradients| complete(node, &needs, gradients));
         match answer {

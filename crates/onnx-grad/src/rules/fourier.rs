@@ -8,7 +8,7 @@ use crate::{
     registry::{Entry, Grad, Unsupported, rule},
     rules::indexing::{axis_size, scatter_along},
     types::ElemType,
-    vjp::{Vjp, place},
+    vjp::{Vjp, place, room},
 };
 
 type Result<T = Vec<Grad>> = std::result::Result<T, Unsupported>;
@@ -174,7 +174,7 @@ fn stft(v: &mut Vjp<'_>, along: Along) -> Result {
     let step = v.x(1);
     let step = v.cast_to(&step, ElemType::Int64)?;
     let step = v.g.reshape(&step, &[1]);
-    let starts: Vec<i64> = (0..frames as i64).collect();
+    let starts: Vec<i64> = (0..room(&[frames as i64])?).collect();
     let starts = v.g.ints(&starts);
     let starts = v.g.mul(&starts, &step);
     let starts = v.g.unsqueeze(&starts, &[1]);
