@@ -189,6 +189,12 @@ impl Explainer {
         self.subject.default_layer()
     }
 
+    /// The nodes that draw random numbers, each with its operator: with any, every run gives another answer.
+    pub fn random_nodes(&self) -> Vec<String> {
+        let network = self.network();
+        crate::random::nodes(network.model.graph(), &network.logits)
+    }
+
     /// Where gradients are taken.
     pub fn taps(&self) -> &[Tap] {
         &self.taps

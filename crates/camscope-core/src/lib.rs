@@ -15,6 +15,7 @@ pub mod nearest;
 pub mod overlay;
 mod passes;
 pub mod probe;
+pub mod random;
 pub mod rules;
 pub mod runtime;
 pub mod subject;

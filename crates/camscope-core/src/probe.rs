@@ -23,6 +23,7 @@ use onnx_grad::{
 use crate::{
     error::{Error, Result},
     runtime::{Optimisation, Provider, ProviderChoice, Runtime, Session, SessionOptions, Value},
+    text::printable,
 };
 
 /// Integers up to this many are read in full: shapes, axes, bounds. More is data.
@@ -46,6 +47,7 @@ pub struct Feed {
 /// # Errors
 /// ONNX Runtime cannot load the model.
 pub fn probe(runtime: &Runtime, model: &Model, inputs: &[Feed]) -> Result<Types> {
+    bounded(inputs)?;
     let mut types = Types::stated(model.graph());
     state_inputs(&mut types, inputs);
     if is_known(model.graph(), &types) {
@@ -97,6 +99,36 @@ pub fn probe_unrolled(runtime: &Runtime, model: &Model, inputs: &[Feed]) -> Resu
         model = unrolled;
     }
     Ok((model, types))
+}
+
+/// Runs the model once on made-up inputs of those shapes.
+///
+/// # Errors
+/// It cannot be loaded, or doesn't run: with ONNX Runtime's own words.
+pub fn run_once(runtime: &Runtime, model: &Model, inputs: &[Feed]) -> Result<()> {
+    bounded(inputs)?;
+    let mut graph = model.graph().clone();
+    let mut taken = graph::used_names(&graph);
+    loops::bound(&mut graph, &mut taken);
+    let session = session(runtime, &model.with_graph(graph))?;
+    run(&session, inputs, 1, &HashMap::new()).map(drop)
+}
+
+/// The most elements of an input: 2 GiB as float32.
+const MOST_ELEMENTS: usize = 1 << 29;
+
+/// Refuses inputs that no memory holds before one is made.
+fn bounded(inputs: &[Feed]) -> Result<()> {
+    for Feed { name, shape, .. } in inputs {
+        let whole = shape.iter().try_fold(1usize, |whole, &size| whole.checked_mul(size.max(1)));
+        if whole.is_none_or(|whole| whole > MOST_ELEMENTS) {
+            return Err(Error::Value(format!(
+                "input `{}` of shape {shape:?} is too large: more than {MOST_ELEMENTS} elements",
+                printable(name)
+            )));
+        }
+    }
+    Ok(())
 }
 
 fn state_inputs(types: &mut Types, inputs: &[Feed]) {

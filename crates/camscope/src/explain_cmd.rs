@@ -10,7 +10,7 @@ use camscope_core::{
     explain::{Explainer, Options},
     method,
     model::{Network, Sidecar, Source, resolve},
-    overlay,
+    overlay, random,
     runtime::{ProviderChoice, Runtime, SessionOptions, SharedThreads, share_threads},
     text::{printable, printable_path},
 };
@@ -63,6 +63,10 @@ pub(crate) fn explain(args: &ExplainArgs, runtime: impl FnOnce() -> Result<&'sta
         let explainer = Explainer::new(runtime, network, sidecar, Options { batch, ..options })?;
         note_provider(runtime, &explainer, &args.run);
         plugins::note_resolved(explainer.subject().resolved());
+        let random = explainer.random_nodes();
+        if !random.is_empty() {
+            eprintln!("note: {}", printable(&random::told(&random)));
+        }
 
         let mut job = Job::new(args, &explainer, colormap, inputs.len());
         let mut first = reading.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));

@@ -6,7 +6,7 @@ use camscope_core::{
     Result,
     layer::Layer,
     runtime::Runtime,
-    subject::{default_layer, layers_of, resolve, type_values},
+    subject::{default_layer, layers_of, resolve, type_values, why_none},
     text::printable,
 };
 use serde_json::json;
@@ -25,7 +25,8 @@ use crate::{
 pub(crate) fn run(args: &LayersArgs) -> Result<ExitCode> {
     plugins::load(&args.extra.plugins);
     let (mut network, sidecar) = open(&args.model)?;
-    let types = type_values(plugins::runtime(Runtime::get_or_load()?, &args.extra)?, &mut network, &sidecar)?;
+    let runtime = plugins::runtime(Runtime::get_or_load()?, &args.extra)?;
+    let types = type_values(runtime, &mut network, &sidecar)?;
     let mut layers = layers_of(&network, &sidecar, &types);
     let resolved = resolve(&network, &sidecar, &mut layers);
     let default = resolved.first().map_or_else(|| default_layer(&layers, &sidecar), |first| Ok(Some(first)))?;
@@ -33,7 +34,8 @@ pub(crate) fn run(args: &LayersArgs) -> Result<ExitCode> {
     let text = if args.json { lines(&layers, default) } else { table(&layers, default) };
     output::print(&text)?;
     if layers.is_empty() {
-        eprintln!("note: the model has no layer with height and width between its input and its scores");
+        let why = why_none(runtime, &network, &sidecar)?.map(|(reason, _)| format!(": {reason}")).unwrap_or_default();
+        eprintln!("note: {}{}", camscope_core::Error::NoLayers, printable(&why));
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -40,7 +40,8 @@ pub struct Gradient {
     pub outputs: Vec<String>,
     /// What [`Gradient::backward`] takes besides the seeds: outputs or inputs of [`Gradient::forward`].
     pub saved: Vec<String>,
-    /// Each differentiated output with the name of its seed, `seed.NAME`: an input of the output's own shape.
+    /// Each differentiated output with the name of its seed, `seed.NAME`: an input of the output's own shape. Where the model has a value
+    /// of that name, a number follows it; the same goes for gradients.
     pub seeds: Vec<(String, String)>,
     /// Each value asked for with the name of its gradient, `grad.NAME`: an output of the value's own shape. `None` where no
     /// output depends on the value: the gradient is zero.
@@ -148,7 +149,8 @@ impl<'a> Sweep<'a> {
         request: &Request<'a>,
         foreign: &'a dyn ForeignRules,
     ) -> Self {
-        let mut builder = Builder::avoiding(graph::used_names_from(model.graph(), SCOPE));
+        let taken = [SCOPE, "seed."].map(|start| graph::used_names_from(model.graph(), start));
+        let mut builder = Builder::avoiding(taken.into_iter().flatten());
         builder.set_scope(SCOPE);
         let mut sweep = Self {
             model,
@@ -195,8 +197,7 @@ impl<'a> Sweep<'a> {
 
     fn run(&mut self, request: &Request<'a>) -> Result<()> {
         for name in request.outputs {
-            let seed = format!("seed.{name}");
-            self.builder.input(&seed);
+            let seed = self.builder.unused(&format!("seed.{name}"));
             if let Some(value) = self.index.number(name).filter(|&value| self.active[value]) {
                 self.cotangents[value].push(Val::new(&seed));
             }

@@ -171,10 +171,24 @@ fn head_of(node: &NodeProto) -> Option<Head> {
 /// Checks that the logits are one number a class.
 ///
 /// # Errors
-/// [`Error::ModelOutput`] if they have height and width, or a shape that isn't known.
+/// [`Error::ModelOutput`], or [`Error::NoScores`] where no other output could hold them either, if they have height and width, or a shape
+/// that isn't known.
 pub fn check_scores(network: &Network, types: &Types) -> Result<()> {
-    let fail = |reason: String| Err(Error::ModelOutput { path: printable_path(&network.path), reason });
     let name = &network.logits;
+    // Naming another output only helps where one fits.
+    let others = network.model.graph().output.iter().map(|output| &output.name).filter(|other| *other != name);
+    let fits = |other: &String| {
+        types.get(other).is_none_or(|ty| {
+            let dims = ty.shape.as_deref();
+            let several = dims.map(|dims| dims.iter().skip(1).filter(|dim| dim.fixed() != Some(1)).count());
+            ty.elem.is_float() && several.is_none_or(|several| several <= 1) && dims.is_none_or(|dims| dims.len() > 1)
+        })
+    };
+    let choice = others.into_iter().any(fits);
+    let path = printable_path(&network.path);
+    let fail = move |reason: String| {
+        Err(if choice { Error::ModelOutput { path, reason } } else { Error::NoScores { path, reason } })
+    };
     let Some(ty) = types.get(name) else { return fail(format!("the type of `{name}` is not known")) };
     if !ty.elem.is_float() {
         return fail(format!("`{name}` does not hold floats"));
