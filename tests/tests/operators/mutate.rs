@@ -106,7 +106,7 @@ fn in_a_process_of_its_own() {
 
 /// The types of a row's values as it stands; what the file states where even that cannot be had.
 fn plain_types(runtime: &Runtime, case: &Case) -> Types {
-    let model = case.model(case.opsets[0], false);
+    let model = case.model(case.opsets.first().copied().unwrap_or(EMITTED_OPSET), false);
     let Ok(model) = upgrade(&model, EMITTED_OPSET) else { return Types::stated(model.graph()) };
     let feeds: Vec<Feed> = (0..case.args.len())
         .filter_map(|i| match &case.args[i] {
@@ -158,7 +158,7 @@ fn hostile(random: &mut Random) -> i64 {
 
 /// The row's model and its types with one to three things changed, and what.
 fn mutated(case: &Case, mut types: Types, random: &mut Random) -> (ModelProto, Types, String) {
-    let opset = case.opsets[(random.draw() * case.opsets.len() as f64) as usize % case.opsets.len()];
+    let opset = pick(random, &mut case.opsets.clone()).map_or(EMITTED_OPSET, |opset| *opset);
     let mut proto = case.model(opset, false).proto().clone();
     let graph = proto.graph.get_or_insert_default();
     let mut what = Vec::new();
