@@ -48,6 +48,7 @@ pub struct Feed {
 /// ONNX Runtime cannot load the model.
 pub fn probe(runtime: &Runtime, model: &Model, inputs: &[Feed]) -> Result<Types> {
     bounded(inputs)?;
+    refuse_equations(model.graph())?;
     let mut types = Types::stated(model.graph());
     state_inputs(&mut types, inputs);
     if is_known(model.graph(), &types) {
@@ -107,11 +108,28 @@ pub fn probe_unrolled(runtime: &Runtime, model: &Model, inputs: &[Feed]) -> Resu
 /// It cannot be loaded, or doesn't run: with ONNX Runtime's own words.
 pub fn run_once(runtime: &Runtime, model: &Model, inputs: &[Feed]) -> Result<()> {
     bounded(inputs)?;
+    refuse_equations(model.graph())?;
     let mut graph = model.graph().clone();
     let mut taken = graph::used_names(&graph);
     loops::bound(&mut graph, &mut taken);
     let session = session(runtime, &model.with_graph(graph))?;
     run(&session, inputs, 1, &HashMap::new()).map(drop)
+}
+
+/// ONNX Runtime never comes back from an equation with other characters.
+fn refuse_equations(graph: &GraphProto) -> Result<()> {
+    let is_plain = |byte: &u8| byte.is_ascii_alphabetic() || b" ,.->".contains(byte);
+    for node in graph.node.iter().filter(|node| node.op_type == "Einsum" && node.domain.is_empty()) {
+        let equation = node.attr("equation").and_then(|attribute| attribute.s.as_deref()).unwrap_or_default();
+        if !equation.iter().all(is_plain) {
+            let (name, equation) = (printable(graph::label(node)).into_owned(), String::from_utf8_lossy(equation));
+            return Err(Error::Value(format!(
+                "the equation of Einsum `{name}` is malformed: {}",
+                printable(&equation)
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// The most elements of an input: 2 GiB as float32.

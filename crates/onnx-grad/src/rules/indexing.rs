@@ -5,7 +5,7 @@ use crate::{
     builder::Val,
     registry::{Entry, Grad, Unsupported, rule},
     types::{Dim, ElemType},
-    vjp::{Vjp, place},
+    vjp::{Vjp, place, room},
 };
 
 type Result<T = Vec<Grad>> = std::result::Result<T, Unsupported>;
@@ -325,6 +325,8 @@ fn pad_copied(v: &mut Vjp<'_>, mode: &str) -> Result {
         if size < 1 {
             return Err(format!("nothing is left of axis {axis} to copy from").into());
         }
+        room(&[begin])?;
+        room(&[end])?;
         let source = |at: i64| match mode {
             "edge" => at.clamp(0, size - 1),
             "wrap" => at.rem_euclid(size),
