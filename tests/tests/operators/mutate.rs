@@ -26,7 +26,7 @@ use onnx_grad::{
 use crate::case::{Arg, Case};
 
 /// How many models a test run tries.
-const MODELS: usize = 600;
+const MODELS: usize = 6000;
 
 /// The memory that a process may have, ONNX Runtime included.
 #[cfg(unix)]

@@ -265,6 +265,9 @@ fn transposed_window(v: &mut Vjp<'_>) -> Result<Window> {
         let padded = v.node().attr_ints("output_padding").is_some_and(|extra| extra.iter().any(|&rows| rows != 0));
         return if padded { Err("its spatial size is not fixed".into()) } else { Ok(window) };
     };
+    if [out.len(), sizes.len()] != [window.axes(); 2] {
+        return Err("the rank of its output is not that of its input".into());
+    }
     for axis in 0..window.axes() {
         let stride = window.strides[axis];
         let full = stride * (sizes[axis] as i64 - 1) + window.reach(axis);

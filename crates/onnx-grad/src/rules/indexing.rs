@@ -163,6 +163,9 @@ fn uncut(v: &mut Vjp<'_>, cuts: &[Cut], rank: usize) -> Result {
         }
         gradient = v.g.pad_zeros(&gradient, &pads);
         let mut dims: Vec<i64> = v.out_dims(0)?.iter().map(|dim| dim.fixed().map_or(-1, |size| size as i64)).collect();
+        if dims.len() != rank {
+            return Err("the rank of its output is not that of its input".into());
+        }
         for cut in &strided {
             dims[cut.axis] = cut.count * cut.step.abs();
         }

@@ -127,7 +127,7 @@ fn causal(v: &mut Vjp<'_>, heads: &mut Heads, q_dims: &[Dim], keys: i64) -> Resu
     if v.node().attr_int("unidirectional").unwrap_or(0) != 0 {
         let queries = size(q_dims, 1, "number of queries")?;
         let offset = v.g.int(0);
-        heads.allowed.extend(band(v, queries as usize, keys as usize, &offset, None, Some(0)));
+        heads.allowed.extend(band(v, queries as usize, keys as usize, &offset, None, Some(0))?);
     }
     Ok(())
 }

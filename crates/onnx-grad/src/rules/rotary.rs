@@ -38,9 +38,12 @@ fn rotary(v: &mut Vjp<'_>, cosines: usize, sines: usize, positions: usize) -> Re
     let heads = match number("num_heads") {
         Some(heads) => heads,
         // ONNX Runtime's own: without a part that passes, the angles tell the size of a head.
-        None if flat => last / (2 * half),
+        None if flat => last.checked_div(2 * half).unwrap_or(0),
         None => 1,
     };
+    if heads < 1 {
+        return Err("its angles don't fit its heads".into());
+    }
     let size = if flat { last / heads } else { last };
     // As [batch, sequence, heads, size].
     let to_heads = |v: &mut Vjp<'_>, value: &Val| match flat {
