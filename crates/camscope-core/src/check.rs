@@ -1,23 +1,22 @@
 //! Can a model be explained, and are its gradients right? The checks of `camscope check`.
 
-use ndarray::{ArrayD, Zip};
+mod slope;
 
+use std::sync::Arc;
+
+use ndarray::ArrayD;
+
+use self::slope::{At, Precision};
 use crate::{
     error::{Error, Result},
     explain::{Explainer, Options},
     layer::Choice,
     model::{Classes, Network, Sidecar},
+    random,
     runtime::{ElemType, Optimisation, Runtime, SessionOptions, Value},
-    subject::{default_layer, layers_of, resolve, type_values},
+    subject::Subject,
     target::ClassSpec,
 };
-
-/// Largest relative difference between gradient and finite difference along a direction. Float32 and the kinks of a network
-/// leave a few thousandths; a wrong gradient is off by far more.
-const SLOPE_TOLERANCE: f64 = 0.03;
-
-/// Largest relative difference between the outputs of the model and of its forward pass, where fusions differ.
-const FORWARD_TOLERANCE: f64 = 1e-5;
 
 /// How a check came out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +48,18 @@ pub fn check(
     tensor: &ArrayD<f32>,
     session: &SessionOptions,
 ) -> Vec<Row> {
+    check_telling(runtime, network, sidecar, tensor, session, &mut |_| {})
+}
+
+/// As [`check`]; `doing` is told what is begun, since a large model takes minutes.
+pub fn check_telling(
+    runtime: &'static Runtime,
+    network: &Network,
+    sidecar: &Sidecar,
+    tensor: &ArrayD<f32>,
+    session: &SessionOptions,
+    doing: &mut dyn FnMut(&'static str),
+) -> Vec<Row> {
     let mut rows = vec![
         noted("model", model_line(network)),
         noted("input", input_line(network)),
@@ -56,11 +67,12 @@ pub fn check(
         noted("labels", sidecar.describe_labels()),
     ];
     rows.extend(sidecar.notes.iter().map(|note| noted("preprocessing", note.clone())));
-    match explainable(runtime, network, sidecar, tensor, session, &mut rows) {
+    match explainable(runtime, network, sidecar, tensor, session, &mut rows, doing) {
         Ok(()) => {}
         Err(error) => {
             let what = if matches!(error, Error::NotFinite { .. }) { "forward" } else { "gradient" };
-            rows.push(Row { what, outcome: Outcome::Failed, detail: error.to_string() });
+            let help = error.help().map(|help| format!("\n{help}")).unwrap_or_default();
+            rows.push(Row { what, outcome: Outcome::Failed, detail: format!("{error}{help}") });
         }
     }
     rows
@@ -73,44 +85,55 @@ fn explainable(
     tensor: &ArrayD<f32>,
     session: &SessionOptions,
     rows: &mut Vec<Row>,
+    doing: &mut dyn FnMut(&'static str),
 ) -> Result<()> {
-    let mut network = network.clone();
-    let types = type_values(runtime, &mut network, sidecar)?;
-    network.settle(&types)?;
-    let network = &network;
-    let classes = network.scores(&types)?;
+    doing("types of the values");
+    let subject = Arc::new(Subject::new(runtime, network.clone(), sidecar.clone())?);
+    let (network, types) = (subject.network(), subject.types());
+    let classes = network.scores(types)?;
     let floats: std::collections::BTreeSet<String> =
         types.iter().filter(|(_, ty)| ty.elem.is_float()).map(|(_, ty)| format!("{:?}", ty.elem)).collect();
     rows.push(noted("float types", floats.into_iter().collect::<Vec<_>>().join(", ")));
     rows.push(passed("scores", format!("`{}`, {:?} at the end", classes.logits, classes.head)));
-    if let Some(mismatch) = network.score_count(&types).and_then(|scores| sidecar.labels.mismatch(scores)) {
-        rows.push(noted("labels", mismatch));
-    }
-    let mut layers = layers_of(network, sidecar, &types);
-    let resolved = resolve(network, sidecar, &mut layers);
-    let default = resolved.first().map_or_else(|| default_layer(&layers, sidecar), |first| Ok(Some(first)))?;
+    rows.extend(subject.label_mismatch().map(|mismatch| noted("labels", mismatch)));
+    let (layers, default) = (subject.layers(), subject.default_layer());
     let layer = default.and_then(|index| layers.get(index));
     rows.push(noted(
         "layers",
         match layer {
             Some(layer) => format!("{}, auto is `{}` ({})", layers.len(), layer.name(), layer.value),
-            None => "none with height and width: only @input can be asked for".into(),
+            None => match subject.why_no_layers() {
+                Some(why) => format!("none with height and width: {why}"),
+                None => "none with height and width: only @input can be asked for".into(),
+            },
         },
     ));
 
     let taps: Vec<Choice> = layer.map(|_| Choice::Auto).into_iter().chain([Choice::Input]).collect();
     let options = Options { layers: taps, session: session.clone(), ..Default::default() };
-    let explainer = Explainer::new(runtime, network.clone(), sidecar.clone(), options)?;
+    doing("the passes");
+    let explainer = Explainer::of(runtime, Arc::clone(&subject), options)?;
     rows.push(passed("operators", "every operator between input and scores has a rule".into()));
+    doing("forward and backward");
     let outcome = explainer.explain(tensor.clone(), &[ClassSpec::Top(1).target()])?;
     let at_input = outcome.explanations.last().ok_or(Error::NoLayers)?;
     let gradient = at_input.gradient.as_ref().ok_or(Error::NoLayers)?;
     let class = at_input.target.class.map_or(0, |found| found.class);
 
+    let random = explainer.random_nodes();
+    if !random.is_empty() {
+        rows.push(noted("random", random::told(&random)));
+        let why = "not compared: every run gives another answer";
+        rows.extend([noted("forward", why.into()), noted("gradient", why.into())]);
+        return Ok(());
+    }
+    doing("the model as it is");
+    let precision = Precision::of(types.iter().map(|(_, ty)| ty.elem));
     let plain = Plain::new(runtime, network, classes, session)?;
-    rows.push(forward_row(&plain.logits(tensor)?, outcome.logits()));
+    rows.push(forward_row(&plain.logits(tensor)?, outcome.logits(), precision));
     let gradient = explainer.read(gradient)?;
-    rows.push(slope_row(&plain, tensor, &gradient, class)?);
+    doing("finite differences");
+    rows.push(slope::row(&plain, &explainer, &At { tensor, gradient: &gradient, class }, precision)?);
     Ok(())
 }
 
@@ -120,7 +143,9 @@ fn model_line(network: &Network) -> String {
     let nodes = proto.graph.as_ref().map_or(0, |graph| graph.node.len());
     format!(
         "{nodes} nodes, opset {opset}, IR version {}, by {} {}",
-        proto.ir_version, proto.producer_name, proto.producer_version
+        network.model.original_ir_version(),
+        proto.producer_name,
+        proto.producer_version
     )
 }
 
@@ -160,77 +185,15 @@ impl<'a> Plain<'a> {
     }
 }
 
-fn forward_row(plain: &[f32], forward: &[f32]) -> Row {
+fn forward_row(plain: &[f32], forward: &[f32], precision: Precision) -> Row {
     if plain == forward {
         return passed("forward", "outputs unchanged, bit for bit".into());
     }
     let difference: f64 = plain.iter().zip(forward).map(|(a, b)| f64::from(a - b).powi(2)).sum();
     let norm: f64 = plain.iter().map(|a| f64::from(*a).powi(2)).sum();
     let error = (difference / norm.max(f64::MIN_POSITIVE)).sqrt();
-    let outcome = if error <= FORWARD_TOLERANCE { Outcome::Passed } else { Outcome::Failed };
+    let outcome = if error <= precision.forward { Outcome::Passed } else { Outcome::Failed };
     Row { what: "forward", outcome, detail: format!("outputs differ by {error:.1e} (relative)") }
-}
-
-/// The slope of the class score along a direction, by central differences of several widths against gradient · direction. The
-/// direction leans to the gradient, so that the slope stands out of float32's noise, and is partly random, so that no wrong
-/// gradient hides in it.
-fn slope_row(plain: &Plain<'_>, tensor: &ArrayD<f32>, gradient: &ArrayD<f32>, class: usize) -> Result<Row> {
-    let norm = gradient.iter().map(|g| f64::from(*g).powi(2)).sum::<f64>().sqrt();
-    if norm == 0.0 || !norm.is_finite() {
-        let detail = format!("the gradient at the input has norm {norm}");
-        return Ok(Row { what: "gradient", outcome: Outcome::Failed, detail });
-    }
-    let root = (gradient.len() as f64).sqrt();
-    let mut state = 0x2545_f491_4f6c_dd1d_u64;
-    let direction = gradient.mapv(|g| {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        let random = (state >> 40) as f64 / f64::from(1u32 << 24) - 0.5;
-        (f64::from(g) / norm + random / root) as f32
-    });
-    let analytic: f64 = Zip::from(gradient).and(&direction).fold(0.0, |sum, g, d| sum + f64::from(*g) * f64::from(*d));
-    let score = |step: f64| -> Result<f64> {
-        let moved = Zip::from(tensor).and(&direction).map_collect(|x, d| (f64::from(*x) + step * f64::from(*d)) as f32);
-        plain
-            .logits(&moved)?
-            .get(class)
-            .map(|logit| f64::from(*logit))
-            .ok_or(Error::ClassRange { class: class.to_string(), count: 0 })
-    };
-    let scale = plain.logits(tensor)?.iter().map(|logit| f64::from(logit.abs())).fold(1e-6, f64::max);
-    // Too flat for float32: even a step of a tenth of the picture changes the score by less than its rounding. Then there is
-    // nothing to compare; but a score that does change would belie such a gradient.
-    let reach = 0.1 * tensor.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt();
-    let rounding = 4.0 * f64::from(f32::EPSILON) * scale;
-    if 2.0 * reach * analytic.abs() < rounding {
-        let change = (score(reach)? - score(-reach)?).abs();
-        let outcome = if change <= 4.0 * rounding { Outcome::Noted } else { Outcome::Failed };
-        let detail = format!(
-            "the score of class {class} is flat: it rises by {analytic:.1e} along a direction at the input, too little for float32 to \
-             show, and changes by {change:.1e} over a tenth of the picture"
-        );
-        return Ok(Row { what: "gradient", outcome, detail });
-    }
-    let mut best = (f64::INFINITY, 0.0);
-    for share in [0.003, 0.01, 0.03, 0.1] {
-        let step = share * scale / analytic.abs().max(f64::MIN_POSITIVE);
-        let numeric = (score(step)? - score(-step)?) / (2.0 * step);
-        let error = ((numeric - analytic) / analytic).abs();
-        if error < best.0 {
-            best = (error, numeric);
-        }
-    }
-    let outcome = if best.0 <= SLOPE_TOLERANCE { Outcome::Passed } else { Outcome::Failed };
-    let detail = format!(
-        "along a direction at the input the score of class {class} rises by {}, by finite differences {}: {:.2} % apart",
-        readable(analytic),
-        readable(best.1),
-        100.0 * best.0
-    );
-    Ok(Row { what: "gradient", outcome, detail })
-}
-
-fn readable(slope: f64) -> String {
-    if (1e-3..1e6).contains(&slope.abs()) { format!("{slope:.5}") } else { format!("{slope:.4e}") }
 }
 
 fn noted(what: &'static str, detail: String) -> Row {

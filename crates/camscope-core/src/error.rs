@@ -150,6 +150,52 @@ pub enum Error {
     /// The model has no value with spatial extent.
     #[error("the model has no layer with height and width between its input and its scores")]
     NoLayers,
+    /// The model has no value with spatial extent, for a reason that is known.
+    #[error("the model has no layer with height and width between its input and its scores: {reason}")]
+    NoLayersSince {
+        /// The reason, which names a node.
+        reason: String,
+        /// What to do.
+        help: String,
+    },
+    /// The model doesn't run at the size that was taken for its input.
+    #[error("the model {path} does not run at {} × {}, which was assumed since its input leaves the size open: {reason}", size.0, size.1)]
+    AssumedSize {
+        /// The file.
+        path: String,
+        /// Height and width.
+        size: (usize, usize),
+        /// ONNX Runtime's own words.
+        reason: String,
+    },
+    /// A value that the model doesn't have.
+    #[error("the model {path} has no value named `{}`", printable(name))]
+    UnknownValue {
+        /// The file.
+        path: String,
+        /// As it was asked for.
+        name: String,
+        /// The nearest names.
+        nearest: Vec<String>,
+    },
+    /// An input whose size is open and has to be given.
+    #[error("input `{}` has open axes: [{}]", printable(input), printable(axes))]
+    OpenInput {
+        /// The input.
+        input: String,
+        /// Its axes: sizes, and names or `?` for those that are open.
+        axes: String,
+        /// What the axes may be, open ones filled in.
+        suggested: String,
+    },
+    /// None of the model's outputs holds class scores.
+    #[error("the model {path} does not give class scores: {reason}")]
+    NoScores {
+        /// The file.
+        path: String,
+        /// What it gives.
+        reason: String,
+    },
     /// A layer that the model doesn't have.
     #[error("the model has no layer `{}`", printable(name))]
     UnknownLayer {
@@ -487,6 +533,23 @@ impl Error {
                 Some("`camscope layers MODEL` lists the layers".into())
             }
             Error::Layout { .. } => Some("`camscope layers MODEL` shows the layers' own shapes and layouts".into()),
+            Error::NoLayersSince { help, .. } => Some(help.clone()),
+            Error::UnknownValue { nearest, .. } if !nearest.is_empty() => {
+                let names: Vec<_> = nearest.iter().map(|name| format!("`{}`", printable(name))).collect();
+                Some(format!("did you mean {}?", names.join(", ")))
+            }
+            Error::UnknownValue { .. } => Some("`camscope layers MODEL` lists the values with height and width".into()),
+            Error::OpenInput { input, suggested, .. } => {
+                Some(format!("give the sizes that it is to have: --shape {}={suggested}", printable(input)))
+            }
+            Error::AssumedSize { .. } => Some(
+                "give the size that it was made for: `size = [HEIGHT, WIDTH]` under [input] in MODEL.toml beside the model".into(),
+            ),
+            Error::NoScores { .. } => Some(
+                "camscope explains models that give one score a class; export the model with such an output, before whatever reads the \
+                 scores further"
+                    .into(),
+            ),
             Error::NoLayers => Some("--layer @input with --raw DIR gives the gradient at the model's input".into()),
             Error::NoGradient { .. } => {
                 Some("choose a layer between the input and the scores: see `camscope layers MODEL`".into())

@@ -4,11 +4,7 @@ use std::collections::HashSet;
 
 use onnx_grad::{Request, graph};
 
-use crate::{
-    error::{Error, Result},
-    rules,
-    subject::Subject,
-};
+use crate::{error::Result, rules, subject::Subject};
 
 /// For every layer, why the scores have no gradient there; `None` where they have one.
 ///
@@ -25,7 +21,7 @@ pub(crate) fn without_gradient(subject: &Subject) -> Result<Vec<Option<String>>>
         let open = layers.iter().zip(&reasons).filter(|(_, reason)| reason.is_none());
         let wanted: Vec<&str> = open.map(|(layer, _)| layer.value.as_str()).collect();
         if wanted.is_empty() {
-            return Err(Error::NoLayers);
+            return Err(subject.no_layers());
         }
         let request = Request { outputs: &heads, wrt: &wanted, types: subject.types() };
         match rules::differentiate(&network.model, &request) {
@@ -41,7 +37,7 @@ pub(crate) fn without_gradient(subject: &Subject) -> Result<Vec<Option<String>>>
                         *reason = Some("no path of floating-point values leads from it to the scores".into());
                     }
                 }
-                return if reasons.iter().all(Option::is_some) { Err(Error::NoLayers) } else { Ok(reasons) };
+                return if reasons.iter().all(Option::is_some) { Err(subject.no_layers()) } else { Ok(reasons) };
             }
             Err(onnx_grad::Error::NotDifferentiable(obstacles)) => {
                 let mut barred = false;

@@ -246,6 +246,11 @@ impl Explainer {
         self.subject.default_layer()
     }
 
+    /// The nodes that draw random numbers, each with its operator: with any, every run gives another answer.
+    pub fn random_nodes(&self) -> Vec<String> {
+        crate::random::nodes(self.network().model.graph(), &self.subject.heads())
+    }
+
     /// Where gradients are taken; for a method that needs none, the input.
     pub fn taps(&self) -> &[Tap] {
         &self.taps

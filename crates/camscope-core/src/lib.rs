@@ -11,6 +11,7 @@ pub mod method;
 pub mod model;
 pub mod nearest;
 pub mod overlay;
+pub mod random;
 pub mod subject;
 pub mod target;
 

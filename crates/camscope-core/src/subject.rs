@@ -1,14 +1,17 @@
 //! A model whose values are typed and whose layers are found: what everything that explains it starts from.
 
-use onnx_grad::Types;
+use onnx_grad::{Types, graph::label, proto::NodeProto};
+
+use onnx_grad_ort::Error as EngineError;
 
 use crate::{
     error::{Error, Result},
     layer::{self, Choice, Layer, Layout, Resolved},
     model::{self, Labels, Network, Sidecar, axes},
-    probe::{Feed, probe_unrolled},
+    probe::{self, Feed, probe_unrolled},
     runtime::{Runtime, Value},
     target::{TargetRef, default_target},
+    text::printable_path,
 };
 
 /// A model at the input size that its sidecar asks for.
@@ -19,6 +22,8 @@ pub struct Subject {
     layers: Vec<Layer>,
     default_layer: Option<usize>,
     resolved: Resolved,
+    /// Why there is no layer, where there is none: the reason, and what to do.
+    without: Option<(String, String)>,
 }
 
 impl Subject {
@@ -43,6 +48,10 @@ impl Subject {
     ) -> Result<Self> {
         let types = type_values(runtime, &mut network, &sidecar)?;
         network.settle(&types)?;
+        if network.classes.is_none() && targets.is_empty() {
+            // What isn't known of a model that doesn't run says nothing of the model.
+            runs(runtime, &network, &sidecar)?;
+        }
         if !targets.is_empty() {
             network.explained.clear();
         }
@@ -54,10 +63,11 @@ impl Subject {
             }
         }
         let mut layers = layers_of(&network, &sidecar, &types);
+        let without = if layers.is_empty() { why_none(runtime, &network, &sidecar)? } else { None };
         let resolved = resolve(&network, &sidecar, &mut layers);
         let default_layer =
             resolved.first().map_or_else(|| default_layer(&layers, &sidecar), |first| Ok(Some(first)))?;
-        Ok(Self { network, sidecar, types, layers, default_layer, resolved })
+        Ok(Self { network, sidecar, types, layers, default_layer, resolved, without })
     }
 
     /// The model.
@@ -122,6 +132,19 @@ impl Subject {
         self.default_layer
     }
 
+    /// Why the model has no layers, where that is known.
+    pub fn why_no_layers(&self) -> Option<&str> {
+        self.without.as_ref().map(|(reason, _)| reason.as_str())
+    }
+
+    /// The error of a model without layers, with the reason where that is known.
+    pub fn no_layers(&self) -> Error {
+        match &self.without {
+            Some((reason, help)) => Error::NoLayersSince { reason: reason.clone(), help: help.clone() },
+            None => Error::NoLayers,
+        }
+    }
+
     /// What resolvers said of the layers.
     pub fn resolved(&self) -> &Resolved {
         &self.resolved
@@ -139,6 +162,16 @@ pub fn resolve(network: &Network, sidecar: &Sidecar, layers: &mut [Layer]) -> Re
 /// # Errors
 /// ONNX Runtime cannot load the model; an input has no value; a loop is too long.
 pub fn type_values(runtime: &Runtime, network: &mut Network, sidecar: &Sidecar) -> Result<Types> {
+    let (model, types) = probe_unrolled(runtime, &network.model, &feeds(network, sidecar)?)?;
+    network.model = model;
+    Ok(types)
+}
+
+/// What is fed to the model's inputs.
+///
+/// # Errors
+/// One has no value.
+fn feeds(network: &Network, sidecar: &Sidecar) -> Result<Vec<Feed>> {
     let preprocessing = &sidecar.preprocessing;
     let (height, width) = (preprocessing.size.0 as usize, preprocessing.size.1 as usize);
     let input = network.input();
@@ -153,9 +186,46 @@ pub fn type_values(runtime: &Runtime, network: &mut Network, sidecar: &Sidecar) 
         let shape = given(other)?.shape().to_vec();
         feeds.push(Feed { name: other.name.clone(), elem: other.elem, shape, free_batch: false });
     }
-    let (model, types) = probe_unrolled(runtime, &network.model, &feeds)?;
-    network.model = model;
-    Ok(types)
+    Ok(feeds)
+}
+
+/// Whether the model runs at the size that its sidecar asks for.
+///
+/// # Errors
+/// [`Error::AssumedSize`] where nothing but camscope asked for that size, else ONNX Runtime's own.
+fn runs(runtime: &Runtime, network: &Network, sidecar: &Sidecar) -> Result<()> {
+    probe::run_once(runtime, &network.model, &feeds(network, sidecar)?).map_err(|error| {
+        let (height, width) = sidecar.preprocessing.size;
+        let is_open = network.input().shape.iter().skip(1).filter(|size| size.is_none()).count() > 1;
+        match error {
+            EngineError::Inference { reason, .. } if is_open => Error::AssumedSize {
+                path: printable_path(&network.path),
+                size: (height as usize, width as usize),
+                reason,
+            },
+            error => error.into(),
+        }
+    })
+}
+
+/// Why a model has no layers, and what to do, where that is known.
+///
+/// # Errors
+/// It doesn't run.
+fn why_none(runtime: &Runtime, network: &Network, sidecar: &Sidecar) -> Result<Option<(String, String)>> {
+    runs(runtime, network, sidecar)?;
+    let control = |node: &&NodeProto| matches!(&*node.op_type, "If" | "Loop" | "Scan") && node.domain.is_empty();
+    let Some(node) = network.model.graph().node.iter().find(control) else { return Ok(None) };
+    let (what, whose) = match &*node.op_type {
+        "If" => ("which branch it takes", "one branch"),
+        _ => ("how often it runs", "a number of iterations"),
+    };
+    let reason = format!("{what} is not known before the model runs, for the {} `{}`", node.op_type, label(node));
+    let help = format!(
+        "it depends on what the picture shows, not on its size; export the model with {whose} that is fixed (PyTorch: without torch.cond or a \
+         data-dependent if)"
+    );
+    Ok(Some((reason, help)))
 }
 
 /// What an input that doesn't take the image is fed.

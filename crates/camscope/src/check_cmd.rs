@@ -1,13 +1,14 @@
 //! `camscope check`: can this model be explained, and are its gradients right?
 
-use std::process::ExitCode;
+use std::{process::ExitCode, time::Duration};
 
 use camscope_core::{
     Result,
-    check::{Outcome, Row, check},
+    check::{Outcome, Row, check_telling},
     runtime::Runtime,
     text::printable,
 };
+use indicatif::ProgressBar;
 use serde_json::json;
 
 use crate::{
@@ -26,7 +27,11 @@ pub(crate) fn run(args: &CheckArgs) -> Result<ExitCode> {
     let (network, sidecar) = open(&args.model, &args.input)?;
     let tensor = photo_or_pattern(args.image.as_deref(), &sidecar.preprocessing)?;
     let runtime = plugins::runtime(Runtime::get_or_load()?, &args.extra)?;
-    let rows = check(runtime, &network, &sidecar, &tensor, &session_options(&args.run));
+    let bar = if args.json { ProgressBar::hidden() } else { ProgressBar::new_spinner() };
+    bar.enable_steady_tick(Duration::from_millis(200));
+    let mut doing = |what| bar.set_message(what);
+    let rows = check_telling(runtime, &network, &sidecar, &tensor, &session_options(&args.run), &mut doing);
+    bar.finish_and_clear();
     let text: String = rows.iter().map(|row| if args.json { line(row) } else { table_row(row) }).collect();
     output::print(&text)?;
     let failed = rows.iter().any(|row| row.outcome == Outcome::Failed);

@@ -4,12 +4,17 @@ use std::process::ExitCode;
 
 use camscope_core::{
     Error, Result,
+    nearest::nearest,
     probe::{Feed, probe_unrolled},
     rules,
     runtime::Runtime,
     text::printable_path,
 };
-use onnx_grad::{EMITTED_OPSET, Model, Request, ValueType, upgrade::upgrade};
+use onnx_grad::{
+    Dim, EMITTED_OPSET, Model, Request, ValueType,
+    proto::{ValueInfoProto, tensor_shape_proto::dimension, type_proto},
+    upgrade::upgrade,
+};
 
 use crate::{cli::DifferentiateArgs, output, plugins};
 
@@ -25,6 +30,13 @@ pub(crate) fn run(args: &DifferentiateArgs) -> Result<ExitCode> {
         Some(name) => name.clone(),
         None => model.graph().output.first().map(|output| output.name.clone()).unwrap_or_default(),
     };
+    let values = values(&model);
+    for name in args.wrt.iter().chain([&output]) {
+        if !values.contains(&name.as_str()) {
+            let (path, nearest) = (printable_path(&args.model), nearest(name, values.iter().copied()));
+            return Err(Error::UnknownValue { path, name: name.clone(), nearest });
+        }
+    }
     let feeds = feeds(&model, args)?;
     let (model, types) = probe_unrolled(plugins::runtime(Runtime::get_or_load()?, &args.extra)?, &model, &feeds)?;
     let wrt: Vec<&str> = args.wrt.iter().map(String::as_str).collect();
@@ -42,9 +54,17 @@ pub(crate) fn run(args: &DifferentiateArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Every value of the model's own graph: what it takes, then what nodes make.
+fn values(model: &Model) -> Vec<&str> {
+    let graph = model.graph();
+    let given = graph.input.iter().map(|input| &input.name).chain(graph.initializer.iter().map(|tensor| &tensor.name));
+    let made = graph.node.iter().flat_map(|node| &node.output);
+    given.chain(made).map(String::as_str).filter(|name| !name.is_empty()).collect()
+}
+
 /// The inputs with the sizes that the options or the file give; an open first axis is the batch.
 fn feeds(model: &Model, args: &DifferentiateArgs) -> Result<Vec<Feed>> {
-    let feed = |input: &onnx_grad::proto::ValueInfoProto| {
+    let feed = |input: &ValueInfoProto| {
         let name = &input.name;
         let fail = |reason: String| Error::Value(format!("input `{name}` {reason}"));
         let ty = input.r#type.as_ref().and_then(ValueType::from_proto);
@@ -58,10 +78,36 @@ fn feeds(model: &Model, args: &DifferentiateArgs) -> Result<Vec<Feed>> {
             None => {
                 let size = |(axis, dim): (usize, &onnx_grad::Dim)| dim.fixed().or((axis == 0).then_some(1));
                 let sizes: Option<Vec<usize>> = dims.iter().enumerate().map(size).collect();
-                sizes.ok_or_else(|| fail(format!("has open axes; give them by --shape {name}=1,3,224,224")))?
+                sizes.ok_or_else(|| open(input, &dims))?
             }
         };
         Ok(Feed { name: name.clone(), elem: ty.elem, shape, free_batch })
     };
     model.graph().input.iter().map(feed).collect()
+}
+
+/// The error of an input whose sizes are open, with sizes that fit what it states: a picture's where it looks like one.
+fn open(input: &ValueInfoProto, dims: &[Dim]) -> Error {
+    let picture = dims.len() == 4;
+    let channels_last = picture && matches!(dims[3].fixed(), Some(1 | 3));
+    let usual = |axis: usize| match axis {
+        0 => 1,
+        1 if picture && !channels_last => 3,
+        3 if channels_last => 3,
+        _ if picture => 224,
+        _ => 16,
+    };
+    let sizes = dims.iter().enumerate().map(|(axis, dim)| dim.fixed().unwrap_or(usual(axis)).to_string());
+    let suggested = sizes.collect::<Vec<String>>().join(",");
+    let stated = match input.r#type.as_ref().and_then(|ty| ty.value.as_ref()) {
+        Some(type_proto::Value::TensorType(tensor)) => tensor.shape.as_ref(),
+        _ => None,
+    };
+    let name = |axis: usize| match stated.and_then(|shape| shape.dim.get(axis)?.value.as_ref()) {
+        Some(dimension::Value::DimParam(name)) if !name.is_empty() => name.clone(),
+        _ => "?".into(),
+    };
+    let axes =
+        dims.iter().enumerate().map(|(axis, dim)| dim.fixed().map_or_else(|| name(axis), |size| size.to_string()));
+    Error::OpenInput { input: input.name.clone(), axes: axes.collect::<Vec<String>>().join(", "), suggested }
 }

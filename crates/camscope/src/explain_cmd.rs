@@ -16,7 +16,7 @@ use camscope_core::{
     explain::{Explainer, Options},
     method,
     model::{Labels, Network, Sidecar, resolve_given},
-    overlay,
+    overlay, random,
     runtime::{ProviderChoice, Runtime, SessionOptions, SharedThreads, share_threads},
     subject::Subject,
     target::{ClassSpec, TargetRef},
@@ -78,6 +78,10 @@ pub(crate) fn explain(
         plugins::note_resolved(explainer.subject().resolved());
         note_all(&explainer.subject().label_mismatch().into_iter().collect::<Vec<_>>());
         note_all(&class_clashes(&args.how.classes, explainer.labels()));
+        let random = explainer.random_nodes();
+        if !random.is_empty() {
+            note_all(&[random::told(&random)]);
+        }
 
         let mut job = Job::new(args, &explainer, colormap, inputs.len(), targets.len());
         let mut first = reading.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));

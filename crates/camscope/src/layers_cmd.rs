@@ -32,7 +32,8 @@ pub(crate) fn run(args: &LayersArgs) -> Result<ExitCode> {
     let text = if args.json { lines(layers, default) } else { table(layers, default) };
     output::print(&text)?;
     if layers.is_empty() {
-        eprintln!("note: the model has no layer with height and width between its input and its scores");
+        let why = subject.why_no_layers().map(|reason| format!(": {reason}")).unwrap_or_default();
+        eprintln!("note: {}{}", camscope_core::Error::NoLayers, printable(&why));
     }
     Ok(ExitCode::SUCCESS)
 }

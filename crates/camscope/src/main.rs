@@ -19,6 +19,7 @@ mod graphics;
 mod input;
 mod layers_cmd;
 mod output;
+mod panics;
 mod picture;
 mod plugin_cmd;
 mod plugin_new;
@@ -36,12 +37,13 @@ use clap::{CommandFactory, Parser};
 use cli::{Cli, Command};
 
 fn main() -> ExitCode {
-    match run(Cli::parse()) {
-        Ok(status) => status,
-        Err(error) => {
+    match panics::caught(|| run(Cli::parse())) {
+        Some(Ok(status)) => status,
+        Some(Err(error)) => {
             output::report(&error);
             ExitCode::FAILURE
         }
+        None => ExitCode::FAILURE,
     }
 }
 

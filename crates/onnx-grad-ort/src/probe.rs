@@ -7,6 +7,7 @@
 
 mod fixed;
 pub(crate) mod infer;
+mod loops;
 
 use std::collections::{HashMap, HashSet};
 
@@ -22,6 +23,7 @@ use onnx_grad::{
 use crate::{
     error::{Error, Result},
     runtime::{Optimisation, Provider, ProviderChoice, Runtime, Session, SessionOptions, Value},
+    text::printable,
 };
 
 /// Integers up to this many are read in full: shapes, axes, bounds. More is data.
@@ -45,6 +47,8 @@ pub struct Feed {
 /// # Errors
 /// ONNX Runtime cannot load the model.
 pub fn probe(runtime: &Runtime, model: &Model, inputs: &[Feed]) -> Result<Types> {
+    bounded(inputs)?;
+    refuse_equations(model.graph())?;
     let mut types = Types::stated(model.graph());
     state_inputs(&mut types, inputs);
     if is_known(model.graph(), &types) {
@@ -85,7 +89,10 @@ pub fn probe(runtime: &Runtime, model: &Model, inputs: &[Feed]) -> Result<Types>
 /// # Errors
 /// Those of [`probe`]; a loop too long to be taken apart.
 pub fn probe_unrolled(runtime: &Runtime, model: &Model, inputs: &[Feed]) -> Result<(Model, Types)> {
-    let mut model = model.clone();
+    // What the file itself tells comes first: a loop that never ends would be run to see its values' types.
+    let mut stated = Types::stated(model.graph());
+    state_inputs(&mut stated, inputs);
+    let mut model = unroll(model, &stated)?.unwrap_or_else(|| model.clone());
     let mut types = probe(runtime, &model, inputs)?;
     // Each round's types may tell the course of what was inside.
     while let Some(unrolled) = unroll(&model, &types)? {
@@ -93,6 +100,53 @@ pub fn probe_unrolled(runtime: &Runtime, model: &Model, inputs: &[Feed]) -> Resu
         model = unrolled;
     }
     Ok((model, types))
+}
+
+/// Runs the model once on made-up inputs of those shapes.
+///
+/// # Errors
+/// It cannot be loaded, or doesn't run: with ONNX Runtime's own words.
+pub fn run_once(runtime: &Runtime, model: &Model, inputs: &[Feed]) -> Result<()> {
+    bounded(inputs)?;
+    refuse_equations(model.graph())?;
+    let mut graph = model.graph().clone();
+    let mut taken = graph::used_names(&graph);
+    loops::bound(&mut graph, &mut taken);
+    let session = session(runtime, &model.with_graph(graph))?;
+    run(&session, inputs, 1, &HashMap::new()).map(drop)
+}
+
+/// ONNX Runtime never comes back from an equation with other characters.
+fn refuse_equations(graph: &GraphProto) -> Result<()> {
+    let is_plain = |byte: &u8| byte.is_ascii_alphabetic() || b" ,.->".contains(byte);
+    for node in graph.node.iter().filter(|node| node.op_type == "Einsum" && node.domain.is_empty()) {
+        let equation = node.attr("equation").and_then(|attribute| attribute.s.as_deref()).unwrap_or_default();
+        if !equation.iter().all(is_plain) {
+            let (name, equation) = (printable(graph::label(node)).into_owned(), String::from_utf8_lossy(equation));
+            return Err(Error::Value(format!(
+                "the equation of Einsum `{name}` is malformed: {}",
+                printable(&equation)
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// The most elements of an input: 2 GiB as float32.
+const MOST_ELEMENTS: usize = 1 << 29;
+
+/// Refuses inputs that no memory holds before one is made.
+fn bounded(inputs: &[Feed]) -> Result<()> {
+    for Feed { name, shape, .. } in inputs {
+        let whole = shape.iter().try_fold(1usize, |whole, &size| whole.checked_mul(size.max(1)));
+        if whole.is_none_or(|whole| whole > MOST_ELEMENTS) {
+            return Err(Error::Value(format!(
+                "input `{}` of shape {shape:?} is too large: more than {MOST_ELEMENTS} elements",
+                printable(name)
+            )));
+        }
+    }
+    Ok(())
 }
 
 fn state_inputs(types: &mut Types, inputs: &[Feed]) {
@@ -199,6 +253,7 @@ fn measure(runtime: &Runtime, model: &Model, inputs: &[Feed], types: &mut Types)
         asked.insert(question, name);
     }
     graph.output = outputs;
+    loops::bound(&mut graph, &mut taken);
     let session = session(runtime, &model.with_graph(graph))?;
     let first = run(&session, inputs, 1, &asked)?;
     // A model that claims an open batch but was exported for one row fails with two: then everything is as with one.

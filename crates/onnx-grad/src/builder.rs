@@ -155,6 +155,11 @@ impl Builder {
         self.names.give(&self.text)
     }
 
+    /// This name, or with a number where something has it already.
+    pub(crate) fn unused(&mut self, name: &str) -> String {
+        self.names.give(name)
+    }
+
     // ---- nodes in general ----
 
     /// Any operator with one output.

@@ -11,6 +11,7 @@ use crate::{
     proto::{GraphProto, NodeProto},
     recognise::recognise,
     registry::{self, Grad, Kind},
+    sound,
     types::{KnownTypes, Types},
     upgrade,
     vjp::{Kept, Vjp},
@@ -39,7 +40,8 @@ pub struct Gradient {
     pub outputs: Vec<String>,
     /// What [`Gradient::backward`] takes besides the seeds: outputs or inputs of [`Gradient::forward`].
     pub saved: Vec<String>,
-    /// Each differentiated output with the name of its seed, `seed.NAME`: an input of the same shape as the output.
+    /// Each differentiated output with the name of its seed, `seed.NAME`: an input of the same shape as the output. Where the model has a
+    /// value of that name, a number follows it; the same goes for gradients.
     pub seeds: Vec<(String, String)>,
     /// Each value of `wrt` with the name of its gradient, `grad.NAME`: an output of the same shape as the value. `None` if no
     /// output depends on the value, so that its gradient is zero.
@@ -147,7 +149,8 @@ impl<'a> Sweep<'a> {
         request: &Request<'a>,
         foreign: &'a dyn ForeignRules,
     ) -> Self {
-        let mut builder = Builder::avoiding(graph::used_names_from(model.graph(), SCOPE));
+        let taken = [SCOPE, "seed."].map(|start| graph::used_names_from(model.graph(), start));
+        let mut builder = Builder::avoiding(taken.into_iter().flatten());
         builder.set_scope(SCOPE);
         let mut sweep = Self {
             model,
@@ -194,8 +197,7 @@ impl<'a> Sweep<'a> {
 
     fn run(&mut self, request: &Request<'a>) -> Result<()> {
         for name in request.outputs {
-            let seed = format!("seed.{name}");
-            self.builder.input(&seed);
+            let seed = self.builder.unused(&format!("seed.{name}"));
             if let Some(value) = self.index.number(name).filter(|&value| self.active[value]) {
                 self.cotangents[value].push(Val::new(&seed));
             }
@@ -243,10 +245,10 @@ impl<'a> Sweep<'a> {
             needs: &needs,
             kept: &mut self.kept,
         };
-        let answer = match rule {
+        let answer = sound::check(node, self.types).and_then(|()| match rule {
             Some(Kind::Rule(rule)) => rule(&mut vjp),
             _ => foreign::gradient(&mut vjp, opsets, self.foreign),
-        };
+        });
         let answer =
             answer.map_err(|unsupported| unsupported.0).and_then(|gradients| complete(node, &needs, gradients));
         match answer {

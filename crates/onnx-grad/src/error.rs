@@ -56,6 +56,9 @@ pub enum Error {
     /// The model breaks a rule of the ONNX specification.
     #[error("malformed ONNX model: {0}")]
     Malformed(String),
+    /// Taking the model's control flow or functions apart, or its values, would take more memory or time than there is.
+    #[error("the model is too large to be differentiated: {0}")]
+    TooLarge(String),
     /// A name that the graph doesn't have was asked for.
     #[error("the graph has no value named `{0}`")]
     UnknownValue(String),

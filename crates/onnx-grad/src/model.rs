@@ -33,6 +33,8 @@ pub struct Model {
     proto: ModelProto,
     /// The version of `ai.onnx` that the file was written for, where the model was upgraded since.
     written_for: Option<i64>,
+    /// The IR version that the file was written in.
+    written_in: i64,
     /// The mapped files that tensors' bytes may lie in.
     files: Arc<Vec<Source>>,
 }
@@ -87,7 +89,7 @@ impl Model {
         let files = Arc::new(external.sources);
         drop_initialized_inputs(graph);
         graph::sort(graph)?;
-        Ok(Self { proto, written_for: None, files })
+        Ok(Self { written_in: proto.ir_version, proto, written_for: None, files })
     }
 
     /// The whole message.
@@ -117,11 +119,17 @@ impl Model {
         if same_domain(domain, "") { self.written_for.or(self.opset("")) } else { self.opset(domain) }
     }
 
+    /// The IR version of the model's file, whatever [`crate::upgrade`] made of it.
+    pub fn original_ir_version(&self) -> i64 {
+        self.written_in
+    }
+
     /// The model with another graph: same opsets and metadata.
     pub fn with_graph(&self, graph: GraphProto) -> Self {
         let header = ModelProto { graph: None, functions: Vec::new(), training_info: Vec::new(), ..self.header() };
         let files = Arc::clone(&self.files);
-        Self { proto: ModelProto { graph: Some(graph), ..header }, written_for: self.written_for, files }
+        let (written_for, written_in) = (self.written_for, self.written_in);
+        Self { proto: ModelProto { graph: Some(graph), ..header }, written_for, written_in, files }
     }
 
     fn header(&self) -> ModelProto {

@@ -119,7 +119,7 @@ fn name_gradients(builder: &mut Builder, gradients: Vec<(String, Option<Val>)>) 
             });
             copy
         });
-        let output = value.as_ref().map(|_| format!("grad.{wrt}"));
+        let output = value.as_ref().map(|_| builder.unused(&format!("grad.{wrt}")));
         named.push(Named { wrt, value, output });
     }
     named

@@ -401,12 +401,25 @@ fn nth(names: &[String], i: usize) -> &str {
     names.get(i).map_or("", String::as_str)
 }
 
+/// The most elements of a constant that a rule makes.
+const MOST_ELEMENTS: i64 = 1 << 26;
+
+/// How many elements a constant of these sizes has.
+///
+/// # Errors
+/// A negative size, or more elements than a constant of a gradient should take.
+pub fn room(sizes: &[i64]) -> Result<i64, Unsupported> {
+    let product = sizes.iter().try_fold(1i64, |product, &size| product.checked_mul(size).filter(|_| size >= 0));
+    let room = product.filter(|&product| product <= MOST_ELEMENTS);
+    room.ok_or_else(|| format!("its gradient needs a constant of the sizes {sizes:?}, which is too large").into())
+}
+
 /// An axis counted from either end as a place from 0.
 ///
 /// # Errors
 /// Out of range.
 pub fn place(axis: i64, rank: usize) -> Result<usize, Unsupported> {
-    let from_start = if axis < 0 { axis + rank as i64 } else { axis };
+    let from_start = if axis < 0 { axis.saturating_add(rank as i64) } else { axis };
     let place = usize::try_from(from_start).ok().filter(|&place| place < rank);
     place.ok_or_else(|| format!("axis {axis} is out of range for rank {rank}").into())
 }

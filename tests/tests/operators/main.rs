@@ -2,6 +2,7 @@
 
 mod case;
 mod check;
+mod mutate;
 mod table;
 
 use std::collections::HashSet;

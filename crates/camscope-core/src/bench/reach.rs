@@ -63,7 +63,7 @@ impl Everywhere {
     pub fn new(runtime: &'static Runtime, subject: &Arc<Subject>, options: &Options) -> Result<Self> {
         let reasons = match everywhere::without_gradient(subject) {
             Ok(reasons) => reasons,
-            Err(Error::NoLayers) => vec![Some(String::new()); subject.layers().len()],
+            Err(Error::NoLayers | Error::NoLayersSince { .. }) => vec![Some(String::new()); subject.layers().len()],
             Err(error) => return Err(error),
         };
         let kept = subject.layers().iter().zip(&reasons).filter(|(_, reason)| reason.is_none());

@@ -4,7 +4,7 @@ use onnx_grad::Types;
 
 use super::Options;
 use crate::{
-    error::Result,
+    error::{Error, Result},
     layer::{self, Choice, Layer},
     model::Network,
     subject::Subject,
@@ -50,6 +50,7 @@ pub(super) fn choose_taps(subject: &Subject, options: &Options) -> Result<Vec<Ta
             return Ok(Tap::Input);
         }
         let found = layer::choose(layers, default, choice).map(|layer| called(layer, choice));
+        let found = found.map_err(|error| if matches!(error, Error::NoLayers) { subject.no_layers() } else { error });
         let Some(layout) = options.layout else { return found.map(Tap::Layer) };
         // Whoever says what the axes mean may name any value of the graph.
         let unlisted = || match choice {

@@ -104,7 +104,7 @@ impl Opened {
         let resolved = subject.resolved();
         notes.extend(resolved.by.as_ref().map(|by| format!("layers are chosen by the plugin resolver `{by}`")));
         notes.extend(resolved.notes.iter().cloned());
-        let default_layer = subject.default_layer().ok_or(Error::NoLayers)?;
+        let default_layer = subject.default_layer().ok_or_else(|| subject.no_layers())?;
         let options = Options {
             // The default layer's passes serve every method of gradients.
             method: if method.method.needs_gradients() { method.clone() } else { Chosen::default() },

@@ -43,6 +43,8 @@ pub(super) struct Job<'a> {
     several: bool,
     /// The layers' names as parts of files' names, each another.
     tap_stems: Vec<String>,
+    /// The nodes that draw random numbers.
+    random: Vec<String>,
     /// The stems used: photos of one name in two folders must not overwrite each other.
     stems: HashSet<String>,
 }
@@ -60,7 +62,8 @@ impl<'a> Job<'a> {
         let screen = if args.json { None } else { Screen::detect() };
         let several = inputs * targets * args.how.layers.len() > 1;
         let tap_stems = tap_stems(explainer.taps());
-        Self { args, explainer, colormap, screen, bar: progress(inputs), several, tap_stems, stems: HashSet::new() }
+        let (bar, random, stems) = (progress(inputs), explainer.random_nodes(), HashSet::new());
+        Self { args, explainer, colormap, screen, bar, several, tap_stems, random, stems }
     }
 
     /// The end.
@@ -206,7 +209,7 @@ impl<'a> Job<'a> {
             Tap::Input => None,
         };
         let target = &explanation.target;
-        let object = json!({
+        let mut object = json!({
             "image": input.path().to_string_lossy(),
             "model": self.explainer.network().path.to_string_lossy(),
             "method": self.explainer.options().method.method.name(),
@@ -237,6 +240,9 @@ impl<'a> Job<'a> {
                 "overlay": files.drawing,
             },
         });
+        if !self.random.is_empty() {
+            object["random_nodes"] = json!(self.random);
+        }
         output::json_line(&object)
     }
 }

@@ -18,6 +18,7 @@ mod explorer_plugins;
 #[cfg(unix)]
 mod explorer_screen;
 mod fixed_batch;
+mod hard;
 mod inputs;
 mod layers;
 mod many;

@@ -95,13 +95,17 @@ pub struct Plan<'a> {
     pub means: &'a [(String, Vec<usize>)],
 }
 
+/// Larger passes are optimised each by itself: what ONNX Runtime's optimiser takes grows faster than the graph, to minutes.
+const MOST_NODES: usize = 20_000;
+
 impl Passes {
     /// Makes both sessions.
     ///
     /// # Errors
     /// The runtime refuses one.
     pub fn new(runtime: &Runtime, plan: &Plan<'_>, options: &SessionOptions) -> Result<Self> {
-        if pays(runtime, plan.gradient, options) {
+        let nodes = [&plan.gradient.forward, &plan.gradient.backward].map(|pass| pass.graph().node.len());
+        if nodes.iter().sum::<usize>() <= MOST_NODES && pays(runtime, plan.gradient, options) {
             // Whatever this stumbles over (no room for its files, an optimiser that does something new), the plain way works.
             if let Ok(Some(passes)) = Self::parted(runtime, plan, options) {
                 return Ok(passes);

@@ -1,6 +1,6 @@
 //! Replaces calls of model-local functions by the functions' bodies.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use crate::{
     error::{Error, Result},
@@ -31,41 +31,85 @@ pub(crate) fn inline_functions(model: &mut ModelProto) -> Result<()> {
     };
     let table = functions.iter().map(|f| (key(&f.domain, &f.name, &f.overload), f)).collect();
     let graph = model.graph.get_or_insert_default();
-    let taken = super::used_names(graph);
-    let mut inliner = Inliner { table, taken, calls: 0, nodes: 0 };
-    inliner.graph(graph, 0)
+    Counter { table: &table, sizes: HashMap::new() }.nodes(&graph.node, 0)?;
+    let mut taken = super::FreshNames::default();
+    super::used_names_from(graph, "").into_iter().for_each(|name| taken.take(name));
+    let mut inliner = Inliner { table, taken, calls: 0 };
+    inliner.graph(graph)
+}
+
+/// The functions by domain, name and overload.
+type Table<'a> = HashMap<(String, String, String), &'a FunctionProto>;
+
+/// Which function a node calls.
+fn called<'a>(table: &Table<'a>, node: &NodeProto) -> Option<&'a FunctionProto> {
+    let domain = if node.domain == "ai.onnx" { "" } else { &node.domain };
+    table.get(&(domain.to_owned(), node.op_type.clone(), node.overload.clone())).copied()
+}
+
+/// Counts what inlining would make before it makes any of it.
+struct Counter<'a> {
+    table: &'a Table<'a>,
+    /// How many nodes a call of each function becomes, by the function's address; each is looked at once.
+    sizes: HashMap<*const FunctionProto, usize>,
+}
+
+impl Counter<'_> {
+    /// How many nodes these become.
+    fn nodes(&mut self, nodes: &[NodeProto], depth: usize) -> Result<usize> {
+        let mut sum = 0usize;
+        for node in nodes {
+            if depth > DEEPEST {
+                let problem = format!("the functions called by node `{}` call each other without end", label(node));
+                return Err(Error::Malformed(problem));
+            }
+            let own = match called(self.table, node) {
+                Some(function) => match self.sizes.get(&std::ptr::from_ref(function)) {
+                    Some(&size) => size,
+                    None => {
+                        let size = self.nodes(&function.node, depth + 1)?;
+                        self.sizes.insert(std::ptr::from_ref(function), size);
+                        size
+                    }
+                },
+                None => super::subgraphs(node).try_fold(0usize, |sum, graph| {
+                    let inner = self.nodes(&graph.node, depth + 1)?;
+                    Ok::<usize, Error>(sum.saturating_add(inner))
+                })?,
+            };
+            sum = sum.saturating_add(own).saturating_add(1);
+            if sum > MOST_NODES {
+                let what =
+                    format!("with the functions that node `{}` calls it has more than {MOST_NODES} nodes", label(node));
+                return Err(Error::TooLarge(what));
+            }
+        }
+        Ok(sum)
+    }
 }
 
 struct Inliner<'a> {
-    table: HashMap<(String, String, String), &'a FunctionProto>,
-    taken: HashSet<String>,
+    table: Table<'a>,
+    taken: super::FreshNames,
     calls: usize,
-    nodes: usize,
 }
 
 impl<'a> Inliner<'a> {
-    fn graph(&mut self, graph: &mut GraphProto, depth: usize) -> Result<()> {
+    fn graph(&mut self, graph: &mut GraphProto) -> Result<()> {
         let nodes = std::mem::take(&mut graph.node);
         for node in nodes {
-            self.node(node, depth, &mut graph.node)?;
+            self.node(node, &mut graph.node)?;
         }
         Ok(())
     }
 
-    fn node(&mut self, mut node: NodeProto, depth: usize, into: &mut Vec<NodeProto>) -> Result<()> {
-        self.nodes += 1;
-        if depth > DEEPEST || self.nodes > MOST_NODES {
-            let problem = format!("the functions called by node `{}` call each other without end", label(&node));
-            return Err(Error::Malformed(problem));
-        }
-        let domain = if node.domain == "ai.onnx" { "" } else { &node.domain };
-        let key = (domain.to_owned(), node.op_type.clone(), node.overload.clone());
-        match self.table.get(&key).copied() {
-            Some(function) => self.call(&node, function, depth, into),
+    fn node(&mut self, mut node: NodeProto, into: &mut Vec<NodeProto>) -> Result<()> {
+        match called(&self.table, &node) {
+            Some(function) => self.call(&node, function, into),
             None => {
                 for attribute in &mut node.attribute {
                     for inner in attribute.g.iter_mut().map(|g| &mut **g).chain(&mut attribute.graphs) {
-                        self.graph(inner, depth + 1)?;
+                        self.graph(inner)?;
                     }
                 }
                 into.push(node);
@@ -74,13 +118,7 @@ impl<'a> Inliner<'a> {
         }
     }
 
-    fn call(
-        &mut self,
-        call: &NodeProto,
-        function: &'a FunctionProto,
-        depth: usize,
-        into: &mut Vec<NodeProto>,
-    ) -> Result<()> {
+    fn call(&mut self, call: &NodeProto, function: &'a FunctionProto, into: &mut Vec<NodeProto>) -> Result<()> {
         self.calls += 1;
         let prefix = if call.name.is_empty() { format!("{}_{}", call.op_type, self.calls) } else { call.name.clone() };
         let mut names: HashMap<String, String> = HashMap::new();
@@ -112,7 +150,7 @@ impl<'a> Inliner<'a> {
             }
             self.rename(&mut node, &mut names, &prefix);
             bind_attributes(&mut node, call, defaults);
-            self.node(node, depth + 1, into)?;
+            self.node(node, into)?;
         }
         Ok(())
     }
@@ -150,14 +188,7 @@ impl<'a> Inliner<'a> {
     }
 
     fn fresh(&mut self, prefix: &str, name: &str) -> String {
-        let plain = format!("{prefix}/{name}");
-        let mut candidate = plain.clone();
-        let mut count = 1;
-        while !self.taken.insert(candidate.clone()) {
-            candidate = format!("{plain}_{count}");
-            count += 1;
-        }
-        candidate
+        self.taken.give(&format!("{prefix}/{name}"))
     }
 }
 

@@ -8,7 +8,7 @@ use crate::{
     builder::Val,
     registry::{Entry, Grad, Unsupported, rule},
     types::{Dim, ElemType},
-    vjp::Vjp,
+    vjp::{Vjp, room},
 };
 
 type Result<T = Vec<Grad>> = std::result::Result<T, Unsupported>;
@@ -167,7 +167,9 @@ pub(super) fn band(
     offset: &Val,
     left: Option<i64>,
     right: Option<i64>,
-) -> Vec<Val> {
+) -> Result<Vec<Val>> {
+    room(&[queries as i64])?;
+    room(&[keys as i64])?;
     let rows: Vec<i64> = (0..queries as i64).collect();
     let columns: Vec<i64> = (0..keys as i64).collect();
     let (rows, columns) = (v.g.ints(&rows), v.g.ints(&columns));
@@ -181,7 +183,7 @@ pub(super) fn band(
         })
     };
     let (right, left) = (limit(right, 1, "LessOrEqual"), limit(left, -1, "GreaterOrEqual"));
-    right.into_iter().chain(left).collect()
+    Ok(right.into_iter().chain(left).collect())
 }
 
 fn size(dim: Option<&Dim>, what: &str) -> Result<usize> {
@@ -247,7 +249,7 @@ fn attention(v: &mut Vjp<'_>) -> Result {
         v.g.reshape(&lengths, &[-1, 1, 1, 1])
     });
     if let Some(lengths) = &lengths {
-        let columns: Vec<i64> = (0..own_length("number of keys")? as i64).collect();
+        let columns: Vec<i64> = (0..room(&[own_length("number of keys")? as i64])?).collect();
         let columns = v.g.ints(&columns);
         let present = v.g.binary("Less", &columns, lengths);
         heads.allowed.push(present);
@@ -265,7 +267,7 @@ fn attention(v: &mut Vjp<'_>) -> Result {
             }
             None => v.g.int(past_length as i64),
         };
-        heads.allowed.extend(band(v, queries, keys, &offset, left, right));
+        heads.allowed.extend(band(v, queries, keys, &offset, left, right)?);
     }
 
     let gy = v.gy()?;

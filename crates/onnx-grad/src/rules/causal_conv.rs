@@ -5,7 +5,7 @@ use crate::{
     builder::Val,
     registry::{Entry, Grad, Unsupported, rule},
     rules::gelu::swish_slope,
-    vjp::Vjp,
+    vjp::{Vjp, room},
 };
 
 type Result<T = Vec<Grad>> = std::result::Result<T, Unsupported>;
@@ -61,7 +61,7 @@ fn causal_conv(v: &mut Vjp<'_>) -> Result {
             (0, Some(whole), _) => v.g.slice(whole, &[kernel - 1], &[i64::MAX], &[2], &[1]),
             (3, Some(whole), _) => v.g.slice(whole, &[0], &[kernel - 1], &[2], &[1]),
             (1, _, Some(gz)) => {
-                let places: Vec<i64> = (0..kernel * length).map(|at| at / length + at % length).collect();
+                let places: Vec<i64> = (0..room(&[kernel, length])?).map(|at| at / length + at % length).collect();
                 let places = v.g.ints(&places);
                 let read = v.g.op("Gather", &[&padded, &places], vec![attr::int("axis", 2)]);
                 let read = v.g.reshape(&read, &[0, 0, kernel, length]);

@@ -6,15 +6,22 @@ use crate::{
     registry::{Entry, Grad, Unsupported, rule},
     rules::window::{AutoPad, Window},
     types::ElemType,
-    vjp::Vjp,
+    vjp::{Vjp, room},
 };
 
 type Result<T = Vec<Grad>> = std::result::Result<T, Unsupported>;
 
 pub(crate) const RULES: &[Entry] = &[rule("Conv", conv), rule("ConvTranspose", conv_transpose)];
 
-fn group(v: &Vjp<'_>) -> i64 {
-    v.node().attr_int("group").unwrap_or(1)
+/// The number of groups, into which the channels of the weight's first axis go.
+pub(super) fn group(v: &Vjp<'_>) -> Result<i64> {
+    let group = v.node().attr_int("group").unwrap_or(1);
+    let channels = v.dims(1)?.first().and_then(|dim| dim.fixed()).map(|size| size as i64);
+    if group < 1 || channels.is_some_and(|channels| channels % group != 0) {
+        let of = channels.map_or_else(|| "its".into(), |channels| channels.to_string());
+        return Err(format!("its group is {group}, which doesn't divide {of} channels").into());
+    }
+    Ok(group)
 }
 
 /// Sum over the batch and every spatial axis.
@@ -28,7 +35,7 @@ fn bias(v: &mut Vjp<'_>, gy: &Val, rank: usize) -> Result<Val> {
 pub(super) fn conv(v: &mut Vjp<'_>) -> Result {
     let (gy, x, rank) = (v.gy()?, v.x(0), v.rank(0)?);
     let window = Window::of_conv(v, 1)?;
-    let group = group(v);
+    let group = group(v)?;
     v.each(|v, i| match i {
         0 => match as_convolution(v, &gy, &window, group)? {
             Some(gradient) => Ok(gradient),
@@ -93,14 +100,14 @@ fn as_convolution(v: &mut Vjp<'_>, gy: &Val, window: &Window, group: i64) -> Res
         if begins.iter().chain(&ends).any(|&pad| pad < 0) {
             return Ok(None);
         }
-        let gy = set_apart(v, gy, &outs, &window.strides);
+        let gy = set_apart(v, gy, &outs, &window.strides)?;
         return Ok(stride_1(v, &gy, window, &weights, group, begins, ends));
     }
     if point {
         let Some(small) = stride_1(v, gy, window, &weights, group, vec![0; axes], vec![0; axes]) else {
             return Ok(None);
         };
-        let wide = set_apart(v, &small, &outs, &window.strides);
+        let wide = set_apart(v, &small, &outs, &window.strides)?;
         // Rows that no window reached are zeros; a last one that went too far apart goes.
         let rest: Vec<i64> = (0..axes).map(|axis| sizes[axis] as i64 - apart[axis]).collect();
         let pads: Vec<i64> = vec![0; 4 + axes].into_iter().chain(rest).collect();
@@ -185,7 +192,9 @@ fn stride_1(
 
 /// A float32 picture `[N, C, h, w]` with its rows and columns `strides` apart, zeros between and behind them: every element is repeated,
 /// and the repetitions are taken out.
-fn set_apart(v: &mut Vjp<'_>, value: &Val, sizes: &[usize], strides: &[i64]) -> Val {
+fn set_apart(v: &mut Vjp<'_>, value: &Val, sizes: &[usize], strides: &[i64]) -> Result<Val> {
+    let (rows, columns) = (sizes[0] as i64 * strides[0], sizes[1] as i64 * strides[1]);
+    room(&[rows, columns])?;
     let scales = [1.0, 1.0].into_iter().chain(strides.iter().map(|&stride| stride as f64)).collect::<Vec<f64>>();
     let scales = v.g.floats(ElemType::Float, &[scales.len() as i64], &scales);
     let attributes = vec![
@@ -194,11 +203,10 @@ fn set_apart(v: &mut Vjp<'_>, value: &Val, sizes: &[usize], strides: &[i64]) -> 
         attr::string("nearest_mode", "floor"),
     ];
     let repeated = v.g.op("Resize", &[value, &Val::absent(), &scales], attributes);
-    let (rows, columns) = (sizes[0] as i64 * strides[0], sizes[1] as i64 * strides[1]);
     let first = |at: i64| at / columns % strides[0] == 0 && at % columns % strides[1] == 0;
     let mask: Vec<f64> = (0..rows * columns).map(|at| if first(at) { 1.0 } else { 0.0 }).collect();
     let mask = v.g.floats(ElemType::Float, &[1, 1, rows, columns], &mask);
-    v.g.mul(&repeated, &mask)
+    Ok(v.g.mul(&repeated, &mask))
 }
 
 /// The weight `[M, C/g, k…]` as `[C, M/g, k…]`, every kernel turned round.
@@ -226,7 +234,7 @@ fn turned(v: &mut Vjp<'_>, weight: &Val, sizes: &[usize], group: i64) -> Val {
 /// The input's gradient is the convolution of the cotangent with the same weight.
 fn conv_transpose(v: &mut Vjp<'_>) -> Result {
     let (gy, x, w, rank) = (v.gy()?, v.x(0), v.x(1), v.rank(0)?);
-    let group = group(v);
+    let group = group(v)?;
     let window = transposed_window(v)?;
     v.each(|v, i| match i {
         0 => {
@@ -257,6 +265,9 @@ fn transposed_window(v: &mut Vjp<'_>) -> Result<Window> {
         let padded = v.node().attr_ints("output_padding").is_some_and(|extra| extra.iter().any(|&rows| rows != 0));
         return if padded { Err("its spatial size is not fixed".into()) } else { Ok(window) };
     };
+    if [out.len(), sizes.len()] != [window.axes(); 2] {
+        return Err("the rank of its output is not that of its input".into());
+    }
     for axis in 0..window.axes() {
         let stride = window.strides[axis];
         let full = stride * (sizes[axis] as i64 - 1) + window.reach(axis);

@@ -5,11 +5,12 @@ use crate::{
     builder::Val,
     registry::{Entry, Grad, Unsupported, rule},
     rules::{
+        conv::group,
         sampling::{Axis, Mode, Padding, Reading},
         window::Window,
     },
     types::ElemType,
-    vjp::Vjp,
+    vjp::{Vjp, room},
 };
 
 type Result<T = Vec<Grad>> = std::result::Result<T, Unsupported>;
@@ -28,14 +29,17 @@ fn deform_conv(v: &mut Vjp<'_>) -> Result {
         return Err("it has not two spatial axes".into());
     }
     let window = Window::of_conv(v, 1)?;
-    let attribute = |v: &Vjp<'_>, name: &str| v.node().attr_int(name).unwrap_or(1).max(1);
-    let (group, movers) = (attribute(v, "group"), attribute(v, "offset_group"));
+    let (group, movers) = (group(v)?, v.node().attr_int("offset_group").unwrap_or(1));
     let x = v.fixed(0, [1, 2, 3])?;
     let [channels, height, width] = [0, 1, 2].map(|i| x[i] as i64);
+    if movers < 1 || channels % movers != 0 {
+        return Err(format!("its offset_group is {movers}, which doesn't divide {channels} channels").into());
+    }
     let outs: Option<Vec<i64>> = v.out_dims(0)?[1..].iter().map(|dim| dim.fixed().map(|size| size as i64)).collect();
     let outs = outs.filter(|outs| outs.len() == 3).ok_or("the size of its output is not known")?;
     let (filters, rows, columns) = (outs[0], outs[1], outs[2]);
-    let (elements, places) = (window.kernel[0] * window.kernel[1], rows * columns);
+    let (elements, places) = (room(&window.kernel)?, room(&[rows, columns])?);
+    room(&[elements, places])?;
     let gy = v.gy()?;
 
     // Where each element of the window stands at each place: (N · movers) × (K · P) for each axis.

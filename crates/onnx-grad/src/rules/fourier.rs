@@ -8,7 +8,7 @@ use crate::{
     registry::{Entry, Grad, Unsupported, rule},
     rules::indexing::{axis_size, scatter_along},
     types::ElemType,
-    vjp::{Vjp, place},
+    vjp::{Vjp, place, room},
 };
 
 type Result<T = Vec<Grad>> = std::result::Result<T, Unsupported>;
@@ -155,14 +155,16 @@ fn stft(v: &mut Vjp<'_>, along: Along) -> Result {
     let frames = v.out_dims(0)?.get(1).and_then(|dim| dim.fixed()).ok_or("the number of its frames is not known")?;
     let parts = if dims.len() == 2 { 1 } else { parts(v)? };
     let n = if v.has(2) {
-        let (window, dim) = (v.x(2), v.dims(2)?[0]);
+        let (window, dims) = (v.x(2), v.dims(2)?);
+        let dim = *dims.first().ok_or("its window has no axis")?;
         axis_size(v, &window, dim, 0)
     } else if v.has(3) {
         let length = v.x(3);
         let length = v.cast_to(&length, ElemType::Int64)?;
         v.g.reshape(&length, &[1])
     } else {
-        axis_size(v, &x, dims[1], 1)
+        let dim = *dims.get(1).ok_or("its signal has no axis of time")?;
+        axis_size(v, &x, dim, 1)
     };
     let onesided = v.node().attr_int("onesided").unwrap_or(1);
     let matrix = matrix(v, &n, parts, elem, &Val::absent(), [0, onesided], along);
@@ -174,7 +176,7 @@ fn stft(v: &mut Vjp<'_>, along: Along) -> Result {
     let step = v.x(1);
     let step = v.cast_to(&step, ElemType::Int64)?;
     let step = v.g.reshape(&step, &[1]);
-    let starts: Vec<i64> = (0..frames as i64).collect();
+    let starts: Vec<i64> = (0..room(&[frames as i64])?).collect();
     let starts = v.g.ints(&starts);
     let starts = v.g.mul(&starts, &step);
     let starts = v.g.unsqueeze(&starts, &[1]);

@@ -7,7 +7,7 @@ use crate::{
     builder::Val,
     registry::{Entry, Grad, Unsupported, rule},
     types::{Dim, ElemType},
-    vjp::{Vjp, place},
+    vjp::{Vjp, place, room},
 };
 
 type Result<T = Vec<Grad>> = std::result::Result<T, Unsupported>;
@@ -174,6 +174,9 @@ fn uncut(v: &mut Vjp<'_>, cuts: &[Cut], rank: usize) -> Result {
         }
         gradient = v.g.pad_zeros(&gradient, &pads);
         let mut dims: Vec<i64> = v.out_dims(0)?.iter().map(|dim| dim.fixed().map_or(-1, |size| size as i64)).collect();
+        if dims.len() != rank {
+            return Err("the rank of its output is not that of its input".into());
+        }
         for cut in &strided {
             dims[cut.axis] = cut.count * cut.step.abs();
         }
@@ -339,6 +342,8 @@ fn pad_copied(v: &mut Vjp<'_>, mode: &str) -> Result {
         if size < 1 {
             return Err(format!("nothing is left of axis {axis} to copy from").into());
         }
+        room(&[begin])?;
+        room(&[end])?;
         let source = |at: i64| match mode {
             "edge" => at.clamp(0, size - 1),
             "wrap" => at.rem_euclid(size),

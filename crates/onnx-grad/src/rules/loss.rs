@@ -5,7 +5,7 @@ use crate::{
     builder::Val,
     registry::{Entry, Grad, Unsupported, rule},
     types::ElemType,
-    vjp::Vjp,
+    vjp::{Vjp, room},
 };
 
 type Result<T = Vec<Grad>> = std::result::Result<T, Unsupported>;
@@ -33,7 +33,7 @@ impl Loss {
         if rank < 2 {
             return Err("its scores have no axis of classes".into());
         }
-        let classes: Vec<i64> = (0..v.fixed(0, [1])?[0] as i64).collect();
+        let classes: Vec<i64> = (0..room(&[v.fixed(0, [1])?[0] as i64])?).collect();
         let classes = v.g.ints(&classes);
         let classes = per_class(v, &classes, rank);
         let labels = v.x(1);

@@ -5,7 +5,7 @@ use crate::{
     registry::{Entry, Grad, Unsupported, fused},
     rules::attention::{Heads, band, join_heads, split_heads},
     types::{Dim, ElemType},
-    vjp::Vjp,
+    vjp::{Vjp, room},
 };
 
 type Result<T = Vec<Grad>> = std::result::Result<T, Unsupported>;
@@ -32,7 +32,7 @@ fn integer_mask(v: &mut Vjp<'_>, i: usize, elem: ElemType, keys: i64, batch: Dim
     let filter = v.node().attr_float("mask_filter_value").unwrap_or(-10_000.0);
     let is_set = match dims.len() {
         1 if dims[0] == batch => {
-            let columns: Vec<i64> = (0..keys).collect();
+            let columns: Vec<i64> = (0..room(&[keys])?).collect();
             let columns = v.g.ints(&columns);
             let lengths = v.g.cast(&mask, ElemType::Int64);
             let lengths = v.g.reshape(&lengths, &[-1, 1, 1, 1]);
@@ -127,7 +127,7 @@ fn causal(v: &mut Vjp<'_>, heads: &mut Heads, q_dims: &[Dim], keys: i64) -> Resu
     if v.node().attr_int("unidirectional").unwrap_or(0) != 0 {
         let queries = size(q_dims, 1, "number of queries")?;
         let offset = v.g.int(0);
-        heads.allowed.extend(band(v, queries as usize, keys as usize, &offset, None, Some(0)));
+        heads.allowed.extend(band(v, queries as usize, keys as usize, &offset, None, Some(0))?);
     }
     Ok(())
 }

@@ -7,7 +7,7 @@ use crate::{
     registry::{Entry, Grad, Unsupported, rule},
     rules::{mask::over, max_pool::max_pool},
     types::ElemType,
-    vjp::Vjp,
+    vjp::{Vjp, room},
 };
 
 type Result<T = Vec<Grad>> = std::result::Result<T, Unsupported>;
@@ -42,8 +42,10 @@ impl Window {
     /// a last window of `ceil_mode` covers beyond that never counts.
     fn count(&self, o: i64, pads: bool) -> i64 {
         let (low, high) = if pads { (-self.begin, self.size + self.end) } else { (0, self.size) };
-        let at = |j: i64| o * self.stride - self.begin + j * self.dilation;
-        (0..self.kernel).filter(|&j| (low..high).contains(&at(j))).count() as i64
+        let first = o * self.stride - self.begin;
+        // The first place of the window that is not before `bound`.
+        let place = |bound: i64| -(first - bound).div_euclid(self.dilation);
+        (place(high).min(self.kernel) - place(low).max(0)).max(0)
     }
 }
 
@@ -109,7 +111,7 @@ fn spread(v: &mut Vjp<'_>, gradient: &Val, windows: &[Window], elem: ElemType) -
     let single = v.g.reshape(gradient, &flat);
     let kernel: Vec<i64> = windows.iter().map(|window| window.kernel).collect();
     let shape: Vec<i64> = [1, 1].into_iter().chain(kernel.iter().copied()).collect();
-    let ones = v.g.floats(elem, &shape, &vec![1.0; kernel.iter().product::<i64>() as usize]);
+    let ones = v.g.floats(elem, &shape, &vec![1.0; room(&kernel)? as usize]);
     // What of the full result lies behind the input's end is cropped; where windows don't reach the end, zeros follow.
     let begins = windows.iter().map(|window| window.begin);
     let pads: Vec<i64> = begins.chain(windows.iter().map(|window| window.behind().max(0))).collect();
@@ -151,6 +153,7 @@ fn average_pool(v: &mut Vjp<'_>) -> Result {
     let mut shares = vec![1.0];
     for window in &windows {
         let counts = (0..window.out).map(|o| window.count(o, pads).max(1) as f64);
+        room(&[shares.len() as i64, window.out])?;
         let counts: Vec<f64> = counts.collect();
         shares = shares.iter().flat_map(|share| counts.iter().map(move |count| share / count)).collect();
     }

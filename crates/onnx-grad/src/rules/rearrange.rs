@@ -5,7 +5,7 @@ use crate::{
     builder::Val,
     registry::{Entry, Grad, Unsupported, rule},
     types::Dim,
-    vjp::{Vjp, place},
+    vjp::{Vjp, place, room},
 };
 
 type Result<T = Vec<Grad>> = std::result::Result<T, Unsupported>;
@@ -72,7 +72,7 @@ fn depth_to_space(v: &mut Vjp<'_>) -> Result {
     }
     let channels = v.fixed(0, [1])?[0] as i64;
     let (places, depth) = (block * block, channels / (block * block));
-    let order: Vec<i64> = (0..channels).map(|at| at % places * depth + at / places).collect();
+    let order: Vec<i64> = (0..room(&[channels])?).map(|at| at % places * depth + at / places).collect();
     let order = v.g.ints(&order);
     let gradient = v.g.op("Gather", &[&folded, &order], vec![attr::int("axis", 1)]);
     v.first(gradient)

@@ -149,6 +149,9 @@ fn weights(v: &mut Vjp<'_>, axes: &[usize], listed: usize) -> Result<Val> {
 fn weights_by_policy(v: &mut Vjp<'_>, axes: &[usize], listed: usize, not_larger: bool) -> Result<Val> {
     let inputs = v.fixed(0, axes.iter().copied())?;
     let Ok(sizes) = v.ints(3) else { return weights_by_computed_policy(v, axes, listed, &inputs) };
+    if sizes.len() != axes.len() {
+        return Err("its sizes don't fit its axes".into());
+    }
     let ratio = |at: &usize| sizes.get(*at).map_or(f32::NAN, |&size| size as f32 / inputs[*at] as f32);
     let leading = (0..axes.len()).reduce(|best, at| {
         let better = if not_larger { ratio(&at) < ratio(&best) } else { ratio(&at) > ratio(&best) };

@@ -5,7 +5,7 @@ use crate::{
     registry::{Entry, Grad, Unsupported, fused, rule},
     rules::gather::scatter_nd_add,
     types::Dim,
-    vjp::Vjp,
+    vjp::{Vjp, room},
 };
 
 type Result<T = Vec<Grad>> = std::result::Result<T, Unsupported>;
@@ -38,9 +38,12 @@ fn rotary(v: &mut Vjp<'_>, cosines: usize, sines: usize, positions: usize) -> Re
     let heads = match number("num_heads") {
         Some(heads) => heads,
         // ONNX Runtime's own: without a part that passes, the angles tell the size of a head.
-        None if flat => last / (2 * half),
+        None if flat => last.checked_div(2 * half).unwrap_or(0),
         None => 1,
     };
+    if heads < 1 {
+        return Err("its angles don't fit its heads".into());
+    }
     let size = if flat { last / heads } else { last };
     // As [batch, sequence, heads, size].
     let to_heads = |v: &mut Vjp<'_>, value: &Val| match flat {
@@ -52,7 +55,7 @@ fn rotary(v: &mut Vjp<'_>, cosines: usize, sines: usize, positions: usize) -> Re
         // One number: the place of the first.
         Some(1) => {
             let sequence = dims[dims.len() - 2].fixed().ok_or("the length of its sequence is not fixed")?;
-            let places: Vec<i64> = (0..sequence as i64).collect();
+            let places: Vec<i64> = (0..room(&[sequence as i64])?).collect();
             let places = v.g.ints(&places);
             let places = v.g.add(&places, &v.x(positions));
             Some(v.g.unsqueeze(&places, &[0]))

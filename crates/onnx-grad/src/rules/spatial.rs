@@ -6,7 +6,7 @@ use crate::{
     registry::{Entry, Grad, Unsupported, rule},
     rules::gather::scatter_nd_add,
     types::ElemType,
-    vjp::Vjp,
+    vjp::{Vjp, room},
 };
 
 type Result<T = Vec<Grad>> = std::result::Result<T, Unsupported>;
@@ -26,6 +26,7 @@ fn affine_grid(v: &mut Vjp<'_>) -> Result {
     let one = v.g.ints(&[1]);
     let rest = v.g.slice(&size, &[1], &[i64::MAX], &[0], &[1]);
     let single = v.g.concat(&[&one, &rest], 0);
+    room(&[axes as i64, axes as i64 + 1])?;
     let identity: Vec<f64> =
         (0..axes * (axes + 1)).map(|at| f64::from(u8::from(at / (axes + 1) == at % (axes + 1)))).collect();
     let identity = v.g.floats(elem, &[1, axes as i64, axes as i64 + 1], &identity);
@@ -66,8 +67,8 @@ fn col2im(v: &mut Vjp<'_>) -> Result {
         return Err("its blocks are larger than its image".into());
     }
     // Row by row: element j of block o stands at o · stride + j · dilation of each axis.
-    let (elements, blocks) = (block.iter().product::<i64>(), counts.iter().product::<i64>());
-    let mut places = Vec::new();
+    let (elements, blocks) = (room(&block)?, room(&counts)?);
+    let mut places = Vec::with_capacity(room(&[elements, blocks])? as usize);
     for j in 0..elements {
         for o in 0..blocks {
             let (mut j, mut o, mut at, mut step) = (j, o, 0, 1);
@@ -196,6 +197,7 @@ fn roi_weights(v: &mut Vjp<'_>, axis: i64, size: i64, bins: i64, elem: ElemType)
     let node = v.node();
     let scale = node.attr_float("spatial_scale").unwrap_or(1.0);
     let ratio = node.attr_int("sampling_ratio").unwrap_or(0);
+    room(&[bins.max(0), ratio.max(1), size.max(0)])?;
     let half_pixel = node.attr_str("coordinate_transformation_mode").unwrap_or("half_pixel") == "half_pixel";
     let rois = v.x(1);
     let g = &mut *v.g;

@@ -3,12 +3,12 @@
 
 mod known;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use crate::{
     attr,
     error::{Error, Result},
-    graph::{label, used_names},
+    graph::{FreshNames, label, subgraphs, used_names_from},
     model::{Model, same_domain},
     proto::{GraphProto, NodeProto, TensorProto},
     types::Types,
@@ -33,15 +33,17 @@ pub fn unroll(model: &Model, types: &Types) -> Result<Option<Model>> {
     }
     let mut model = model.clone();
     let graph = model.graph_mut();
+    let mut taken = FreshNames::default();
+    used_names_from(graph, "").into_iter().for_each(|name| taken.take(name));
     let nodes = std::mem::take(&mut graph.node);
     let mut unroller = Unroller {
-        taken: used_names(graph),
+        taken,
         known: Known::new(graph, types),
         nodes: Vec::new(),
         initializers: Vec::new(),
+        iterations: 0,
         changed: false,
     };
-    unroller.taken.extend(nodes.iter().flat_map(used_names_of));
     for node in nodes {
         unroller.node(node)?;
     }
@@ -63,25 +65,23 @@ fn is_control(node: &NodeProto) -> bool {
     matches!(&*node.op_type, "If" | "Loop" | "Scan") && same_domain(&node.domain, "")
 }
 
-fn used_names_of(node: &NodeProto) -> HashSet<String> {
-    used_names(&GraphProto { node: vec![node.clone()], ..Default::default() })
-}
-
 /// Inner names with the names that take their place.
 type Names = HashMap<String, String>;
 
 struct Unroller<'a> {
-    taken: HashSet<String>,
+    taken: FreshNames,
     known: Known<'a>,
     nodes: Vec<NodeProto>,
     initializers: Vec<TensorProto>,
+    /// Of all loops together: those of nested loops multiply, also where their bodies have no nodes.
+    iterations: usize,
     changed: bool,
 }
 
 impl Unroller<'_> {
     fn node(&mut self, node: NodeProto) -> Result<()> {
         if self.nodes.len() > MOST_NODES {
-            return Err(malformed(&node, &format!("its iterations are more than {MOST_NODES} nodes")));
+            return Err(too_large(&node, &format!("and its iterations are more than {MOST_NODES} nodes")));
         }
         let done = is_control(&node)
             && match &*node.op_type {
@@ -92,6 +92,7 @@ impl Unroller<'_> {
         if done {
             self.changed = true;
         } else {
+            subgraphs(&node).try_for_each(|graph| refuse_endless(graph, &mut self.known))?;
             self.known.add(&node);
             self.nodes.push(node);
         }
@@ -121,6 +122,7 @@ impl Unroller<'_> {
             },
             None => None,
         };
+        refuse_endless_loop(node, body, &self.known)?;
         let mut condition = given(1).cloned();
         let mut states: Vec<String> = node.input.iter().skip(2).cloned().collect();
         if body.input.len() != states.len() + 2 || body.output.len() < states.len() + 1 {
@@ -146,8 +148,9 @@ impl Unroller<'_> {
                 }
             }
             if at >= MOST_ITERATIONS {
-                return Err(malformed(node, &format!("it runs more than {MOST_ITERATIONS} times")));
+                return Err(too_long(node));
             }
+            self.iterate(node)?;
             let mut names = constants.clone();
             let number = self.integer(node, "iteration", at);
             names.insert(body.input[0].name.clone(), number);
@@ -197,12 +200,13 @@ impl Unroller<'_> {
         let first = inputs.first().and_then(|name| self.known.size(name, usize::try_from(axis(0)).ok()?));
         let Some(length) = first.map(|length| length as i64) else { return Ok(false) };
         if length > MOST_ITERATIONS {
-            return Err(malformed(node, &format!("it runs more than {MOST_ITERATIONS} times")));
+            return Err(too_long(node));
         }
         let mut states: Vec<String> = node.input[..kept].to_vec();
         let mut sequences: Vec<Vec<String>> = vec![Vec::new(); body.output.len() - kept];
         let constants = self.constants(node, body);
         for at in 0..length {
+            self.iterate(node)?;
             let mut names = constants.clone();
             names.extend(body.input.iter().map(|input| input.name.clone()).zip(states.iter().cloned()));
             for (i, input) in inputs.iter().enumerate() {
@@ -228,6 +232,14 @@ impl Unroller<'_> {
             }
         }
         Ok(true)
+    }
+
+    fn iterate(&mut self, node: &NodeProto) -> Result<()> {
+        self.iterations += 1;
+        if self.iterations <= MOST_NODES {
+            return Ok(());
+        }
+        Err(too_large(node, &format!("and the loops around it run more than {MOST_NODES} times")))
     }
 
     /// Puts a body's constants among the graph's own; their names.
@@ -256,37 +268,20 @@ impl Unroller<'_> {
         Ok(body.output.iter().map(|output| outer(&output.name)).collect())
     }
 
+    /// Gives a body's node the names of this copy of the body. What is inside of its subgraphs stays as it is until they are taken apart
+    /// themselves: renamed on every level, names would grow twice as long with each.
     fn rename(&mut self, prefix: &str, node: &mut NodeProto, names: &mut Names) {
         for input in &mut node.input {
             if let Some(name) = names.get(input.as_str()) {
                 *input = name.clone();
             }
         }
-        for attribute in &mut node.attribute {
-            for graph in attribute.g.iter_mut().map(|g| &mut **g).chain(&mut attribute.graphs) {
-                self.rename_graph(prefix, graph, names.clone());
-            }
+        for graph in subgraphs_mut(node) {
+            rename_captured(graph, names);
         }
         for output in node.output.iter_mut().filter(|output| !output.is_empty()) {
             let name = self.fresh(prefix, output);
             names.insert(std::mem::replace(output, name.clone()), name);
-        }
-    }
-
-    fn rename_graph(&mut self, prefix: &str, graph: &mut GraphProto, mut names: Names) {
-        let tensors = graph.initializer.iter_mut().map(|tensor| &mut tensor.name);
-        for own in graph.input.iter_mut().map(|input| &mut input.name).chain(tensors) {
-            let name = self.fresh(prefix, own);
-            names.insert(std::mem::replace(own, name.clone()), name);
-        }
-        for node in &mut graph.node {
-            node.name = self.fresh(prefix, label(node));
-            self.rename(prefix, node, &mut names);
-        }
-        for info in graph.output.iter_mut().chain(&mut graph.value_info) {
-            if let Some(name) = names.get(&info.name) {
-                info.name = name.clone();
-            }
         }
     }
 
@@ -353,15 +348,89 @@ impl Unroller<'_> {
     }
 
     fn fresh(&mut self, prefix: &str, name: &str) -> String {
-        let plain = format!("{prefix}/{name}");
-        let mut candidate = plain.clone();
-        let mut count = 1;
-        while !self.taken.insert(candidate.clone()) {
-            candidate = format!("{plain}_{count}");
-            count += 1;
-        }
-        candidate
+        self.taken.give(&format!("{prefix}/{name}"))
     }
+}
+
+/// Refuses the loops in a graph that stays as it is, if they are known to run too often: whoever runs the model to see its values'
+/// types would wait for them.
+fn refuse_endless(graph: &GraphProto, known: &mut Known<'_>) -> Result<()> {
+    graph.initializer.iter().for_each(|tensor| known.add_constant(tensor));
+    for node in &graph.node {
+        if is_control(node) && node.op_type == "Loop" {
+            refuse_endless_loop(node, body(node, "body")?, known)?;
+        }
+        subgraphs(node).try_for_each(|graph| refuse_endless(graph, known))?;
+        known.add(node);
+    }
+    Ok(())
+}
+
+/// Refuses a loop whose trip count is known to be too large and whose condition is never anything but true.
+fn refuse_endless_loop(node: &NodeProto, body: &GraphProto, known: &Known<'_>) -> Result<()> {
+    let given = |at: usize| node.input.get(at).filter(|name| !name.is_empty());
+    let limit = match given(0) {
+        None => i64::MAX,
+        Some(name) => match known.ints(name).as_deref() {
+            Some(&[limit]) => limit,
+            _ => return Ok(()),
+        },
+    };
+    let is_true = |name: &String| known.ints(name).as_deref() == Some(&[1]);
+    if limit <= MOST_ITERATIONS || !given(1).is_none_or(is_true) {
+        return Ok(());
+    }
+    // What the body answers: its own condition handed through, or a constant.
+    let Some(answer) = body.output.first().map(|output| &output.name) else { return Ok(()) };
+    let handed = |name: &String| body.input.get(1).is_some_and(|condition| condition.name == *name);
+    let constant = |tensor: &TensorProto| tensor.to_ints().is_ok_and(|ints| ints == [1]);
+    let made = body.node.iter().find(|node| node.output.contains(answer));
+    let goes_on = match made {
+        Some(made) if made.op_type == "Identity" => made.input.first().is_some_and(handed),
+        Some(made) => made.op_type == "Constant" && made.attr_tensor("value").is_some_and(constant),
+        None => handed(answer) || body.initializer.iter().any(|tensor| tensor.name == *answer && constant(tensor)),
+    };
+    if goes_on { Err(too_long(node)) } else { Ok(()) }
+}
+
+fn too_long(node: &NodeProto) -> Error {
+    too_large(node, &format!("runs more than {MOST_ITERATIONS} times"))
+}
+
+fn too_large(node: &NodeProto, what: &str) -> Error {
+    Error::TooLarge(format!("{} `{}` {what}", node.op_type, label(node)))
+}
+
+fn subgraphs_mut(node: &mut NodeProto) -> impl Iterator<Item = &mut GraphProto> {
+    let attributes = node.attribute.iter_mut();
+    attributes.flat_map(|attribute| attribute.g.iter_mut().map(|graph| &mut **graph).chain(&mut attribute.graphs))
+}
+
+/// Renames what a subgraph reads from outside.
+fn rename_captured(graph: &mut GraphProto, names: &Names) {
+    let tensors = graph.initializer.iter().map(|tensor| &tensor.name);
+    let given = graph.input.iter().map(|input| &input.name).chain(tensors);
+    let made = graph.node.iter().flat_map(|node| &node.output);
+    let hidden: Vec<&String> = given.chain(made).filter(|name| names.contains_key(*name)).collect();
+    // A name that the subgraph has for a value of its own means that one.
+    let own = (!hidden.is_empty()).then(|| {
+        let mut own = names.clone();
+        hidden.into_iter().for_each(|name| drop(own.remove(name)));
+        own
+    });
+    let names = own.as_ref().unwrap_or(names);
+    let outer = |name: &mut String| {
+        if let Some(to) = names.get(name.as_str()) {
+            to.clone_into(name);
+        }
+    };
+    for node in &mut graph.node {
+        node.input.iter_mut().for_each(outer);
+        for inner in subgraphs_mut(node) {
+            rename_captured(inner, names);
+        }
+    }
+    graph.output.iter_mut().for_each(|info| outer(&mut info.name));
 }
 
 fn body<'a>(node: &'a NodeProto, name: &str) -> Result<&'a GraphProto> {
