@@ -412,7 +412,11 @@ impl Error {
                 Some("export the model again, for opset 18 or newer".into())
             }
             Error::Graph(onnx_grad::Error::NotDifferentiable(_)) => {
-                Some("choose a layer after these nodes: `camscope layers MODEL` lists them in order".into())
+                Some(
+                    "choose a layer after these nodes (`camscope layers MODEL` lists them in order), or export the model with \
+                     operators on floats in their place"
+                        .into(),
+                )
             }
             Error::Model { source: onnx_grad::Error::ExternalData { .. }, .. } => {
                 Some("put the file that holds the weights back into the model's folder".into())

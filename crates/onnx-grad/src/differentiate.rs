@@ -3,6 +3,7 @@
 use crate::{
     builder::{Builder, EMITTED_OPSET, Val},
     error::{Error, Obstacle, Result},
+    flow::{self, Flow, Leak},
     foreign::{self, ForeignRules, NoForeignRules},
     graph::{self, Index, label},
     model::{Model, same_domain},
@@ -10,7 +11,7 @@ use crate::{
     partition,
     proto::{GraphProto, NodeProto},
     recognise::recognise,
-    registry::{self, Grad, Kind},
+    registry::{self, Discrete, Entry, Grad, Kind},
     types::{KnownTypes, Types},
     upgrade,
     vjp::{Kept, Vjp},
@@ -125,9 +126,7 @@ struct Sweep<'a> {
     index: &'a Index<'a>,
     types: &'a KnownTypes<'a>,
     foreign: &'a dyn ForeignRules,
-    /// Values that a wanted value leads to by differentiable steps.
-    /// (By number, as the index has it.)
-    active: Vec<bool>,
+    flow: Flow<'a>,
     /// Those that reached each value, by number.
     cotangents: Vec<Vec<Val>>,
     builder: Builder,
@@ -149,55 +148,37 @@ impl<'a> Sweep<'a> {
     ) -> Self {
         let mut builder = Builder::avoiding(graph::used_names_from(model.graph(), SCOPE));
         builder.set_scope(SCOPE);
-        let mut sweep = Self {
+        Self {
             model,
             graph,
             index,
             types,
             foreign,
-            active: Vec::new(),
+            flow: Flow::new(model, (graph, index), types, request.wrt),
             cotangents: vec![Vec::new(); index.len()],
             builder,
             kept: Kept::default(),
             seeds: Vec::new(),
             padded: Vec::new(),
             obstacles: Vec::new(),
-        };
-        sweep.active = sweep.reach(request.wrt);
-        sweep
-    }
-
-    /// Everything that depends on `from` through floats and operators that carry gradients (or that nobody knows).
-    fn reach(&self, from: &[&'a str]) -> Vec<bool> {
-        let mut active = vec![false; self.index.len()];
-        from.iter().filter_map(|name| self.index.number(name)).for_each(|value| active[value] = true);
-        for (at, node) in self.graph.node.iter().enumerate() {
-            if !self.index.read_by(at).iter().any(|&value| active[value]) || self.is_stop(node) {
-                continue;
-            }
-            for (&value, name) in self.index.made_by(at).iter().zip(&node.output) {
-                active[value] |= self.may_be_float(name);
-            }
         }
-        active
     }
 
     fn is_stop(&self, node: &NodeProto) -> bool {
         let opset = self.model.opset(&node.domain).unwrap_or(1);
         let entry = registry::lookup(&node.domain, &node.op_type, opset);
-        entry.is_some_and(|entry| matches!(entry.kind, Kind::Stop))
-    }
-
-    fn may_be_float(&self, name: &str) -> bool {
-        !name.is_empty() && self.types.get(name).is_none_or(|ty| ty.elem.is_float())
+        entry.is_some_and(|entry| matches!(entry.kind, Kind::Stop(_)))
     }
 
     fn run(&mut self, request: &Request<'a>) -> Result<()> {
         for name in request.outputs {
             let seed = format!("seed.{name}");
             self.builder.input(&seed);
-            if let Some(value) = self.index.number(name).filter(|&value| self.active[value]) {
-                self.cotangents[value].push(Val::new(&seed));
+            if let Some(value) = self.index.number(name) {
+                if self.flow.active(value) {
+                    self.cotangents[value].push(Val::new(&seed));
+                }
+                self.flow.lost(value).into_iter().for_each(|leak| self.refuse(&leak));
             }
             self.seeds.push(((*name).to_owned(), seed));
         }
@@ -225,9 +206,12 @@ impl<'a> Sweep<'a> {
     fn node(&mut self, at: usize) -> Result<()> {
         let (node, index) = (&self.graph.node[at], self.index);
         let read = index.read_by(at);
-        let needs: Vec<bool> = read[..node.input.len()].iter().map(|&value| self.active[value]).collect();
-        if !read.iter().any(|&value| self.active[value]) || self.is_stop(node) {
+        let needs: Vec<bool> = read[..node.input.len()].iter().map(|&value| self.flow.active(value)).collect();
+        if !read.iter().any(|&value| self.flow.active(value)) || self.is_stop(node) {
             return Ok(());
+        }
+        for leak in self.flow.leaks(at) {
+            self.refuse(&leak);
         }
         self.builder.set_scope(format!("{SCOPE}/{}", label(node)));
         let cotangents: Vec<Option<Val>> = index.made_by(at).iter().map(|&value| self.total(value)).collect();
@@ -252,17 +236,46 @@ impl<'a> Sweep<'a> {
         match answer {
             Ok(gradients) => self.accept(at, &needs, gradients),
             Err(reason) => {
-                self.obstacles.push(Obstacle {
-                    node: label(node).to_owned(),
-                    op: node.op_type.clone(),
-                    domain: node.domain.clone(),
-                    opset: self.model.original_opset(&node.domain).unwrap_or(opset),
-                    reason,
-                });
+                self.obstacle(at, reason);
                 self.pass_through(at, &needs);
                 Ok(())
             }
         }
+    }
+
+    fn obstacle(&mut self, at: usize, reason: String) {
+        let node = &self.graph.node[at];
+        self.obstacles.push(Obstacle {
+            node: label(node).to_owned(),
+            op: node.op_type.clone(),
+            domain: node.domain.clone(),
+            opset: self.model.original_opset(&node.domain).or_else(|| self.model.opset(&node.domain)).unwrap_or(1),
+            reason,
+        });
+    }
+
+    /// Notes a node through which only part of the gradient would come.
+    fn refuse(&mut self, leak: &Leak) {
+        let node = &self.graph.node[leak.at];
+        if self.obstacles.iter().any(|obstacle| obstacle.node == label(node)) {
+            return;
+        }
+        let what = match registry::lookup(&node.domain, &node.op_type, self.model.opset(&node.domain).unwrap_or(1)) {
+            Some(Entry { kind: Kind::Stop(Discrete::Place), .. }) => "places that it finds",
+            _ if matches!(&*node.op_type, "TopK" | "MaxPool" | "Unique") => "places that it finds",
+            Some(Entry { kind: Kind::Stop(_), .. }) => "numbers in steps that it makes",
+            Some(_) if flow::has_weights(node) => "yes and no that it weighs",
+            Some(_) => "integers that it makes",
+            None => "numbers without a gradient that it makes",
+        };
+        let into = match leak.into {
+            Some(into) => format!("`{}` computes with them", label(&self.graph.node[into])),
+            None => "they are what is differentiated".to_owned(),
+        };
+        self.obstacle(
+            leak.at,
+            format!("the {what} have no gradient, and {into}: part of the gradient would be missing"),
+        );
     }
 
     fn accept(&mut self, at: usize, needs: &[bool], gradients: Vec<Grad>) -> Result<()> {

@@ -32,6 +32,7 @@ mod broadcast;
 mod builder;
 mod differentiate;
 mod error;
+mod flow;
 mod foreign;
 pub mod graph;
 mod model;
