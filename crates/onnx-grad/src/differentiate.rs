@@ -10,6 +10,7 @@ use crate::{
     narrow::{Padded, narrow},
     partition,
     proto::{GraphProto, NodeProto},
+    quantised,
     recognise::recognise,
     registry::{self, Discrete, Entry, Grad, Kind},
     types::{KnownTypes, Types},
@@ -45,6 +46,8 @@ pub struct Gradient {
     /// Each value asked for with the name of its gradient, `grad.NAME`: an output of the value's own shape. `None` where no
     /// output depends on the value: the gradient is zero.
     pub gradients: Vec<(String, Option<String>)>,
+    /// The nodes that round and were differentiated as if they didn't: the straight-through estimator. In the order of the graph.
+    pub straight_through: Vec<String>,
 }
 
 impl Gradient {
@@ -89,23 +92,36 @@ pub fn differentiate_with(model: &Model, request: &Request<'_>, foreign: &dyn Fo
         }
     }
     let types = KnownTypes::new(graph, request.types);
-    // The sweep sees spelled-out functions as one node each; the forward pass stays as it is written.
+    let mut builder = Builder::avoiding(graph::used_names_from(graph, SCOPE));
+    // The sweep sees quantised operators spelled out on floats, and spelled-out functions as one node each; the forward pass stays
+    // as it is written.
+    let floats = quantised::spelled_out(graph, &index, &types, request.wrt, &mut builder);
+    builder.set_scope(SCOPE);
+    let floats = floats.as_ref().map(|graph| (graph, Index::new(graph), KnownTypes::new(graph, request.types)));
+    let (graph, index, types) = match &floats {
+        Some((floats, index, types)) => (*floats, index, types),
+        None => (graph, &index, &types),
+    };
     let keep = request.outputs.iter().chain(request.wrt).copied();
     let keep = keep.chain(graph.output.iter().map(|output| output.name.as_str())).collect();
-    let recognised = recognise(graph, &index, &keep).map(|node| GraphProto { node, ..graph.clone() });
+    let recognised = recognise(graph, index, &keep).map(|node| GraphProto { node, ..graph.clone() });
     let recognised = recognised.as_ref().map(|graph| (graph, Index::new(graph)));
-    let (seen, seen_index) = recognised.as_ref().map_or((graph, &index), |(graph, index)| (*graph, index));
-    let mut sweep = Sweep::new(&model, seen, seen_index, &types, request, foreign);
+    let (seen, seen_index) = recognised.as_ref().map_or((graph, index), |(graph, index)| (*graph, index));
+    let mut sweep = Sweep::new(&model, seen, seen_index, types, request, foreign, builder);
     sweep.run(request)?;
     let mut gradients = Vec::new();
     for name in request.wrt {
         gradients.push(((*name).to_owned(), seen_index.number(name).and_then(|value| sweep.total(value))));
     }
-    let Sweep { mut builder, mut kept, seeds, padded, .. } = sweep;
+    let Sweep { mut builder, mut kept, seeds, padded, mut straight_through, .. } = sweep;
+    straight_through.reverse();
+    straight_through.dedup();
     let wanted = gradients.iter().filter_map(|(_, gradient)| gradient.as_ref());
-    narrow(&mut builder, &mut kept, (seen_index, &types), &padded, wanted);
+    narrow(&mut builder, &mut kept, (seen_index, types), &padded, wanted);
     let joint = partition::Joint { builder, kept, seeds, gradients };
-    partition::partition(&model, &index, &types, joint)
+    let index = Index::new(model.graph());
+    let gradient = partition::partition(&model, &index, types, joint)?;
+    Ok(Gradient { straight_through, ..gradient })
 }
 
 /// Refuses an answer without the gradient of an input that it was asked for: a rule may know only some of them.
@@ -135,6 +151,8 @@ struct Sweep<'a> {
     /// The gradients that may be zero outside of a part.
     padded: Vec<Padded>,
     obstacles: Vec<Obstacle>,
+    /// The nodes whose rounding was passed by, last first.
+    straight_through: Vec<String>,
 }
 
 impl<'a> Sweep<'a> {
@@ -145,9 +163,8 @@ impl<'a> Sweep<'a> {
         types: &'a KnownTypes<'a>,
         request: &Request<'a>,
         foreign: &'a dyn ForeignRules,
+        builder: Builder,
     ) -> Self {
-        let mut builder = Builder::avoiding(graph::used_names_from(model.graph(), SCOPE));
-        builder.set_scope(SCOPE);
         Self {
             model,
             graph,
@@ -161,6 +178,7 @@ impl<'a> Sweep<'a> {
             seeds: Vec::new(),
             padded: Vec::new(),
             obstacles: Vec::new(),
+            straight_through: Vec::new(),
         }
     }
 
@@ -227,8 +245,11 @@ impl<'a> Sweep<'a> {
             needs: &needs,
             kept: &mut self.kept,
         };
+        if matches!(rule, Some(Kind::Through(_))) {
+            self.straight_through.push(label(node).to_owned());
+        }
         let answer = match rule {
-            Some(Kind::Rule(rule)) => rule(&mut vjp),
+            Some(Kind::Rule(rule) | Kind::Through(rule)) => rule(&mut vjp),
             _ => foreign::gradient(&mut vjp, opsets, self.foreign),
         };
         let answer =

@@ -127,6 +127,7 @@ impl<'a> Flow<'a> {
             let state = match (met, self.elem(name)) {
                 (_, Some(ElemType::Bool)) => State::Mask,
                 (State::Active, Some(elem)) if !elem.is_float() => match &*node.op_type {
+                    _ if matches!(kind, Some(Kind::Through(_))) => State::Active,
                     "TopK" | "MaxPool" | "Unique" => State::Place(at),
                     _ => State::Lost(at),
                 },

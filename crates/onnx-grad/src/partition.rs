@@ -84,6 +84,7 @@ pub(crate) fn partition(model: &Model, index: &Index<'_>, types: &KnownTypes<'_>
         saved,
         seeds,
         gradients: gradients.into_iter().map(|gradient| (gradient.wrt, gradient.output)).collect(),
+        straight_through: Vec::new(),
     })
 }
 

@@ -33,6 +33,8 @@ impl<T: Into<String>> From<T> for Unsupported {
 pub enum Kind {
     /// Differentiated by this rule.
     Rule(Rule),
+    /// Rounds to integers, and is differentiated by this rule as if it didn't: its integers carry gradients, in float32.
+    Through(Rule),
     /// Carries no gradient: its outputs are integers, booleans, or constant almost everywhere.
     Stop(Discrete),
 }
@@ -74,6 +76,11 @@ pub const fn rule(op: &'static str, rule: Rule) -> Entry {
 /// A row for a `com.microsoft` operator, as ONNX Runtime's optimiser saves them, differentiated by a rule.
 pub(crate) const fn fused(op: &'static str, rule: Rule) -> Entry {
     Entry { domain: "com.microsoft", op, since: 1, until: i64::MAX, kind: Kind::Rule(rule) }
+}
+
+/// A row for an operator that rounds, whose gradient goes straight through.
+pub(crate) const fn through(domain: &'static str, op: &'static str, rule: Rule) -> Entry {
+    Entry { domain, op, since: 1, until: i64::MAX, kind: Kind::Through(rule) }
 }
 
 /// A row for an `ai.onnx` operator that carries no gradient.

@@ -34,7 +34,6 @@ pub(crate) const RULES: &[Entry] = &[
     stop("NonZero", Place),
     stop("Not", Mask),
     stop("Or", Mask),
-    stop("QuantizeLinear", Steps),
     stop("RandomNormalLike", Shape),
     stop("RandomUniformLike", Shape),
     stop("Round", Steps),
