@@ -2,9 +2,10 @@
 
 use camscope_core::{
     explain::{Explainer, Options},
-    layer::Choice,
+    layer::{Choice, Layer},
     model::{Network, resolve},
     runtime::{Provider, ProviderChoice, SessionOptions},
+    subject::Subject,
     target::ClassSpec,
 };
 use camscope_tests::{
@@ -63,4 +64,47 @@ fn straight_through_gradients_equal_pytorch_s_fake_quantised_ones() {
     }
     assert!(entries.len() >= 19, "only {} files", entries.len());
     assert!(failures.is_empty(), "{} of {} fail:\n{}", failures.len(), entries.len(), failures.join("\n"));
+}
+
+fn subject(file: &str, size: (u32, u32)) -> Subject {
+    let model = fixture(file);
+    let network = Network::open(&model).expect("a network");
+    let mut sidecar = resolve(&model, &network.input.shape).expect("a sidecar");
+    sidecar.preprocessing.size = size;
+    Subject::new(runtime(), network, sidecar).expect("a subject")
+}
+
+#[test]
+fn layers_have_the_names_and_shapes_of_the_float_model_s() {
+    let mut failures = Vec::new();
+    for entry in index("quantised") {
+        let text = |key: &str| entry[key].as_str().expect("text").to_owned();
+        let mut recorded = Recording::open(&fixture(&format!("quantised/{}.{}.npz", text("name"), text("form"))));
+        let size = recorded.floats("input").shape()[2] as u32;
+        let float = subject(&text("float"), (size, size));
+        let quantised = subject(&format!("quantised/{}", text("file")), (size, size));
+        let auto = |subject: &Subject| {
+            let layer = subject.default_layer().map(|index| &subject.layers()[index]).expect("a layer");
+            (layer.name().to_owned(), layer.shape[1..].to_vec())
+        };
+        if auto(&float) != auto(&quantised) {
+            failures.push(format!("{}: auto is {:?}, not {:?}", text("file"), auto(&quantised), auto(&float)));
+        }
+        let found: Vec<&String> = quantised.layers().iter().flat_map(|layer| &layer.outputs_of).collect();
+        // What the quantiser folds an activation into is no layer of its own.
+        let folded = |layer: &Layer| {
+            float.layers().get(layer.index + 1).is_some_and(|next| matches!(&*next.op, "Relu" | "Clip"))
+        };
+        let whole = float.layers().iter().filter(|layer| !folded(layer)).flat_map(|layer| &layer.outputs_of);
+        let missing: Vec<&String> = whole.filter(|module| !found.contains(module)).collect();
+        if !missing.is_empty() {
+            failures.push(format!("{}: no layer for {missing:?}", text("file")));
+        }
+        let noise = |name: &&str| ["uantize", "unrounded"].iter().any(|noise| name.contains(noise));
+        let noisy: Vec<&str> = quantised.layers().iter().map(|layer| layer.name()).filter(noise).collect();
+        if !noisy.is_empty() {
+            failures.push(format!("{}: noise in {noisy:?}", text("file")));
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
 }

@@ -102,7 +102,17 @@ pub fn layers_of(network: &Network, sidecar: &Sidecar, types: &Types) -> Vec<Lay
         model::Layout::Nchw => Layout::Nchw,
         model::Layout::Nhwc => Layout::Nhwc,
     };
-    layer::find(network.model.graph(), types, &network.input.name, &network.logits, layout)
+    let graph = network.model.graph();
+    let Some(outline) = onnx_grad::quantised::outline(graph) else {
+        return layer::find(graph, types, &network.input.name, &network.logits, layout);
+    };
+    let mut types = types.clone();
+    for info in &outline.value_info {
+        if let Some(ty) = info.r#type.as_ref().and_then(onnx_grad::ValueType::from_proto) {
+            types.insert(info.name.clone(), ty);
+        }
+    }
+    layer::find(&outline, &types, &network.input.name, &network.logits, layout)
 }
 
 /// The layer that `auto` takes: the sidecar's, else the last before the classifier; `None` where the model has no layers.

@@ -39,7 +39,7 @@ mod model;
 mod narrow;
 mod partition;
 pub mod proto;
-mod quantised;
+pub mod quantised;
 mod recognise;
 pub mod registry;
 pub mod rules;

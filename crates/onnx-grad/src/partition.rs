@@ -4,6 +4,8 @@
 //! the forward pass. What the backward graph reads from the forward pass is *saved*: it becomes an output of the one and an input
 //! of the other. Constants are never saved: initializers, and nodes that compute from initializers alone, are copied.
 
+use std::collections::HashSet;
+
 use crate::{
     builder::{Builder, Val},
     differentiate::Gradient,
@@ -65,6 +67,7 @@ pub(crate) fn partition(model: &Model, index: &Index<'_>, types: &KnownTypes<'_>
             forward.output.push(value_info(name, type_of(name)));
         }
     }
+    drop_unread_floats(&mut forward);
     // A runtime infers outputs, but takes no input of unknown type.
     let mut read = seeds.iter().map(|(name, _)| name).chain(&saved);
     if let Some(untyped) = read.find(|name| type_of(name).is_none()) {
@@ -86,6 +89,18 @@ pub(crate) fn partition(model: &Model, index: &Index<'_>, types: &KnownTypes<'_>
         gradients: gradients.into_iter().map(|gradient| (gradient.wrt, gradient.output)).collect(),
         straight_through: Vec::new(),
     })
+}
+
+/// Leaves out what dequantises a value that nobody reads as floats: layers nobody asked for.
+fn drop_unread_floats(forward: &mut GraphProto) {
+    if !forward.node.iter().any(|node| node.op_type == "DequantizeLinear") {
+        return;
+    }
+    let mut read: HashSet<String> = forward.node.iter().flat_map(each_read).map(str::to_owned).collect();
+    read.extend(forward.output.iter().map(|output| output.name.clone()));
+    forward
+        .node
+        .retain(|node| node.op_type != "DequantizeLinear" || node.output.iter().any(|made| read.contains(made)));
 }
 
 /// One wanted gradient: of `wrt`, computed as `value`, to be called `output`.

@@ -9,6 +9,7 @@ use onnx_grad::{
     Dim, EMITTED_OPSET, ElemType, Model, Types,
     graph::Index,
     proto::{GraphProto, NodeProto},
+    quantised::with_floats,
     upgrade::upgrade,
 };
 
@@ -79,6 +80,7 @@ impl Network {
         })?;
         // Upgraded at once, so that every later step sees the same values.
         let model = upgrade(&model, EMITTED_OPSET).map_err(|source| Error::Model { path: name.clone(), source })?;
+        let model = with_floats(&model).unwrap_or(model);
         let input = picture_input(model.graph()).map_err(|reason| Error::ModelInput { path: name.clone(), reason })?;
         let output = scores(model.graph(), None).map_err(|reason| Error::ModelOutput { path: name, reason })?;
         let (logits, head) = step_over_head(model.graph(), output);

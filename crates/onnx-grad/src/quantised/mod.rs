@@ -8,10 +8,13 @@
 //!
 //! A cotangent of quantised integers is that of the numbers they are, in float32.
 
+mod layers;
 mod linear;
 mod moved;
 mod pointwise;
 mod weights;
+
+pub use layers::{outline, with_floats};
 
 use std::collections::HashSet;
 
@@ -52,6 +55,7 @@ pub(crate) fn spelled_out(
         infos: Vec::new(),
         carried: HashSet::new(),
         whole: HashSet::new(),
+        tapped: HashSet::new(),
     };
     Some(shadow.run())
 }
@@ -74,11 +78,16 @@ struct Shadow<'a> {
     carried: HashSet<String>,
     /// Floats that were rounded to whole numbers.
     whole: HashSet<String>,
+    /// Floats that the sweep sees on the way, although they are made beside it.
+    tapped: HashSet<String>,
 }
 
 impl Shadow<'_> {
     fn run(mut self) -> GraphProto {
         for node in &self.graph.node {
+            if node.output.first().is_some_and(|made| self.tapped.contains(made)) {
+                continue;
+            }
             self.builder.set_scope(format!("{}/{}", crate::differentiate::SCOPE, crate::graph::label(node)));
             if self.step(node).is_none() {
                 self.nodes.push(node.clone());
@@ -316,10 +325,10 @@ impl Shadow<'_> {
                 continue;
             }
             let inner = self.builder.fresh("before");
-            for made in self.nodes.iter_mut().rev().take(1).flat_map(|node| &mut node.output).filter(|made| **made == y)
-            {
-                made.clone_from(&inner);
-            }
+            let makers = self.nodes.iter_mut().rev().flat_map(|node| &mut node.output);
+            let Some(made) = makers.into_iter().find(|made| **made == y) else { continue };
+            made.clone_from(&inner);
+            self.tapped.insert(tap.output[0].clone());
             let ty = self.types.get(&y).cloned();
             self.infos.push(value_info(&inner, ty.as_ref()));
             let mut float = NodeProto { domain: String::new(), ..tap.clone() };
