@@ -1,7 +1,7 @@
 //! Quantised networks: straight-through gradients against PyTorch's, and the float network's.
 
 use camscope_core::{
-    explain::{Explainer, Options},
+    explain::{Explainer, Explanation, Held, Options},
     layer::{Choice, Layer},
     model::{Network, resolve},
     runtime::{Provider, ProviderChoice, SessionOptions},
@@ -37,18 +37,31 @@ fn check(entry: &Value) -> Result<(), String> {
     let mut recorded = Recording::open(&fixture(&format!("quantised/{name}.{form}.npz")));
     let input = recorded.floats("input");
     let size = (input.shape()[2] as u32, input.shape()[3] as u32);
-    let explainer = explainer(&format!("quantised/{file}"), size, &["@input"])?;
+    let explainer = explainer(&format!("quantised/{file}"), size, &["auto", "@input"])?;
     let class = entry["class"].as_u64().ok_or("a class")? as usize;
     let outcome = explainer.explain(input, &[ClassSpec::Index(class)]).map_err(|error| error.to_string())?;
     let logits = relative_error(&outcome.logits, &recorded.floats("logits"));
     if logits.is_nan() || logits > 1e-5 {
         return Err(format!("logits are off by {logits:.2e}"));
     }
-    let gradient = outcome.explanations[0].gradient.as_ref().ok_or("no gradient")?;
-    let gradient = explainer.read(gradient).map_err(|error| error.to_string())?;
-    let error = relative_error(&gradient, &recorded.floats("grad_input"));
-    if error.is_nan() || error > TOLERANCE {
-        return Err(format!("the gradient is off by {error:.2e}"));
+    let [layer, at_input] = outcome.explanations.as_slice() else { return Err("two explanations".into()) };
+    let read = |held: &Held| explainer.read(held).map_err(|error| error.to_string());
+    let gradient = |of: &Explanation| read(of.gradient.as_ref().ok_or("no gradient")?);
+    let found = [
+        ("grad_input", gradient(at_input)?),
+        ("activation", read(&layer.activation)?),
+        ("grad_activation", gradient(layer)?),
+    ];
+    for (what, found) in found {
+        let expected = recorded.floats(what);
+        if found.shape() != expected.shape() {
+            return Err(format!("{what} has shape {:?}, not {:?}", found.shape(), expected.shape()));
+        }
+        let error = relative_error(&found, &expected);
+        // Written so that NaN fails.
+        if error.is_nan() || error > TOLERANCE {
+            return Err(format!("{what} is off by {error:.2e}"));
+        }
     }
     Ok(())
 }
@@ -95,8 +108,13 @@ fn layers_have_the_names_and_shapes_of_the_float_model_s() {
         let folded = |layer: &Layer| {
             float.layers().get(layer.index + 1).is_some_and(|next| matches!(&*next.op, "Relu" | "Clip"))
         };
-        let whole = float.layers().iter().filter(|layer| !folded(layer)).flat_map(|layer| &layer.outputs_of);
-        let missing: Vec<&String> = whole.filter(|module| !found.contains(module)).collect();
+        // QOperator models name the operator alone, so the activation's own module is not told.
+        let told = |layer: &Layer| {
+            let own = text("form").starts_with("qoperator") && matches!(&*layer.op, "Relu" | "Clip");
+            layer.outputs_of[..layer.outputs_of.len().saturating_sub(usize::from(own))].to_vec()
+        };
+        let whole: Vec<String> = float.layers().iter().filter(|layer| !folded(layer)).flat_map(told).collect();
+        let missing: Vec<&String> = whole.iter().filter(|module| !found.contains(module)).collect();
         if !missing.is_empty() {
             failures.push(format!("{}: no layer for {missing:?}", text("file")));
         }
