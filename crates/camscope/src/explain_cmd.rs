@@ -129,6 +129,9 @@ fn side_by_side(
 /// Either cannot be read.
 pub(crate) fn open(model: &Path) -> Result<(Network, Sidecar)> {
     let mut network = Network::open(model)?;
+    if let Some(note) = &network.note {
+        eprintln!("note: {}", printable(note));
+    }
     let sidecar = resolve(model, &network.input.shape)?;
     if let Some(logits) = &sidecar.logits {
         network.choose_output(logits)?;

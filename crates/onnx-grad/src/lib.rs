@@ -32,6 +32,7 @@ mod broadcast;
 mod builder;
 mod differentiate;
 mod error;
+pub mod float32;
 mod flow;
 mod foreign;
 pub mod graph;

@@ -7,6 +7,7 @@ use std::{
 
 use onnx_grad::{
     Dim, EMITTED_OPSET, ElemType, Model, Types,
+    float32::{Brought, in_float32},
     graph::Index,
     proto::{GraphProto, NodeProto},
     quantised::with_floats,
@@ -60,6 +61,8 @@ pub struct Network {
     pub logits: String,
     /// What follows the logits.
     pub head: Head,
+    /// What was changed when it was opened, if something was: the types of its numbers.
+    pub note: Option<String>,
 }
 
 impl Network {
@@ -80,11 +83,14 @@ impl Network {
         })?;
         // Upgraded at once, so that every later step sees the same values.
         let model = upgrade(&model, EMITTED_OPSET).map_err(|source| Error::Model { path: name.clone(), source })?;
+        let brought = in_float32(&model).map_err(|source| Error::Model { path: name.clone(), source })?;
+        let note = brought.as_ref().map(note_of);
+        let model = brought.map_or(model, |brought| brought.model);
         let model = with_floats(&model).unwrap_or(model);
         let input = picture_input(model.graph()).map_err(|reason| Error::ModelInput { path: name.clone(), reason })?;
         let output = scores(model.graph(), None).map_err(|reason| Error::ModelOutput { path: name, reason })?;
         let (logits, head) = step_over_head(model.graph(), output);
-        Ok(Self { path: path.to_owned(), model, input, logits, head })
+        Ok(Self { path: path.to_owned(), model, input, logits, head, note })
     }
 
     /// Takes the output of that name for the class scores instead of the first.
@@ -107,6 +113,17 @@ impl Network {
     pub fn independent(&self) -> bool {
         self.head == Head::Sigmoid
     }
+}
+
+/// What is said of a model that was brought to float32.
+fn note_of(brought: &Brought) -> String {
+    let types = brought.from.join(" and ");
+    let loss = if brought.loss > 0.0 {
+        format!("its constants are rounded by up to {:.0e} of themselves", brought.loss)
+    } else {
+        "its constants are held exactly".to_owned()
+    };
+    format!("the model's numbers are {types}: it is run in float32, and {loss}")
 }
 
 fn picture_input(graph: &GraphProto) -> Result<Input, String> {
