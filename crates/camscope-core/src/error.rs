@@ -185,6 +185,12 @@ pub enum Error {
         /// The layer.
         name: String,
     },
+    /// An activation or gradient is infinite or no number.
+    #[error("the heat at layer `{}` is not finite: its activation or gradient overflows", printable(name))]
+    NotFinite {
+        /// The layer.
+        name: String,
+    },
     /// A method that camscope doesn't know.
     #[error("there is no method `{}`", printable(name))]
     UnknownMethod {
@@ -448,6 +454,10 @@ impl Error {
             }
             Error::Layout { .. } => Some("`camscope layers MODEL` shows the layers' own shapes and layouts".into()),
             Error::NoLayers => Some("--layer @input with --raw DIR gives the gradient at the model's input".into()),
+            Error::NotFinite { .. } => Some(
+                "`camscope check MODEL IMAGE` shows whether the model's own scores are finite; a photo prepared otherwise may help"
+                    .into(),
+            ),
             Error::NoGradient { .. } => {
                 Some("choose a layer between the input and the scores: see `camscope layers MODEL`".into())
             }

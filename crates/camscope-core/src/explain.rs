@@ -81,6 +81,7 @@ pub struct Explainer {
     rows: Option<usize>,
     passes: Passes,
     programs: Programs,
+    straight_through: Vec<String>,
 }
 
 impl Explainer {
@@ -156,7 +157,8 @@ impl Explainer {
         refuse_empty_placement(&passes.forward, &options.session)?;
         let rows = fixed.or(passes.as_one.then_some(batch));
         let programs = Programs::new(runtime, &options.session);
-        Ok(Self { subject, taps, options, batch, rows, passes, programs })
+        let straight_through = gradient.straight_through;
+        Ok(Self { subject, taps, options, batch, rows, passes, programs, straight_through })
     }
 
     /// What is explained: the model, typed, with its layers.
@@ -197,6 +199,12 @@ impl Explainer {
     /// What was asked for.
     pub fn options(&self) -> &Options {
         &self.options
+    }
+
+    /// The nodes that round to integers and were differentiated as if they didn't: of a quantised model, the gradient is the
+    /// straight-through estimate. Empty: it is the derivative itself.
+    pub fn straight_through(&self) -> &[String] {
+        &self.straight_through
     }
 
     /// Whether both passes were optimised as one graph, as they are on the CPU where that pays.
@@ -381,6 +389,9 @@ impl Explainer {
         }
         let values = (self.raw_activation(forward, tap)?, raw_gradient(backward, gradient)?);
         let heatmaps = self.programs.heatmaps(method, layer, values, [activation.blocked, gradient.blocked])?;
+        if heatmaps.iter().any(|heat| !heat.is_finite()) {
+            return Err(Error::NotFinite { name: layer.name().to_owned() });
+        }
         Ok(heatmaps.outer_iter().take(forward.scores.len()).map(|heatmap| heatmap.to_owned()).collect())
     }
 

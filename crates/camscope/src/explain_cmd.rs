@@ -62,6 +62,7 @@ pub(crate) fn explain(args: &ExplainArgs, runtime: impl FnOnce() -> Result<&'sta
         let reading = scope.spawn(|| runs.first().map(read));
         let explainer = Explainer::new(runtime, network, sidecar, Options { batch, ..options })?;
         note_provider(runtime, &explainer, &args.run);
+        note_estimate(&explainer);
         plugins::note_resolved(explainer.subject().resolved());
 
         let mut job = Job::new(args, &explainer, colormap, inputs.len());
@@ -181,6 +182,17 @@ pub(crate) fn note_provider(runtime: &Runtime, explainer: &Explainer, run: &RunA
     }
     if let Some(reason) = explainer.forward_session().fallback() {
         eprintln!("note: {}", printable(reason));
+    }
+}
+
+/// Says that a gradient is an estimate, where the model rounds on its way.
+pub(crate) fn note_estimate(explainer: &Explainer) {
+    let count = explainer.straight_through().len();
+    if count > 0 {
+        let nodes = if count == 1 { "node rounds" } else { "nodes round" };
+        eprintln!(
+            "note: {count} {nodes} to integers: gradients are straight-through estimates, as if nothing were rounded"
+        );
     }
 }
 

@@ -196,6 +196,7 @@ impl<'a> Job<'a> {
             "probability": explanation.probability,
             "heatmap_shape": explanation.heatmap.as_ref().map(|heatmap| heatmap.shape().to_vec()),
             "seen": seen.map(|seen| json!({ "x": seen.x, "y": seen.y, "width": seen.width, "height": seen.height })),
+            "straight_through": self.explainer.straight_through().len(),
             "provider": self.explainer.forward_session().provider().name(),
             "overlay": files.overlay.as_ref().map(|path| path.to_string_lossy()),
             "raw": files.raw.as_ref().map(|path| path.to_string_lossy()),

@@ -60,6 +60,7 @@ fn another_class_moves_the_heat() {
         "raw",
         "ms",
         "seen",
+        "straight_through",
         "provider",
     ];
     for (line, class, label) in [(cat, 285, "Egyptian cat"), (coffee, 967, "espresso")] {

@@ -14,7 +14,7 @@ mod moved;
 mod pointwise;
 mod weights;
 
-pub use layers::{outline, with_floats};
+pub use layers::{Rounded, outline, rounded, with_floats};
 
 use std::collections::HashSet;
 
