@@ -266,7 +266,11 @@ impl Explainer {
             let backward_took = share(start);
             for tap in 0..self.taps.len() {
                 let start = Instant::now();
-                let mut heatmaps = self.heatmaps(&forward, &backward, tap, self.options.method)?.into_iter();
+                let heatmaps = self.heatmaps(&forward, &backward, tap, self.options.method)?;
+                if heatmaps.iter().flatten().any(|heat| !heat.is_finite()) {
+                    return Err(Error::NotFinite { name: self.taps[tap].name().to_owned() });
+                }
+                let mut heatmaps = heatmaps.into_iter();
                 let timing =
                     Timing { preprocess: 0.0, forward: forward_took, backward: backward_took, method: share(start) };
                 let Tapped { activation, gradient, is_mean } = &self.passes.taps[tap];
@@ -389,9 +393,6 @@ impl Explainer {
         }
         let values = (self.raw_activation(forward, tap)?, raw_gradient(backward, gradient)?);
         let heatmaps = self.programs.heatmaps(method, layer, values, [activation.blocked, gradient.blocked])?;
-        if heatmaps.iter().any(|heat| !heat.is_finite()) {
-            return Err(Error::NotFinite { name: layer.name().to_owned() });
-        }
         Ok(heatmaps.outer_iter().take(forward.scores.len()).map(|heatmap| heatmap.to_owned()).collect())
     }
 

@@ -73,8 +73,7 @@ fn parameters(node: &NodeProto) -> Option<[usize; 2]> {
         | "QLinearSigmoid"
         | "QLinearSoftmax"
         | "QLinearAveragePool"
-        | "QLinearGlobalAveragePool"
-        | "QLinearReduceMean" => [3, 4],
+        | "QLinearGlobalAveragePool" => [3, 4],
         "QLinearConcat" => [0, 1],
         _ => return None,
     })
@@ -301,7 +300,6 @@ pub fn outline(graph: &GraphProto) -> Option<GraphProto> {
         node.input.iter_mut().chain(&mut node.output).for_each(|name| *name = resolved(name));
         // An activation that was folded into the operator before it left its name to the value, by its module's path.
         if let Some((path, _)) = node.output.first().and_then(|made| made.rsplit_once("_output_"))
-            && node.name.starts_with('/')
             && path.starts_with('/')
         {
             node.name = path.to_owned();

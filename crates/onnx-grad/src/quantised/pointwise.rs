@@ -38,15 +38,6 @@ impl Shadow<'_> {
             }
             "QLinearAveragePool" => self.of_one("AveragePool", kept(node), node),
             "QLinearGlobalAveragePool" => self.of_one("GlobalAveragePool", vec![], node),
-            "QLinearReduceMean" => {
-                let axes = node.attr_ints("axes").map(<[i64]>::to_vec);
-                let keep = vec![attr::int("keepdims", node.attr_int("keepdims").unwrap_or(1))];
-                let x = self.number(name(node, 0), name(node, 1), name(node, 2), None)?;
-                let axes = axes.map_or_else(Val::absent, |axes| self.builder.ints(&axes));
-                let dims = self.dims(node.output.first()?);
-                let y = self.op("ReduceMean", &[&x, &axes], keep, dims);
-                self.quantised(&y, name(node, 3), name(node, 4), node)
-            }
             "QLinearConcat" => self.concat(node),
             "QLinearWhere" => {
                 let x = self.number(name(node, 1), name(node, 2), name(node, 3), None)?;
