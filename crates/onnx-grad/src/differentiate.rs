@@ -95,7 +95,7 @@ pub fn differentiate_with(model: &Model, request: &Request<'_>, foreign: &dyn Fo
     let mut builder = Builder::avoiding(graph::used_names_from(graph, SCOPE));
     // The sweep sees quantised operators spelled out on floats, and spelled-out functions as one node each; the forward pass stays
     // as it is written.
-    let floats = quantised::spelled_out(graph, &index, &types, request.wrt, &mut builder);
+    let floats = quantised::spelled_out(graph, &index, &types, (request.outputs, request.wrt), &mut builder);
     builder.set_scope(SCOPE);
     let floats = floats.as_ref().map(|graph| (graph, Index::new(graph), KnownTypes::new(graph, request.types)));
     let (graph, index, types) = match &floats {

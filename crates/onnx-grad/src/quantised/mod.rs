@@ -39,7 +39,7 @@ pub(crate) fn spelled_out(
     graph: &GraphProto,
     index: &Index<'_>,
     types: &KnownTypes<'_>,
-    wrt: &[&str],
+    (outputs, wrt): (&[&str], &[&str]),
     builder: &mut Builder,
 ) -> Option<GraphProto> {
     if !graph.node.iter().any(concerns) {
@@ -57,7 +57,22 @@ pub(crate) fn spelled_out(
         whole: HashSet::new(),
         tapped: HashSet::new(),
     };
-    Some(shadow.run())
+    let mut graph = shadow.run();
+    outputs.iter().for_each(|output| unbind(&mut graph, output));
+    Some(graph)
+}
+
+/// The attribute that says of a `QuantizeLinear` that nothing of it saturates, for the sweep.
+pub(crate) const UNBOUNDED: &str = "unbounded";
+
+/// A score at the end of its range has no slope, but what made it that high is just what is asked: its own rounding stops nothing.
+fn unbind(graph: &mut GraphProto, score: &str) {
+    let maker = |name: &str| graph.node.iter().position(|node| node.output.iter().any(|made| made == name));
+    let float = maker(score).map(|at| &graph.node[at]).filter(|node| node.op_type == "DequantizeLinear");
+    let integers = float.and_then(|node| maker(node.input.first()?));
+    if let Some(at) = integers.filter(|&at| graph.node[at].op_type == "QuantizeLinear") {
+        graph.node[at].attribute.push(attr::int(UNBOUNDED, 1));
+    }
 }
 
 fn concerns(node: &NodeProto) -> bool {

@@ -3,7 +3,7 @@
 use crate::{
     attr,
     builder::Val,
-    quantised::{OWN, STRAIGHT},
+    quantised::{OWN, STRAIGHT, UNBOUNDED},
     registry::{Entry, Grad, Unsupported, rule, through},
     types::ElemType,
     vjp::{Vjp, place},
@@ -150,7 +150,7 @@ fn quantize(v: &mut Vjp<'_>) -> Result {
     let above = v.g.binary("GreaterOrEqual", &rounded, &least);
     let below = v.g.binary("LessOrEqual", &rounded, &most);
     let inside = v.g.binary("And", &above, &below);
-    let share = v.g.where_(&inside, &share, &zero);
+    let share = if v.node().attr_int(UNBOUNDED).is_some() { share } else { v.g.where_(&inside, &share, &zero) };
     let mut all = vec![Grad::Zero; v.inputs()];
     if v.needs(0) {
         all[0] = Grad::Of(if own == ElemType::Float { share.clone() } else { v.g.cast(&share, own) });
