@@ -128,3 +128,26 @@ fn layers_have_the_names_and_shapes_of_the_float_model_s() {
     }
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
+
+#[test]
+fn what_was_float16_keeps_the_float32_gradient_at_the_last_layer() {
+    for entry in index("quantised").iter().filter(|entry| entry["form"] == "float16") {
+        let name = entry["name"].as_str().expect("a name");
+        let explainer = explainer(&format!("quantised/{name}.float16.onnx"), size_of(name), &["auto"]).expect("opens");
+        // Doubles hold the float32 weights exactly.
+        let mut exact = Recording::open(&fixture(&format!("quantised/{name}.double.npz")));
+        let class = ClassSpec::Index(entry["class"].as_u64().expect("a class") as usize);
+        let outcome = explainer.explain(exact.floats("input"), &[class]).expect("an outcome");
+        let gradient = outcome.explanations[0].gradient.as_ref().expect("a gradient");
+        let gradient = explainer.read(gradient).expect("an array");
+        let error = relative_error(&gradient, &exact.floats("grad_activation"));
+        assert!(error <= 1e-2, "{name}: off by {error:.2e}");
+        let note = explainer.network().note.clone().expect("a note");
+        assert!(note.contains("float16") && note.contains("float32"), "{note}");
+    }
+}
+
+fn size_of(name: &str) -> (u32, u32) {
+    let input = Recording::open(&fixture(&format!("quantised/{name}.double.npz"))).floats("input");
+    (input.shape()[2] as u32, input.shape()[3] as u32)
+}
