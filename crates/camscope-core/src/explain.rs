@@ -266,11 +266,7 @@ impl Explainer {
             let backward_took = share(start);
             for tap in 0..self.taps.len() {
                 let start = Instant::now();
-                let heatmaps = self.heatmaps(&forward, &backward, tap, self.options.method)?;
-                if heatmaps.iter().flatten().any(|heat| !heat.is_finite()) {
-                    return Err(Error::NotFinite { name: self.taps[tap].name().to_owned() });
-                }
-                let mut heatmaps = heatmaps.into_iter();
+                let mut heatmaps = self.heatmaps(&forward, &backward, tap, self.options.method)?.into_iter();
                 let timing =
                     Timing { preprocess: 0.0, forward: forward_took, backward: backward_took, method: share(start) };
                 let Tapped { activation, gradient, is_mean } = &self.passes.taps[tap];

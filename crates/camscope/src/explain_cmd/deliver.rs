@@ -7,7 +7,7 @@ use std::{
 };
 
 use camscope_core::{
-    Result,
+    Error, Result,
     explain::{Explainer, Explanation, Tap},
     image::{Seen, write_png},
     overlay::{self, Colormap},
@@ -100,6 +100,10 @@ impl<'a> Job<'a> {
     /// Draws and writes what was asked for of one explanation.
     fn files(&self, piece: &Piece<'_>) -> Result<Files> {
         let Piece { explained: Explained { photo, seen, outcome }, explanation, stem } = piece;
+        if explanation.heatmap.iter().flatten().any(|heat| !heat.is_finite()) {
+            let name = self.explainer.taps()[explanation.tap].name().to_owned();
+            return Err(Error::NotFinite { name });
+        }
         let start = Instant::now();
         let is_drawn = self.screen.is_some() || self.args.output.is_some();
         let draw = || draw(photo.as_ref(), seen, explanation, self.colormap, self.args.look.alpha);
