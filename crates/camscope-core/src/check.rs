@@ -10,7 +10,7 @@ use self::slope::{At, Precision};
 use crate::{
     error::{Error, Result},
     explain::{Explainer, Options},
-    layer::Choice,
+    layer::{Choice, Layer},
     model::{Classes, Network, Sidecar},
     random,
     runtime::{ElemType, Optimisation, Runtime, SessionOptions, Value},
@@ -129,12 +129,79 @@ fn explainable(
     }
     doing("the model as it is");
     let precision = Precision::of(types.iter().map(|(_, ty)| ty.elem));
-    let plain = Plain::new(runtime, network, classes, session)?;
+    let estimate = explainer.straight_through().len();
+    // At full optimisation ONNX Runtime computes a quantised model in integers, and rounds elsewhere.
+    let optimisation = if estimate == 0 { Optimisation::All } else { Optimisation::Basic };
+    let plain = Plain::new(runtime, network, classes, &SessionOptions { optimisation, ..session.clone() })?;
     rows.push(forward_row(&plain.logits(tensor)?, outcome.logits(), precision));
     let gradient = explainer.read(gradient)?;
     doing("finite differences");
-    rows.push(slope::row(&plain, &explainer, &At { tensor, gradient: &gradient, class }, precision)?);
+    let row = slope::row(&plain, &explainer, &At { tensor, gradient: &gradient, class }, precision)?;
+    if estimate == 0 {
+        rows.push(row);
+        return Ok(());
+    }
+    rows.push(noted("quantised", format!("{estimate} nodes round: gradients are straight-through estimates")));
+    // A function of steps has no slope to be compared with; an estimate is far from it where steps are long.
+    let outcome = if row.outcome == Outcome::Failed { Outcome::Noted } else { row.outcome };
+    rows.push(Row { outcome, ..row });
+    rows.extend(saturation_row(runtime, network, layers, tensor, session)?);
     Ok(())
+}
+
+/// How many numbers of each quantised layer are at the end of their range, where gradients stop. A zero point at an end is a ReLU's own.
+fn saturation_row(
+    runtime: &'static Runtime,
+    network: &Network,
+    layers: &[Layer],
+    tensor: &ArrayD<f32>,
+    session: &SessionOptions,
+) -> Result<Option<Row>> {
+    let mut graph = network.model.graph().clone();
+    let rounded: Vec<_> = onnx_grad::quantised::rounded(&graph)
+        .into_iter()
+        .filter_map(|value| Some((layers.iter().find(|layer| layer.value == value.float)?, value)))
+        .collect();
+    let outputs = rounded.iter().map(|(_, value)| onnx_grad::value_info(&value.integers, None));
+    graph.output.extend(outputs.collect::<Vec<_>>());
+    let session = runtime.session_of(&network.model.with_graph(graph), session)?;
+    let input = network.input();
+    let copies = vec![tensor.view(); input.batch().unwrap_or(1)];
+    let all = ndarray::concatenate(ndarray::Axis(0), &copies).map_err(|error| Error::Value(error.to_string()))?;
+    let image = Value::from_f32_as(all, ElemType::from_code(input.elem.code()))?;
+    let values = session.run(&[(&input.name, &image)])?;
+    let (mut lines, mut sum, mut count) = (Vec::new(), 0, 0);
+    for (layer, value) in &rounded {
+        let Some(integers) = values.get(&value.integers) else { continue };
+        let (least, most) = match integers.elem_type().code() {
+            2 => (0.0, 255.0),
+            3 => (-128.0, 127.0),
+            4 => (0.0, 65535.0),
+            5 => (-32768.0, 32767.0),
+            _ => continue,
+        };
+        let Ok(numbers) = integers.to_f32() else { continue };
+        let own = |end: f32| value.zero.is_some_and(|zero| zero as f32 == end);
+        let saturates = |number: &&f32| **number >= most && !own(most) || **number <= least && !own(least);
+        let found = numbers.iter().filter(saturates).count();
+        sum += found;
+        count += numbers.len();
+        if found > 0 {
+            lines.push((
+                found as f64 / numbers.len() as f64,
+                format!("`{}` {found} of {}", layer.name(), numbers.len()),
+            ));
+        }
+    }
+    if count == 0 {
+        return Ok(None);
+    }
+    lines.sort_by(|a, b| b.0.total_cmp(&a.0));
+    let most: Vec<String> = lines.into_iter().take(5).map(|(_, line)| line).collect();
+    let where_most = if most.is_empty() { String::new() } else { format!("; most at {}", most.join(", ")) };
+    let detail =
+        format!("{sum} of {count} numbers of {} quantised layers saturate on this photo{where_most}", rounded.len());
+    Ok(Some(noted("saturation", detail)))
 }
 
 fn model_line(network: &Network) -> String {
@@ -169,8 +236,7 @@ impl<'a> Plain<'a> {
         if !graph.output.iter().any(|output| output.name == classes.logits) {
             graph.output.push(onnx_grad::value_info(&classes.logits, None));
         }
-        let options = SessionOptions { optimisation: Optimisation::All, ..options.clone() };
-        let session = runtime.session_of(&network.model.with_graph(graph), &options)?;
+        let session = runtime.session_of(&network.model.with_graph(graph), options)?;
         Ok(Self { network, classes, session })
     }
 

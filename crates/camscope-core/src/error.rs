@@ -228,6 +228,12 @@ pub enum Error {
         /// The layer.
         name: String,
     },
+    /// An activation or gradient is infinite or no number.
+    #[error("the heat at layer `{}` is not finite: its activation or gradient overflows", printable(name))]
+    HeatNotFinite {
+        /// The layer.
+        name: String,
+    },
     /// A method that camscope doesn't know.
     #[error("there is no method `{}`", printable(name))]
     UnknownMethod {
@@ -551,6 +557,10 @@ impl Error {
                     .into(),
             ),
             Error::NoLayers => Some("--layer @input with --raw DIR gives the gradient at the model's input".into()),
+            Error::HeatNotFinite { .. } => Some(
+                "`camscope check MODEL IMAGE` shows whether the model's own scores are finite; a photo prepared otherwise may help"
+                    .into(),
+            ),
             Error::NoGradient { .. } => {
                 Some("choose a layer between the input and the scores: see `camscope layers MODEL`".into())
             }
@@ -609,7 +619,11 @@ fn engine_help(error: &EngineError) -> Option<String> {
             Some("use --ep auto or --ep cpu; `camscope runtime show` lists what works here".into())
         }
         EngineError::Graph(onnx_grad::Error::NotDifferentiable(_)) => {
-            Some("choose a layer after these nodes: `camscope layers MODEL` lists them in order".into())
+            Some(
+                "choose a layer after these nodes (`camscope layers MODEL` lists them in order), or export the model with operators on \
+                 floats in their place"
+                    .into(),
+            )
         }
         _ => None,
     }

@@ -101,6 +101,7 @@ pub struct Explainer {
     /// The inputs that don't take the image.
     fed: Vec<(String, Value)>,
     programs: Programs,
+    straight_through: Vec<String>,
 }
 
 impl Explainer {
@@ -182,16 +183,9 @@ impl Explainer {
         let rows = fixed.or(passes.as_one.then_some(batch));
         let programs = Programs::new(runtime, &options.session);
         let fed = subject.fed()?;
-        Ok(Self {
-            subject,
-            taps,
-            options,
-            batch,
-            rows,
-            runner: Runner::Differentiated(Box::new(passes)),
-            fed,
-            programs,
-        })
+        let straight_through = gradient.straight_through;
+        let runner = Runner::Differentiated(Box::new(passes));
+        Ok(Self { subject, taps, options, batch, rows, runner, fed, programs, straight_through })
     }
 
     /// For methods that need no gradient: nothing is differentiated.
@@ -212,8 +206,8 @@ impl Explainer {
         let rows = network.input().batch();
         let programs = Programs::new(runtime, &options.session);
         let fed = subject.fed()?;
-        let (taps, runner) = (vec![Tap::Input], Runner::Forward(session));
-        Ok(Self { subject, taps, options, batch, rows, runner, fed, programs })
+        let (taps, runner, straight_through) = (vec![Tap::Input], Runner::Forward(session), Vec::new());
+        Ok(Self { subject, taps, options, batch, rows, runner, fed, programs, straight_through })
     }
 
     /// What is explained: the model, typed, with its layers.
@@ -259,6 +253,22 @@ impl Explainer {
     /// What was asked for.
     pub fn options(&self) -> &Options {
         &self.options
+    }
+
+    /// The nodes that round to integers and were differentiated as if they didn't: of a quantised model, the gradient is the
+    /// straight-through estimate. Empty: it is the derivative itself.
+    pub fn straight_through(&self) -> &[String] {
+        &self.straight_through
+    }
+
+    /// What to say of [`Explainer::straight_through`], where there is something.
+    pub fn straight_through_note(&self) -> Option<String> {
+        let nodes = match self.straight_through.len() {
+            0 => return None,
+            1 => "1 node rounds".to_owned(),
+            count => format!("{count} nodes round"),
+        };
+        Some(format!("{nodes} to integers: gradients are straight-through estimates, as if nothing were rounded"))
     }
 
     /// Whether both passes were optimised as one graph, as they are on the CPU where that pays.

@@ -106,7 +106,7 @@ mod tests {
             ],
             ..Default::default()
         };
-        assert_eq!(nodes(&graph, "y"), ["the_a (Dropout)", "the_noise (RandomNormalLike)"]);
-        assert!(told(&nodes(&graph, "y")).contains("the_a (Dropout), the_noise (RandomNormalLike); export it"));
+        assert_eq!(nodes(&graph, &["y"]), ["the_a (Dropout)", "the_noise (RandomNormalLike)"]);
+        assert!(told(&nodes(&graph, &["y"])).contains("the_a (Dropout), the_noise (RandomNormalLike); export it"));
     }
 }

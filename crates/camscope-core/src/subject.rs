@@ -241,7 +241,17 @@ pub fn layers_of(network: &Network, sidecar: &Sidecar, types: &Types) -> Vec<Lay
         model::Layout::Nhwc => Layout::Nhwc,
     };
     let heads: Vec<&str> = network.heads().iter().map(String::as_str).collect();
-    layer::find(network.model.graph(), types, &network.input().name, &heads, layout)
+    let (graph, input) = (network.model.graph(), &network.input().name);
+    let Some(outline) = onnx_grad::quantised::outline(graph) else {
+        return layer::find(graph, types, input, &heads, layout);
+    };
+    let mut types = types.clone();
+    for info in &outline.value_info {
+        if let Some(ty) = info.r#type.as_ref().and_then(onnx_grad::ValueType::from_proto) {
+            types.insert(info.name.clone(), ty);
+        }
+    }
+    layer::find(&outline, &types, input, &heads, layout)
 }
 
 /// The layer that `auto` takes: the sidecar's, else the last before the classifier; `None` where the model has no layers.

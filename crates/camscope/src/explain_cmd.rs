@@ -75,6 +75,7 @@ pub(crate) fn explain(
         let (subject, targets) = subject(runtime, network, sidecar, &args.how)?;
         let explainer = Explainer::of(runtime, Arc::new(subject), Options { batch, ..options })?;
         note_provider(runtime, &explainer, &args.run);
+        note_estimate(&explainer);
         plugins::note_resolved(explainer.subject().resolved());
         note_all(&explainer.subject().label_mismatch().into_iter().collect::<Vec<_>>());
         note_all(&class_clashes(&args.how.classes, explainer.labels()));
@@ -149,6 +150,9 @@ fn side_by_side(
 pub(crate) fn open(model: &Path, input: &InputArgs) -> Result<(Network, Sidecar)> {
     let given = input.given().map_err(|reason| Error::BadPreprocessing { reason })?;
     let mut network = Network::open(model)?;
+    if let Some(note) = &network.note {
+        eprintln!("note: {}", printable(note));
+    }
     feed(&mut network, &input.fed)?;
     let sidecar = resolve_given(&network, &given)?;
     if let Some(logits) = &sidecar.logits {
@@ -235,6 +239,11 @@ pub(crate) fn note_provider(runtime: &Runtime, explainer: &Explainer, run: &RunA
     if let Some(reason) = explainer.forward_session().fallback() {
         eprintln!("note: {}", printable(reason));
     }
+}
+
+/// Says that a gradient is an estimate, where the model rounds on its way.
+pub(crate) fn note_estimate(explainer: &Explainer) {
+    note_all(&explainer.straight_through_note().into_iter().collect::<Vec<_>>());
 }
 
 /// Makes a folder, and those above it.

@@ -3,14 +3,16 @@
 use crate::{
     builder::{Builder, EMITTED_OPSET, Val},
     error::{Error, Obstacle, Result},
+    flow::{self, Flow, Leak},
     foreign::{self, ForeignRules, NoForeignRules},
     graph::{self, Index, label},
     model::{Model, same_domain},
     narrow::{Padded, narrow},
     partition,
     proto::{GraphProto, NodeProto},
+    quantised,
     recognise::recognise,
-    registry::{self, Grad, Kind},
+    registry::{self, Discrete, Entry, Grad, Kind},
     sound,
     types::{KnownTypes, Types},
     upgrade,
@@ -46,6 +48,8 @@ pub struct Gradient {
     /// Each value of `wrt` with the name of its gradient, `grad.NAME`: an output of the same shape as the value. `None` if no
     /// output depends on the value, so that its gradient is zero.
     pub gradients: Vec<(String, Option<String>)>,
+    /// The nodes that round and were differentiated as if they didn't: the straight-through estimator. In the order of the graph.
+    pub straight_through: Vec<String>,
 }
 
 impl Gradient {
@@ -90,23 +94,37 @@ pub fn differentiate_with(model: &Model, request: &Request<'_>, foreign: &dyn Fo
         }
     }
     let types = KnownTypes::new(graph, request.types);
-    // The sweep sees spelled-out functions as one node each; the forward pass stays as it is written.
+    let taken = [SCOPE, "seed."].map(|start| graph::used_names_from(graph, start));
+    let mut builder = Builder::avoiding(taken.into_iter().flatten());
+    // The sweep sees quantised operators spelled out on floats, and spelled-out functions as one node each; the forward pass stays
+    // as it is written.
+    let floats = quantised::spelled_out(graph, &index, &types, (request.outputs, request.wrt), &mut builder);
+    builder.set_scope(SCOPE);
+    let floats = floats.as_ref().map(|graph| (graph, Index::new(graph), KnownTypes::new(graph, request.types)));
+    let (graph, index, types) = match &floats {
+        Some((floats, index, types)) => (*floats, index, types),
+        None => (graph, &index, &types),
+    };
     let keep = request.outputs.iter().chain(request.wrt).copied();
     let keep = keep.chain(graph.output.iter().map(|output| output.name.as_str())).collect();
-    let recognised = recognise(graph, &index, &keep).map(|node| GraphProto { node, ..graph.clone() });
+    let recognised = recognise(graph, index, &keep).map(|node| GraphProto { node, ..graph.clone() });
     let recognised = recognised.as_ref().map(|graph| (graph, Index::new(graph)));
-    let (seen, seen_index) = recognised.as_ref().map_or((graph, &index), |(graph, index)| (*graph, index));
-    let mut sweep = Sweep::new(&model, seen, seen_index, &types, request, foreign);
+    let (seen, seen_index) = recognised.as_ref().map_or((graph, index), |(graph, index)| (*graph, index));
+    let mut sweep = Sweep::new(&model, seen, seen_index, types, request, foreign, builder);
     sweep.run(request)?;
     let mut gradients = Vec::new();
     for name in request.wrt {
         gradients.push(((*name).to_owned(), seen_index.number(name).and_then(|value| sweep.total(value))));
     }
-    let Sweep { mut builder, mut kept, seeds, padded, .. } = sweep;
+    let Sweep { mut builder, mut kept, seeds, padded, mut straight_through, .. } = sweep;
+    straight_through.reverse();
+    straight_through.dedup();
     let wanted = gradients.iter().filter_map(|(_, gradient)| gradient.as_ref());
-    narrow(&mut builder, &mut kept, (seen_index, &types), &padded, wanted);
+    narrow(&mut builder, &mut kept, (seen_index, types), &padded, wanted);
     let joint = partition::Joint { builder, kept, seeds, gradients };
-    partition::partition(&model, &index, &types, joint)
+    let index = Index::new(model.graph());
+    let gradient = partition::partition(&model, &index, types, joint)?;
+    Ok(Gradient { straight_through, ..gradient })
 }
 
 /// Refuses an answer without the gradient of an input that it was asked for: a rule may know only some of them.
@@ -127,9 +145,7 @@ struct Sweep<'a> {
     index: &'a Index<'a>,
     types: &'a KnownTypes<'a>,
     foreign: &'a dyn ForeignRules,
-    /// Values that a wanted value leads to by differentiable steps.
-    /// (By number, as the index has it.)
-    active: Vec<bool>,
+    flow: Flow<'a>,
     /// Those that reached each value, by number.
     cotangents: Vec<Vec<Val>>,
     builder: Builder,
@@ -138,6 +154,8 @@ struct Sweep<'a> {
     /// The gradients that may be zero outside of a part.
     padded: Vec<Padded>,
     obstacles: Vec<Obstacle>,
+    /// The nodes whose rounding was passed by, last first.
+    straight_through: Vec<String>,
 }
 
 impl<'a> Sweep<'a> {
@@ -148,58 +166,39 @@ impl<'a> Sweep<'a> {
         types: &'a KnownTypes<'a>,
         request: &Request<'a>,
         foreign: &'a dyn ForeignRules,
+        builder: Builder,
     ) -> Self {
-        let taken = [SCOPE, "seed."].map(|start| graph::used_names_from(model.graph(), start));
-        let mut builder = Builder::avoiding(taken.into_iter().flatten());
-        builder.set_scope(SCOPE);
-        let mut sweep = Self {
+        Self {
             model,
             graph,
             index,
             types,
             foreign,
-            active: Vec::new(),
+            flow: Flow::new(model, (graph, index), types, request.wrt),
             cotangents: vec![Vec::new(); index.len()],
             builder,
             kept: Kept::default(),
             seeds: Vec::new(),
             padded: Vec::new(),
             obstacles: Vec::new(),
-        };
-        sweep.active = sweep.reach(request.wrt);
-        sweep
-    }
-
-    /// Everything that depends on `from` through floats and operators that carry gradients (or that nobody knows).
-    fn reach(&self, from: &[&'a str]) -> Vec<bool> {
-        let mut active = vec![false; self.index.len()];
-        from.iter().filter_map(|name| self.index.number(name)).for_each(|value| active[value] = true);
-        for (at, node) in self.graph.node.iter().enumerate() {
-            if !self.index.read_by(at).iter().any(|&value| active[value]) || self.is_stop(node) {
-                continue;
-            }
-            for (&value, name) in self.index.made_by(at).iter().zip(&node.output) {
-                active[value] |= self.may_be_float(name);
-            }
+            straight_through: Vec::new(),
         }
-        active
     }
 
     fn is_stop(&self, node: &NodeProto) -> bool {
         let opset = self.model.opset(&node.domain).unwrap_or(1);
         let entry = registry::lookup(&node.domain, &node.op_type, opset);
-        entry.is_some_and(|entry| matches!(entry.kind, Kind::Stop))
-    }
-
-    fn may_be_float(&self, name: &str) -> bool {
-        !name.is_empty() && self.types.get(name).is_none_or(|ty| ty.elem.is_float())
+        entry.is_some_and(|entry| matches!(entry.kind, Kind::Stop(_)))
     }
 
     fn run(&mut self, request: &Request<'a>) -> Result<()> {
         for name in request.outputs {
             let seed = self.builder.unused(&format!("seed.{name}"));
-            if let Some(value) = self.index.number(name).filter(|&value| self.active[value]) {
-                self.cotangents[value].push(Val::new(&seed));
+            if let Some(value) = self.index.number(name) {
+                if self.flow.active(value) {
+                    self.cotangents[value].push(Val::new(&seed));
+                }
+                self.flow.lost(value).into_iter().for_each(|leak| self.refuse(&leak));
             }
             self.seeds.push(((*name).to_owned(), seed));
         }
@@ -227,9 +226,12 @@ impl<'a> Sweep<'a> {
     fn node(&mut self, at: usize) -> Result<()> {
         let (node, index) = (&self.graph.node[at], self.index);
         let read = index.read_by(at);
-        let needs: Vec<bool> = read[..node.input.len()].iter().map(|&value| self.active[value]).collect();
-        if !read.iter().any(|&value| self.active[value]) || self.is_stop(node) {
+        let needs: Vec<bool> = read[..node.input.len()].iter().map(|&value| self.flow.active(value)).collect();
+        if !read.iter().any(|&value| self.flow.active(value)) || self.is_stop(node) {
             return Ok(());
+        }
+        for leak in self.flow.leaks(at) {
+            self.refuse(&leak);
         }
         self.builder.set_scope(format!("{SCOPE}/{}", label(node)));
         let cotangents: Vec<Option<Val>> = index.made_by(at).iter().map(|&value| self.total(value)).collect();
@@ -245,8 +247,11 @@ impl<'a> Sweep<'a> {
             needs: &needs,
             kept: &mut self.kept,
         };
+        if matches!(rule, Some(Kind::Through(_))) {
+            self.straight_through.push(label(node).to_owned());
+        }
         let answer = sound::check(node, self.types).and_then(|()| match rule {
-            Some(Kind::Rule(rule)) => rule(&mut vjp),
+            Some(Kind::Rule(rule) | Kind::Through(rule)) => rule(&mut vjp),
             _ => foreign::gradient(&mut vjp, opsets, self.foreign),
         });
         let answer =
@@ -254,17 +259,46 @@ impl<'a> Sweep<'a> {
         match answer {
             Ok(gradients) => self.accept(at, &needs, gradients),
             Err(reason) => {
-                self.obstacles.push(Obstacle {
-                    node: label(node).to_owned(),
-                    op: node.op_type.clone(),
-                    domain: node.domain.clone(),
-                    opset: self.model.original_opset(&node.domain).unwrap_or(opset),
-                    reason,
-                });
+                self.obstacle(at, reason);
                 self.pass_through(at, &needs);
                 Ok(())
             }
         }
+    }
+
+    fn obstacle(&mut self, at: usize, reason: String) {
+        let node = &self.graph.node[at];
+        self.obstacles.push(Obstacle {
+            node: label(node).to_owned(),
+            op: node.op_type.clone(),
+            domain: node.domain.clone(),
+            opset: self.model.original_opset(&node.domain).or_else(|| self.model.opset(&node.domain)).unwrap_or(1),
+            reason,
+        });
+    }
+
+    /// Notes a node through which only part of the gradient would come.
+    fn refuse(&mut self, leak: &Leak) {
+        let node = &self.graph.node[leak.at];
+        if self.obstacles.iter().any(|obstacle| obstacle.node == label(node)) {
+            return;
+        }
+        let what = match registry::lookup(&node.domain, &node.op_type, self.model.opset(&node.domain).unwrap_or(1)) {
+            Some(Entry { kind: Kind::Stop(Discrete::Place), .. }) => "places that it finds",
+            _ if matches!(&*node.op_type, "TopK" | "MaxPool" | "Unique") => "places that it finds",
+            Some(Entry { kind: Kind::Stop(_), .. }) => "numbers in steps that it makes",
+            Some(_) if flow::has_weights(node) => "yes and no that it weighs",
+            Some(_) => "integers that it makes",
+            None => "numbers without a gradient that it makes",
+        };
+        let into = match leak.into {
+            Some(into) => format!("`{}` computes with them", label(&self.graph.node[into])),
+            None => "they are what is differentiated".to_owned(),
+        };
+        self.obstacle(
+            leak.at,
+            format!("the {what} have no gradient, and {into}: part of the gradient would be missing"),
+        );
     }
 
     fn accept(&mut self, at: usize, needs: &[bool], gradients: Vec<Grad>) -> Result<()> {

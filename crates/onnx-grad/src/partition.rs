@@ -5,6 +5,8 @@
 //! of the other. Constants are never saved: initializers, integers that are the same in every run, and nodes that compute from these alone,
 //! are copied. (A runtime folds such nodes, and not every one can cope with an output that it has folded.)
 
+use std::collections::HashSet;
+
 use crate::{
     builder::{Builder, Val},
     differentiate::Gradient,
@@ -66,6 +68,7 @@ pub(crate) fn partition(model: &Model, index: &Index<'_>, types: &KnownTypes<'_>
             forward.output.push(value_info(name, type_of(name)));
         }
     }
+    drop_unread_floats(&mut forward);
     // A runtime infers outputs, but takes no input of unknown type.
     let mut read = seeds.iter().map(|(name, _)| name).chain(&saved);
     if let Some(untyped) = read.find(|name| type_of(name).is_none()) {
@@ -85,7 +88,20 @@ pub(crate) fn partition(model: &Model, index: &Index<'_>, types: &KnownTypes<'_>
         saved,
         seeds,
         gradients: gradients.into_iter().map(|gradient| (gradient.wrt, gradient.output)).collect(),
+        straight_through: Vec::new(),
     })
+}
+
+/// Leaves out what dequantises a value that nobody reads as floats: layers nobody asked for.
+fn drop_unread_floats(forward: &mut GraphProto) {
+    if !forward.node.iter().any(|node| node.op_type == "DequantizeLinear") {
+        return;
+    }
+    let mut read: HashSet<String> = forward.node.iter().flat_map(each_read).map(str::to_owned).collect();
+    read.extend(forward.output.iter().map(|output| output.name.clone()));
+    forward
+        .node
+        .retain(|node| node.op_type != "DequantizeLinear" || node.output.iter().any(|made| read.contains(made)));
 }
 
 /// One wanted gradient: of `wrt`, computed as `value`, to be called `output`.

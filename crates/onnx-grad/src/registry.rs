@@ -33,8 +33,23 @@ impl<T: Into<String>> From<T> for Unsupported {
 pub enum Kind {
     /// Differentiated by this rule.
     Rule(Rule),
+    /// Rounds to integers, and is differentiated by this rule as if it didn't: its integers carry gradients, in float32.
+    Through(Rule),
     /// Carries no gradient: its outputs are integers, booleans, or constant almost everywhere.
-    Stop,
+    Stop(Discrete),
+}
+
+/// What an operator without a gradient makes of what it reads, and so what may be done with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Discrete {
+    /// It looks at shapes alone: what it makes doesn't depend on the numbers.
+    Shape,
+    /// A yes, a no or a sign: flat almost everywhere.
+    Mask,
+    /// The places of something. Right as an index; numbers that are computed with carry no gradient on.
+    Place,
+    /// Numbers in steps, which carry a signal but no gradient: an error where they come to the scores.
+    Steps,
 }
 
 /// One operator of the table.
@@ -63,9 +78,14 @@ pub(crate) const fn fused(op: &'static str, rule: Rule) -> Entry {
     Entry { domain: "com.microsoft", op, since: 1, until: i64::MAX, kind: Kind::Rule(rule) }
 }
 
+/// A row for an operator that rounds, whose gradient goes straight through.
+pub(crate) const fn through(domain: &'static str, op: &'static str, rule: Rule) -> Entry {
+    Entry { domain, op, since: 1, until: i64::MAX, kind: Kind::Through(rule) }
+}
+
 /// A row for an `ai.onnx` operator that carries no gradient.
-pub const fn stop(op: &'static str) -> Entry {
-    Entry { domain: "", op, since: 1, until: i64::MAX, kind: Kind::Stop }
+pub const fn stop(op: &'static str, makes: Discrete) -> Entry {
+    Entry { domain: "", op, since: 1, until: i64::MAX, kind: Kind::Stop(makes) }
 }
 
 /// Every operator with a rule, in the order of the family files.

@@ -65,11 +65,20 @@ impl TensorProto {
         let values: Vec<i64> = match (&self.raw_data, self.elem_type()) {
             (Some(raw), ElemType::Int64) => chunks(raw, i64::from_le_bytes),
             (Some(raw), ElemType::Int32) => chunks(raw, |b| i64::from(i32::from_le_bytes(b))),
+            (Some(raw), ElemType::Int8) => raw.iter().map(|&b| i64::from(b as i8)).collect(),
+            (Some(raw), ElemType::Int16) => chunks(raw, |b| i64::from(i16::from_le_bytes(b))),
+            (Some(raw), ElemType::Uint16) => chunks(raw, |b| i64::from(u16::from_le_bytes(b))),
             (Some(raw), ElemType::Bool | ElemType::Uint8) => raw.iter().map(|&b| i64::from(b)).collect(),
             (None, ElemType::Int64) => self.int64_data.clone(),
-            (None, ElemType::Int32 | ElemType::Bool | ElemType::Uint8) => {
-                self.int32_data.iter().map(|&v| i64::from(v)).collect()
-            }
+            (
+                None,
+                ElemType::Int32
+                | ElemType::Bool
+                | ElemType::Uint8
+                | ElemType::Int8
+                | ElemType::Int16
+                | ElemType::Uint16,
+            ) => self.int32_data.iter().map(|&v| i64::from(v)).collect(),
             _ => return Err(wrong()),
         };
         if values.len() == len { Ok(values) } else { Err(wrong()) }

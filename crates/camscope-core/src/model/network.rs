@@ -8,8 +8,10 @@ use std::{
 use ndarray::ArrayD;
 use onnx_grad::{
     Dim, EMITTED_OPSET, ElemType, Model, Types,
+    float32::{Brought, in_float32},
     graph::Index,
     proto::{GraphProto, NodeProto},
+    quantised::with_floats,
     upgrade::upgrade,
 };
 
@@ -97,6 +99,8 @@ pub struct Network {
     pub classes: Option<Classes>,
     /// The values that are to be explained: the logits, or what targets read. Empty: every output.
     pub explained: Vec<String>,
+    /// What was changed when it was opened, if something was: the types of its numbers.
+    pub note: Option<String>,
 }
 
 impl Network {
@@ -120,6 +124,10 @@ impl Network {
         })?;
         // Upgraded at once, so that every later step sees the same values.
         let model = upgrade(&model, EMITTED_OPSET).map_err(|source| Error::Model { path: name.clone(), source })?;
+        let brought = in_float32(&model).map_err(|source| Error::Model { path: name.clone(), source })?;
+        let note = brought.as_ref().map(note_of);
+        let model = brought.map_or(model, |brought| brought.model);
+        let model = with_floats(&model).unwrap_or(model);
         let (inputs, image) =
             inputs(model.graph()).map_err(|reason| Error::ModelInput { path: name.clone(), reason })?;
         let outputs: Vec<String> = model.graph().output.iter().map(|output| output.name.clone()).collect();
@@ -132,6 +140,7 @@ impl Network {
             chosen: None,
             classes: None,
             explained: Vec::new(),
+            note,
         };
         network.classes = network.candidates().into_iter().next();
         network.explained = network.classes.iter().map(|classes| classes.logits.clone()).collect();
@@ -313,6 +322,17 @@ fn inputs(graph: &GraphProto) -> Result<(Vec<Input>, usize), String> {
             Err(format!("{} of its inputs could take the image: {}", several.len(), names.join(" and ")))
         }
     }
+}
+
+/// What is said of a model that was brought to float32.
+fn note_of(brought: &Brought) -> String {
+    let types = brought.from.join(" and ");
+    let loss = if brought.loss > 0.0 {
+        format!("its constants are rounded by up to {:.0e} of themselves", brought.loss)
+    } else {
+        "its constants are held exactly".to_owned()
+    };
+    format!("the model's numbers are {types}: it is run in float32, and {loss}")
 }
 
 /// What a file that is no model is instead, where it has a name.

@@ -17,6 +17,7 @@ use camscope_core::{
     method::{self, Chosen, METHODS, Method, Sign},
     model::{Network, Sidecar},
     overlay::normalise,
+    random,
     runtime::{Canceller, Runtime},
     subject::Subject,
     target::{ClassSpec, Evaluated, TargetRef},
@@ -117,6 +118,10 @@ impl Opened {
             session: how.session.clone(),
         };
         let first = Arc::new(Explainer::of(runtime, Arc::clone(&subject), options.clone())?);
+        notes.extend(subject.network().note.clone());
+        let random = first.random_nodes();
+        notes.extend((!random.is_empty()).then(|| random::told(&random)));
+        notes.extend(first.straight_through_note());
         notes.extend(first.forward_session().fallback().map(str::to_owned));
         let info = ModelInfo {
             modified: modified(&path),

@@ -7,7 +7,7 @@ use std::{
 };
 
 use camscope_core::{
-    Result,
+    Error, Result,
     explain::{Explained, Explainer, Explanation, Tap},
     image::{Seen, write_png},
     method::Sign,
@@ -110,6 +110,10 @@ impl<'a> Job<'a> {
     /// Draws and writes what was asked for of one explanation.
     fn files(&self, piece: &Piece<'_>) -> Result<Files> {
         let Piece { explained: many::Explained { photo, seen, outcome, .. }, explanation, stem } = piece;
+        if explanation.heatmap.iter().flatten().any(|heat| !heat.is_finite()) {
+            let name = self.explainer.taps()[explanation.tap].name().to_owned();
+            return Err(Error::HeatNotFinite { name });
+        }
         let start = Instant::now();
         let sign = self.explainer.options().sign;
         let is_drawn = self.screen.is_some() || self.args.output.is_some();
@@ -229,6 +233,7 @@ impl<'a> Job<'a> {
             "blank": explanation.blank.map(|blank| blank.name()),
             "heatmap_shape": explanation.heatmap.as_ref().map(|heatmap| heatmap.shape().to_vec()),
             "seen": seen.map(|seen| json!({ "x": seen.x, "y": seen.y, "width": seen.width, "height": seen.height })),
+            "straight_through": self.explainer.straight_through().len(),
             "provider": self.explainer.forward_session().provider().name(),
             "overlay": files.overlay.as_ref().map(|path| path.to_string_lossy()),
             "raw": files.raw.as_ref().map(|path| path.to_string_lossy()),

@@ -60,6 +60,7 @@ fn another_class_moves_the_heat() {
         "raw",
         "ms",
         "seen",
+        "straight_through",
         "provider",
         "target",
         "sign",

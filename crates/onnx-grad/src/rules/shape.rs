@@ -71,7 +71,9 @@ fn dropout(v: &mut Vjp<'_>) -> Result {
 
 fn cast(v: &mut Vjp<'_>) -> Result {
     let (gy, x) = (v.gy()?, v.x(0));
-    let (from, to) = (v.elem_of(&x)?, v.elem()?);
+    // Integers that stand for floats have theirs in float32.
+    let carried = |elem: ElemType| if elem.is_float() { elem } else { ElemType::Float };
+    let (from, to) = (carried(v.elem_of(&x)?), carried(v.elem()?));
     let gradient = if from == to { gy } else { v.g.cast(&gy, from) };
     v.first(gradient)
 }
