@@ -251,7 +251,7 @@ def table(results, skipped, files):
 
 PAGE = """# Providers
 
-Which execution providers give the right gradients. This page is made by a script, which fetches what it needs from the package registries:
+This page says which execution providers give the right gradients. A script makes it, which fetches what it needs from the package registries:
 
 ```sh
 python3 tests/providers/run.py --write docs/providers.md    # --quick: a few networks, printed
