@@ -353,7 +353,7 @@ fn run(session: &Session, inputs: &[Feed], times: usize, asked: &HashMap<String,
                 let sizes = value.to_i64()?.into_iter().map(|size| usize::try_from(size).unwrap_or(0)).collect();
                 measured.shapes.insert(of.clone(), sizes);
             }
-            None if value.shape().iter().product::<usize>() <= MOST_INTS => {
+            None if !value.elem_type().is_float() && value.shape().iter().product::<usize>() <= MOST_INTS => {
                 measured.ints.insert(name, value.to_i64()?.into_iter().collect());
             }
             None => {}

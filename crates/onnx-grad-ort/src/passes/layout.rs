@@ -135,7 +135,12 @@ fn on_blocks(
 ) -> Option<Moved> {
     // On the channels that fill the last block up, which are zeros at first, these stay finite.
     let stays_finite = fuse::is_cheap(node) || matches!(&*node.op_type, "Identity" | "Sum");
-    if !stays_finite || !fuse::is_elementwise(node, around.constants) {
+    // Truth values cannot be brought back from blocks.
+    let is_truth = matches!(
+        &*node.op_type,
+        "And" | "Equal" | "Greater" | "GreaterOrEqual" | "IsNaN" | "Less" | "LessOrEqual" | "Not" | "Or"
+    );
+    if !stays_finite || is_truth || !fuse::is_elementwise(node, around.constants) {
         return None;
     }
     let shape = around.shapes.get(node.output.first()?).filter(|shape| shape.len() == 4)?;

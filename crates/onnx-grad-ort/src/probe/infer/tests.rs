@@ -52,7 +52,10 @@ fn answers(model: &Model, times: usize, what: &str) -> bool {
 #[test]
 fn types_equal_those_that_onnx_runtime_infers_for_every_recorded_network() {
     let mut all = Vec::new();
-    files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures"), &mut all);
+    // The float networks: quantised ones and hostile ones are left to ONNX Runtime.
+    for folder in ["classifiers", "families", "keras"] {
+        files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures").join(folder), &mut all);
+    }
     all.sort();
     let mut left = Vec::new();
     for file in &all {
