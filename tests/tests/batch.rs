@@ -8,7 +8,7 @@ use camscope_core::{
     layer::Choice,
     model::{Layout, Network, resolve},
     runtime::{Provider, ProviderChoice, SessionOptions},
-    subject::Subject,
+    subject::TypedModel,
     target::ClassSpec,
 };
 use camscope_tests::{
@@ -32,7 +32,7 @@ fn pictures(input: &ArrayD<f32>) -> [ArrayD<f32>; 4] {
     [input.clone(), input.mapv(|value| 0.5 * value - 0.1), around.mapv(|value| 0.8 * value), mirrored]
 }
 
-fn explainer(subject: &Arc<Subject>, batch: usize, layers: &[Choice]) -> Result<Explainer> {
+fn explainer(subject: &Arc<TypedModel>, batch: usize, layers: &[Choice]) -> Result<Explainer> {
     let session =
         SessionOptions { provider: ProviderChoice::Named(Provider::Cpu), threads: Some(1), ..Default::default() };
     let options = Options { layers: layers.to_vec(), batch, session, ..Default::default() };
@@ -90,7 +90,7 @@ fn check(case: &Case) -> Result<(), String> {
     };
     sidecar.preprocessing.size = (height as u32, width as u32);
     let free = network.input().batch().is_none();
-    let subject = Arc::new(Subject::new(runtime(), network, sidecar).map_err(said)?);
+    let subject = Arc::new(TypedModel::new(runtime(), network, sidecar).map_err(said)?);
     let mut layers = vec![Choice::Input];
     layers.extend(subject.default_layer().map(Choice::Index));
     let together = explainer(&subject, BATCH, &layers).map_err(said)?;
@@ -128,7 +128,7 @@ fn what_does_not_fit_one_run_is_refused() {
     let mut sidecar = resolve(&case.path, &network.input().shape).expect("a sidecar");
     let input = case.recording().floats("input");
     sidecar.preprocessing.size = (input.shape()[2] as u32, input.shape()[3] as u32);
-    let subject = Arc::new(Subject::new(runtime(), network, sidecar).expect("a subject"));
+    let subject = Arc::new(TypedModel::new(runtime(), network, sidecar).expect("a subject"));
     let explainer = explainer(&subject, 2, &[]).expect("an explainer");
     let classes = [ClassSpec::Top(1).target()];
     let explained = |pictures: &[&ArrayD<f32>]| {

@@ -9,7 +9,7 @@ use camscope_core::{
     method::{self, METHODS},
     model::{Network, resolve},
     runtime::{Canceller, Optimisation, Provider, ProviderChoice, SessionOptions},
-    subject::Subject,
+    subject::TypedModel,
     target::ClassSpec,
 };
 use camscope_tests::{
@@ -24,16 +24,16 @@ fn session() -> SessionOptions {
     SessionOptions { provider: ProviderChoice::Named(Provider::Cpu), threads: Some(1), ..Default::default() }
 }
 
-fn explainer(subject: &Arc<Subject>, method: &str, gradients: bool) -> Result<Explainer> {
+fn explainer(subject: &Arc<TypedModel>, method: &str, gradients: bool) -> Result<Explainer> {
     let method = method::by_name(method)?;
     let options = Options { method: method.into(), gradients, session: session(), ..Default::default() };
     Explainer::of(runtime(), Arc::clone(subject), options)
 }
 
-fn subject(case: &Case) -> Result<Arc<Subject>> {
+fn subject(case: &Case) -> Result<Arc<TypedModel>> {
     let network = Network::open(&case.path)?;
     let sidecar = resolve(&case.path, &network.input().shape)?;
-    Subject::new(runtime(), network, sidecar).map(Arc::new)
+    TypedModel::new(runtime(), network, sidecar).map(Arc::new)
 }
 
 fn explained(explainer: &Explainer, case: &Case) -> Result<Outcome> {

@@ -1,4 +1,4 @@
-//! The passes that explain on the CPU against the plain way: both passes optimised as one and parted, values in ONNX Runtime's blocked
+//! The passes that explain on the CPU against the plain way: both passes optimised as one and split, values in ONNX Runtime's blocked
 //! layout, camscope's own kernels. A wrong kernel, layout or parting shows here, layer by layer.
 
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use camscope_core::{
     explain::{Explainer, Options},
     model::{Layout, Network, resolve},
     runtime::{Canceller, Optimisation, Provider, ProviderChoice, SessionOptions, Value},
-    subject::Subject,
+    subject::TypedModel,
     target::{ClassSpec, TargetRef},
 };
 use camscope_tests::{
@@ -52,7 +52,7 @@ fn within(what: &str, found: &ArrayD<f32>, wanted: &ArrayD<f32>, tolerance: f64)
 
 /// For each value its activation and its gradient, by two sessions that ONNX Runtime leaves nearly as they are.
 fn plainly(
-    subject: &Subject,
+    subject: &TypedModel,
     values: &[&str],
     input: &ArrayD<f32>,
     class: usize,
@@ -166,7 +166,7 @@ fn check(case: &Case) -> Result<(), String> {
 }
 
 /// The model at the recording's size.
-fn subject(case: &Case, shape: &[usize]) -> Result<Subject> {
+fn subject(case: &Case, shape: &[usize]) -> Result<TypedModel> {
     let network = Network::open(&case.path)?;
     let mut sidecar = resolve(&case.path, &network.input().shape)?;
     let (height, width) = match sidecar.preprocessing.layout {
@@ -174,7 +174,7 @@ fn subject(case: &Case, shape: &[usize]) -> Result<Subject> {
         Layout::Nhwc => (shape[1], shape[2]),
     };
     sidecar.preprocessing.size = (height as u32, width as u32);
-    Subject::new(runtime(), network, sidecar)
+    TypedModel::new(runtime(), network, sidecar)
 }
 
 #[test]

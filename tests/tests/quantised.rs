@@ -5,7 +5,7 @@ use camscope_core::{
     layer::{Choice, Layer},
     model::{Network, resolve},
     runtime::{Provider, ProviderChoice, SessionOptions},
-    subject::Subject,
+    subject::TypedModel,
     target::ClassSpec,
 };
 use camscope_tests::{
@@ -81,12 +81,12 @@ fn straight_through_gradients_equal_pytorch_s_fake_quantised_ones() {
     assert!(failures.is_empty(), "{} of {} fail:\n{}", failures.len(), entries.len(), failures.join("\n"));
 }
 
-fn subject(file: &str, size: (u32, u32)) -> Subject {
+fn subject(file: &str, size: (u32, u32)) -> TypedModel {
     let model = fixture(file);
     let network = Network::open(&model).expect("a network");
     let mut sidecar = resolve(&model, &network.input().shape).expect("a sidecar");
     sidecar.preprocessing.size = size;
-    Subject::new(runtime(), network, sidecar).expect("a subject")
+    TypedModel::new(runtime(), network, sidecar).expect("a subject")
 }
 
 #[test]
@@ -98,7 +98,7 @@ fn layers_have_the_names_and_shapes_of_the_float_model_s() {
         let size = recorded.floats("input").shape()[2] as u32;
         let float = subject(&text("float"), (size, size));
         let quantised = subject(&format!("quantised/{}", text("file")), (size, size));
-        let auto = |subject: &Subject| {
+        let auto = |subject: &TypedModel| {
             let layer = subject.default_layer().map(|index| &subject.layers()[index]).expect("a layer");
             (layer.name().to_owned(), layer.shape[1..].to_vec())
         };

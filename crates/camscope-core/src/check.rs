@@ -14,7 +14,7 @@ use crate::{
     model::{Classes, Network, Sidecar},
     random,
     runtime::{ElemType, Optimisation, Runtime, SessionOptions, Value},
-    subject::Subject,
+    subject::TypedModel,
     target::ClassSpec,
 };
 
@@ -40,7 +40,7 @@ pub struct Row {
     pub detail: String,
 }
 
-/// Runs every check on one picture, `tensor` as the model takes it. Later checks are left out where an earlier one they need fails.
+/// Runs every check on one image, `tensor` as the model takes it. Later checks are left out where an earlier one they need fails.
 pub fn check(
     runtime: &'static Runtime,
     network: &Network,
@@ -88,7 +88,7 @@ fn explainable(
     doing: &mut dyn FnMut(&'static str),
 ) -> Result<()> {
     doing("types of the values");
-    let subject = Arc::new(Subject::new(runtime, network.clone(), sidecar.clone())?);
+    let subject = Arc::new(TypedModel::new(runtime, network.clone(), sidecar.clone())?);
     let (network, types) = (subject.network(), subject.types());
     let classes = network.scores(types)?;
     let floats: std::collections::BTreeSet<String> =

@@ -43,8 +43,8 @@ pub enum Error {
         /// What is wrong with it.
         source: onnx_grad::Error,
     },
-    /// The model doesn't take one picture.
-    #[error("the model {path} does not take one picture: {reason}")]
+    /// The model doesn't take one image.
+    #[error("the model {path} does not take one image: {reason}")]
     ModelInput {
         /// The file.
         path: String,

@@ -1,6 +1,6 @@
 //! The way from a photo to heatmaps, end to end. Read this file first.
 //!
-//! [`Subject::new`] types the model's values and finds its layers. [`Explainer::of`] differentiates the graph and makes sessions of its two
+//! [`TypedModel::new`] types the model's values and finds its layers. [`Explainer::of`] differentiates the graph and makes sessions of its two
 //! halves. [`Explainer::explain`] then runs them for one image and as many targets as wanted: the forward half once; each target is
 //! evaluated on the outputs, which gives its seeds; the backward half once a target; the method's program once a layer and target.
 //! [`Explainer::explain_all`] does so for several images at once. For the steps one at a time there are [`Explainer::forward`],
@@ -32,14 +32,14 @@ pub use results::{Backward, Blank, Explained, Explanation, Forward, Held, Outcom
 pub use taps::Tap;
 
 use crate::{
+    differentiable_layers,
     error::{Error, Result},
-    everywhere,
     layer::{Choice, Layer, Layout},
     method::{Cam, Chosen, Method, Sign},
     model::{Labels, Network, Sidecar},
     rules,
     runtime::{Canceller, ElemType, ProviderChoice, Runtime, Session, SessionOptions, Value},
-    subject::Subject,
+    subject::TypedModel,
     target::{Answer, Evaluated, Score, Scores, TargetRef, probabilities},
 };
 
@@ -90,7 +90,7 @@ enum Runner {
 
 /// A model made ready to explain images of one size. Threads may share it.
 pub struct Explainer {
-    subject: Arc<Subject>,
+    subject: Arc<TypedModel>,
     taps: Vec<Tap>,
     options: Options,
     /// How many images a run takes at most.
@@ -111,7 +111,7 @@ impl Explainer {
     /// The model's values can't be typed, a layer isn't there or has no gradient, an operator can't be differentiated, or the runtime
     /// refuses.
     pub fn new(runtime: &'static Runtime, network: Network, sidecar: Sidecar, options: Options) -> Result<Self> {
-        let subject = Subject::new(runtime, network, sidecar)?;
+        let subject = TypedModel::new(runtime, network, sidecar)?;
         Self::of(runtime, Arc::new(subject), options)
     }
 
@@ -119,7 +119,7 @@ impl Explainer {
     ///
     /// # Errors
     /// A layer isn't there or has no gradient, an operator can't be differentiated, or the runtime refuses.
-    pub fn of(runtime: &'static Runtime, subject: Arc<Subject>, options: Options) -> Result<Self> {
+    pub fn of(runtime: &'static Runtime, subject: Arc<TypedModel>, options: Options) -> Result<Self> {
         if !options.method.method.needs_gradients() {
             return Self::forward_only(runtime, subject, options);
         }
@@ -134,16 +134,16 @@ impl Explainer {
     /// No layer has a gradient, or the runtime refuses.
     pub fn everywhere(
         runtime: &'static Runtime,
-        subject: Arc<Subject>,
+        subject: Arc<TypedModel>,
         options: Options,
     ) -> Result<(Self, Vec<Option<String>>)> {
-        let reasons = everywhere::without_gradient(&subject)?;
+        let reasons = differentiable_layers::without_gradient(&subject)?;
         let layers = subject.layers().iter().zip(&reasons);
         let taps = layers.filter(|(_, reason)| reason.is_none()).map(|(layer, _)| Tap::Layer(layer.clone())).collect();
         Ok((Self::at(runtime, subject, taps, options)?, reasons))
     }
 
-    fn at(runtime: &'static Runtime, subject: Arc<Subject>, taps: Vec<Tap>, options: Options) -> Result<Self> {
+    fn at(runtime: &'static Runtime, subject: Arc<TypedModel>, taps: Vec<Tap>, options: Options) -> Result<Self> {
         let network = subject.network();
         let values: Vec<&str> = taps.iter().map(|tap| tap.value().unwrap_or(&network.input().name)).collect();
         let mut wanted = values.clone();
@@ -189,7 +189,7 @@ impl Explainer {
     }
 
     /// For methods that need no gradient: nothing is differentiated.
-    fn forward_only(runtime: &'static Runtime, subject: Arc<Subject>, options: Options) -> Result<Self> {
+    fn forward_only(runtime: &'static Runtime, subject: Arc<TypedModel>, options: Options) -> Result<Self> {
         if let Some(layer) = options.layers.iter().find(|layer| !matches!(layer, Choice::Auto | Choice::Input)) {
             return Err(Error::NoLayerForMethod { method: options.method.method.name(), layer: layer.to_string() });
         }
@@ -211,7 +211,7 @@ impl Explainer {
     }
 
     /// What is explained: the model, typed, with its layers.
-    pub fn subject(&self) -> &Arc<Subject> {
+    pub fn subject(&self) -> &Arc<TypedModel> {
         &self.subject
     }
 

@@ -1,9 +1,9 @@
-//! From a photo and an ONNX model to a heatmap and a picture.
+//! From a photo and an ONNX model to a heatmap and an image.
 
 pub mod bench;
 pub mod check;
+mod differentiable_layers;
 pub mod error;
-mod everywhere;
 pub mod explain;
 pub mod image;
 pub mod layer;

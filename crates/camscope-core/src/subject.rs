@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// A model at the input size that its sidecar asks for.
-pub struct Subject {
+pub struct TypedModel {
     network: Network,
     sidecar: Sidecar,
     types: Types,
@@ -26,7 +26,7 @@ pub struct Subject {
     without: Option<(String, String)>,
 }
 
-impl Subject {
+impl TypedModel {
     /// Types the model's values and finds its layers.
     ///
     /// # Errors
@@ -36,10 +36,10 @@ impl Subject {
         Self::for_targets(runtime, network, sidecar, &[])
     }
 
-    /// As [`Subject::new`], for explaining these: the layers are those that lead to what they read. None: the default.
+    /// As [`TypedModel::new`], for explaining these: the layers are those that lead to what they read. None: the default.
     ///
     /// # Errors
-    /// Those of [`Subject::new`]; a target reads what the model doesn't have.
+    /// Those of [`TypedModel::new`]; a target reads what the model doesn't have.
     pub fn for_targets(
         runtime: &Runtime,
         mut network: Network,

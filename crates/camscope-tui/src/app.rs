@@ -316,7 +316,7 @@ impl<W: Write> Explorer<W> {
         let (number, opener, sender) = (self.opens, Arc::clone(&self.opener), self.sender.clone());
         let open = move || {
             let opened = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| opener(&path)));
-            let crashed = || Err(Fault::Said("a defect of camscope: opening the model panicked".into()));
+            let crashed = || Err(Fault::Failed("a defect of camscope: opening the model panicked".into()));
             let result = opened.unwrap_or_else(|_| crashed());
             let _ = sender.send(Happening::Opened(number, result)); // the loop has ended
         };

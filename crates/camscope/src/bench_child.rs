@@ -18,7 +18,7 @@ use camscope_core::{
     bench::{BatchTimes, Everywhere, Plain, ToInput, peak_resident},
     explain::{Explainer, Options},
     runtime::{Canceller, Library, Origin, Provider, ProviderChoice, Runtime},
-    subject::Subject,
+    subject::TypedModel,
     target::TargetRef,
 };
 use ndarray::ArrayD;
@@ -86,7 +86,7 @@ fn plain(args: &BenchChildArgs, tensor: &ArrayD<f32>) -> Result<()> {
 }
 
 /// The runtime, the model, what is explained, and how.
-type Prepared = (&'static Runtime, Arc<Subject>, Vec<TargetRef>, Options);
+type Prepared = (&'static Runtime, Arc<TypedModel>, Vec<TargetRef>, Options);
 
 /// The model, typed, as `camscope explain` makes it ready, from the search for plugins and ONNX Runtime on.
 pub(crate) fn prepared(bench: &BenchArgs, tensor: &ArrayD<f32>) -> Result<Prepared> {
@@ -112,7 +112,7 @@ fn explain(bench: &BenchArgs, tensor: ArrayD<f32>) -> Result<()> {
 fn gradients(
     bench: &BenchArgs,
     tensor: &ArrayD<f32>,
-    make: impl FnOnce(&'static Runtime, &Arc<Subject>, &Options) -> Result<Explainer>,
+    make: impl FnOnce(&'static Runtime, &Arc<TypedModel>, &Options) -> Result<Explainer>,
 ) -> Result<()> {
     let (runtime, subject, targets, options) = prepared(bench, tensor)?;
     let explainer = make(runtime, &subject, &options)?;

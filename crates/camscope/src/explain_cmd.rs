@@ -18,7 +18,7 @@ use camscope_core::{
     model::{Labels, Network, Sidecar, resolve_given},
     overlay, random,
     runtime::{ProviderChoice, Runtime, SessionOptions, SharedThreads, share_threads},
-    subject::Subject,
+    subject::TypedModel,
     target::{ClassSpec, TargetRef},
     text::{printable, printable_path},
 };
@@ -170,9 +170,9 @@ pub(crate) fn subject(
     network: Network,
     sidecar: Sidecar,
     how: &MethodArgs,
-) -> Result<(Subject, Vec<TargetRef>)> {
+) -> Result<(TypedModel, Vec<TargetRef>)> {
     let asked = how.asked();
-    let subject = Subject::for_targets(runtime, network, sidecar, &asked)?;
+    let subject = TypedModel::for_targets(runtime, network, sidecar, &asked)?;
     if !asked.is_empty() {
         return Ok((subject, asked));
     }

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use camscope_core::{Result, layer::Layer, model::Network, runtime::Runtime, subject::Subject, text::printable};
+use camscope_core::{Result, layer::Layer, model::Network, runtime::Runtime, subject::TypedModel, text::printable};
 use serde_json::json;
 
 use crate::{
@@ -20,7 +20,7 @@ pub(crate) fn run(args: &LayersArgs) -> Result<ExitCode> {
     plugins::load(&args.extra.plugins);
     let (network, sidecar) = open(&args.model, &args.input)?;
     let runtime = plugins::runtime(Runtime::get_or_load()?, &args.extra)?;
-    let subject = Subject::for_targets(runtime, network, sidecar, &args.targets)?;
+    let subject = TypedModel::for_targets(runtime, network, sidecar, &args.targets)?;
     let sidecar = subject.sidecar();
     note_all(&sidecar.remarks());
     note_all(&sidecar.labels_remark().into_iter().chain(subject.label_mismatch()).collect::<Vec<_>>());

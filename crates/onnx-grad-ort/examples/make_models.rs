@@ -95,7 +95,7 @@ fn denoiser() -> Result<Model> {
     model(g, &[("noisy", elem, &point), ("sigma", elem, &[])], &[("clean", elem, &point)])
 }
 
-/// Has `value` be called `name`.
+/// CpuFeatures `value` be called `name`.
 fn call(g: &mut Builder, value: &Val, name: &str) -> Val {
     g.push(NodeProto {
         op_type: "Identity".into(),

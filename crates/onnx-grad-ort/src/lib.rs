@@ -2,10 +2,10 @@
 
 #[doc(hidden)]
 pub mod blocked;
+#[doc(hidden)]
+pub mod cpu_features;
 mod differentiable;
 pub mod error;
-#[doc(hidden)]
-pub mod instructions;
 mod kernels;
 pub mod measure;
 pub mod passes;

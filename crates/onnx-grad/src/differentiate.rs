@@ -2,7 +2,7 @@
 
 use crate::{
     builder::{Builder, EMITTED_OPSET, Val},
-    error::{Error, Obstacle, Result},
+    error::{Error, Result, UnsupportedNode},
     flow::{self, Flow, Leak},
     foreign::{self, ForeignRules, NoForeignRules},
     graph::{self, Index, label},
@@ -153,7 +153,7 @@ struct Sweep<'a> {
     seeds: Vec<(String, String)>,
     /// The gradients that may be zero outside of a part.
     padded: Vec<Padded>,
-    obstacles: Vec<Obstacle>,
+    obstacles: Vec<UnsupportedNode>,
     /// The nodes whose rounding was passed by, last first.
     straight_through: Vec<String>,
 }
@@ -268,7 +268,7 @@ impl<'a> Sweep<'a> {
 
     fn obstacle(&mut self, at: usize, reason: String) {
         let node = &self.graph.node[at];
-        self.obstacles.push(Obstacle {
+        self.obstacles.push(UnsupportedNode {
             node: label(node).to_owned(),
             op: node.op_type.clone(),
             domain: node.domain.clone(),

@@ -67,7 +67,7 @@ pub enum Error {
     Untyped(String),
     /// The operators between the layer and the output that cannot be differentiated, every one of them.
     #[error("{}", list_obstacles(.0))]
-    NotDifferentiable(Vec<Obstacle>),
+    NotDifferentiable(Vec<UnsupportedNode>),
     /// A node cannot be carried over from its old operator set.
     #[error("cannot upgrade node `{node}` ({op}, opset {opset}): {reason}")]
     Upgrade {
@@ -94,7 +94,7 @@ pub enum Error {
 
 /// One node that stands in the way of a gradient.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Obstacle {
+pub struct UnsupportedNode {
     /// The node's name, or its first output's where it has none.
     pub node: String,
     /// The operator.
@@ -107,14 +107,14 @@ pub struct Obstacle {
     pub reason: String,
 }
 
-impl fmt::Display for Obstacle {
+impl fmt::Display for UnsupportedNode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let domain = if self.domain.is_empty() { "ai.onnx" } else { &self.domain };
         write!(f, "{} (domain {domain}, opset {}) at node `{}`: {}", self.op, self.opset, self.node, self.reason)
     }
 }
 
-fn list_obstacles(obstacles: &[Obstacle]) -> String {
+fn list_obstacles(obstacles: &[UnsupportedNode]) -> String {
     let mut text = String::from("no gradient: ");
     match obstacles {
         [one] => text.push_str(&one.to_string()),

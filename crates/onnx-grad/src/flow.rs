@@ -286,7 +286,7 @@ fn chooses(node: &NodeProto, i: usize) -> bool {
     }
 }
 
-/// Operators that take a picture through learned weights.
+/// Operators that take an image through learned weights.
 pub(crate) fn has_weights(node: &NodeProto) -> bool {
     matches!(&*node.op_type, "Conv" | "ConvTranspose" | "DeformConv" | "Einsum" | "Gemm" | "MatMul")
 }

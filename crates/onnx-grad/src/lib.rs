@@ -42,7 +42,7 @@ pub use {bytes, prost};
 
 pub use builder::{Builder, EMITTED_OPSET, Val};
 pub use differentiate::{Gradient, Request, differentiate, differentiate_with};
-pub use error::{Error, Obstacle, Result};
+pub use error::{Error, Result, UnsupportedNode};
 pub use foreign::{ForeignNode, ForeignRules, NoForeignRules, check_function};
 pub use model::{Model, NEWEST_OPSET, OLDEST_OPSET};
 pub use registry::{Grad, Unsupported};

@@ -6,12 +6,12 @@ mod common;
 
 use common::{float, graph, model, node, ones};
 use onnx_grad::{
-    ElemType, Error, Model, Obstacle, Request, Types, ValueType, attr, differentiate,
+    ElemType, Error, Model, Request, Types, UnsupportedNode, ValueType, attr, differentiate,
     proto::{AttributeProto, NodeProto, TensorProto},
 };
 
 /// h = relu(x · w), then the nodes between `h` and `d`, then y = (h + d) · v: d has the shape of h.
-fn residual(nodes: Vec<NodeProto>, types: &[(&str, ElemType)]) -> Result<(), Vec<Obstacle>> {
+fn residual(nodes: Vec<NodeProto>, types: &[(&str, ElemType)]) -> Result<(), Vec<UnsupportedNode>> {
     let before = vec![node("MatMul", &["x", "w"], &["a"], vec![]), node("Relu", &["a"], &["h"], vec![])];
     let after = vec![node("Add", &["h", "d"], &["s"], vec![]), node("MatMul", &["s", "v"], &["y"], vec![])];
     gradient(before.into_iter().chain(nodes).chain(after).collect(), types, &["y"], &["x", "h"])
@@ -22,7 +22,7 @@ fn gradient(
     types: &[(&str, ElemType)],
     outputs: &[&str],
     wrt: &[&str],
-) -> Result<(), Vec<Obstacle>> {
+) -> Result<(), Vec<UnsupportedNode>> {
     let names: Vec<String> = nodes.iter().flat_map(|node| node.output.clone()).collect();
     let mut graph = graph(nodes, vec![float("x", &[1, 4])], vec![float("y", &[1, 3])]);
     graph.initializer = vec![ones("w", &[4, 4]), ones("v", &[4, 3]), ones("square", &[4, 4]), ones("table", &[9, 4])];
@@ -64,7 +64,7 @@ fn cast(from: &str, output: &str, elem: ElemType) -> NodeProto {
 }
 
 #[track_caller]
-fn refused(result: Result<(), Vec<Obstacle>>, nodes: &[&str]) {
+fn refused(result: Result<(), Vec<UnsupportedNode>>, nodes: &[&str]) {
     let obstacles = result.expect_err("should be refused");
     let found: Vec<&str> = obstacles.iter().map(|obstacle| &*obstacle.node).collect();
     assert_eq!(found, nodes, "{obstacles:?}");

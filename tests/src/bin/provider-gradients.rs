@@ -36,13 +36,13 @@ fn provider(name: &str) -> Result<Provider> {
 }
 
 /// A network of the recordings, on a provider.
-struct Subject {
+struct TypedModel {
     explainer: Explainer,
     class: TargetRef,
     layers: usize,
 }
 
-impl Subject {
+impl TypedModel {
     fn new(entry: &Value, file: &str, shape: &[usize], provider: Provider) -> Result<Self> {
         let (folder, _) = file.split_once('/').ok_or("FOLDER/FILE")?;
         let path = fixture(file);
@@ -86,7 +86,7 @@ fn check(file: &str, provider: Provider) -> Result<Value> {
     let mut recorded = Recording::open(&fixture(folder).join(format!("{}.npz", entry["name"].as_str().unwrap_or(""))));
     let input = recorded.floats("input");
     let start = Instant::now();
-    let subject = Subject::new(entry, file, input.shape(), provider)?;
+    let subject = TypedModel::new(entry, file, input.shape(), provider)?;
     let (logits, found) = subject.run(&input)?;
     let took = start.elapsed().as_secs_f64();
     let mut errors = Vec::new();
@@ -108,7 +108,7 @@ fn check(file: &str, provider: Provider) -> Result<Value> {
     } else {
         let mut random = Random::new(11);
         let other = input.mapv(|number| number * 0.9 + 0.1 * (random.draw() as f32 - 0.5));
-        let (_, wanted) = Subject::new(entry, file, input.shape(), Provider::Cpu)?.run(&other)?;
+        let (_, wanted) = TypedModel::new(entry, file, input.shape(), Provider::Cpu)?.run(&other)?;
         let (_, found) = subject.run(&other)?;
         let errors = found.iter().zip(&wanted).map(|(found, wanted)| relative_error(found, wanted));
         Some(errors.fold(0.0f64, |worst, error| if error <= worst { worst } else { error }))

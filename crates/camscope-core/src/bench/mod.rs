@@ -1,6 +1,6 @@
 //! What an explanation costs on this machine, next to the plain forward pass: what `camscope bench` measures.
 //!
-//! [`Parts`] and, for several pictures at once, [`Together`] have the things that are timed, [`rounds`] times them side by side,
+//! [`Parts`] and, for several images at once, [`Together`] have the things that are timed, [`rounds`] times them side by side,
 //! [`Report`] holds what came out, and [`compare`] puts an earlier report beside it. Peak memory and start-up are those of whole processes: whoever has a program to
 //! start does that, with [`Plain`] for the bare one and [`peak_resident`] for the memory.
 

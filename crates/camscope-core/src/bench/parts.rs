@@ -14,20 +14,20 @@ use crate::{
     error::{Error, Result},
     explain::{Explainer, Options},
     runtime::{Canceller, Runtime},
-    subject::Subject,
+    subject::TypedModel,
     target::{self, ClassSpec, Evaluated, TargetRef, ranking},
 };
 
 /// Milliseconds of each part, one a round.
 #[derive(Clone, Debug, Default)]
 pub struct Times {
-    /// Of one picture, in the order of [`super::Millis`].
+    /// Of one image, in the order of [`super::Millis`].
     pub one: [Vec<f64>; 7],
     /// Of a batch, where the model takes one.
     pub batch: Option<BatchTimes>,
 }
 
-/// A model made ready to be timed on one picture.
+/// A model made ready to be timed on one image.
 pub struct Parts {
     plain: Plain,
     explainer: Explainer,
@@ -46,7 +46,7 @@ impl Parts {
     /// The model can't be explained so, it has no such target, or the runtime refuses.
     pub fn new(
         runtime: &'static Runtime,
-        subject: &Arc<Subject>,
+        subject: &Arc<TypedModel>,
         options: &Options,
         tensor: ArrayD<f32>,
         targets: &[TargetRef],

@@ -14,7 +14,7 @@ pub struct Plain {
 }
 
 impl Plain {
-    /// The session with a prepared picture, `tensor` as the model takes it, a batch of one first.
+    /// The session with a prepared image, `tensor` as the model takes it, a batch of one first.
     ///
     /// # Errors
     /// The model has no input, or one of a type that numbers can't be converted to.

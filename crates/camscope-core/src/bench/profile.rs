@@ -12,14 +12,14 @@ use crate::{
     error::Result,
     explain::{Explainer, Options},
     runtime::{Runtime, SessionOptions},
-    subject::Subject,
+    subject::TypedModel,
     target::TargetRef,
 };
 
 /// How many explanations a profile shows.
 const RUNS: usize = 10;
 
-/// Explains the picture a few times with sessions that write profiles, one file a session: `PREFIX.forward_TIME.json`,
+/// Explains the image a few times with sessions that write profiles, one file a session: `PREFIX.forward_TIME.json`,
 /// `PREFIX.backward_TIME.json` and, of the method's programs, `PREFIX.method_TIME.json`. Gives the files. Profiling slows sessions
 /// down, so these are other sessions than those that are timed.
 ///
@@ -27,7 +27,7 @@ const RUNS: usize = 10;
 /// Those of explaining; a profile can't be written.
 pub fn profile(
     runtime: &'static Runtime,
-    subject: &Arc<Subject>,
+    subject: &Arc<TypedModel>,
     options: &Options,
     tensor: &ArrayD<f32>,
     targets: &[TargetRef],

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use onnx_grad_ort::Error as EngineError;
 
 use crate::{
+    differentiable_layers,
     error::{Error, Result},
-    everywhere,
     explain::{Explainer, Options, Tap},
     layer::Choice,
     runtime::Runtime,
-    subject::Subject,
+    subject::TypedModel,
 };
 
 /// A model made ready for the gradient at its input alone, which goes through every layer and keeps none.
@@ -26,13 +26,13 @@ impl ToInput {
     ///
     /// # Errors
     /// Neither the input nor a layer has a gradient, or the runtime refuses.
-    pub fn new(runtime: &'static Runtime, subject: &Arc<Subject>, options: &Options) -> Result<Self> {
+    pub fn new(runtime: &'static Runtime, subject: &Arc<TypedModel>, options: &Options) -> Result<Self> {
         let error = match at(runtime, subject, options, vec![Choice::Input]) {
             Ok(explainer) => return Ok(Self { explainer, no_input: None }),
             Err(error) if lacks_gradient(&error) => error,
             Err(error) => return Err(error),
         };
-        let reasons = everywhere::without_gradient(subject)?;
+        let reasons = differentiable_layers::without_gradient(subject)?;
         let mut layers = subject.layers().iter().zip(&reasons);
         let Some((first, _)) = layers.find(|(_, reason)| reason.is_none()) else { return Err(error) };
         let explainer = at(runtime, subject, options, vec![Choice::Index(first.index)])?;
@@ -60,8 +60,8 @@ impl Everywhere {
     ///
     /// # Errors
     /// Neither a layer nor the input has a gradient, or the runtime refuses.
-    pub fn new(runtime: &'static Runtime, subject: &Arc<Subject>, options: &Options) -> Result<Self> {
-        let reasons = match everywhere::without_gradient(subject) {
+    pub fn new(runtime: &'static Runtime, subject: &Arc<TypedModel>, options: &Options) -> Result<Self> {
+        let reasons = match differentiable_layers::without_gradient(subject) {
             Ok(reasons) => reasons,
             Err(Error::NoLayers | Error::NoLayersSince { .. }) => vec![Some(String::new()); subject.layers().len()],
             Err(error) => return Err(error),
@@ -87,7 +87,12 @@ impl Everywhere {
     }
 }
 
-fn at(runtime: &'static Runtime, subject: &Arc<Subject>, options: &Options, layers: Vec<Choice>) -> Result<Explainer> {
+fn at(
+    runtime: &'static Runtime,
+    subject: &Arc<TypedModel>,
+    options: &Options,
+    layers: Vec<Choice>,
+) -> Result<Explainer> {
     // What a layout was stated for is one layer.
     Explainer::of(runtime, Arc::clone(subject), Options { layers, layout: None, gradients: true, ..options.clone() })
 }

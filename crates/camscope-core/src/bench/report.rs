@@ -51,15 +51,15 @@ pub struct Millis {
     pub forward: Spread,
     /// From a prepared tensor to the heatmap.
     pub explain: Spread,
-    /// The heatmap of another class of the same picture.
+    /// The heatmap of another class of the same image.
     pub class_switch: Spread,
     /// Forward, and backward through all layers to the gradient at the input.
     pub all_layers: Spread,
-    /// The backward pass of that for another class of the same picture.
+    /// The backward pass of that for another class of the same image.
     pub class_switch_all: Spread,
     /// Forward and backward with the gradients at every layer and at the input.
     pub every_layer: Spread,
-    /// The backward pass of that for another class of the same picture.
+    /// The backward pass of that for another class of the same image.
     pub every_layer_switch: Spread,
     /// One run of a plain session on a batch; `None` here and below where the model takes no batch.
     pub batch_forward: Option<Spread>,
@@ -222,7 +222,7 @@ pub struct Report {
     pub every_layer_ms: f64,
     /// See `forward_ms`.
     pub every_layer_switch_ms: f64,
-    /// How many pictures a batch has; `None` here and below where the model takes no batch.
+    /// How many images a batch has; `None` here and below where the model takes no batch.
     pub batch: Option<usize>,
     /// See `forward_ms`.
     pub batch_forward_ms: Option<f64>,

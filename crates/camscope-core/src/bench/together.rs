@@ -1,4 +1,4 @@
-//! Several pictures at once, plainly and explained.
+//! Several images at once, plainly and explained.
 
 use std::sync::Arc;
 
@@ -11,24 +11,24 @@ use crate::{
     error::{Error, Result},
     explain::{Explainer, Options},
     runtime::{Runtime, SessionOptions, Value},
-    subject::Subject,
+    subject::TypedModel,
     target::TargetRef,
 };
 
-/// Milliseconds of a batch of pictures, one a round.
+/// Milliseconds of a batch of images, one a round.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct BatchTimes {
-    /// How many pictures it has.
+    /// How many images it has.
     pub pictures: usize,
     /// One run of a plain session.
     pub forward: Vec<f64>,
-    /// From the prepared pictures to the heatmaps.
+    /// From the prepared images to the heatmaps.
     pub explain: Vec<f64>,
     /// From the photos' files to the overlays' files.
     pub files: Vec<f64>,
 }
 
-/// A model made ready to be timed on a batch of one picture. The runtime should be one whose shared threads sleep, as work on many photos
+/// A model made ready to be timed on a batch of one image. The runtime should be one whose shared threads sleep, as work on many photos
 /// wants it ([`SharedThreads::sleep`](crate::runtime::SharedThreads::sleep)); the plain session's own threads spin while it runs.
 pub struct Together {
     plain: Plain,
@@ -38,13 +38,13 @@ pub struct Together {
 }
 
 impl Together {
-    /// Makes the model ready; `picture` as it takes it, a batch of one first. `None` where it can't take several different ones.
+    /// Makes the model ready; `image` as it takes it, a batch of one first. `None` where it can't take several different ones.
     ///
     /// # Errors
     /// The runtime refuses.
     pub fn new(
         runtime: &'static Runtime,
-        subject: &Arc<Subject>,
+        subject: &Arc<TypedModel>,
         options: &Options,
         picture: &ArrayD<f32>,
     ) -> Result<Option<Self>> {

@@ -43,10 +43,10 @@ const SHARES: [f64; 7] = [1e-4, 3e-4, 1e-3, 3e-3, 0.01, 0.03, 0.1];
 /// A step must change the score by so many roundings.
 const ROUNDINGS: f64 = 30.0;
 
-/// The noise that parts what is tied, as shares of the picture's own size.
+/// The noise that parts what is tied, as shares of the image's own size.
 const NOISE: [f64; 3] = [0.003, 0.01, 0.03];
 
-/// A gradient at a picture, and the class that it is of.
+/// A gradient at an image, and the class that it is of.
 pub(super) struct At<'a> {
     pub(super) tensor: &'a ArrayD<f32>,
     pub(super) gradient: &'a ArrayD<f32>,
@@ -70,7 +70,7 @@ struct Compared {
 }
 
 /// The gradient against differences. Where several maxima are equal, or a value lies on the kink of a ReLU, as happens on backgrounds of
-/// one colour, the score has no slope but one to either side: then the comparison is made next to the picture.
+/// one colour, the score has no slope but one to either side: then the comparison is made next to the image.
 pub(super) fn row(plain: &Plain<'_>, explainer: &Explainer, at: &At<'_>, precision: Precision) -> Result<Row> {
     let first = match compare(plain, at, precision)? {
         Said::Row(row) => return Ok(row),
@@ -129,7 +129,7 @@ fn compare(plain: &Plain<'_>, at: &At<'_>, precision: Precision) -> Result<Said>
             .ok_or(Error::ClassRange { class: class.to_string(), count: 0 })
     };
     let scale = plain.logits(tensor)?.iter().map(|logit| f64::from(logit.abs())).fold(1e-6, f64::max);
-    // Too flat for the floats: even a step of a tenth of the picture changes the score by less than its rounding. Then there is
+    // Too flat for the floats: even a step of a tenth of the image changes the score by less than its rounding. Then there is
     // nothing to compare; but a score that does change would belie such a gradient.
     let reach = 0.1 * tensor.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt();
     let rounding = 4.0 * precision.epsilon * scale;
@@ -163,7 +163,7 @@ fn compare(plain: &Plain<'_>, at: &At<'_>, precision: Precision) -> Result<Said>
     Ok(Said::Compared(best))
 }
 
-/// The picture with noise, the same every time.
+/// The image with noise, the same every time.
 fn noisy(tensor: &ArrayD<f32>, amount: f64) -> ArrayD<f32> {
     let size = (tensor.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>() / tensor.len().max(1) as f64).sqrt();
     let mut random = Random::new();

@@ -5,11 +5,11 @@ use onnx_grad::{Dim, proto::NodeProto};
 
 use crate::{
     error::{Error, Result},
-    subject::Subject,
+    subject::TypedModel,
 };
 
 /// Whether the model runs any number of different images at once, each by itself: its batch is free up to the scores and the layers.
-pub(super) fn takes_several(subject: &Subject, values: &[&str]) -> bool {
+pub(super) fn takes_several(subject: &TypedModel, values: &[&str]) -> bool {
     let (network, types) = (subject.network(), subject.types());
     let free = |name: &str| {
         let shape = types.get(name).and_then(|ty| ty.shape.as_ref());

@@ -7,7 +7,7 @@ use crate::{
     error::{Error, Result},
     layer::{self, Choice, Layer},
     model::Network,
-    subject::Subject,
+    subject::TypedModel,
 };
 
 /// Where gradients are taken: a layer, or the model's own input.
@@ -41,7 +41,7 @@ impl Tap {
 ///
 /// # Errors
 /// A layer isn't there, or its axes can't mean what the options say.
-pub(super) fn choose_taps(subject: &Subject, options: &Options) -> Result<Vec<Tap>> {
+pub(super) fn choose_taps(subject: &TypedModel, options: &Options) -> Result<Vec<Tap>> {
     let (network, types, layers): (&Network, &Types, &[Layer]) = (subject.network(), subject.types(), subject.layers());
     let default = subject.default_layer();
     let choices = if options.layers.is_empty() { &[Choice::Auto] } else { options.layers.as_slice() };

@@ -133,7 +133,7 @@ fn decode(bytes: &[u8]) -> Result<Decoded, Failure> {
     let mut reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(|_| Failure::Unrecognised)?;
     let format = reader.format().ok_or(Failure::Unrecognised)?;
     let failed = |error| Failure::Decoder(format, error);
-    // The decoders' own working memory comes on top of the picture's.
+    // The decoders' own working memory comes on top of the image's.
     let mut limits = Limits::no_limits();
     limits.max_alloc = Some(2 * MAX_BYTES);
     reader.limits(limits);
@@ -173,7 +173,7 @@ fn decode(bytes: &[u8]) -> Result<Decoded, Failure> {
     Ok(Decoded { image, orientation, notes })
 }
 
-/// How many bytes a picture takes that has so many `pixel_bytes` before it becomes RGB.
+/// How many bytes an image takes that has so many `pixel_bytes` before it becomes RGB.
 fn check_size(width: u32, height: u32, pixel_bytes: u64) -> Result<u64, Failure> {
     let pixels = u64::from(width) * u64::from(height);
     let bytes_needed = pixel_bytes.max(3 * pixels);

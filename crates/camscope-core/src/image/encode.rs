@@ -1,17 +1,17 @@
-//! Writes pictures.
+//! Writes images.
 
 use std::io::{self, Write};
 
 use image::codecs::png::{CompressionType, FilterType, PngEncoder};
 use image::{ImageError, RgbImage};
 
-/// Writes `picture` as PNG: the file comes in few pieces, so `to` needs no buffer.
+/// Writes `image` as PNG: the file comes in few pieces, so `to` needs no buffer.
 ///
 /// For photos under heat "fast" with Paeth's filter takes a fifth of level 1's time for a file that is a tenth smaller. Looking for
 /// the best filter row by row takes a sixth more time and comes to Paeth's in the end; any other one alone makes files a tenth larger.
 ///
 /// # Errors
-/// `to` cannot be written to, or the picture has no pixels.
+/// `to` cannot be written to, or the image has no pixels.
 pub fn write_png(picture: &RgbImage, to: impl Write) -> io::Result<()> {
     let encoder = PngEncoder::new_with_quality(to, CompressionType::Fast, FilterType::Paeth);
     picture.write_with_encoder(encoder).map_err(|error| match error {

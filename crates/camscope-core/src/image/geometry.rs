@@ -158,7 +158,7 @@ mod tests {
 
     #[test]
     fn a_letterbox_is_that_of_ultralytics() {
-        // LetterBox((640, 640)) of a 481 × 321 picture: new_unpad (640, 427), 106 rows above.
+        // LetterBox((640, 640)) of a 481 × 321 image: new_unpad (640, 427), 106 rows above.
         let p = Placement::new(481, 321, &with((640, 640), Crop::Letterbox));
         assert_eq!((p.resized_width, p.resized_height, p.x, p.y), (640, 427, 0, -106));
     }

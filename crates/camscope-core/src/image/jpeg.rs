@@ -3,7 +3,7 @@
 //! The decoder fills what is missing with grey and says nothing, as browsers do. Pillow refuses such a file, and so do we:
 //! a heatmap over a photo of which half is missing explains nothing.
 
-/// Whether `bytes`, a JPEG file, reaches its end-of-image marker. What comes after it (a second picture, a maker's data)
+/// Whether `bytes`, a JPEG file, reaches its end-of-image marker. What comes after it (a second image, a maker's data)
 /// doesn't matter.
 ///
 /// Segments are stepped over by their length, so the end marker of a thumbnail inside of one isn't taken for the photo's.

@@ -1,4 +1,4 @@
-//! From a file to the tensor a network expects: decode, turn upright, resize, crop, normalise. And a picture to a file.
+//! From a file to the tensor a network expects: decode, turn upright, resize, crop, normalise. And an image to a file.
 
 mod decode;
 mod deep;

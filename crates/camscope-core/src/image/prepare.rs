@@ -10,7 +10,7 @@ use super::geometry::{Placement, Seen};
 use super::resample::{Axis, resample, resample_floats};
 use crate::model::{Color, Crop, Layout, Preprocessing};
 use crate::{Error, Result};
-use onnx_grad_ort::{in_widest, instructions};
+use onnx_grad_ort::{cpu_features, multiversion};
 
 /// What a network is fed with.
 #[derive(Debug, Clone)]
@@ -198,11 +198,11 @@ fn padding<const C: usize>(preprocessing: &Preprocessing) -> [u8; C] {
 /// Pillow's `convert("L")`: ITU-R 601-2 luma in 16-bit fixed point.
 fn grey(photo: &RgbImage) -> Vec<u8> {
     let mut levels = vec![0; photo.len() / 3];
-    lumas(instructions::ask(), photo, &mut levels);
+    lumas(cpu_features::detect(), photo, &mut levels);
     levels
 }
 
-in_widest! {
+multiversion! {
     /// The luma of each pixel.
     fn lumas(pixels: &[u8], levels: &mut [u8]) = lumas_plainly
 }

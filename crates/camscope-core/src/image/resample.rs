@@ -11,7 +11,7 @@ use std::ops::Range;
 
 use self::kernel::Kernel;
 use crate::model::Filter;
-use onnx_grad_ort::instructions::{self, Has};
+use onnx_grad_ort::cpu_features::{self, CpuFeatures};
 
 mod across;
 mod down;
@@ -49,11 +49,11 @@ impl Axis {
 
 /// Resizes `C` interleaved 8-bit channels, row by row, to `x.wanted() × y.wanted()` pixels.
 pub(super) fn resample<const C: usize>(source: &[u8], x: &Axis, y: &Axis, filter: Filter) -> Vec<u8> {
-    resample_with::<C>(instructions::ask(), source, x, y, filter)
+    resample_with::<C>(cpu_features::detect(), source, x, y, filter)
 }
 
-/// As [`resample`], in these instructions.
-fn resample_with<const C: usize>(has: Has, source: &[u8], x: &Axis, y: &Axis, filter: Filter) -> Vec<u8> {
+/// As [`resample`], in these cpu_features.
+fn resample_with<const C: usize>(has: CpuFeatures, source: &[u8], x: &Axis, y: &Axis, filter: Filter) -> Vec<u8> {
     debug_assert_eq!(source.len(), x.from as usize * y.from as usize * C);
     let Some(kernel) = Kernel::of(filter) else { return nearest::<u8, C>(source, x, y) };
     if goes_down_first(x, y) {

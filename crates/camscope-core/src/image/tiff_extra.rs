@@ -1,5 +1,5 @@
 //! TIFF images that the `image` crate refuses: palettes, grey of 2 and 4 bits, grey with alpha, grey floats. And what a TIFF file holds
-//! beyond the picture that is looked at.
+//! beyond the image that is looked at.
 
 use std::io::Cursor;
 

@@ -12,7 +12,7 @@ use super::{Layout, find::ancestors};
 
 /// Where a classifier reads the class token alone, the last value whose other tokens still matter: what goes into the last
 /// attention, normalised if the model normalises it first. After that attention no token but the class token reaches the scores,
-/// so the gradient at every place of the picture is zero. `None` for models that pool over all tokens, or have none.
+/// so the gradient at every place of the image is zero. `None` for models that pool over all tokens, or have none.
 pub(super) fn last_informative<'a>(
     graph: &'a GraphProto,
     index: &Index<'a>,

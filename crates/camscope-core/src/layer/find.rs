@@ -78,7 +78,7 @@ pub fn unlisted(graph: &GraphProto, types: &Types, name: &str, layout: Layout) -
 fn descendants<'a>(graph: &'a GraphProto, from: &'a str) -> HashSet<&'a str> {
     let mut reached = HashSet::from([from]);
     for node in &graph.node {
-        // What depends on a shape alone doesn't depend on the picture.
+        // What depends on a shape alone doesn't depend on the image.
         if !matches!(&*node.op_type, "Shape" | "Size") && reads(node).iter().any(|name| reached.contains(name)) {
             reached.extend(node.output.iter().map(String::as_str).filter(|name| !name.is_empty()));
         }

@@ -62,10 +62,10 @@ pub(super) fn layouts<'a>(
         .collect()
 }
 
-/// The values whose free axis counts more than pictures: parts of pictures (windows, patches) are stacked along it, so that a row is not a
-/// picture.
+/// The values whose free axis counts more than images: parts of images (windows, patches) are stacked along it, so that a row is not a
+/// image.
 fn stacked<'a>(graph: &'a GraphProto, types: &Types) -> HashSet<&'a str> {
-    // How many there are a picture, where it isn't one.
+    // How many there are an image, where it isn't one.
     let mut parts: HashMap<&str, usize> = HashMap::new();
     let of = |parts: &HashMap<&str, usize>, name: &str| parts.get(name).copied().unwrap_or(1);
     // The product of the fixed extents of a value with one free axis.

@@ -7,8 +7,8 @@ use super::colormap::Colormap;
 use super::enlarge::{HeatRow, HeatRows, between};
 use crate::image::Seen;
 use onnx_grad_ort::{
-    in_widest,
-    instructions::{self, Has},
+    cpu_features::{self, CpuFeatures},
+    multiversion,
 };
 
 /// The photo's weight in an overlay where nothing else is said.
@@ -51,12 +51,12 @@ pub fn render(
     colormap: &dyn Colormap,
     alpha: f32,
 ) -> RgbImage {
-    draw(instructions::ask(), photo, heatmap, seen, colormap, alpha)
+    draw(cpu_features::detect(), photo, heatmap, seen, colormap, alpha)
 }
 
-/// As [`render`], in these instructions.
+/// As [`render`], in these cpu_features.
 fn draw(
-    has: Has,
+    has: CpuFeatures,
     photo: &RgbImage,
     heatmap: ArrayView2<'_, f32>,
     seen: &Seen,
@@ -87,7 +87,7 @@ fn draw(
     out
 }
 
-in_widest! {
+multiversion! {
     /// Bytes of the photo that the network did not see.
     fn dim(from: &[u8], to: &mut [u8]) = dim_plainly
 }
@@ -100,7 +100,7 @@ fn dim_plainly(from: &[u8], to: &mut [u8]) {
     }
 }
 
-in_widest! {
+multiversion! {
     /// Bytes of the photo under heat; there are three of them for each value of the heat.
     fn colour(from: &[u8], heat: HeatRow<'_>, colours: &[[u8; 4]; 256], alpha: f32, to: &mut [u8]) = colour_plainly
 }
@@ -248,7 +248,7 @@ mod tests {
             for seen in [Seen::all(w, h), square, part] {
                 for alpha in [0.0, 0.1, DEFAULT_ALPHA, 2.0 / 3.0, 1.0] {
                     let expected = by_definition(&photo, heat.view(), &seen, alpha);
-                    for has in Has::each() {
+                    for has in CpuFeatures::each() {
                         let drawn = draw(has, &photo, heat.view(), &seen, jet(), alpha);
                         assert!(drawn == expected, "{w}×{h} {seen:?} {alpha} {has:?}");
                     }

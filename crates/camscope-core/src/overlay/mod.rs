@@ -1,4 +1,4 @@
-//! From a heatmap at a layer's resolution to a picture over the photo.
+//! From a heatmap at a layer's resolution to an image over the photo.
 
 mod blend;
 mod colormap;

@@ -22,15 +22,15 @@ pub enum Fault {
     /// The run was cancelled: nobody waits for it any more.
     Cancelled,
     /// What happened and, where there is something, what to do.
-    Said(String),
+    Failed(String),
 }
 
 impl From<Error> for Fault {
     fn from(error: Error) -> Self {
         match (&error, error.help()) {
             (error, _) if error.is_cancelled() => Self::Cancelled,
-            (_, Some(help)) => Self::Said(format!("{error}; {help}")),
-            (_, None) => Self::Said(error.to_string()),
+            (_, Some(help)) => Self::Failed(format!("{error}; {help}")),
+            (_, None) => Self::Failed(error.to_string()),
         }
     }
 }
@@ -39,7 +39,7 @@ impl std::fmt::Display for Fault {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Cancelled => f.write_str("cancelled"),
-            Self::Said(text) => f.write_str(text),
+            Self::Failed(text) => f.write_str(text),
         }
     }
 }

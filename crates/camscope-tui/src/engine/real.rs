@@ -19,7 +19,7 @@ use camscope_core::{
     overlay::normalise,
     random,
     runtime::{Canceller, Runtime},
-    subject::Subject,
+    subject::TypedModel,
     target::{ClassSpec, Evaluated, TargetRef},
 };
 
@@ -30,7 +30,7 @@ use super::{Engine, Fault, Heat, HeatKey, LayerInfo, ModelInfo, OpenOptions, Pho
 pub struct Opened {
     runtime: &'static Runtime,
     info: ModelInfo,
-    subject: Arc<Subject>,
+    subject: Arc<TypedModel>,
     options: Options,
     /// What is explained beside the classes.
     asked: Vec<TargetRef>,
@@ -84,19 +84,19 @@ impl Opened {
         };
         let mut notes = sidecar.remarks();
         let mut asked = how.targets.clone();
-        let mut subject = Subject::for_targets(runtime, network.clone(), sidecar.clone(), &[])?;
+        let mut subject = TypedModel::for_targets(runtime, network.clone(), sidecar.clone(), &[])?;
         match &subject.network().classes {
             // Whatever else is asked for, the classes can be looked at too.
             Some(_) if !asked.is_empty() => {
                 let all: Vec<TargetRef> = asked.iter().cloned().chain([class(0)]).collect();
-                subject = Subject::for_targets(runtime, network, sidecar, &all)?;
+                subject = TypedModel::for_targets(runtime, network, sidecar, &all)?;
             }
             Some(_) => {}
             None => {
                 if asked.is_empty() {
                     asked.push(subject.default_target()?);
                 }
-                subject = Subject::for_targets(runtime, network, sidecar, &asked)?;
+                subject = TypedModel::for_targets(runtime, network, sidecar, &asked)?;
             }
         }
         notes.extend(subject.network().choice_note().filter(|_| asked.is_empty()));
@@ -259,7 +259,7 @@ impl Engine for Opened {
             let reason = all.reasons.get(key.layer).cloned().flatten();
             match all.taps.get(key.layer).copied().flatten() {
                 Some(tap) => (&all.explainer, tap, true),
-                None => return Err(Fault::Said(reason.unwrap_or_else(|| "there is no such layer".into()))),
+                None => return Err(Fault::Failed(reason.unwrap_or_else(|| "there is no such layer".into()))),
             }
         };
         let forward = self.forward(photo, all, explainer, canceller)?;

@@ -20,7 +20,7 @@ pub(super) fn arrived(state: &mut State, message: Message) -> Vec<Command> {
             state.layers =
                 reasons.into_iter().map(|reason| reason.map_or(LayerState::Ready, LayerState::Without)).collect();
         }
-        Message::Layers(Err(Fault::Said(reason))) => {
+        Message::Layers(Err(Fault::Failed(reason))) => {
             let default = state.model.as_ref().map(|model| model.default_layer);
             for (at, layer) in state.layers.iter_mut().enumerate() {
                 if Some(at) != default {
@@ -37,7 +37,7 @@ pub(super) fn arrived(state: &mut State, message: Message) -> Vec<Command> {
                         entry.thumbnail = Some(Arc::clone(thumbnail));
                         (entry.stale, entry.error) = (false, None);
                     }
-                    Err(Fault::Said(reason)) => {
+                    Err(Fault::Failed(reason)) => {
                         (entry.stale, entry.error) = (false, Some(reason.clone()));
                         if at == shown {
                             entry.photo = None;
@@ -58,7 +58,7 @@ pub(super) fn arrived(state: &mut State, message: Message) -> Vec<Command> {
             }
             state.scores.insert(photo, scores);
         }
-        Message::Scores(photo, Err(Fault::Said(reason)), _) => {
+        Message::Scores(photo, Err(Fault::Failed(reason)), _) => {
             let entry =
                 state.images.iter_mut().find(|entry| entry.photo.as_ref().is_some_and(|known| known.id == photo));
             if let Some(entry) = entry {
@@ -70,7 +70,7 @@ pub(super) fn arrived(state: &mut State, message: Message) -> Vec<Command> {
             state.failed.remove(&key);
             state.heats.put(key, heat.len() * 4 + 64, heat);
         }
-        Message::Heat(key, Err(Fault::Said(reason)), _) => {
+        Message::Heat(key, Err(Fault::Failed(reason)), _) => {
             state.failed.insert(key, reason);
         }
         Message::Picture(key, picture) => {
@@ -101,7 +101,7 @@ fn model(state: &mut State, result: Result<Arc<ModelInfo>, Fault>) -> Vec<Comman
     let was_opening = state.opening.take();
     let info = match result {
         Ok(info) => info,
-        Err(Fault::Said(reason)) => {
+        Err(Fault::Failed(reason)) => {
             let what = was_opening.map_or_else(String::new, |path| format!("{}: ", path.display()));
             state.complain(format!("{what}{reason}"));
             return Vec::new();

@@ -81,7 +81,7 @@ fn work(desk: &Desk<Files>, send: &Send) {
             let same = recent.as_ref().filter(|known| known.0 == *path && known.1 == now && known.2 == engine);
             let message = same.map(|known| known.3.clone()).unwrap_or_else(|| {
                 let read = catch_unwind(AssertUnwindSafe(|| read(&*wish.engine, path)));
-                let crashed = || Err(Fault::Said("a defect of camscope: reading the file panicked".into()));
+                let crashed = || Err(Fault::Failed("a defect of camscope: reading the file panicked".into()));
                 Message::Photo(path.clone(), read.unwrap_or_else(|_| crashed()))
             });
             recent = Some((path.clone(), now, engine, message.clone()));

@@ -102,7 +102,7 @@ fn one(engine: &dyn Engine, run: &Run, start: Instant, canceller: &Canceller) ->
 }
 
 fn crashed(run: &Run) -> Message {
-    let fault = Fault::Said("a defect of camscope: the run panicked".into());
+    let fault = Fault::Failed("a defect of camscope: the run panicked".into());
     match run {
         Run::Scores(photo) => Message::Scores(photo.id, Err(fault), 0.0),
         Run::Heat(key, _) => Message::Heat(*key, Err(fault), 0.0),

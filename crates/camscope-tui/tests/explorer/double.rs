@@ -94,7 +94,7 @@ impl Engine for Double {
     fn photo(&self, path: &Path) -> Result<Photo> {
         let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         if name == "broken" {
-            return Err(Fault::Said("not an image; open another".into()));
+            return Err(Fault::Failed("not an image; open another".into()));
         }
         let shade = name.bytes().map(usize::from).sum::<usize>() as u8;
         let pixels = RgbImage::from_fn(120, 80, |x, y| Rgb([x as u8 * 2, y as u8 * 3, shade]));
@@ -119,7 +119,7 @@ impl Engine for Double {
         self.work(canceller)?;
         self.heats.lock().unwrap().push(key);
         if key.layer == 2 {
-            return Err(Fault::Said(
+            return Err(Fault::Failed(
                 "no gradient: Frobnicate (domain my.own, opset 1) at node `f`: there is no rule".into(),
             ));
         }
@@ -151,7 +151,7 @@ impl Rig {
         let session = Session::over(Vec::new(), &screen, size).unwrap();
         let engine = Arc::clone(&double);
         let opener = move |path: &Path| match path.file_stem().and_then(|name| name.to_str()) {
-            Some("missing") => Err(Fault::Said("no such file".into())),
+            Some("missing") => Err(Fault::Failed("no such file".into())),
             _ => Ok(Arc::clone(&engine) as Arc<dyn Engine>),
         };
         let explorer = Explorer::new(session, screen, size, start, Arc::new(opener));

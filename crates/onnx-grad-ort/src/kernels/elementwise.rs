@@ -10,7 +10,7 @@ use super::{
     program::{BLOCK, Lies, Machine, Program},
 };
 
-/// The operator. Attributes: `code` and `constants`, see [`Program`]; `blocked`: inputs are pictures in blocks, or one number a channel.
+/// The operator. Attributes: `code` and `constants`, see [`Program`]; `blocked`: inputs are images in blocks, or one number a channel.
 pub(crate) struct Elementwise {
     /// Channels of a block.
     pub(crate) block: usize,
@@ -153,7 +153,7 @@ impl Strides {
 }
 
 impl Space {
-    /// The same for pictures in blocks, and numbers a channel: a row is the picture of one block of channels.
+    /// The same for images in blocks, and numbers a channel: a row is the image of one block of channels.
     fn in_blocks(shapes: &[Vec<i64>], block: usize) -> Option<Self> {
         let sizes = |shape: &Vec<i64>| {
             let lead = 4usize.checked_sub(shape.len())?;

@@ -1,13 +1,13 @@
-//! The operations of [`super::program`] over blocks of elements, in the widest instructions that the processor has.
+//! The operations of [`super::program`] over blocks of elements, in the widest cpu_features that the processor has.
 
 use super::{
     Float,
     curves::{self, fma},
     program::{OPERANDS, Operation},
 };
-use crate::instructions::in_widest;
+use crate::cpu_features::multiversion;
 
-in_widest! {
+multiversion! {
     /// Applies an operation to elements; all slices are as long as the target.
     ///
     /// # Panics
@@ -15,7 +15,7 @@ in_widest! {
     pub(super) fn apply(operation: Operation, operands: [&[f32]; OPERANDS], target: &mut [f32]) = apply_plainly[FUSED]
 }
 
-in_widest! {
+multiversion! {
     /// The same where the first operand is what lies in the target.
     ///
     /// # Panics
@@ -37,7 +37,7 @@ fn in_place_plainly<const FUSED: bool>(operation: Operation, [b, c, d]: [&[f32];
     each_plainly::<FUSED, true>(operation, [b, b, c, d], target);
 }
 
-/// The loops; inlined into each version, so that the compiler writes each in its instructions. Two of each, since it
+/// The loops; inlined into each version, so that the compiler writes each in its cpu_features. Two of each, since it
 /// has to know whether what is read lies where it is written to.
 #[inline(always)]
 fn each_plainly<const FUSED: bool, const IN_PLACE: bool>(
@@ -114,7 +114,7 @@ fn each_plainly<const FUSED: bool, const IN_PLACE: bool>(
     }
 }
 
-in_widest! {
+multiversion! {
     /// Adds to the sums four lines, each times its factor; all are as long as the sums.
     ///
     /// # Panics
@@ -132,7 +132,7 @@ fn add_four_plainly([p, q, r, s]: [f32; 4], lines: [&[Float]; 4], sums: &mut [f3
     }
 }
 
-in_widest! {
+multiversion! {
     /// Adds to the sums a line times its factor, which is as long.
     ///
     /// # Panics
@@ -149,7 +149,7 @@ fn add_plainly(factor: f32, line: &[Float], sums: &mut [f32]) {
     }
 }
 
-in_widest! {
+multiversion! {
     /// The scalar product of two lines of one length, in 16 sums that are added at the end.
     pub(super) fn dot(a: &[f32], b: &[Float]) -> f32 = dot_plainly
 }
@@ -170,7 +170,7 @@ fn dot_plainly(a: &[f32], b: &[Float]) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::instructions::Has;
+    use crate::cpu_features::CpuFeatures;
 
     fn run(operation: Operation, x: &[f32]) -> Vec<Vec<f32>> {
         let run = |has| {
@@ -178,7 +178,7 @@ mod tests {
             apply(has, operation, [x; OPERANDS], &mut y);
             y
         };
-        Has::each().into_iter().map(run).collect()
+        CpuFeatures::each().into_iter().map(run).collect()
     }
 
     #[test]
@@ -243,7 +243,7 @@ mod tests {
             [(Operation::TimesSiluSlope, &silu), (Operation::TimesGeluSlope, &gelu)];
         let three = vec![3.0; x.len()];
         for (operation, exact) in exact {
-            for has in Has::each() {
+            for has in CpuFeatures::each() {
                 let mut found = vec![0.0; x.len()];
                 apply(has, operation, [&three, &x, &x, &x], &mut found);
                 for (&x, &y) in x.iter().zip(&found) {

@@ -1,4 +1,4 @@
-//! The operator `MaxPoolGrad`: the gradient of a max-pooling over pictures, from its input, its output and the output's gradient.
+//! The operator `MaxPoolGrad`: the gradient of a max-pooling over images, from its input, its output and the output's gradient.
 //!
 //! Each window's gradient goes to the first place of its maximum, in memory order. The places are found again, so that the forward pass
 //! needs no indices: asked for them, ONNX Runtime takes a far slower way.
@@ -10,7 +10,7 @@ use super::{
     pictures::{OnPictures, extents, pair},
 };
 
-/// The kernel. Attributes: `kernel`, `strides`, `begins` (rows and columns of padding before the picture); `blocked`: the pictures are in
+/// The kernel. Attributes: `kernel`, `strides`, `begins` (rows and columns of padding before the image); `blocked`: the images are in
 /// blocks.
 pub(crate) struct MaxPoolGrad {
     window: Window,

@@ -1,20 +1,20 @@
 //! Operators of this crate's own for ONNX Runtime on the CPU, in the domain `onnx-grad-ort`.
 //!
 //! The backward pass is emitted in standard operators, and runs in them everywhere. On the CPU its element-wise part is bound by memory:
-//! every standard operator reads and writes whole tensors. `passes::fuse` puts chains of them into one [`elementwise`] node. Behind a classifier it is bound by reading the weights: [`few_rows`]
+//! every standard operator reads and writes whole tensors. `passes::fuse` puts chains of them into one [`elementwise`] node. Behind a classifier it is bound by reading the weights: [`sparse_lhs_matmul`]
 //! reads only those that count.
 
 mod compound;
 mod curves;
+pub(crate) mod depth_to_space;
 pub(crate) mod elementwise;
-pub(crate) mod few_rows;
 mod functions;
 pub(crate) mod max_pool_grad;
 mod pictures;
 pub(crate) mod program;
-pub(crate) mod set_apart;
+pub(crate) mod sparse_lhs_matmul;
 pub(crate) mod sum_products;
-pub(crate) mod weave;
+pub(crate) mod zero_insert;
 
 use std::marker::PhantomData;
 
@@ -34,11 +34,11 @@ pub(crate) const DOMAIN: &str = "onnx-grad-ort";
 pub(crate) fn domain(block: usize) -> ort::Result<OperatorDomain> {
     OperatorDomain::new(DOMAIN)?
         .add(elementwise::Elementwise { block })?
-        .add(few_rows::FewRows)?
+        .add(sparse_lhs_matmul::SparseLhsMatMul)?
         .add(Of::<max_pool_grad::MaxPoolGrad>::new(block))?
-        .add(Of::<set_apart::SetApart>::new(block))?
+        .add(Of::<zero_insert::ZeroInsert>::new(block))?
         .add(Of::<sum_products::SumProducts>::new(block))?
-        .add(Of::<weave::Weave>::new(block))
+        .add(Of::<depth_to_space::BlockedDepthToSpace>::new(block))
 }
 
 /// A float32 as it lies in memory, at whatever address: weights that are read from where they lie in a file begin anywhere.

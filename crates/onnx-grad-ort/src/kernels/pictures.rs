@@ -1,4 +1,4 @@
-//! What the operators on pictures in blocks have in common: float32 inputs, one output, attributes that are checked when a session is made.
+//! What the operators on images in blocks have in common: float32 inputs, one output, attributes that are checked when a session is made.
 
 use std::marker::PhantomData;
 
@@ -7,7 +7,7 @@ use ort::{
     value::TensorElementType,
 };
 
-/// A kernel of an operator on pictures.
+/// A kernel of an operator on images.
 pub(super) trait OnPictures: Kernel + 'static {
     /// The operator's name.
     const NAME: &'static str;
@@ -58,7 +58,7 @@ impl<K: OnPictures> Operator for Of<K> {
 /// The extents (batch, channels, height, width) of an input.
 ///
 /// # Errors
-/// It is no picture.
+/// It is no image.
 pub(super) fn extents(context: &ComputeContext, at: usize) -> ort::Result<[usize; 4]> {
     let malformed = || ort::Error::new("an input is no picture");
     let value = context.input(at)?.ok_or_else(malformed)?;
@@ -67,7 +67,7 @@ pub(super) fn extents(context: &ComputeContext, at: usize) -> ort::Result<[usize
     sizes.and_then(|sizes| sizes.try_into().ok()).ok_or_else(malformed)
 }
 
-/// Two positive numbers, one an axis of the picture.
+/// Two positive numbers, one an axis of the image.
 ///
 /// # Errors
 /// The attribute is something else.

@@ -1,7 +1,7 @@
 //! Element-wise programs: what a chain of element-wise operators computes for one element, run over whole blocks of them.
 
 use super::functions;
-use crate::instructions::{self, Has};
+use crate::cpu_features::{self, CpuFeatures};
 
 /// Elements that go through a program at once: few enough that everything in between stays in the nearest cache.
 pub(crate) const BLOCK: usize = 1024;
@@ -260,7 +260,7 @@ pub(crate) struct Machine<'a> {
     /// What each of `repeated` was made of, and how much of it there is.
     made_of: Vec<(*const f32, usize)>,
     steps: Vec<[f32; BLOCK]>,
-    has: Has,
+    has: CpuFeatures,
 }
 
 impl<'a> Machine<'a> {
@@ -271,7 +271,7 @@ impl<'a> Machine<'a> {
             repeated: Vec::new(),
             made_of: vec![(std::ptr::null(), 0); program.inputs],
             steps: vec![[0.0; BLOCK]; program.steps.len()],
-            has: instructions::ask(),
+            has: cpu_features::detect(),
         }
     }
 

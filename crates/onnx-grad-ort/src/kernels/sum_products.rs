@@ -1,6 +1,6 @@
-//! The operator `SumProducts`: the sums over each channel's picture of the products of two pictures in blocks.
+//! The operator `SumProducts`: the sums over each channel's image of the products of two images in blocks.
 //!
-//! A number a channel that a picture was multiplied with (squeeze-and-excitation) has that as its gradient. Standard
+//! A number a channel that an image was multiplied with (squeeze-and-excitation) has that as its gradient. Standard
 //! operators write the products and bring them back from blocks before they sum them.
 
 use ort::operator::{ComputeContext, Kernel, KernelContext};
@@ -9,7 +9,7 @@ use super::{
     SendPtr,
     pictures::{OnPictures, extents},
 };
-use crate::instructions::{self, in_widest};
+use crate::cpu_features::{self, multiversion};
 
 /// The kernel.
 pub(crate) struct SumProducts {
@@ -43,7 +43,7 @@ impl Kernel for SumProducts {
         let (planes, plane) = (n * c / block, h * w * block);
         // Planes that are worth a task of their own.
         let together = (16 * 1024usize).div_ceil(plane.max(1)).max(1);
-        let has = instructions::ask();
+        let has = cpu_features::detect();
         context.par_for(planes.div_ceil(together), 0, move |task| {
             for at in task * together..(task * together + together).min(planes) {
                 // SAFETY: each plane has a block of sums of its own.
@@ -64,7 +64,7 @@ impl Kernel for SumProducts {
     }
 }
 
-in_widest! {
+multiversion! {
     /// One plane of `B` channels that lie together.
     fn sum_products<const B: usize>(a: &[f32], b: &[f32], sums: &mut [f32]) = sum_products_plainly
 }
@@ -100,14 +100,14 @@ fn sum_products_plainly<const B: usize>(a: &[f32], b: &[f32], sums: &mut [f32]) 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::instructions::Has;
+    use crate::cpu_features::CpuFeatures;
 
     #[test]
     fn each_channel_has_the_sum_of_its_own_products() {
         // 70 places of 8 channels: a whole stretch and a part of one.
         let of = |seed: usize| (0..70 * 8).map(|at| ((at * seed) % 13) as f32 - 6.0).collect::<Vec<f32>>();
         let (a, b) = (of(5), of(7));
-        for has in Has::each() {
+        for has in CpuFeatures::each() {
             let mut sums = [0.0; 8];
             sum_products::<8>(has, &a, &b, &mut sums);
             for (lane, &sum) in sums.iter().enumerate() {

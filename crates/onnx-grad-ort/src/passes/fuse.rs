@@ -60,13 +60,41 @@ fn kinds<'a>(
             all.peek().is_some() && all.all(|kind| kind.is_some_and(|kind| kind.small))
         };
         let kind = match &*node.op_type {
-            "Conv" | "FusedConv" | "Gemm" | "MatMul" | "FusedMatMul" | "Gelu" | "QuickGelu" | "BiasGelu"
-            | "Softmax" | "LayerNormalization" | "BatchNormalization" | "ConvTranspose" | "ReorderInput"
-            | "ReorderOutput" | "Reshape" | "Transpose" | "Flatten" | "Squeeze" | "Unsqueeze" | "Identity"
-            | "Concat" | "Slice" | "MaxPool" | "AveragePool" | "Upsample" | "Resize" | "Pad" | "HardSwish"
-            | "Softplus" | "Pow" | "SetApart" | "Weave" | "DepthToSpace" | "MaxPoolGrad" | "Elementwise" => {
-                first.map(|kind| Kind { small: small(), ..kind })
-            }
+            "Conv"
+            | "FusedConv"
+            | "Gemm"
+            | "MatMul"
+            | "FusedMatMul"
+            | "Gelu"
+            | "QuickGelu"
+            | "BiasGelu"
+            | "Softmax"
+            | "LayerNormalization"
+            | "BatchNormalization"
+            | "ConvTranspose"
+            | "ReorderInput"
+            | "ReorderOutput"
+            | "Reshape"
+            | "Transpose"
+            | "Flatten"
+            | "Squeeze"
+            | "Unsqueeze"
+            | "Identity"
+            | "Concat"
+            | "Slice"
+            | "MaxPool"
+            | "AveragePool"
+            | "Upsample"
+            | "Resize"
+            | "Pad"
+            | "HardSwish"
+            | "Softplus"
+            | "Pow"
+            | "ZeroInsert"
+            | "BlockedDepthToSpace"
+            | "DepthToSpace"
+            | "MaxPoolGrad"
+            | "Elementwise" => first.map(|kind| Kind { small: small(), ..kind }),
             "Expand" | "Tile" => first.map(|kind| Kind { small: false, ..kind }),
             "ReduceMean" | "ReduceSum" | "ReduceMax" | "ReduceMin" | "GlobalAveragePool" | "GlobalMaxPool"
             | "SumProducts" => first.map(|kind| Kind { small: true, ..kind }),

@@ -1,7 +1,7 @@
 //! Keeps values in ONNX Runtime's blocked layout where its optimiser gives it up.
 //!
 //! Element-wise nodes don't mind how their operands lie, as long as all lie alike: a node of which every operand was brought back from
-//! blocks runs on the blocks, and only its result is brought back. Setting pictures apart (see `onnx_grad`'s rule of `Conv`) is a
+//! blocks runs on the blocks, and only its result is brought back. Setting images apart (see `onnx_grad`'s rule of `Conv`) is a
 //! node of this crate's own on blocks. Values that are brought back and forth again stay where they were.
 
 use std::collections::{HashMap, HashSet};
@@ -17,7 +17,7 @@ use super::{
     shape::{Shape, scales, shapes},
 };
 use crate::blocked;
-use crate::kernels::{DOMAIN, max_pool_grad, set_apart, sum_products, weave};
+use crate::kernels::{DOMAIN, depth_to_space, max_pool_grad, sum_products, zero_insert};
 
 /// Rewrites a graph whose inputs have fixed sizes. `block` is how many channels a block has, `bytes` gives the bytes of a constant.
 pub(super) fn keep_blocked(
@@ -25,7 +25,7 @@ pub(super) fn keep_blocked(
     block: usize,
     bytes: &dyn Fn(&TensorProto) -> Option<Vec<u8>>,
 ) -> Option<()> {
-    let sorted: Vec<NodeProto> = super::part::in_order(graph)?.into_iter().cloned().collect();
+    let sorted: Vec<NodeProto> = super::split::in_order(graph)?.into_iter().cloned().collect();
     let known = shapes(graph, &sorted.iter().collect::<Vec<_>>(), block);
     let constants: HashMap<&str, &TensorProto> = graph.initializer.iter().map(|t| (t.name.as_str(), t)).collect();
     let producers: HashMap<&str, &NodeProto> =
@@ -108,7 +108,7 @@ struct Around<'a> {
 }
 
 impl Around<'_> {
-    /// What a node spreads over a picture: by `Expand`, or by multiplying it with ones.
+    /// What a node spreads over an image: by `Expand`, or by multiplying it with ones.
     fn spread<'n>(&self, node: &'n NodeProto) -> Option<&'n String> {
         match (&*node.op_type, node.input.as_slice()) {
             ("Expand", [value, _]) => Some(value),
@@ -160,7 +160,7 @@ fn on_blocks(
                 continue;
             }
             _ if of(name) == Some(shape) => {
-                // Spread over the picture only to be combined with it: one number a channel does.
+                // Spread over the image only to be combined with it: one number a channel does.
                 name.clone_from(around.spread(around.producers.get(name.as_str())?)?);
             }
             _ => {}
@@ -205,7 +205,7 @@ fn reorder(op: &str, from: &str, to: &str) -> NodeProto {
     }
 }
 
-/// The mean over a picture in blocks, or the sum of products of two pictures in blocks. Another sum is left as it is: it
+/// The mean over an image in blocks, or the sum of products of two images in blocks. Another sum is left as it is: it
 /// differs from the mean by a number that the graph would have to be given.
 fn summed(node: &NodeProto, around: &Around<'_>, blocked: &HashMap<String, (String, i64)>) -> Option<Moved> {
     let axes = around.constants.get(node.input.get(1)?.as_str())?.to_ints().ok()?;
@@ -248,7 +248,7 @@ fn summed(node: &NodeProto, around: &Around<'_>, blocked: &HashMap<String, (Stri
     }
 }
 
-/// Pictures woven into one, on blocks.
+/// Images woven into one, on blocks.
 fn woven(node: &NodeProto, block: i64, blocked: &HashMap<String, (String, i64)>) -> Option<Moved> {
     let size = node.attr_int("blocksize")?;
     if !node.domain.is_empty() || node.op_type != "DepthToSpace" || node.attr_str("mode").unwrap_or("DCR") != "DCR" {
@@ -260,7 +260,7 @@ fn woven(node: &NodeProto, block: i64, blocked: &HashMap<String, (String, i64)>)
     }
     let output = format!("{}/blocks", node.output[0]);
     let moved = NodeProto {
-        op_type: weave::NAME.into(),
+        op_type: depth_to_space::NAME.into(),
         domain: DOMAIN.into(),
         name: output.clone(),
         input: vec![inside.clone()],
@@ -294,7 +294,7 @@ fn pooled(node: &NodeProto, blocked: &HashMap<String, (String, i64)>, nodes: &mu
     Some((own, *channels))
 }
 
-/// A picture that was enlarged and multiplied by a mask that is 1 where its own elements are: set apart in one go.
+/// An image that was enlarged and multiplied by a mask that is 1 where its own elements are: set apart in one go.
 fn apart(
     node: &NodeProto,
     producers: &HashMap<&str, &NodeProto>,
@@ -343,7 +343,7 @@ fn apart(
     }
     let output = format!("{}/blocks", node.output[0]);
     let moved = NodeProto {
-        op_type: set_apart::NAME.into(),
+        op_type: zero_insert::NAME.into(),
         domain: DOMAIN.into(),
         name: output.clone(),
         input: vec![from.clone()],
@@ -360,7 +360,7 @@ mod tests {
 
     use super::*;
 
-    /// The sum over a picture of the products of two that are there in blocks; multiplied as plain pictures, or in blocks.
+    /// The sum over an image of the products of two that are there in blocks; multiplied as plain images, or in blocks.
     fn squeezed(multiplied_in_blocks: bool) -> GraphProto {
         let node = |domain: &str, op: &str, inputs: &[&str], output: &str| NodeProto {
             op_type: op.into(),

@@ -3,7 +3,7 @@
 //! In general each pass is a session of its own, and ONNX Runtime optimises each by itself. On the CPU there is a better way where
 //! convolutions are differentiated. Their fast kernels work on a blocked layout (NCHWc), and a value that leaves a session is brought
 //! back to NCHW first: for every value that the backward pass reads, once out and once in. So both passes are optimised as one graph,
-//! of one batch size, in which ONNX Runtime keeps nearly everything blocked; then the optimised graph is parted, and values go
+//! of one batch size, in which ONNX Runtime keeps nearly everything blocked; then the optimised graph is split, and values go
 //! from one pass to the other as they are. What doesn't depend on the seed (slopes, statistics) is computed in the forward pass, so that
 //! another class costs the less; but what is cheap to compute again from one value (masks) is not saved. Last, chains of element-wise
 //! nodes become one node each.
@@ -13,10 +13,10 @@ mod known;
 mod layout;
 mod masks;
 mod means;
-mod part;
 mod pool;
 mod rows;
 mod shape;
+mod split;
 
 use std::{
     collections::{HashMap, HashSet},
@@ -107,7 +107,7 @@ impl Passes {
         let nodes = [&plan.gradient.forward, &plan.gradient.backward].map(|pass| pass.graph().node.len());
         if nodes.iter().sum::<usize>() <= MOST_NODES && pays(runtime, plan.gradient, options) {
             // Whatever this stumbles over (no room for its files, an optimiser that does something new), the plain way works.
-            if let Ok(Some(passes)) = Self::parted(runtime, plan, options) {
+            if let Ok(Some(passes)) = Self::as_one_then_split(runtime, plan, options) {
                 return Ok(passes);
             }
         }
@@ -141,8 +141,8 @@ impl Passes {
         })
     }
 
-    /// Both passes optimised as one, then parted. `None`: the optimised graph cannot be parted.
-    fn parted(runtime: &Runtime, plan: &Plan<'_>, options: &SessionOptions) -> Result<Option<Self>> {
+    /// Both passes optimised as one, then split. `None`: the optimised graph cannot be split.
+    fn as_one_then_split(runtime: &Runtime, plan: &Plan<'_>, options: &SessionOptions) -> Result<Option<Self>> {
         let folder = tempfile::tempdir().map_err(|source| Error::Io {
             action: "make a folder in",
             path: std::env::temp_dir().display().to_string(),
@@ -155,7 +155,7 @@ impl Passes {
         if layout::keep_blocked(graph, block, &|tensor| constant_bytes(tensor, folder.path())).is_none() {
             return Ok(None);
         }
-        let Some(parts) = part::part(joint, plan) else { return Ok(None) };
+        let Some(parts) = split::split(joint, plan) else { return Ok(None) };
         let options = SessionOptions {
             optimisation: Optimisation::Off,
             external_data: Some(folder.path().to_owned()),

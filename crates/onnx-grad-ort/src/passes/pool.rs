@@ -11,7 +11,7 @@ use onnx_grad::{
 
 use crate::kernels::{DOMAIN, max_pool_grad};
 
-/// Puts [`max_pool_grad`] in the place of what `onnx_grad` emits for max-poolings over pictures, two steps for every place of a window
+/// Puts [`max_pool_grad`] in the place of what `onnx_grad` emits for max-poolings over images, two steps for every place of a window
 /// along each axis. What looks otherwise stays.
 pub(super) fn in_one_node(graph: &mut GraphProto, types: &Types) {
     let mut made: HashMap<String, NodeProto> = HashMap::new();

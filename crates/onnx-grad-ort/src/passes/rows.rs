@@ -1,4 +1,4 @@
-//! Products of a few rows with a weight, as this crate's operator `FewRowsMatMul`.
+//! Products of a few rows with a weight, as this crate's operator `SparseLhsMatMul`.
 
 use std::collections::{HashMap, HashSet};
 
@@ -7,10 +7,10 @@ use onnx_grad::{
     proto::{GraphProto, NodeProto, TensorProto},
 };
 
-use crate::kernels::{DOMAIN, elementwise, few_rows};
+use crate::kernels::{DOMAIN, elementwise, sparse_lhs_matmul};
 
 /// Replaces the products of the seeds, and of what element by element comes of such products, with a weight: what the backward pass of
-/// a classifier's last layers is made of. It has a row a picture. Whether there was one.
+/// a classifier's last layers is made of. It has a row an image. Whether there was one.
 pub(super) fn skip_zeros(graph: &mut GraphProto, seeds: &[&str]) -> bool {
     let weights: HashMap<&str, &TensorProto> = graph.initializer.iter().map(|t| (t.name.as_str(), t)).collect();
     let is_weight = |name: &str| {
@@ -71,7 +71,7 @@ fn product(node: &NodeProto, is_weight: &impl Fn(&str) -> bool, turned: &HashMap
     let (weight, swapped) = turned.get(right.as_str()).map_or((right.as_str(), false), |weight| (*weight, true));
     let lies_turned = swapped != (node.op_type == "Gemm" && flag("transB"));
     (node.domain.is_empty() && fits && is_weight(weight)).then(|| NodeProto {
-        op_type: few_rows::NAME.into(),
+        op_type: sparse_lhs_matmul::NAME.into(),
         domain: DOMAIN.into(),
         input: vec![left.clone(), weight.to_owned()],
         attribute: vec![attr::int("turned", i64::from(lies_turned))],

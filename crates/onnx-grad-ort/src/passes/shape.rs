@@ -9,10 +9,12 @@ use onnx_grad::{
 };
 
 use crate::blocked;
-use crate::kernels::{DOMAIN, elementwise, few_rows, max_pool_grad, set_apart, sum_products, weave};
+use crate::kernels::{
+    DOMAIN, depth_to_space, elementwise, max_pool_grad, sparse_lhs_matmul, sum_products, zero_insert,
+};
 use crate::probe::infer::{self, Value};
 
-/// Sizes; of a picture batch, channels (of a blocked one: with those that fill the last block up), height and width.
+/// Sizes; of an image batch, channels (of a blocked one: with those that fill the last block up), height and width.
 pub(super) type Shape = Vec<i64>;
 
 /// The shapes of the values of a graph in topological order whose inputs have fixed sizes. What isn't known isn't there.
@@ -98,11 +100,11 @@ fn of(
             enlarged(picture(0)?, [down, across])?
         }
         (DOMAIN, max_pool_grad::NAME) => input(0)?.to_vec(),
-        (DOMAIN, few_rows::NAME) => {
+        (DOMAIN, sparse_lhs_matmul::NAME) => {
             vec![*input(0)?.first()?, *input(1)?.get(usize::from(!flag("turned")))?]
         }
-        (DOMAIN, set_apart::NAME) => enlarged(picture(0)?, pair("strides")?)?,
-        (DOMAIN, weave::NAME) => {
+        (DOMAIN, zero_insert::NAME) => enlarged(picture(0)?, pair("strides")?)?,
+        (DOMAIN, depth_to_space::NAME) => {
             let ([n, c, h, w], size) = (picture(0)?, number("size")?);
             enlarged([n, c.checked_div(size.checked_mul(size)?)?, h, w], [size, size])?
         }
@@ -121,7 +123,7 @@ fn sizes(list: &[i64]) -> Option<Vec<usize>> {
     list.iter().map(|&size| usize::try_from(size).ok()).collect()
 }
 
-/// The factors by which a picture is enlarged, if they are whole numbers that never change.
+/// The factors by which an image is enlarged, if they are whole numbers that never change.
 pub(super) fn scales(node: &NodeProto, constants: &HashMap<&str, &TensorProto>) -> Option<Vec<i64>> {
     let scales = constants.get(node.input.get(2)?.as_str())?.to_floats().ok()?;
     let whole = |&scale: &f64| (scale.fract() == 0.0 && (1.0..1e6).contains(&scale)).then_some(scale as i64);
@@ -158,11 +160,11 @@ mod tests {
             node("com.microsoft", "QuickGelu", &["sum"], "gelu", vec![]),
             node(DOMAIN, elementwise::NAME, &["sum", "mean"], "program", vec![]),
             node(DOMAIN, sum_products::NAME, &["sum", "sum"], "sums", vec![]),
-            node(DOMAIN, set_apart::NAME, &["sum"], "apart", vec![ints("strides", &[2, 2])]),
-            node(DOMAIN, weave::NAME, &["sum"], "woven", vec![int("size", 2)]),
+            node(DOMAIN, zero_insert::NAME, &["sum"], "apart", vec![ints("strides", &[2, 2])]),
+            node(DOMAIN, depth_to_space::NAME, &["sum"], "woven", vec![int("size", 2)]),
             node(DOMAIN, max_pool_grad::NAME, &["conv", "pool", "pool"], "unpooled", vec![]),
-            node(DOMAIN, few_rows::NAME, &["rows", "weight"], "product", vec![int("turned", 1)]),
-            node(DOMAIN, few_rows::NAME, &["product", "weight"], "back", vec![]),
+            node(DOMAIN, sparse_lhs_matmul::NAME, &["rows", "weight"], "product", vec![int("turned", 1)]),
+            node(DOMAIN, sparse_lhs_matmul::NAME, &["product", "weight"], "back", vec![]),
             node("", "Softmax", &["back"], "last", vec![]),
             node("", "Unknown", &["back"], "unknown", vec![]),
             node("", "Add", &["unknown", "back"], "after", vec![]),

@@ -7,7 +7,7 @@ use onnx_grad::proto::{GraphProto, NodeProto, TensorProto};
 /// More iterations than [`onnx_grad::unroll`] takes apart: a loop that runs as often is refused once its trip count is known.
 const MOST_ITERATIONS: i64 = 5000;
 
-/// Has no loop run longer, also those in subgraphs. How often one runs may be a number that nobody knows before the run.
+/// CpuFeatures no loop run longer, also those in subgraphs. How often one runs may be a number that nobody knows before the run.
 pub(super) fn bound(graph: &mut GraphProto, taken: &mut HashSet<String>) {
     let mut most = String::new();
     let mut nodes = Vec::with_capacity(graph.node.len());

@@ -1,4 +1,4 @@
-//! Has the machine's own package client fetch a file: it knows the mirror, the proxy and the credentials to use, so that
+//! CpuFeatures the machine's own package client fetch a file: it knows the mirror, the proxy and the credentials to use, so that
 //! This crate names no host.
 
 use std::fs;

@@ -142,7 +142,7 @@ impl Runtime {
         &self.providers
     }
 
-    /// Has every session from now on know the custom operators of a library, which must be one for ONNX Runtime
+    /// CpuFeatures every session from now on know the custom operators of a library, which must be one for ONNX Runtime
     /// (`RegisterCustomOps`). The path should be absolute: the system's loader searches for others.
     ///
     /// # Errors

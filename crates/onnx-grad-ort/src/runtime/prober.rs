@@ -47,7 +47,7 @@ impl Prober {
         }
     }
 
-    /// Has the library loaded and asked for its version.
+    /// CpuFeatures the library loaded and asked for its version.
     ///
     /// # Errors
     ///

@@ -17,7 +17,7 @@ fn runtime() -> &'static Runtime {
     Runtime::find_or_fetch().unwrap()
 }
 
-/// Has `value` be called `name`.
+/// CpuFeatures `value` be called `name`.
 fn call(g: &mut Builder, value: &Val, name: &str) -> Val {
     g.push(NodeProto {
         op_type: "Identity".into(),

@@ -221,7 +221,7 @@ pub fn outline(graph: &GraphProto) -> Option<GraphProto> {
         } else if is(node, "DequantizeLinear") && index.producer(x).is_some() {
             let inner = index.producer_node(x).filter(|maker| is(maker, "QuantizeLinear"));
             match inner.and_then(|maker| maker.input.first()) {
-                // The picture itself, rounded.
+                // The image itself, rounded.
                 Some(picture) if index.producer(picture).is_none() => {
                     same.insert(y, picture);
                     gone.insert(at);
@@ -321,7 +321,7 @@ fn finishing<'a>(graph: &'a GraphProto, index: &Index<'a>, made: &str) -> Option
             })
     };
     let other = node.input.iter().find(|name| *name != made);
-    // Scales come from no picture: one was found with the integers, the other is constant.
+    // Scales come from no image: one was found with the integers, the other is constant.
     let scales =
         |name: &String| constant(name) || index.producer_node(name).is_some_and(|maker| maker.op_type == "Mul");
     let finishes = match &*node.op_type {

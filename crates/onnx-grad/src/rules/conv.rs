@@ -86,7 +86,7 @@ fn as_convolution(v: &mut Vjp<'_>, gy: &Val, window: &Window, group: i64) -> Res
         let around = |pads: &[i64]| (0..axes).map(|axis| window.reach(axis) - 1 - pads[axis]).collect();
         return Ok(stride_1(v, gy, window, &weights, group, around(&window.begins), around(&window.ends)));
     }
-    // Runtimes enlarge pictures fast; other ranks are rare.
+    // Runtimes enlarge images fast; other ranks are rare.
     let (Ok(sizes), true) = (v.fixed(0, 2..2 + axes), axes == 2 && v.elem()? == ElemType::Float) else {
         return Ok(None);
     };
@@ -190,7 +190,7 @@ fn stride_1(
     Some(v.g.op("Conv", &[gy, &weight], attributes))
 }
 
-/// A float32 picture `[N, C, h, w]` with its rows and columns `strides` apart, zeros between and behind them: every element is repeated,
+/// A float32 image `[N, C, h, w]` with its rows and columns `strides` apart, zeros between and behind them: every element is repeated,
 /// and the repetitions are taken out.
 fn set_apart(v: &mut Vjp<'_>, value: &Val, sizes: &[usize], strides: &[i64]) -> Result<Val> {
     let (rows, columns) = (sizes[0] as i64 * strides[0], sizes[1] as i64 * strides[1]);

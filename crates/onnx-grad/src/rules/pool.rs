@@ -232,7 +232,7 @@ fn global_average_pool(v: &mut Vjp<'_>) -> Result {
             v.g.div(&gy, &count)
         }
     };
-    // Runtimes multiply far faster than they expand; a constant of a large picture's size would not be worth it.
+    // Runtimes multiply far faster than they expand; a constant of a large image's size would not be worth it.
     let sizes = v.fixed(0, 2..rank).ok().filter(|sizes| sizes.iter().product::<usize>() <= MOST_ONES);
     let gradient = match sizes {
         Some(sizes) => {

@@ -180,7 +180,7 @@ fn weights_by_computed_policy(v: &mut Vjp<'_>, axes: &[usize], listed: usize, in
     let square = v.g.ints(&[size, size]);
     let blank = v.g.full(&square, ElemType::Float, 0.0);
     let identity = v.g.op("EyeLike", &[&blank], vec![]);
-    // Two axes are resized as those of pictures: some runtimes know no other form.
+    // Two axes are resized as those of images: some runtimes know no other form.
     let lead: &[i64] = if axes.len() == 2 { &[size, 1] } else { &[size] };
     let spread = |picked: &dyn Fn(usize) -> i64| -> Vec<i64> {
         lead.iter().copied().chain((0..axes.len()).map(picked)).collect()

@@ -55,7 +55,7 @@ fn files_cut_anywhere_are_errors() {
             let cut = &whole[..(whole.len() as f64 * part) as usize];
             match Photo::decode(cut, name) {
                 Err(Error::ImageTruncated { .. } | Error::ImageCorrupt { .. } | Error::NotAnImage { .. }) => {}
-                // What comes after the picture (TIFF's directory may lie before it) can be missed.
+                // What comes after the image (TIFF's directory may lie before it) can be missed.
                 Ok(_) if name != "rgb.jpg" && part == 0.99 => {}
                 other => panic!("{name} cut at {part}: {:?}", other.map(|p| p.pixels.dimensions())),
             }

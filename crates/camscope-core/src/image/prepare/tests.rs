@@ -113,7 +113,7 @@ fn every_way_to_take_a_photo_for_grey_is_the_formula() {
         ((r * 19595 + g * 38470 + b * 7471 + 0x8000) >> 16) as u8
     };
     let expected: Vec<u8> = photo.pixels().map(luma).collect();
-    for has in instructions::Has::each() {
+    for has in cpu_features::CpuFeatures::each() {
         let mut levels = vec![0; expected.len()];
         lumas(has, &photo, &mut levels);
         assert!(levels == expected, "{has:?}");

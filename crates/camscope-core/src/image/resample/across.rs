@@ -7,9 +7,9 @@
 use std::ops::Range;
 
 use super::{Axis, PRECISION, clip, kernel::Kernel};
-use onnx_grad_ort::instructions::Has;
+use onnx_grad_ort::cpu_features::CpuFeatures;
 #[cfg(target_arch = "x86_64")]
-use onnx_grad_ort::instructions::Width;
+use onnx_grad_ort::cpu_features::Width;
 
 #[cfg(target_arch = "x86_64")]
 mod wide;
@@ -25,7 +25,7 @@ const LANES_AT_A_TIME: usize = 1 << 22;
 
 /// Resizes rows of `C` interleaved channels. `source` holds columns `first..first + width` of the axis.
 pub(super) fn pass<const C: usize>(
-    has: Has,
+    has: CpuFeatures,
     source: &[u8],
     width: usize,
     first: usize,
@@ -97,7 +97,13 @@ impl Weights {
 }
 
 /// Makes a run of pixels of each of `R` rows: `to` begins with the first one's, and the others' follow `out_row` bytes apart.
-fn rows<const C: usize, const R: usize>(has: Has, from: [&[u8]; R], weights: &Weights, to: &mut [u8], out_row: usize) {
+fn rows<const C: usize, const R: usize>(
+    has: CpuFeatures,
+    from: [&[u8]; R],
+    weights: &Weights,
+    to: &mut [u8],
+    out_row: usize,
+) {
     // The compiler doesn't find the lanes by itself.
     #[cfg(target_arch = "x86_64")]
     if has.width() != Width::Usual {

@@ -1,13 +1,13 @@
 //! The pass along columns.
 
 use super::{Axis, PRECISION, clip, kernel::Kernel};
-use onnx_grad_ort::{in_widest, instructions::Has};
+use onnx_grad_ort::{cpu_features::CpuFeatures, multiversion};
 
 /// Bytes of a row that go together: their sums stay in registers.
 const LANES: usize = 64;
 
 /// Resizes columns. `source` holds rows of `row` bytes, from row `first` of the axis on.
-pub(super) fn pass(has: Has, source: &[u8], row: usize, first: usize, axis: &Axis, kernel: &Kernel) -> Vec<u8> {
+pub(super) fn pass(has: CpuFeatures, source: &[u8], row: usize, first: usize, axis: &Axis, kernel: &Kernel) -> Vec<u8> {
     let wanted = axis.wanted();
     if axis.is_identity() {
         let start = axis.window.start as usize - first;
@@ -21,7 +21,7 @@ pub(super) fn pass(has: Has, source: &[u8], row: usize, first: usize, axis: &Axi
     out
 }
 
-in_widest! {
+multiversion! {
     /// Makes a row of the weighted sums of the rows that `from` begins with, which are as long.
     fn sum_up(from: &[u8], weights: &[i32], to: &mut [u8]) = sum_up_plainly
 }

@@ -1,4 +1,4 @@
-//! Windows, plain pictures and absurd sizes; every way to compute a pass against the formula itself.
+//! Windows, plain images and absurd sizes; every way to compute a pass against the formula itself.
 
 use super::*;
 
@@ -90,7 +90,7 @@ fn every_way_to_compute_it_is_the_definition() {
             for (x, y) in [(0..to_w, 0..to_h), (to_w / 2..to_w, to_h / 3..to_h / 3 + 1)] {
                 let x = Axis { from: w, to: to_w, window: x };
                 let y = Axis { from: h, to: to_h, window: y };
-                for has in Has::each() {
+                for has in CpuFeatures::each() {
                     let grey = noise((w * h) as usize);
                     let expected = by_definition(&grey, 1, &x, &y, &kernel);
                     assert_eq!(resample_with::<1>(has, &grey, &x, &y, *filter), expected, "{filter:?} {w}×{h} {has:?}");

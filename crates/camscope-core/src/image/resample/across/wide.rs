@@ -1,4 +1,4 @@
-//! The loop of the pass along rows in AVX2's instructions.
+//! The loop of the pass along rows in AVX2's cpu_features.
 
 use std::arch::x86_64::{
     __m256i, _mm_cvtsi64_si128, _mm_cvtsi128_si32, _mm_packus_epi16, _mm_packus_epi32, _mm_srai_epi32,

@@ -1,4 +1,4 @@
-//! Parts an optimised graph of both passes.
+//! Splits an optimised graph of both passes.
 
 use std::collections::{HashMap, HashSet};
 
@@ -12,7 +12,7 @@ use super::{Given, Plan, Tapped, fuse};
 use crate::{blocked, kernels};
 
 /// The two passes, and what goes from one to the other.
-pub(super) struct Parts {
+pub(super) struct Split {
     pub(super) forward: ModelProto,
     pub(super) backward: ModelProto,
     /// What the backward pass reads besides the seeds.
@@ -20,8 +20,8 @@ pub(super) struct Parts {
     pub(super) taps: Vec<Tapped>,
 }
 
-/// Parts an optimised joint graph: what depends on a seed goes back.
-pub(super) fn part(joint: ModelProto, plan: &Plan<'_>) -> Option<Parts> {
+/// Splits an optimised joint graph: what depends on a seed goes back.
+pub(super) fn split(joint: ModelProto, plan: &Plan<'_>) -> Option<Split> {
     let graph = joint.graph.as_ref()?;
     let producers: HashMap<&str, &NodeProto> =
         graph.node.iter().flat_map(|node| node.output.iter().map(move |name| (name.as_str(), node))).collect();
@@ -47,7 +47,7 @@ pub(super) fn part(joint: ModelProto, plan: &Plan<'_>) -> Option<Parts> {
     given.extend(taps.iter().map(|tap| tap.activation.name.clone()).filter(|name| !inputs.contains(name.as_str())));
     let wanted: Vec<String> = taps.iter().map(|tap| tap.gradient.name.clone()).collect();
     let constants: HashSet<&str> = graph.initializer.iter().map(|tensor| tensor.name.as_str()).collect();
-    for name in again(&sorted, &goes_back, &given, &constants) {
+    for name in recomputed(&sorted, &goes_back, &given, &constants) {
         goes_back.insert(name);
     }
     let back = needed(&sorted, &wanted, |name| goes_back.contains(name));
@@ -88,11 +88,11 @@ pub(super) fn part(joint: ModelProto, plan: &Plan<'_>) -> Option<Parts> {
     };
     let forward = model(&forth, given, &|name| !seeds.contains(name));
     let backward = model(&back, wanted, &|name| seeds.contains(name));
-    Some(Parts { forward, backward, saved, taps })
+    Some(Split { forward, backward, saved, taps })
 }
 
-/// What the backward pass computes again rather than reading it: cheap functions of one value.
-fn again<'a>(
+/// The values that the backward pass recomputes instead of reading them saved: cheap functions of one value.
+fn recomputed<'a>(
     sorted: &[&'a NodeProto],
     goes_back: &HashSet<&'a str>,
     given: &[String],

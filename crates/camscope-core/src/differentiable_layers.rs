@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use onnx_grad::{Request, graph};
 
-use crate::{error::Result, rules, subject::Subject};
+use crate::{error::Result, rules, subject::TypedModel};
 
 /// For every layer, why the scores have no gradient there; `None` where they have one.
 ///
@@ -12,7 +12,7 @@ use crate::{error::Result, rules, subject::Subject};
 ///
 /// # Errors
 /// No layer has a gradient, or the graph is malformed.
-pub(crate) fn without_gradient(subject: &Subject) -> Result<Vec<Option<String>>> {
+pub(crate) fn without_gradient(subject: &TypedModel) -> Result<Vec<Option<String>>> {
     let (network, layers) = (subject.network(), subject.layers());
     let graph = network.model.graph();
     let heads = subject.heads();

@@ -1,4 +1,4 @@
-//! The operator `FewRowsMatMul`: a few rows times a matrix. What of the matrix meets nothing but zeros is hardly read.
+//! The operator `SparseLhsMatMul`: a few rows times a matrix. What of the matrix meets nothing but zeros is hardly read.
 //!
 //! The backward pass of a classifier is such products: the seed of one class has one number that isn't 0, and behind a ReLU half of
 //! them are. What they cost is reading the matrix.
@@ -9,13 +9,13 @@ use ort::{
 };
 
 use super::{Float, SendPtr, floats, functions};
-use crate::instructions::{self, Has};
+use crate::cpu_features::{self, CpuFeatures};
 
 /// The operator: `[…, m, k]` times `[k, n]`, both float32, gives `[…, m, n]`. Attribute: `turned`, if 1 the matrix lies as `[n, k]`.
-pub(crate) struct FewRows;
+pub(crate) struct SparseLhsMatMul;
 
 /// The operator's name.
-pub(crate) const NAME: &str = "FewRowsMatMul";
+pub(crate) const NAME: &str = "SparseLhsMatMul";
 
 /// Columns of the matrix that a task goes through: their sums stay in the nearest cache.
 const COLUMNS: usize = 1024;
@@ -26,7 +26,7 @@ const SMALL: usize = 64 * 1024;
 /// Of a matrix that lies turned, single numbers are picked where so few of its columns count that whole lines would be read in vain.
 const LINE: usize = 16;
 
-impl Operator for FewRows {
+impl Operator for SparseLhsMatMul {
     type Kernel<'attr> = Ready;
 
     fn name(&self) -> &str {
@@ -42,13 +42,13 @@ impl Operator for FewRows {
     }
 
     fn create_kernel<'attr>(&self, context: &KernelContext<'attr>) -> ort::Result<Ready> {
-        Ok(Ready { has: instructions::ask(), turned: context.get::<i64>("turned").unwrap_or(0) != 0 })
+        Ok(Ready { has: cpu_features::detect(), turned: context.get::<i64>("turned").unwrap_or(0) != 0 })
     }
 }
 
 /// The kernel.
 pub(crate) struct Ready {
-    has: Has,
+    has: CpuFeatures,
     turned: bool,
 }
 
@@ -111,7 +111,7 @@ fn pair(sizes: Vec<usize>) -> Option<[usize; 2]> {
 
 impl Product<'_> {
     /// Adds to row `row` of the product, from column `start` on, what up to four rows of the matrix give.
-    fn add(&self, has: Has, row: usize, four: &[usize], start: usize, sums: &mut [f32]) {
+    fn add(&self, has: CpuFeatures, row: usize, four: &[usize], start: usize, sums: &mut [f32]) {
         let factors = &self.factors[row * self.k..(row + 1) * self.k];
         let line = |at: usize, length: usize| &self.matrix[at * self.n + start..][..length];
         match *four {
@@ -126,7 +126,7 @@ impl Product<'_> {
     }
 
     /// Row `row` of the product from column `start` on, where the matrix lies turned: each sum is a row of it times the factors.
-    fn turned(&self, has: Has, row: usize, start: usize, sums: &mut [f32]) {
+    fn turned(&self, has: CpuFeatures, row: usize, start: usize, sums: &mut [f32]) {
         let factors = &self.factors[row * self.k..(row + 1) * self.k];
         for (at, sum) in sums.iter_mut().enumerate() {
             let line = &self.matrix[(start + at) * self.k..][..self.k];
@@ -166,9 +166,9 @@ mod tests {
             for (start, end) in [(0, n / 3), (n / 3, n)] {
                 let mut straight = vec![0.0; end - start];
                 let product = Product { factors, matrix: &straight_lying, met: &met, k, n };
-                met.chunks(4).for_each(|four| product.add(instructions::ask(), row, four, start, &mut straight));
+                met.chunks(4).for_each(|four| product.add(cpu_features::detect(), row, four, start, &mut straight));
                 let mut turned = vec![0.0; end - start];
-                Product { matrix: &turned_lying, ..product }.turned(instructions::ask(), row, start, &mut turned);
+                Product { matrix: &turned_lying, ..product }.turned(cpu_features::detect(), row, start, &mut turned);
                 for (at, (straight, turned)) in straight.iter().zip(&turned).enumerate() {
                     let exact = exact(row, start + at);
                     for found in [straight, turned] {
@@ -197,7 +197,7 @@ mod tests {
         let factors = [0.0, 3.0, 0.0];
         let product = Product { factors: &factors, matrix: &matrix, met: &[1], k: 3, n: 2 };
         let mut sums = [0.0; 2];
-        product.add(instructions::ask(), 0, &[1], 0, &mut sums);
+        product.add(cpu_features::detect(), 0, &[1], 0, &mut sums);
         assert_eq!(sums, [3.0, 6.0]);
     }
 }

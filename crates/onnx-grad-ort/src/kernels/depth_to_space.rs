@@ -1,4 +1,4 @@
-//! The operator `Weave`: pictures in blocks, side by side as channels, woven into one: what `DepthToSpace` does in its mode `DCR`.
+//! The operator `BlockedDepthToSpace`: images in blocks, side by side as channels, woven into one: what `DepthToSpace` does in its mode `DCR`.
 
 use ort::operator::{ComputeContext, Kernel, KernelContext};
 
@@ -7,13 +7,13 @@ use super::{
     pictures::{OnPictures, extents},
 };
 
-/// The kernel. Attribute: `size`, how many pictures go into one along each axis.
-pub(crate) struct Weave {
+/// The kernel. Attribute: `size`, how many images go into one along each axis.
+pub(crate) struct BlockedDepthToSpace {
     size: usize,
     block: usize,
 }
 
-impl OnPictures for Weave {
+impl OnPictures for BlockedDepthToSpace {
     const NAME: &'static str = NAME;
 
     fn new(context: &KernelContext<'_>, block: usize) -> ort::Result<Self> {
@@ -23,9 +23,9 @@ impl OnPictures for Weave {
 }
 
 /// The operator's name.
-pub(crate) const NAME: &str = "Weave";
+pub(crate) const NAME: &str = "BlockedDepthToSpace";
 
-impl Kernel for Weave {
+impl Kernel for BlockedDepthToSpace {
     fn compute(&mut self, context: &ComputeContext) -> ort::Result<()> {
         let malformed = || ort::Error::new("the input is no pictures in blocks");
         let ([n, c, h, w], size, block) = (extents(context, 0)?, self.size, self.block);
@@ -41,7 +41,7 @@ impl Kernel for Weave {
         if from.is_empty() {
             return Ok(());
         }
-        // A task makes the rows of one block of channels, of one picture, that come from one row of each input.
+        // A task makes the rows of one block of channels, of one image, that come from one row of each input.
         let blocks = channels / block;
         let (row, wide_row) = (w * block, w * size * block);
         context.par_for(n * blocks * h, 0, move |task| {

@@ -1,4 +1,4 @@
-//! The operator `SetApart`: a picture in blocks with its rows and columns apart, zeros between and behind them.
+//! The operator `ZeroInsert`: an image in blocks with its rows and columns apart, zeros between and behind them.
 
 use ort::operator::{ComputeContext, Kernel, KernelContext};
 
@@ -8,12 +8,12 @@ use super::{
 };
 
 /// The kernel. Attribute: `strides`, how far apart.
-pub(crate) struct SetApart {
+pub(crate) struct ZeroInsert {
     strides: [usize; 2],
     block: usize,
 }
 
-impl OnPictures for SetApart {
+impl OnPictures for ZeroInsert {
     const NAME: &'static str = NAME;
 
     fn new(context: &KernelContext<'_>, block: usize) -> ort::Result<Self> {
@@ -22,9 +22,9 @@ impl OnPictures for SetApart {
 }
 
 /// The operator's name.
-pub(crate) const NAME: &str = "SetApart";
+pub(crate) const NAME: &str = "ZeroInsert";
 
-impl Kernel for SetApart {
+impl Kernel for ZeroInsert {
     fn compute(&mut self, context: &ComputeContext) -> ort::Result<()> {
         let malformed = || ort::Error::new("the input is no picture in blocks");
         let ([n, c, h, w], [down, across], block) = (extents(context, 0)?, self.strides, self.block);

@@ -1,11 +1,11 @@
-//! Which instructions the processor has, and loops that are compiled for each of them.
+//! Which cpu_features the processor has, and loops that are compiled for each of them.
 //!
-//! A program is built for the processors that everybody has. Where a loop does the same to many numbers, [`in_widest!`] compiles it
+//! A program is built for the processors that everybody has. Where a loop does the same to many numbers, [`multiversion!`] compiles it
 //! for later ones too, and the one that runs is chosen as it is called.
 
-/// Which instructions the processor has.
+/// Which cpu_features the processor has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Has(Width);
+pub struct CpuFeatures(Width);
 
 /// How many bytes an instruction may take at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,22 +20,22 @@ pub enum Width {
 }
 
 /// Asks the processor.
-pub fn ask() -> Has {
+pub fn detect() -> CpuFeatures {
     #[cfg(target_arch = "x86_64")]
     {
         use std::arch::is_x86_feature_detected as has;
         let wide = has!("avx2") && has!("fma");
         if wide && has!("avx512f") && has!("avx512bw") && has!("avx512dq") && has!("avx512vl") {
-            return Has(Width::Widest);
+            return CpuFeatures(Width::Widest);
         }
         if wide {
-            return Has(Width::Wide);
+            return CpuFeatures(Width::Wide);
         }
     }
-    Has(Width::Usual)
+    CpuFeatures(Width::Usual)
 }
 
-impl Has {
+impl CpuFeatures {
     /// What it is; nothing wider than what the processor has.
     pub fn width(self) -> Width {
         self.0
@@ -44,24 +44,24 @@ impl Has {
     /// All that this processor could be taken for.
     pub fn each() -> Vec<Self> {
         let widths = [Width::Usual, Width::Wide, Width::Widest];
-        widths.into_iter().take(ask().0 as usize + 1).map(Self).collect()
+        widths.into_iter().take(detect().0 as usize + 1).map(Self).collect()
     }
 }
 
-/// Defines a function that runs another, which must be `#[inline(always)]`, in the widest instructions: its first argument is the
-/// [`Has`] that says which. `= plainly[FUSED]` runs `plainly::<true>` where a product and a sum are one instruction, else
+/// Defines a function that runs another, which must be `#[inline(always)]`, in the widest cpu_features: its first argument is the
+/// [`CpuFeatures`] that says which. `= plainly[FUSED]` runs `plainly::<true>` where a product and a sum are one instruction, else
 /// `plainly::<false>`.
 #[macro_export]
-macro_rules! in_widest {
+macro_rules! multiversion {
     (
         $(#[$attribute:meta])*
         $visible:vis fn $name:ident$(<$(const $n:ident: usize),+>)?($($argument:ident: $type:ty),+ $(,)?) $(-> $result:ty)? = $plainly:ident$([$fused:ident])?
     ) => {
         $(#[$attribute])*
-        $visible fn $name$(<$(const $n: usize),+>)?(has: $crate::instructions::Has, $($argument: $type),+) $(-> $result)? {
+        $visible fn $name$(<$(const $n: usize),+>)?(has: $crate::cpu_features::CpuFeatures, $($argument: $type),+) $(-> $result)? {
             #[cfg(target_arch = "x86_64")]
             {
-                use $crate::instructions::Width;
+                use $crate::cpu_features::Width;
 
                 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
                 fn widest$(<$(const $n: usize),+>)?($($argument: $type),+) $(-> $result)? {
@@ -74,7 +74,7 @@ macro_rules! in_widest {
                     $plainly$(::<$($n),+>)?$(::<$fused>)?($($argument),+)
                 }
                 match has.width() {
-                    // SAFETY: `Has` is made by `ask`, which has asked the processor, and never says more.
+                    // SAFETY: `CpuFeatures` is made by `detect`, which has asked the processor, and never says more.
                     Width::Widest => return unsafe { widest$(::<$($n),+>)?($($argument),+) },
                     // SAFETY: as above.
                     Width::Wide => return unsafe { wide$(::<$($n),+>)?($($argument),+) },
@@ -87,4 +87,4 @@ macro_rules! in_widest {
         }
     };
 }
-pub use crate::in_widest;
+pub use crate::multiversion;
