@@ -29,8 +29,8 @@ use crate::{
     bench_together,
     cli::BenchChildArgs,
     cli_bench::{BenchArgs, BenchPart},
-    explain_cmd::{open, options, session_options, subject},
     input, output, plugins,
+    setup::{open, options, session_options, subject},
 };
 
 /// The hidden subcommand.

@@ -21,9 +21,9 @@ use crate::{
     bench_table::{comparison_table, table},
     cli::BenchArgs,
     cli_bench::BenchPart,
-    explain_cmd::{class_clashes, create_folder, failed, note_all, note_provider, open, options, subject},
     input::photo_or_pattern,
     output, plugins,
+    setup::{class_clashes, create_folder, failed, note_all, note_provider, open, options, subject},
 };
 
 /// How often each process is started where the options don't say.

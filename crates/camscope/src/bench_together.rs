@@ -20,11 +20,10 @@ use crate::{
     cli::BenchArgs,
     explain_cmd::{
         deliver::{draw, write_overlay},
-        failed,
         many::{self, Explained},
-        work_between_runs,
     },
     input::Input,
+    setup::{failed, work_between_runs},
 };
 
 /// Times a batch of `picture`, as the model takes it, and of photos in files; `progress` is told before each round how many are done.

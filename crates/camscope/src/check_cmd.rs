@@ -13,9 +13,9 @@ use serde_json::json;
 
 use crate::{
     cli::CheckArgs,
-    explain_cmd::{open, session_options},
     input::photo_or_pattern,
     output, plugins,
+    setup::{open, session_options},
 };
 
 /// Runs `camscope check`. The exit status is 1 where a check fails.

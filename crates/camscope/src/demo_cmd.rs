@@ -17,10 +17,11 @@ use camscope_tui::engine::OpenOptions;
 
 use crate::{
     cli::{DemoArgs, ExplainArgs, LookArgs, MethodArgs, ScoreArg, SignArg},
-    explain_cmd::{self, session_options},
+    explain_cmd,
     explore_cmd::{self, has_terminal},
     output, plugins,
     runtime_cmd::ensure_runtime,
+    setup::session_options,
 };
 
 /// Where the pictures go when there is no terminal to show them in.

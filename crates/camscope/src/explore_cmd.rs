@@ -18,9 +18,9 @@ use crate::{
     cli_input::words,
     cli_plugins::PluginArgs,
     config_cmd,
-    explain_cmd::{open, session_options},
     output::{complain, report},
     plugins,
+    setup::{open, session_options},
 };
 
 /// Runs the explorer on what the arguments name.

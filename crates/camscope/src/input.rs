@@ -14,7 +14,7 @@ use ndarray_npy::ReadNpyExt;
 
 use crate::{
     cli::ExplainArgs,
-    explain_cmd::{failed, note_all},
+    setup::{failed, note_all},
 };
 
 /// A photo, or an array in its place.

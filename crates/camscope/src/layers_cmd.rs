@@ -7,9 +7,9 @@ use serde_json::json;
 
 use crate::{
     cli::LayersArgs,
-    explain_cmd::{note_all, open},
     output::{self, json_line},
     plugins,
+    setup::{note_all, open},
 };
 
 /// Runs `camscope layers`.

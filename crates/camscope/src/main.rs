@@ -25,6 +25,7 @@ mod plugin_cmd;
 mod plugin_new;
 mod plugins;
 mod runtime_cmd;
+mod setup;
 
 use std::process::ExitCode;
 

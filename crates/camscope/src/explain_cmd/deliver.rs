@@ -19,11 +19,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 use ndarray::{Array1, ArrayD, Axis};
 use serde_json::json;
 
-use super::{
-    failed,
-    many::{self, each},
-};
-use crate::{cli::ExplainArgs, input::Input, output, picture::Screen};
+use super::many::{self, each};
+use crate::{cli::ExplainArgs, input::Input, output, picture::Screen, setup::failed};
 
 /// One explanation that is to be written.
 struct Piece<'a> {

@@ -1,0 +1,135 @@
+//! What the commands share: opening a model as the options say, what they ask for, and what a person should know of it.
+
+use std::path::Path;
+
+use camscope_core::{
+    Error, Result,
+    explain::{Explainer, Options},
+    method,
+    model::{Labels, Network, Sidecar, resolve_given},
+    runtime::{ProviderChoice, Runtime, SessionOptions, SharedThreads, share_threads},
+    subject::TypedModel,
+    target::{ClassSpec, TargetRef},
+    text::{printable, printable_path},
+};
+
+use crate::{
+    cli::{InputArgs, MethodArgs, RunArgs},
+    feed::feed,
+};
+
+/// Reads a model and what lies beside it, unless the options say otherwise.
+///
+/// # Errors
+/// Either cannot be read, or an option has a value that the model can't have.
+pub(crate) fn open(model: &Path, input: &InputArgs) -> Result<(Network, Sidecar)> {
+    let given = input.given().map_err(|reason| Error::BadPreprocessing { reason })?;
+    let mut network = Network::open(model)?;
+    if let Some(note) = &network.note {
+        eprintln!("note: {}", printable(note));
+    }
+    feed(&mut network, &input.fed)?;
+    let sidecar = resolve_given(&network, &given)?;
+    if let Some(logits) = &sidecar.logits {
+        network.choose_output(logits)?;
+    }
+    Ok((network, sidecar))
+}
+
+/// The model, typed, for what is asked for; and what that is: where nothing is said, what the model says first.
+///
+/// # Errors
+/// The model cannot be typed, a target names what it doesn't have, or it has to be said what is explained.
+pub(crate) fn subject(
+    runtime: &'static Runtime,
+    network: Network,
+    sidecar: Sidecar,
+    how: &MethodArgs,
+) -> Result<(TypedModel, Vec<TargetRef>)> {
+    let asked = how.asked();
+    let subject = TypedModel::for_targets(runtime, network, sidecar, &asked)?;
+    if !asked.is_empty() {
+        return Ok((subject, asked));
+    }
+    if let Some(note) = subject.network().choice_note() {
+        eprintln!("note: {}; --target output:NAME[…] explains another", printable(&note));
+    }
+    let default = subject.default_target()?;
+    Ok((subject, vec![default]))
+}
+
+/// What the options ask for, where heatmaps are enough; what they leave open the model's sidecar says.
+///
+/// # Errors
+/// There is no such method.
+pub(crate) fn options(how: &MethodArgs, run: &RunArgs, sidecar: &Sidecar) -> Result<Options> {
+    let method = match (&how.method, &sidecar.method) {
+        (Some(name), _) => method::parse(name)?,
+        (None, Some(name)) => method::parse(name).map_err(|error| sidecar.at_fault("method", error))?,
+        (None, None) => method::Chosen::default(),
+    };
+    Ok(Options {
+        method,
+        sign: how.sign.into(),
+        layers: how.layers.clone(),
+        layout: how.layout,
+        score: how.score.into(),
+        gradients: false,
+        batch: 1,
+        session: session_options(run),
+    })
+}
+
+/// How sessions are made.
+pub(crate) fn session_options(run: &RunArgs) -> SessionOptions {
+    SessionOptions { provider: run.ep, threads: run.threads.map(usize::from), ..Default::default() }
+}
+
+/// Prepares for photos that are read and overlays that are written between the model's runs: its threads shall not be in their way. To be
+/// called before the runtime is loaded.
+pub(crate) fn work_between_runs(run: &RunArgs) {
+    share_threads(SharedThreads { count: run.threads.map(usize::from), sleep: true });
+}
+
+/// Says what is to be known, each in a line.
+pub(crate) fn note_all(notes: &[String]) {
+    for note in notes {
+        eprintln!("note: {}", printable(note));
+    }
+}
+
+/// Of classes that were asked for by a number that is a label too, which is meant.
+pub(crate) fn class_clashes(classes: &[ClassSpec], labels: &Labels) -> Vec<String> {
+    classes.iter().filter_map(|class| class.clash(labels)).collect()
+}
+
+/// Says why a better provider than the one in use was not taken.
+pub(crate) fn note_provider(runtime: &Runtime, explainer: &Explainer, run: &RunArgs) {
+    if run.ep != ProviderChoice::Auto {
+        return;
+    }
+    for (provider, reason) in runtime.auto_provider().rejected {
+        eprintln!("note: {provider} is not used: {}", printable(&reason));
+    }
+    if let Some(reason) = explainer.forward_session().fallback() {
+        eprintln!("note: {}", printable(reason));
+    }
+}
+
+/// Says that a gradient is an estimate, where the model rounds on its way.
+pub(crate) fn note_estimate(explainer: &Explainer) {
+    note_all(&explainer.straight_through_note().into_iter().collect::<Vec<_>>());
+}
+
+/// Makes a folder, and those above it.
+///
+/// # Errors
+/// It cannot be made.
+pub(crate) fn create_folder(folder: &Path) -> Result<()> {
+    std::fs::create_dir_all(folder).map_err(|source| failed("create the folder", folder, source))
+}
+
+/// The error of a file.
+pub(crate) fn failed(action: &'static str, path: &Path, source: std::io::Error) -> Error {
+    Error::Io { action, path: printable_path(path), source }
+}
