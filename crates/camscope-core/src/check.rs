@@ -109,7 +109,11 @@ fn explainable(
         },
     ));
 
-    let taps: Vec<Choice> = layer.map(|_| Choice::Auto).into_iter().chain([Choice::Input]).collect();
+    let taps: Vec<Choice> = layer
+        .map(|_| Choice::Auto)
+        .into_iter()
+        .chain(network.input().elem.is_float().then_some(Choice::Input))
+        .collect();
     let options = Options { layers: taps, session: session.clone(), ..Default::default() };
     doing("the passes");
     let explainer = Explainer::of(runtime, Arc::clone(&subject), options)?;
@@ -117,7 +121,6 @@ fn explainable(
     doing("forward and backward");
     let outcome = explainer.explain(tensor.clone(), &[ClassSpec::Top(1).target()])?;
     let at_input = outcome.explanations.last().ok_or(Error::NoLayers)?;
-    let gradient = at_input.gradient.as_ref().ok_or(Error::NoLayers)?;
     let class = at_input.target.class.map_or(0, |found| found.class);
 
     let random = explainer.random_nodes();
@@ -134,7 +137,11 @@ fn explainable(
     let optimisation = if estimate == 0 { Optimisation::All } else { Optimisation::Basic };
     let plain = Plain::new(runtime, network, classes, &SessionOptions { optimisation, ..session.clone() })?;
     rows.push(forward_row(&plain.logits(tensor)?, outcome.logits(), precision));
-    let gradient = explainer.read(gradient)?;
+    if !network.input().elem.is_float() {
+        rows.push(noted("gradient", "not compared: the input holds integers, which have no slope".into()));
+        return Ok(());
+    }
+    let gradient = explainer.read(at_input.gradient.as_ref().ok_or(Error::NoLayers)?)?;
     doing("finite differences");
     let row = slope::row(&plain, &explainer, &At { tensor, gradient: &gradient, class }, precision)?;
     if estimate == 0 {

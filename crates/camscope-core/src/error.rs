@@ -234,6 +234,12 @@ pub enum Error {
         /// The layer.
         name: String,
     },
+    /// A gradient was asked for at an input of integers.
+    #[error("the input `{}` holds integers, and there is no gradient with respect to integers", printable(name))]
+    IntegerInput {
+        /// The input.
+        name: String,
+    },
     /// A method that camscope doesn't know.
     #[error("there is no method `{}`", printable(name))]
     UnknownMethod {
@@ -561,6 +567,9 @@ impl Error {
                 "`camscope check MODEL IMAGE` shows whether the model's own scores are finite; a photo prepared otherwise may help"
                     .into(),
             ),
+            Error::IntegerInput { .. } => {
+                Some("choose a layer behind the input: `camscope layers MODEL` lists them".into())
+            }
             Error::NoGradient { .. } => {
                 Some("choose a layer between the input and the scores: see `camscope layers MODEL`".into())
             }

@@ -100,6 +100,8 @@ fn at(
 fn lacks_gradient(error: &Error) -> bool {
     matches!(
         error,
-        Error::Engine(EngineError::Graph(onnx_grad::Error::NotDifferentiable(_))) | Error::NoGradient { .. }
+        Error::Engine(EngineError::Graph(onnx_grad::Error::NotDifferentiable(_)))
+            | Error::NoGradient { .. }
+            | Error::IntegerInput { .. }
     )
 }

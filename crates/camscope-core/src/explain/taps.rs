@@ -47,7 +47,11 @@ pub(super) fn choose_taps(subject: &TypedModel, options: &Options) -> Result<Vec
     let choices = if options.layers.is_empty() { &[Choice::Auto] } else { options.layers.as_slice() };
     let choose = |choice: &Choice| {
         if *choice == Choice::Input {
-            return Ok(Tap::Input);
+            let input = network.input();
+            return match input.elem.is_float() {
+                true => Ok(Tap::Input),
+                false => Err(Error::IntegerInput { name: input.name.clone() }),
+            };
         }
         let found = layer::choose(layers, default, choice).map(|layer| called(layer, choice));
         let found = found.map_err(|error| if matches!(error, Error::NoLayers) { subject.no_layers() } else { error });

@@ -84,6 +84,18 @@ fn an_input_of_integers_gets_the_photos_grey_levels() {
 }
 
 #[test]
+fn an_input_of_integers_has_no_gradient_and_its_layers_have() {
+    let scene = Scene::new();
+    let (photo, _) = small_photo(&scene);
+    let model = scene.model("integers.onnx", &of_type(ElemType::Uint8));
+    let options = ["--crop", "squash", "--layer", "@input", "--raw", "raw"];
+    assert_snapshot!("gradient_at_integers", scene.explain(&model, &photo, options).all());
+    let check = scene.run(["check".into(), model.clone().into_os_string(), photo.clone().into_os_string()]);
+    assert_eq!(check.status, Some(0), "{}", check.stdout);
+    assert!(check.stdout.contains("not compared: the input holds integers"), "{}", check.stdout);
+}
+
+#[test]
 fn nothing_is_cast_to_integers_after_normalising() {
     let scene = Scene::new();
     let (photo, levels) = small_photo(&scene);
