@@ -234,6 +234,16 @@ pub enum Error {
         /// The layer.
         name: String,
     },
+    /// An execution provider gives something else than the CPU.
+    #[error("the execution provider {provider} cannot be trusted with this model: {what} is off by {:.1} % of the CPU's", 100.0 * error)]
+    ProviderDisagrees {
+        /// The provider.
+        provider: Provider,
+        /// What is off.
+        what: String,
+        /// The relative error.
+        error: f64,
+    },
     /// A gradient was asked for at an input of integers.
     #[error("the input `{}` holds integers, and there is no gradient with respect to integers", printable(name))]
     IntegerInput {
@@ -567,6 +577,9 @@ impl Error {
                 "`camscope check MODEL IMAGE` shows whether the model's own scores are finite; a photo prepared otherwise may help"
                     .into(),
             ),
+            Error::ProviderDisagrees { .. } => {
+                Some("use --ep cpu; --no-verify explains without the comparison".into())
+            }
             Error::IntegerInput { .. } => {
                 Some("choose a layer behind the input: `camscope layers MODEL` lists them".into())
             }

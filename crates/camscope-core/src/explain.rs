@@ -14,8 +14,13 @@ mod perturb;
 mod programs;
 mod results;
 mod taps;
+mod verify;
 
-use std::{path::PathBuf, sync::Arc, time::Instant};
+use std::{
+    path::PathBuf,
+    sync::{Arc, OnceLock},
+    time::Instant,
+};
 
 use ndarray::{Array2, ArrayD, ArrayViewD, Axis, IxDyn};
 use onnx_grad::{Request, value_info};
@@ -60,6 +65,8 @@ pub struct Options {
     pub gradients: bool,
     /// How many images may run at once, where the model takes any number; 1 at least.
     pub batch: usize,
+    /// Whether the first explanation on a provider other than the CPU is compared with the CPU's: see [`Explainer::verify`].
+    pub verify: bool,
     /// Where and how the model runs.
     pub session: SessionOptions,
 }
@@ -75,6 +82,7 @@ impl Default for Options {
             score: Score::default(),
             gradients: true,
             batch: 1,
+            verify: false,
             session,
         }
     }
@@ -102,6 +110,8 @@ pub struct Explainer {
     fed: Vec<(String, Value)>,
     programs: Programs,
     straight_through: Vec<String>,
+    /// What [`Explainer::verify`] said, where that was asked for.
+    verified: OnceLock<()>,
 }
 
 impl Explainer {
@@ -185,7 +195,18 @@ impl Explainer {
         let fed = subject.fed()?;
         let straight_through = gradient.straight_through;
         let runner = Runner::Differentiated(Box::new(passes));
-        Ok(Self { subject, taps, options, batch, rows, runner, fed, programs, straight_through })
+        Ok(Self {
+            subject,
+            taps,
+            options,
+            batch,
+            rows,
+            runner,
+            fed,
+            programs,
+            straight_through,
+            verified: OnceLock::new(),
+        })
     }
 
     /// For methods that need no gradient: nothing is differentiated.
@@ -207,7 +228,18 @@ impl Explainer {
         let programs = Programs::new(runtime, &options.session);
         let fed = subject.fed()?;
         let (taps, runner, straight_through) = (vec![Tap::Input], Runner::Forward(session), Vec::new());
-        Ok(Self { subject, taps, options, batch, rows, runner, fed, programs, straight_through })
+        Ok(Self {
+            subject,
+            taps,
+            options,
+            batch,
+            rows,
+            runner,
+            fed,
+            programs,
+            straight_through,
+            verified: OnceLock::new(),
+        })
     }
 
     /// What is explained: the model, typed, with its layers.
@@ -324,6 +356,9 @@ impl Explainer {
     /// # Errors
     /// Shapes differ; a target names what the model doesn't have; the runtime fails.
     pub fn explain_all(&self, images: &[ArrayViewD<'_, f32>], targets: &[TargetRef]) -> Result<Vec<Outcome>> {
+        if let ([image, ..], [target, ..]) = (images, targets) {
+            self.verify_once(image.view(), target)?;
+        }
         let canceller = Canceller::new();
         let share = |start: Instant| milliseconds(start) / images.len() as f64;
         let start = Instant::now();

@@ -91,6 +91,9 @@ pub(crate) struct ExploreArgs {
     /// Provider and threads.
     #[command(flatten)]
     pub(crate) run: RunArgs,
+    /// Trust an execution provider other than the CPU: don't compare the first explanation of a model with the CPU's
+    #[arg(long)]
+    pub(crate) no_verify: bool,
     /// Plugins and operator libraries.
     #[command(flatten)]
     pub(crate) extra: PluginArgs,
@@ -255,6 +258,9 @@ pub(crate) struct ExplainArgs {
     /// Provider and threads.
     #[command(flatten)]
     pub(crate) run: RunArgs,
+    /// Trust an execution provider other than the CPU: don't compare the first explanation of a model with the CPU's
+    #[arg(long)]
+    pub(crate) no_verify: bool,
     /// Write the overlays into this folder, as STEM.png
     #[arg(short, long, value_name = "DIR")]
     pub(crate) output: Option<PathBuf>,

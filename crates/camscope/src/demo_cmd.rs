@@ -55,6 +55,7 @@ pub(crate) fn run(args: &DemoArgs) -> Result<ExitCode> {
             },
             look: LookArgs { colormap: "jet".into(), alpha: camscope_core::overlay::DEFAULT_ALPHA },
             run: args.run.clone(),
+            no_verify: false,
             output: written.clone(),
             raw: None,
             batch: None,
@@ -78,7 +79,7 @@ fn explore_demo(folder: &Path, args: &DemoArgs) -> Result<ExitCode> {
     start.plugins = Some(plugins::watch(host));
     start.model = Some(folder.join(MODEL));
     start.images = PHOTOS.iter().map(|photo| folder.join(photo.name)).collect();
-    let how = OpenOptions { session: session_options(&args.run), ..Default::default() };
+    let how = OpenOptions { session: session_options(&args.run), verify: true, ..Default::default() };
     explore_cmd::explore(start, explore_cmd::opener(runtime, how, None))
 }
 

@@ -14,9 +14,8 @@ use camscope_tui::{
 };
 
 use crate::{
-    cli::{ExploreArgs, InputArgs, RunArgs, ScoreArg, ScreenArgs},
+    cli::{ExploreArgs, InputArgs, ScoreArg, ScreenArgs},
     cli_input::words,
-    cli_plugins::PluginArgs,
     config_cmd,
     output::{complain, report},
     plugins,
@@ -66,6 +65,7 @@ pub(crate) fn run(args: &ExploreArgs) -> Result<ExitCode> {
     let how = OpenOptions {
         session: session_options(&args.run),
         score: args.score.into(),
+        verify: !args.no_verify,
         targets: args.targets.clone(),
         ..Default::default()
     };
@@ -123,7 +123,7 @@ pub(crate) fn opener(runtime: &'static Runtime, how: OpenOptions, asked: Option<
     Arc::new(move |path: &Path| {
         let named = asked.as_ref().filter(|asked| asked.model.as_deref() == Some(path));
         let input = named.map(|asked| asked.input.clone()).unwrap_or_default();
-        let command = asked.as_ref().map(|asked| command_words(&asked.run, asked.score, &input, &asked.extra));
+        let command = asked.as_ref().map(|asked| command_words(asked, &input));
         let how = OpenOptions { command: command.unwrap_or_default(), ..how.clone() };
         let (network, sidecar) = open(path, &input)?;
         Ok(Arc::new(Opened::new(runtime, network, sidecar, &how)?))
@@ -131,7 +131,8 @@ pub(crate) fn opener(runtime: &'static Runtime, how: OpenOptions, asked: Option<
 }
 
 /// The options that a command has to have to give the same as the explorer with these.
-fn command_words(run: &RunArgs, score: ScoreArg, input: &InputArgs, extra: &PluginArgs) -> Vec<String> {
+fn command_words(args: &ExploreArgs, input: &InputArgs) -> Vec<String> {
+    let ExploreArgs { run, score, extra, no_verify, .. } = args;
     let mut all = Vec::new();
     if matches!(score, ScoreArg::Probability) {
         all.extend(words("--score", "probability".into()));
@@ -139,6 +140,7 @@ fn command_words(run: &RunArgs, score: ScoreArg, input: &InputArgs, extra: &Plug
     if run.ep != ProviderChoice::Auto {
         all.extend(words("--ep", run.ep.to_string()));
     }
+    all.extend(no_verify.then(|| "--no-verify".to_owned()));
     all.extend(input.words());
     for (option, paths) in [("--plugin", &extra.plugins), ("--op-library", &extra.op_libraries)] {
         for path in paths {
@@ -173,19 +175,21 @@ mod tests {
             "--mean",
             "0.5",
             "--bgr",
+            "--no-verify",
             "--labels",
             "l.txt",
         ];
         let args = Cli::try_parse_from(line).unwrap().explore;
-        let words = command_words(&args.run, args.score, &args.input, &args.extra);
+        let words = command_words(&args, &args.input);
         let again = ["camscope", "explain", "model.onnx", "x.jpg"].into_iter().map(str::to_owned).chain(words);
         let Some(Command::Explain(again)) = Cli::try_parse_from(again).unwrap().command else { panic!("explain") };
         assert!(matches!(again.how.score, ScoreArg::Probability));
+        assert!(again.no_verify);
         assert_eq!(again.run.ep, args.run.ep);
         assert_eq!(again.extra.plugins, args.extra.plugins);
         assert_eq!(again.extra.op_libraries, args.extra.op_libraries);
         assert_eq!(again.input.given(), args.input.given());
         let plain = Cli::try_parse_from(["camscope", "model.onnx"]).unwrap().explore;
-        assert!(command_words(&plain.run, plain.score, &plain.input, &plain.extra).is_empty());
+        assert!(command_words(&plain, &plain.input).is_empty());
     }
 }

@@ -76,6 +76,7 @@ pub(crate) fn options(how: &MethodArgs, run: &RunArgs, sidecar: &Sidecar) -> Res
         score: how.score.into(),
         gradients: false,
         batch: 1,
+        verify: false,
         session: session_options(run),
     })
 }

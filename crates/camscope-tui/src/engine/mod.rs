@@ -179,6 +179,8 @@ pub struct OpenOptions {
     pub session: SessionOptions,
     /// What of a class is explained.
     pub score: Score,
+    /// Whether the first explanation on a provider other than the CPU is compared with the CPU's.
+    pub verify: bool,
     /// What is explained beside the classes, as it was asked for.
     pub targets: Vec<TargetRef>,
     /// The options that `camscope explain` needs to do the same, word by word.

@@ -115,6 +115,7 @@ impl Opened {
             score: how.score,
             gradients: true,
             batch: 1,
+            verify: how.verify,
             session: how.session.clone(),
         };
         let first = Arc::new(Explainer::of(runtime, Arc::clone(&subject), options.clone())?);
@@ -268,7 +269,9 @@ impl Engine for Opened {
         let backward = match kept {
             Some(backward) => backward,
             None => {
-                let evaluated = explainer.evaluate(&forward, &self.target(key.target, forward.logits().len()))?;
+                let target = self.target(key.target, forward.logits().len());
+                explainer.verify_once(photo.tensor.view(), &target)?;
+                let evaluated = explainer.evaluate(&forward, &target)?;
                 let backward = Arc::new(explainer.backward(&forward, &evaluated, canceller)?);
                 keep(&mut lock(&self.kept).backwards, BACKWARDS, pass, &backward);
                 backward
