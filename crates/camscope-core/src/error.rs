@@ -640,6 +640,15 @@ fn engine_help(error: &EngineError) -> Option<String> {
         EngineError::Provider { .. } => {
             Some("use --ep auto or --ep cpu; `camscope runtime show` lists what works here".into())
         }
+        EngineError::Graph(onnx_grad::Error::NotDifferentiable(nodes))
+            if nodes.iter().all(|node| node.reason.starts_with("the rank of ")) =>
+        {
+            Some(
+                "the model's shapes cannot be worked out: export it with fixed input sizes, or with PyTorch's newer exporter \
+                 (torch.onnx.export with dynamo=True)"
+                    .into(),
+            )
+        }
         EngineError::Graph(onnx_grad::Error::NotDifferentiable(_)) => {
             Some(
                 "choose a layer after these nodes (`camscope layers MODEL` lists them in order), or export the model with operators on \

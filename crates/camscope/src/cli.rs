@@ -73,8 +73,7 @@ pub(crate) struct ExploreArgs {
     /// The class to show first: top1 (top2, …), a label, or a number; '#3' is a number even if labels are numbers
     #[arg(long = "class", value_name = "CLASS")]
     pub(crate) class: Option<ClassSpec>,
-    /// What to show in addition to the classes: contrast:A,B, output:NAME[0,3], not:TARGET; repeatable
-    #[arg(long = "target", value_name = "TARGET", value_parser = target::parse)]
+    #[arg(long = "target", value_name = "TARGET", value_parser = target::parse, help = "What to show in addition to the classes: contrast:A,B, output:NAME[0,3], not:TARGET; repeatable")]
     pub(crate) targets: Vec<TargetRef>,
     /// Which score of the class to explain
     #[arg(long, value_enum, default_value_t = ScoreArg::Logit)]
@@ -207,9 +206,7 @@ pub(crate) struct MethodArgs {
     /// The class: top1 (top2, …), a label, or a number; '#3' is a number even if labels are numbers; repeatable
     #[arg(long = "class", value_name = "CLASS")]
     pub(crate) classes: Vec<ClassSpec>,
-    /// What to explain: class:CLASS, contrast:A,B, output:NAME[0,3], not:TARGET; repeatable [default: the
-    /// model's first answer]
-    #[arg(long = "target", value_name = "TARGET", value_parser = target::parse)]
+    #[arg(long = "target", value_name = "TARGET", value_parser = target::parse, help = "What to explain: class:CLASS, contrast:A,B, output:NAME[0,3], not:TARGET; repeatable [default: the model's first answer]")]
     pub(crate) targets: Vec<TargetRef>,
     /// Which score of the class to explain
     #[arg(long, value_enum, default_value_t = ScoreArg::Logit)]
@@ -286,8 +283,7 @@ pub(crate) struct ExplainArgs {
 pub(crate) struct LayersArgs {
     /// The model, an .onnx file
     pub(crate) model: PathBuf,
-    /// Layers that lead to this target: class:CLASS, output:NAME[0,3], … [default: to the class scores, else to any output]
-    #[arg(long = "target", value_name = "TARGET", value_parser = target::parse)]
+    #[arg(long = "target", value_name = "TARGET", value_parser = target::parse, help = "Layers that lead to this target: class:CLASS, output:NAME[0,3], … [default: to the class scores, else to any output]")]
     pub(crate) targets: Vec<TargetRef>,
     /// Print one JSON object a line instead of a table
     #[arg(long)]

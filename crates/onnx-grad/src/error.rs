@@ -114,16 +114,66 @@ impl fmt::Display for UnsupportedNode {
     }
 }
 
+/// How a reason begins that lies in the types that were given, not in the node.
+pub(crate) const UNKNOWN_RANK: &str = "the rank of ";
+
+/// How many nodes of unknown rank are named.
+const NAMED: usize = 3;
+
+/// One node a line. Where types are missing they are missing for many nodes: those share a line, and the first of them leads to the cause.
 fn list_obstacles(obstacles: &[UnsupportedNode]) -> String {
     let mut text = String::from("no gradient: ");
-    match obstacles {
-        [one] => text.push_str(&one.to_string()),
+    if let [one] = obstacles {
+        text.push_str(&one.to_string());
+        return text;
+    }
+    text.push_str(&format!("{} nodes are in the way", obstacles.len()));
+    let (untyped, others): (Vec<_>, Vec<_>) =
+        obstacles.iter().partition(|obstacle| obstacle.reason.starts_with(UNKNOWN_RANK));
+    for obstacle in others {
+        text.push_str(&format!("\n  {obstacle}"));
+    }
+    match untyped.as_slice() {
+        [] => {}
+        [one] => text.push_str(&format!("\n  {one}")),
         many => {
-            text.push_str(&format!("{} nodes are in the way", many.len()));
-            for obstacle in many {
-                text.push_str(&format!("\n  {obstacle}"));
-            }
+            let names: Vec<String> =
+                many.iter().take(NAMED).map(|obstacle| format!("`{}` ({})", obstacle.node, obstacle.op)).collect();
+            let more = many.len().saturating_sub(NAMED);
+            let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+            text.push_str(&format!(
+                "\n  {} nodes read values whose rank is not known, first of all {}{more}: give types, by value_info or by running the model once",
+                many.len(),
+                names.join(", ")
+            ));
         }
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node(at: usize, reason: &str) -> UnsupportedNode {
+        UnsupportedNode {
+            node: format!("n{at}"),
+            op: "Add".into(),
+            domain: String::new(),
+            opset: 18,
+            reason: reason.replace("VALUE", &format!("`v{at}`")),
+        }
+    }
+
+    #[test]
+    fn nodes_of_unknown_rank_share_a_line() {
+        let rank = "the rank of VALUE is not known: give types";
+        let mut all: Vec<UnsupportedNode> = (0..39).map(|at| node(at, rank)).collect();
+        all.insert(5, node(77, "it has no rule"));
+        let said = Error::NotDifferentiable(all).to_string();
+        assert_eq!(said.lines().count(), 3, "{said}");
+        assert!(said.contains("n77") && said.contains("39 nodes read values whose rank is not known"), "{said}");
+        assert!(said.contains("`n0` (Add), `n1` (Add), `n2` (Add) and 36 more"), "{said}");
+        assert!(Error::NotDifferentiable(vec![node(1, rank)]).to_string().contains("`v1`"));
+    }
 }

@@ -2,6 +2,7 @@
 
 use crate::{
     builder::{Builder, Val},
+    error::UNKNOWN_RANK,
     graph::{Index, NameMap},
     proto::NodeProto,
     registry::{Grad, Unsupported},
@@ -206,7 +207,8 @@ impl Vjp<'_> {
     fn dims_named(&self, name: &str) -> Result<&[Dim], Unsupported> {
         let shape = self.types.get(name).and_then(|ty| ty.shape.as_deref());
         shape.ok_or_else(|| {
-            format!("the rank of `{name}` is not known: give types, by value_info or by running the model once").into()
+            format!("{UNKNOWN_RANK}`{name}` is not known: give types, by value_info or by running the model once")
+                .into()
         })
     }
 

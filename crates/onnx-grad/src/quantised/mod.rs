@@ -1,7 +1,7 @@
 //! Quantised graphs, as the sweep sees them: the straight-through estimator.
 //!
 //! The forward pass stays as it is written, integers and all. For the sweep each operator on quantised numbers is spelled out on the
-//! floats that they stand for: its inputs dequantised, the float operator, and what it makes rounded again ([`STRAIGHT`]). Every float
+//! floats that they stand for: its inputs dequantised, the float operator, and what it makes rounded again (`STRAIGHT`). Every float
 //! step then has its usual rule, and rounding passes gradients on unchanged where nothing saturates, as quantisation-aware training
 //! does (Bengio et al. 2013, arXiv:1308.3432; Jacob et al. 2018, arXiv:1712.05877). Scales found in the image itself (dynamic
 //! quantisation) are held constant, as an observer's are.
