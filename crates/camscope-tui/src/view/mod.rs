@@ -138,7 +138,12 @@ fn notice(state: &State, theme: &Theme, area: Rect, shown: &[Tile], buf: &mut Bu
     } else if let Some(path) = &state.opening {
         (format!("opening {} …", path.display()), theme.faint)
     } else if state.model.is_none() {
-        ("no model is open: press o to open one, q to quit".to_owned(), theme.faint)
+        let how = "no model is open: press o to open one, q to quit";
+        match state.message.as_ref().filter(|message| message.is_error) {
+            // The line at the bottom has no room for what to do.
+            Some(message) => (format!("{}\n\n{how}", message.text), theme.error),
+            None => (how.to_owned(), theme.faint),
+        }
     } else if state.images.is_empty() {
         ("no image is open: press o to open one".to_owned(), theme.faint)
     } else if state.screen.protocol == Protocol::None {
@@ -146,7 +151,7 @@ fn notice(state: &State, theme: &Theme, area: Rect, shown: &[Tile], buf: &mut Bu
     } else {
         ("working …".to_owned(), theme.faint)
     };
-    let text = camscope_core::text::printable(&text).into_owned();
+    let text = text.split('\n').map(camscope_core::text::printable).collect::<Vec<_>>().join("\n");
     let room = Rect { x: area.x + area.width / 10, width: area.width - area.width / 5, ..area };
     let paragraph = Paragraph::new(text).style(style).alignment(Alignment::Center).wrap(Wrap { trim: true });
     let lines = text_lines(&paragraph, room);

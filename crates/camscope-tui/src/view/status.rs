@@ -8,7 +8,11 @@ use ratatui::{
 };
 
 use super::{text, theme::Theme};
-use crate::{action::Action, compose::heat_at, state::State};
+use crate::{
+    action::{Action, View},
+    compose::heat_at,
+    state::State,
+};
 
 /// Draws the line.
 pub(super) fn status(state: &State, theme: &Theme, area: Rect, buf: &mut Buffer) {
@@ -18,7 +22,7 @@ pub(super) fn status(state: &State, theme: &Theme, area: Rect, buf: &mut Buffer)
     let (left, style) = match (&state.message, &state.opening) {
         (Some(message), _) => (message.text.clone(), if message.is_error { theme.error } else { theme.plain }),
         (None, Some(path)) => (format!("opening {} …", path.display()), theme.faint),
-        (None, None) => match readout(state).or_else(|| state.notes.front().cloned()) {
+        (None, None) => match blank(state).or_else(|| readout(state)).or_else(|| state.notes.front().cloned()) {
             Some(line) => (line, theme.plain),
             None => (hints(state), theme.faint),
         },
@@ -43,6 +47,16 @@ fn facts(state: &State) -> String {
     words.extend(state.model.as_ref().map(|model| model.provider.clone()));
     words.push(state.screen.protocol.name().to_owned());
     words.join(" · ") + " "
+}
+
+/// Why nothing is coloured, where a heatmap is zero everywhere.
+fn blank(state: &State) -> Option<String> {
+    let key = state.current_key().filter(|_| state.view != View::Photo)?;
+    let is_blank = state.heats.get(&key)?.iter().all(|&heat| heat == 0.0);
+    is_blank.then(|| {
+        let name = state.target_name(key.target);
+        format!("no heat: nothing at this layer speaks for {name}; `camscope explain --sign negative` shows what speaks against it")
+    })
 }
 
 /// Heat and coordinates at the crosshair, else at the mouse.

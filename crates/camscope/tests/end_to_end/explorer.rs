@@ -421,6 +421,29 @@ fn a_file_that_is_no_model_is_an_error_on_the_screen() {
 }
 
 #[test]
+fn what_is_wrong_with_a_model_and_what_to_do_is_shown_whole() {
+    let scene = Scene::new();
+    let mut command = explorer(&scene);
+    command.args(["--ep", "cpu"]).arg(file("tests/fixtures/cases/seg_binary.onnx")).arg(cat_and_coffee());
+    let mut terminal = Terminal::start(command, SIZE, PLAIN);
+    terminal.sees("output:NAME[0,3]");
+    terminal.sees("no model is open: press o to open one, q to quit");
+    terminal.press("q");
+    terminal.ends_with(0);
+}
+
+#[test]
+fn heat_that_is_zero_everywhere_says_so() {
+    let scene = Scene::new();
+    let mut command = explorer(&scene);
+    command.args(["--ep", "cpu"]).arg(file("tests/fixtures/cases/negative.onnx")).arg(cat_and_coffee());
+    let mut terminal = Terminal::start(command, SIZE, PLAIN);
+    terminal.sees("no heat: nothing at this layer speaks for");
+    terminal.press("q");
+    terminal.ends_with(0);
+}
+
+#[test]
 fn without_a_terminal_it_says_what_to_do() {
     let scene = Scene::new();
     let model = scene.copy(&mobilenet(), "model.onnx");
