@@ -105,6 +105,14 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// The model's outputs are not what the sidecar says they are.
+    #[error("{path}: {}", printable(reason))]
+    Task {
+        /// The model.
+        path: String,
+        /// What was said, and what the outputs are.
+        reason: String,
+    },
     /// An output that the model doesn't have.
     #[error("the model has no output `{}`", printable(name))]
     UnknownOutput {
@@ -586,6 +594,11 @@ impl Error {
             Error::NoGradient { .. } => {
                 Some("choose a layer between the input and the scores: see `camscope layers MODEL`".into())
             }
+            Error::Task { .. } => Some(
+                "write under [task] in the sidecar: kind = \"classification\", \"detection\", \"segmentation\", \"text\", \"embedding\" or \
+                 \"number\"; format and output name the head's format and output"
+                    .into(),
+            ),
             Error::BadTarget { .. } => Some(format!("targets are {}", target_kinds())),
             Error::UnknownOutput { known, .. } => {
                 let names: Vec<_> = known.iter().map(|name| format!("`{}`", printable(name))).collect();

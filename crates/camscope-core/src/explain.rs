@@ -39,6 +39,7 @@ pub use taps::Tap;
 use crate::{
     differentiable_layers,
     error::{Error, Result},
+    image::{Seen, Viewport},
     layer::{Choice, Layer, Layout},
     method::{Cam, Chosen, Method, Sign},
     model::{Labels, Network, Sidecar},
@@ -46,6 +47,7 @@ use crate::{
     runtime::{Canceller, ElemType, ProviderChoice, Runtime, Session, SessionOptions, Value},
     subject::TypedModel,
     target::{Answer, Evaluated, Score, Scores, TargetRef, probabilities},
+    task::Said,
 };
 
 /// What is to be explained, and how.
@@ -180,10 +182,11 @@ impl Explainer {
         }
         let batch = if takes_several(&subject, &values) { options.batch.max(1) } else { 1 };
         let fixed = network.input().batch();
+        let read = subject.read();
         let plan = Plan {
             gradient: &gradient,
             types: subject.types(),
-            outputs: &heads,
+            outputs: &read,
             batch: fixed.unwrap_or(batch),
             taps: &wired,
             means: &means,
@@ -209,6 +212,14 @@ impl Explainer {
         })
     }
 
+    /// Makes a model ready to run forward alone: for [`Explainer::predict`].
+    ///
+    /// # Errors
+    /// The runtime refuses it.
+    pub fn forward_passes(runtime: &'static Runtime, subject: Arc<TypedModel>, options: Options) -> Result<Self> {
+        Self::forward_only(runtime, subject, Options { layers: Vec::new(), ..options })
+    }
+
     /// For methods that need no gradient: nothing is differentiated.
     fn forward_only(runtime: &'static Runtime, subject: Arc<TypedModel>, options: Options) -> Result<Self> {
         if let Some(layer) = options.layers.iter().find(|layer| !matches!(layer, Choice::Auto | Choice::Input)) {
@@ -216,14 +227,16 @@ impl Explainer {
         }
         let network = subject.network();
         let mut graph = network.model.graph().clone();
-        for head in subject.heads() {
+        for head in subject.read() {
             if !graph.output.iter().any(|output| output.name == head) {
                 graph.output.push(value_info(head, None));
             }
         }
         let session = runtime.session_of(&network.model.with_graph(graph), &options.session.profiled("forward"))?;
         refuse_empty_placement(&session, &options.session)?;
-        let batch = if takes_several(&subject, &[]) { options.batch.max(perturb::BATCH) } else { 1 };
+        let is_perturbing = !options.method.method.needs_gradients();
+        let least = if is_perturbing { perturb::BATCH } else { 1 };
+        let batch = if takes_several(&subject, &[]) { options.batch.max(least) } else { 1 };
         let rows = network.input().batch();
         let programs = Programs::new(runtime, &options.session);
         let fed = subject.fed()?;
@@ -356,13 +369,26 @@ impl Explainer {
     /// # Errors
     /// Shapes differ; a target names what the model doesn't have; the runtime fails.
     pub fn explain_all(&self, images: &[ArrayViewD<'_, f32>], targets: &[TargetRef]) -> Result<Vec<Outcome>> {
+        self.explain_seen(images, &[], targets)
+    }
+
+    /// As [`Explainer::explain_all`], with what of its photo each image shows: targets at places of the photo need it.
+    ///
+    /// # Errors
+    /// Those of [`Explainer::explain_all`].
+    pub fn explain_seen(
+        &self,
+        images: &[ArrayViewD<'_, f32>],
+        seen: &[Seen],
+        targets: &[TargetRef],
+    ) -> Result<Vec<Outcome>> {
         if let ([image, ..], [target, ..]) = (images, targets) {
             self.verify_once(image.view(), target)?;
         }
         let canceller = Canceller::new();
         let share = |start: Instant| milliseconds(start) / images.len() as f64;
         let start = Instant::now();
-        let forward = self.run(joined(images)?, &canceller)?;
+        let forward = self.run(joined(images)?, &canceller)?.of_photos(seen);
         let timing = Timing { forward: share(start), ..Timing::default() };
         let mut outcomes: Vec<Outcome> = (0..images.len())
             .map(|image| Outcome { scores: forward.scores.get(image).cloned(), explanations: Vec::new() })
@@ -483,7 +509,7 @@ impl Explainer {
             _ => Vec::new(),
         };
         nonfinite::refuse(self, &input, &scores)?;
-        Ok(Forward { scores, images, rows, input, values })
+        Ok(Forward { scores, images, rows, input, values, seen: Vec::new() })
     }
 
     /// All inputs, with `input` as the images.
@@ -498,19 +524,38 @@ impl Explainer {
     /// It names what the model doesn't have; the number isn't finite.
     pub fn evaluate(&self, forward: &Forward, target: &TargetRef) -> Result<Vec<Evaluated>> {
         let evaluate = |image: usize| {
-            let evaluated = target.evaluate(&Answer {
-                scores: forward.scores.get(image),
-                classes: self.network().classes.as_ref(),
-                labels: self.labels(),
-                score: self.options.score,
-                output: &|name| forward.value(name, image),
-            })?;
+            let evaluated = self.answer(forward, image, |answer| target.evaluate(answer))?;
             match evaluated.score.is_finite() {
                 true => Ok(evaluated),
                 false => Err(nonfinite::not_finite(self, &forward.input, &evaluated.target.spec())),
             }
         };
         (0..forward.images).map(evaluate).collect()
+    }
+
+    /// What the model says of each image of a run: see [`crate::task`].
+    ///
+    /// # Errors
+    /// Nothing is recognised, or the outputs are not as they were recognised.
+    pub fn predict(&self, forward: &Forward) -> Result<Vec<Said>> {
+        let Some(recognised) = &self.network().task else { return Ok(vec![Said::default(); forward.images]) };
+        (0..forward.images).map(|image| self.answer(forward, image, |answer| recognised.task.predict(answer))).collect()
+    }
+
+    /// What `ask` makes of the model's answer to an image of a run.
+    fn answer<T>(&self, forward: &Forward, image: usize, ask: impl FnOnce(&Answer<'_>) -> Result<T>) -> Result<T> {
+        let (height, width) = self.sidecar().preprocessing.size;
+        let size = [height as usize, width as usize];
+        let seen = forward.seen.get(image).copied();
+        ask(&Answer {
+            scores: forward.scores.get(image),
+            classes: self.network().classes.as_ref(),
+            labels: self.labels(),
+            task: self.network().task.as_ref().map(|found| &*found.task),
+            viewport: seen.map_or_else(|| Viewport::of(size), |seen| Viewport::onto(seen, size)),
+            score: self.options.score,
+            output: &|name| forward.value(name, image),
+        })
     }
 
     /// The backward pass of one target an image, for every tap at once.

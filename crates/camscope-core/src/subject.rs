@@ -48,7 +48,8 @@ impl TypedModel {
     ) -> Result<Self> {
         let types = type_values(runtime, &mut network, &sidecar)?;
         network.settle(&types)?;
-        if network.classes.is_none() && targets.is_empty() {
+        network.recognise(&types, &sidecar)?;
+        if network.task.is_none() && targets.is_empty() {
             // What isn't known of a model that doesn't run says nothing of the model.
             runs(runtime, &network, &sidecar)?;
         }
@@ -83,6 +84,11 @@ impl TypedModel {
     /// The classes' names.
     pub fn labels(&self) -> &Labels {
         &self.sidecar.labels
+    }
+
+    /// The values that targets read, of any type.
+    pub(crate) fn read(&self) -> Vec<&str> {
+        self.network.heads().iter().map(String::as_str).collect()
     }
 
     /// The float values that are explained: see [`Network::heads`].

@@ -37,6 +37,7 @@ impl Cli {
             None => Some(&self.explore.run),
             Some(Command::Demo(args)) => Some(&args.run),
             Some(Command::Explain(args)) => Some(&args.run),
+            Some(Command::Predict(args)) => Some(&args.run),
             Some(Command::Check(args)) => Some(&args.run),
             Some(Command::Bench(args)) => Some(&args.run),
             Some(Command::BenchChild(args)) => Some(&args.bench.run),
@@ -73,7 +74,7 @@ pub(crate) struct ExploreArgs {
     /// The class to show first: top1 (top2, …), a label, or a number; '#3' is a number even if labels are numbers
     #[arg(long = "class", value_name = "CLASS")]
     pub(crate) class: Option<ClassSpec>,
-    #[arg(long = "target", value_name = "TARGET", value_parser = target::parse, help = "What to show in addition to the classes: contrast:A,B, output:NAME[0,3], not:TARGET; repeatable")]
+    #[arg(long = "target", value_name = "TARGET", value_parser = target::parse, help = "What to show in addition to what the model says: contrast:A,B, box:N, output:NAME[0,3], not:TARGET, …; repeatable")]
     pub(crate) targets: Vec<TargetRef>,
     /// Which score of the class to explain
     #[arg(long, value_enum, default_value_t = ScoreArg::Logit)]
@@ -120,6 +121,8 @@ pub(crate) enum Command {
     Demo(DemoArgs),
     /// Explain photos: heatmaps in the terminal, as PNG files, as arrays
     Explain(Box<ExplainArgs>),
+    /// Say what a model says of photos: classes, boxes, segments, text; and so what --target can ask
+    Predict(Box<PredictArgs>),
     /// List the layers of a model
     Layers(LayersArgs),
     /// Check whether a model can be explained, and its gradient against finite differences
@@ -206,7 +209,7 @@ pub(crate) struct MethodArgs {
     /// The class: top1 (top2, …), a label, or a number; '#3' is a number even if labels are numbers; repeatable
     #[arg(long = "class", value_name = "CLASS")]
     pub(crate) classes: Vec<ClassSpec>,
-    #[arg(long = "target", value_name = "TARGET", value_parser = target::parse, help = "What to explain: class:CLASS, contrast:A,B, output:NAME[0,3], not:TARGET; repeatable [default: the model's first answer]")]
+    #[arg(long = "target", value_name = "TARGET", value_parser = target::parse, help = "What to explain: class:CLASS, contrast:A,B, box:N, output:NAME[0,3], not:TARGET, … (see `camscope predict`); repeatable [default: the model's first answer]")]
     pub(crate) targets: Vec<TargetRef>,
     /// Which score of the class to explain
     #[arg(long, value_enum, default_value_t = ScoreArg::Logit)]
@@ -268,6 +271,34 @@ pub(crate) struct ExplainArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) batch: Option<u16>,
     /// Print one JSON object a line instead of images and text
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Plugins and operator libraries.
+    #[command(flatten)]
+    pub(crate) extra: PluginArgs,
+    /// What it is fed with.
+    #[command(flatten)]
+    pub(crate) input: InputArgs,
+}
+
+/// `camscope predict`.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct PredictArgs {
+    /// The model, an .onnx file
+    pub(crate) model: PathBuf,
+    /// Photos or folders of photos
+    #[arg(value_name = "IMAGE", required_unless_present = "tensor")]
+    pub(crate) images: Vec<PathBuf>,
+    /// A .npy array instead of a photo, fed to the model without preprocessing; repeatable
+    #[arg(long, value_name = "FILE", conflicts_with = "images")]
+    pub(crate) tensor: Vec<PathBuf>,
+    /// Which score to print: what the model gives, or the probability
+    #[arg(long, value_enum, default_value_t = ScoreArg::Logit)]
+    pub(crate) score: ScoreArg,
+    /// Provider and threads.
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
+    /// Print one JSON object a line instead of text
     #[arg(long)]
     pub(crate) json: bool,
     /// Plugins and operator libraries.

@@ -47,7 +47,7 @@ pub(crate) fn explain(
     plugins::load(&args.extra.plugins);
     let colormap = overlay::by_name(&args.look.colormap)?;
     let (network, mut sidecar) = open(&args.model, &args.input)?;
-    let inputs = Input::all(args, &network, &mut sidecar)?;
+    let inputs = Input::of(&args.images, &args.tensor, &network, &mut sidecar)?;
     for folder in args.output.iter().chain(&args.raw) {
         create_folder(folder)?;
     }

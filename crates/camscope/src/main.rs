@@ -24,6 +24,7 @@ mod picture;
 mod plugin_cmd;
 mod plugin_new;
 mod plugins;
+mod predict_cmd;
 mod runtime_cmd;
 mod setup;
 
@@ -56,6 +57,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::Config(command) => config_cmd::run(&command),
         Command::Demo(args) => demo_cmd::run(&args),
         Command::Explain(args) => explain_cmd::run(&args),
+        Command::Predict(args) => predict_cmd::run(&args),
         Command::Layers(args) => layers_cmd::run(&args),
         Command::Check(args) => check_cmd::run(&args),
         Command::Bench(args) => bench_cmd::run(&args),

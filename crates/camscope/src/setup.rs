@@ -63,11 +63,7 @@ pub(crate) fn subject(
 /// # Errors
 /// There is no such method.
 pub(crate) fn options(how: &MethodArgs, run: &RunArgs, sidecar: &Sidecar) -> Result<Options> {
-    let method = match (&how.method, &sidecar.method) {
-        (Some(name), _) => method::parse(name)?,
-        (None, Some(name)) => method::parse(name).map_err(|error| sidecar.at_fault("method", error))?,
-        (None, None) => method::Chosen::default(),
-    };
+    let method = asked_method(how.method.as_deref(), sidecar)?.unwrap_or_default();
     Ok(Options {
         method,
         sign: how.sign.into(),
@@ -79,6 +75,18 @@ pub(crate) fn options(how: &MethodArgs, run: &RunArgs, sidecar: &Sidecar) -> Res
         verify: false,
         session: session_options(run),
     })
+}
+
+/// The method that is asked for: by the option, else by the sidecar; `None` where neither says.
+///
+/// # Errors
+/// There is no such method.
+pub(crate) fn asked_method(name: Option<&str>, sidecar: &Sidecar) -> Result<Option<method::Chosen>> {
+    match (name, &sidecar.method) {
+        (Some(name), _) => method::parse(name).map(Some),
+        (None, Some(name)) => method::parse(name).map(Some).map_err(|error| sidecar.at_fault("method", error)),
+        (None, None) => Ok(None),
+    }
 }
 
 /// How sessions are made.

@@ -4,9 +4,10 @@ use ndarray::{Array2, ArrayD, Axis};
 
 use crate::{
     error::{Error, Result},
+    image::Seen,
     method::Sign,
     runtime::{Outputs, Value},
-    target::{ClassScore, Evaluated, Scores, ranking},
+    target::{ClassScore, Evaluated, Place, Scores, ranking},
 };
 
 /// Milliseconds that the steps took; where several images ran at once, one image's share.
@@ -33,6 +34,8 @@ pub struct Forward {
     pub(super) rows: usize,
     /// The input that takes the images, in the model's own type and batch size.
     pub(super) input: Value,
+    /// What of its photo each image shows; empty: they are no photos.
+    pub(super) seen: Vec<Seen>,
     /// Outputs, activations, and what the backward pass reads.
     pub(super) values: Outputs,
 }
@@ -41,6 +44,18 @@ impl Forward {
     /// The logits of the first image, or of the only one; empty where the model gives no class scores.
     pub fn logits(&self) -> &[f32] {
         self.scores.first().map_or(&[], |scores| &scores.logits)
+    }
+
+    /// The same, with what of its photo each image shows.
+    #[must_use]
+    pub fn of_photos(mut self, seen: &[Seen]) -> Self {
+        self.seen = seen.to_vec();
+        self
+    }
+
+    /// The shape of a value, of all images of the run; `None` where the run gave none.
+    pub fn shape(&self, name: &str) -> Option<Vec<usize>> {
+        self.values.get(name).map(Value::shape)
     }
 
     /// A value of one image, a batch of one first, where the value has a batch.
@@ -106,6 +121,8 @@ pub struct Explained {
     pub score: f32,
     /// The class, where the target is one.
     pub class: Option<ClassScore>,
+    /// Where it is, and what else is known of it.
+    pub place: Place,
 }
 
 impl Explained {
@@ -116,6 +133,7 @@ impl Explained {
             label: evaluated.label.clone(),
             score: evaluated.score,
             class: evaluated.class,
+            place: evaluated.place.clone(),
         }
     }
 }
@@ -155,7 +173,7 @@ impl Blank {
 }
 
 /// All that one image gave.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Outcome {
     /// The class scores; `None` where the model gives none.
     pub scores: Option<Scores>,

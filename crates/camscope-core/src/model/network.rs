@@ -5,6 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use super::Sidecar;
 use ndarray::ArrayD;
 use onnx_grad::{
     Dim, EMITTED_OPSET, ElemType, Model, Types,
@@ -18,6 +19,7 @@ use onnx_grad::{
 use crate::{
     error::{Error, Result},
     image::sniff,
+    task::{self, Kind, Recognised, detection::Detector},
     text::printable_path,
 };
 
@@ -99,6 +101,8 @@ pub struct Network {
     pub classes: Option<Classes>,
     /// The values that are to be explained: the logits, or what targets read. Empty: every output.
     pub explained: Vec<String>,
+    /// What it answers, where that is recognised: not before the values' types are known.
+    pub task: Option<Recognised>,
     /// What was changed when it was opened, if something was: the types of its numbers.
     pub note: Option<String>,
 }
@@ -140,6 +144,7 @@ impl Network {
             chosen: None,
             classes: None,
             explained: Vec::new(),
+            task: None,
             note,
         };
         network.classes = network.candidates().into_iter().next();
@@ -215,6 +220,38 @@ impl Network {
         self.explained = found.iter().map(|classes| classes.logits.clone()).collect();
         self.classes = found;
         Ok(())
+    }
+
+    /// Recognises what the model answers, after [`Network::settle`]. Where it is something else than classes, [`Network::classes`] is empty
+    /// afterwards.
+    ///
+    /// # Errors
+    /// [`Error::Task`] if the sidecar says what its outputs cannot be.
+    pub fn recognise(&mut self, types: &Types, sidecar: &Sidecar) -> Result<()> {
+        let found = task::recognise(self, types, sidecar)?;
+        if let Some(found) = &found {
+            if found.task.kind() != Kind::Classification {
+                self.classes = None;
+            }
+            self.explained = found.task.reads();
+        }
+        self.task = found;
+        Ok(())
+    }
+
+    /// The detection head.
+    ///
+    /// # Errors
+    /// The model is no detector.
+    pub fn detector(&self) -> Result<&dyn Detector> {
+        let found = self.task.as_ref().and_then(|found| found.task.detector());
+        found.ok_or_else(|| self.is_no("detector: it gives no boxes"))
+    }
+
+    /// That the model isn't what a target takes it for.
+    pub(crate) fn is_no(&self, what: &str) -> Error {
+        let is = self.task.as_ref().map(|found| format!("; it was recognised as {}", found.describe()));
+        Error::Value(format!("the model is no {what}{}", is.unwrap_or_default()))
     }
 
     /// The class scores.

@@ -4,7 +4,7 @@ use std::{convert::Infallible, str::FromStr, sync::Arc};
 
 use ndarray::{ArrayD, IxDyn};
 
-use super::{Answer, ClassScore, Evaluated, Kind, Target, TargetRef};
+use super::{Answer, ClassScore, Evaluated, Kind, Place, Target, TargetRef};
 use crate::{
     error::{Error, Result},
     model::{Labels, Network},
@@ -47,6 +47,7 @@ impl Target for Class {
             seeds: vec![(classes.logits.clone(), as_logits(answer, &classes.logits, seed)?)],
             label: answer.labels.get(class).map(str::to_owned),
             class: Some(ClassScore { class, logit, probability }),
+            place: Place::default(),
         })
     }
 }
@@ -135,6 +136,17 @@ impl ClassSpec {
         Some(format!(
             "`--class {label}` is the class that is called `{label}`, class {named}; `--class '#{label}'` is class {number}"
         ))
+    }
+}
+
+/// The class that a label or a number names.
+///
+/// # Errors
+/// Nothing or too much goes by it.
+pub(crate) fn named(label: &str, labels: &Labels) -> Result<usize> {
+    match label.strip_prefix('#').and_then(|number| number.parse().ok()) {
+        Some(number) => Ok(number),
+        None => number(label, labels).map_or_else(|| labels.find(label), Ok),
     }
 }
 

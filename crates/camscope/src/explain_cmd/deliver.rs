@@ -173,7 +173,8 @@ impl<'a> Job<'a> {
 
     fn summary(&self, input: &Input, explanation: &Explanation, tap: &Tap, files: &Files) -> String {
         let timing = &explanation.timing;
-        let Explained { spec, label, score, class, .. } = &explanation.target;
+        let target = &explanation.target;
+        let Explained { spec, label, score, class, .. } = target;
         let what = match (class, label) {
             (Some(class), Some(label)) => format!("{} ({})", printable(label), class.class),
             (Some(class), None) => format!("class {}", class.class),
@@ -182,7 +183,10 @@ impl<'a> Job<'a> {
         };
         let numbers = match class {
             Some(class) => format!("probability {:.1} %, logit {:.3}", 100.0 * class.probability, class.logit),
-            None => format!("score {score:.3}"),
+            None => match target.place.probability {
+                Some(probability) => format!("probability {:.1} %, score {score:.3}", 100.0 * probability),
+                None => format!("score {score:.3}"),
+            },
         };
         let mut text = format!(
             "{}: {what}, {numbers}; {} at {}, {} ms on {}\n",
@@ -220,11 +224,16 @@ impl<'a> Job<'a> {
             "label": target.label,
             "logit": target.class.map(|class| class.logit),
             "probability": target.class.map(|class| class.probability),
+            "task": self.explainer.network().task.as_ref().map(|found| found.task.kind().to_string()),
             "target": {
                 "spec": target.spec,
                 "kind": target.kind,
                 "label": target.label,
                 "score": target.score,
+                "probability": target.place.probability,
+                "box": target.place.corners,
+                "index": target.place.index,
+                "text": target.place.text,
             },
             "sign": self.explainer.options().sign.name(),
             "blank": explanation.blank.map(|blank| blank.name()),

@@ -124,10 +124,10 @@ pub(crate) fn each<T: Send, R: Send>(items: Vec<T>, work: impl Fn(T) -> R + Sync
 
 /// A photo or array as the model takes it.
 pub(crate) struct Ready {
-    photo: Option<RgbImage>,
-    notes: Vec<String>,
-    seen: Seen,
-    tensor: ArrayD<f32>,
+    pub(crate) photo: Option<RgbImage>,
+    pub(crate) notes: Vec<String>,
+    pub(crate) seen: Seen,
+    pub(crate) tensor: ArrayD<f32>,
     /// Milliseconds that it took to get there.
     took: f64,
 }
@@ -174,10 +174,12 @@ pub(crate) fn explain(
     targets: &[TargetRef],
 ) -> Vec<Result<Explained>> {
     let mut outcomes = Vec::with_capacity(ready.len());
-    let tensors: Vec<ArrayViewD<'_, f32>> = ready.iter().flatten().map(|ready| ready.tensor.view()).collect();
-    for alike in tensors.chunk_by(|one, next| one.shape() == next.shape()) {
+    let read: Vec<&Ready> = ready.iter().flatten().collect();
+    for alike in read.chunk_by(|one, next| one.tensor.shape() == next.tensor.shape()) {
         for together in alike.chunks(explainer.batch()).filter(|_| explainer.batch() > 1) {
-            match explainer.explain_all(together, targets) {
+            let tensors: Vec<ArrayViewD<'_, f32>> = together.iter().map(|ready| ready.tensor.view()).collect();
+            let seen: Vec<Seen> = together.iter().map(|ready| ready.seen).collect();
+            match explainer.explain_seen(&tensors, &seen, targets) {
                 Ok(explained) => outcomes.extend(explained.into_iter().map(Some)),
                 Err(_) => outcomes.extend(together.iter().map(|_| None)),
             }
@@ -188,7 +190,7 @@ pub(crate) fn explain(
         let Ready { photo, notes, seen, tensor, took } = ready?;
         let mut outcome = match outcomes.next().flatten() {
             Some(outcome) => outcome,
-            None => explainer.explain(tensor, targets)?,
+            None => explainer.explain_seen(&[tensor.view()], &[seen], targets)?.pop().unwrap_or_default(),
         };
         for explanation in &mut outcome.explanations {
             explanation.timing.preprocess = took;
