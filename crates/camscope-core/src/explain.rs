@@ -9,6 +9,7 @@
 
 mod batch;
 mod blank;
+mod fuse;
 mod nonfinite;
 mod perturb;
 mod programs;
@@ -33,6 +34,7 @@ use self::{
     batch::{filled_up, joined, takes_several},
     programs::Programs,
 };
+pub use fuse::{Fuse, Group, fused};
 pub use results::{Backward, Blank, Explained, Explanation, Forward, Held, Outcome, Timing};
 pub use taps::Tap;
 
@@ -59,6 +61,8 @@ pub struct Options {
     pub sign: Sign,
     /// The layers; none: `auto`.
     pub layers: Vec<Choice>,
+    /// How the heat of several layers becomes one; `None`: each has its own, save where `auto` means several, which are fused.
+    pub fuse: Option<Fuse>,
     /// What the layers' axes mean, where the graph leaves it open or is misread.
     pub layout: Option<Layout>,
     /// What of a class is explained.
@@ -80,6 +84,7 @@ impl Default for Options {
             method: Chosen::default(),
             sign: Sign::default(),
             layers: Vec::new(),
+            fuse: None,
             layout: None,
             score: Score::default(),
             gradients: true,
@@ -102,6 +107,8 @@ enum Runner {
 pub struct Explainer {
     subject: Arc<TypedModel>,
     taps: Vec<Tap>,
+    /// Which taps have one heat.
+    groups: Vec<Group>,
     options: Options,
     /// How many images a run takes at most.
     batch: usize,
@@ -135,8 +142,8 @@ impl Explainer {
         if !options.method.method.needs_gradients() {
             return Self::forward_only(runtime, subject, options);
         }
-        let taps = taps::choose_taps(&subject, &options)?;
-        Self::at(runtime, subject, taps, options)
+        let (taps, groups) = taps::choose_taps(&subject, &options)?;
+        Self::at(runtime, subject, (taps, groups), options)
     }
 
     /// Makes a model ready at every layer that has a gradient, whatever [`Options::layers`] says. The second result has an entry for
@@ -151,11 +158,18 @@ impl Explainer {
     ) -> Result<(Self, Vec<Option<String>>)> {
         let reasons = differentiable_layers::without_gradient(&subject)?;
         let layers = subject.layers().iter().zip(&reasons);
-        let taps = layers.filter(|(_, reason)| reason.is_none()).map(|(layer, _)| Tap::Layer(layer.clone())).collect();
-        Ok((Self::at(runtime, subject, taps, options)?, reasons))
+        let taps: Vec<Tap> =
+            layers.filter(|(_, reason)| reason.is_none()).map(|(layer, _)| Tap::Layer(layer.clone())).collect();
+        let groups = (0..taps.len()).map(Group::of_one).collect();
+        Ok((Self::at(runtime, subject, (taps, groups), options)?, reasons))
     }
 
-    fn at(runtime: &'static Runtime, subject: Arc<TypedModel>, taps: Vec<Tap>, options: Options) -> Result<Self> {
+    fn at(
+        runtime: &'static Runtime,
+        subject: Arc<TypedModel>,
+        (taps, groups): (Vec<Tap>, Vec<Group>),
+        options: Options,
+    ) -> Result<Self> {
         let network = subject.network();
         let values: Vec<&str> = taps.iter().map(|tap| tap.value().unwrap_or(&network.input().name)).collect();
         let mut wanted = values.clone();
@@ -201,6 +215,7 @@ impl Explainer {
         Ok(Self {
             subject,
             taps,
+            groups,
             options,
             batch,
             rows,
@@ -244,6 +259,7 @@ impl Explainer {
         Ok(Self {
             subject,
             taps,
+            groups: vec![Group::of_one(0)],
             options,
             batch,
             rows,
@@ -293,6 +309,11 @@ impl Explainer {
     /// Where gradients are taken; for a method that needs none, the input.
     pub fn taps(&self) -> &[Tap] {
         &self.taps
+    }
+
+    /// Which taps have one heat: of several, their heat is fused.
+    pub fn groups(&self) -> &[Group] {
+        &self.groups
     }
 
     /// What was asked for.
@@ -456,11 +477,49 @@ impl Explainer {
                     activation: held(self.raw_activation(forward, tap)?, activation, image),
                     gradient: (!is_mean).then_some(slope),
                     timing,
+                    fused: Vec::new(),
                 });
             }
             explained.push(of_tap);
         }
-        Ok(explained)
+        Ok(self.in_groups(explained))
+    }
+
+    /// One explanation a group and image, of one a tap and image.
+    fn in_groups(&self, by_tap: Vec<Vec<Explanation>>) -> Vec<Vec<Explanation>> {
+        let mut by_tap = by_tap.into_iter();
+        let mut fused = Vec::with_capacity(self.groups.len());
+        for group in &self.groups {
+            let mut parts: Vec<_> = by_tap.by_ref().take(group.taps.len()).map(Vec::into_iter).collect();
+            let images = parts.first().map_or(0, ExactSizeIterator::len);
+            let of_image =
+                |_| fuse::fuse(parts.iter_mut().filter_map(Iterator::next).collect(), group, self.options.sign);
+            fused.push((0..images).filter_map(of_image).collect());
+        }
+        fused
+    }
+
+    /// The heat of one of [`Explainer::groups`] for each image: that of [`Explainer::heatmaps`], fused where it has several taps.
+    ///
+    /// # Errors
+    /// Those of [`Explainer::heatmaps`].
+    pub fn group_heatmaps(
+        &self,
+        forward: &Forward,
+        backward: &Backward,
+        group: &Group,
+        method: Method,
+    ) -> Result<Vec<Array2<f32>>> {
+        let by_tap: Vec<Vec<Array2<f32>>> =
+            group.taps.clone().map(|tap| self.heatmaps(forward, backward, tap, method)).collect::<Result<_>>()?;
+        if let [one] = &by_tap[..] {
+            return Ok(one.clone());
+        }
+        let of_image = |image: usize| {
+            let heatmaps: Vec<&Array2<f32>> = by_tap.iter().filter_map(|heatmaps| heatmaps.get(image)).collect();
+            fused(&heatmaps, group.fuse, self.options.sign)
+        };
+        Ok((0..forward.images).filter_map(of_image).collect())
     }
 
     /// The forward pass of some images, at most [`Explainer::batch`]: `tensor` as the model takes it, the images along its first axis.

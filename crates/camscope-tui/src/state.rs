@@ -275,7 +275,10 @@ impl State {
     /// A target's name: a class's label, or how it was asked for.
     pub fn target_name(&self, target: usize) -> String {
         if let Some(asked) = self.current_scores().and_then(|scores| scores.asked(target)) {
-            return asked.to_owned();
+            return match &asked.label {
+                Some(label) => format!("{label} ({})", asked.spec),
+                None => asked.spec.clone(),
+            };
         }
         self.model.as_ref().map_or_else(|| format!("class {target}"), |model| model.labels.name(target))
     }

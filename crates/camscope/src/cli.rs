@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use camscope_core::{
+    explain::Fuse,
     layer::{Choice, Layout},
     method::{self, Sign},
     runtime::ProviderChoice,
@@ -202,6 +203,10 @@ pub(crate) struct MethodArgs {
     /// may be given several times
     #[arg(long = "layer", value_name = "LAYER", default_value = "auto")]
     pub(crate) layers: Vec<Choice>,
+    /// Fuse the heat of all the layers given into one, each normalised and enlarged to the finest: their mean, or the largest.
+    /// Where auto means several layers, as for boxes, their mean is shown
+    #[arg(long, value_enum, value_name = "HOW")]
+    pub(crate) fuse: Option<FuseArg>,
     /// The layout of the layer's axes, if `camscope layers` shows a wrong one or not the layer: nchw, nhwc, tokens:14x14, or
     /// tokens:1+14x14 with a class token first; --layer may then name any value of the graph
     #[arg(long, value_name = "LAYOUT")]
@@ -214,6 +219,24 @@ pub(crate) struct MethodArgs {
     /// Which score of the class to explain
     #[arg(long, value_enum, default_value_t = ScoreArg::Logit)]
     pub(crate) score: ScoreArg,
+}
+
+/// `--fuse`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum FuseArg {
+    /// The mean.
+    Mean,
+    /// The largest.
+    Max,
+}
+
+impl From<FuseArg> for Fuse {
+    fn from(fuse: FuseArg) -> Self {
+        match fuse {
+            FuseArg::Mean => Self::Mean,
+            FuseArg::Max => Self::Max,
+        }
+    }
 }
 
 /// How heatmaps look: shared by the commands that draw them.

@@ -50,6 +50,7 @@ pub(crate) fn run(args: &DemoArgs) -> Result<ExitCode> {
                 layout: None,
                 classes,
                 targets: Vec::new(),
+                fuse: None,
                 sign: SignArg::Positive,
                 score: ScoreArg::Logit,
             },

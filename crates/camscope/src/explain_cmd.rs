@@ -26,7 +26,8 @@ use crate::{
     input::Input,
     plugins,
     setup::{
-        class_clashes, create_folder, note_all, note_estimate, note_provider, open, options, subject, work_between_runs,
+        class_clashes, create_folder, note_all, note_estimate, note_provider, open, options, subject, suited,
+        work_between_runs,
     },
 };
 
@@ -70,6 +71,7 @@ pub(crate) fn explain(
         // The first photos are read while the model is made ready.
         let reading = scope.spawn(|| runs.first().map(read));
         let (subject, targets) = subject(runtime, network, sidecar, &args.how)?;
+        let options = suited(options, &args.how, subject.sidecar(), &targets)?;
         let explainer = Explainer::of(runtime, Arc::new(subject), Options { batch, ..options })?;
         note_provider(runtime, &explainer, &args.run);
         note_estimate(&explainer);

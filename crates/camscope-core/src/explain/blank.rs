@@ -1,10 +1,11 @@
 //! Why a heatmap shows nothing.
 
-use ndarray::Array2;
+use ndarray::{Array2, Axis};
 
-use super::{Backward, Blank, Explainer, Forward, Held};
+use super::{Backward, Blank, Explainer, Forward, Held, Tap};
 use crate::{
     error::Result,
+    layer::{Layer, Layout},
     method::{Cam, Method, Sign},
 };
 
@@ -23,7 +24,14 @@ impl Explainer {
         slope: &Held,
         method: &'static dyn Cam,
     ) -> Result<Blank> {
-        if self.read(slope)?.iter().all(|&slope| slope == 0.0) {
+        // Tokens that stand for no place of the image count for nothing.
+        let prefix = match &self.taps[tap] {
+            Tap::Layer(Layer { layout: Layout::Tokens { prefix, .. }, .. }) => *prefix,
+            _ => 0,
+        };
+        let slope = self.read(slope)?;
+        let places = if prefix > 0 { slope.slice_axis(Axis(1), (prefix..).into()) } else { slope.view() };
+        if places.iter().all(|&slope| slope == 0.0) {
             return Ok(Blank::NoGradient);
         }
         let both = self.heatmaps_of(forward, backward, tap, (Method::Cam(method), Sign::Both))?;

@@ -79,6 +79,7 @@ impl Explainer {
                 activation: Held { value: forward.input.clone(), blocked: None, image },
                 gradient: None,
                 timing,
+                fused: Vec::new(),
             }
         };
         evaluated.iter().zip(heats).enumerate().map(explanation).collect()

@@ -28,6 +28,7 @@ use crate::{
     layer::Layout,
     model,
     nearest::nearest,
+    target::TargetRef,
 };
 
 /// A way to weigh activations by gradients.
@@ -40,6 +41,12 @@ pub trait Cam: Sync {
 
     /// Whether all that it looks at of the gradient is its mean over height and width: then its program may get that, `[N, C, 1, 1]`.
     fn takes_mean(&self) -> bool {
+        false
+    }
+
+    /// Whether heat at a place comes of the gradient at that place. One that averages gradients over all places loses what lies at one of
+    /// them: a box, a pixel, a character.
+    fn keeps_places(&self) -> bool {
         false
     }
 
@@ -139,6 +146,27 @@ pub const METHODS: &[Method] = &[
     Method::Cam(&gradcam_elementwise::GradCamElementwise),
     Method::Perturbation(&occlusion::Occlusion),
 ];
+
+/// What is explained with where nobody says: the first of [`METHODS`]; for targets at places of the image one that keeps places.
+pub fn default_for(targets: &[TargetRef]) -> Chosen {
+    let is_local = targets.iter().any(|target| target.is_local());
+    let keeps = |method: &&Method| matches!(method, Method::Cam(method) if method.keeps_places());
+    METHODS.iter().find(|method| !is_local || keeps(method)).copied().unwrap_or(METHODS[0]).into()
+}
+
+/// What to know of a method that cannot be trusted for these targets.
+pub fn mistrust(method: Method, targets: &[TargetRef]) -> Option<String> {
+    let Method::Cam(cam) = method else { return None };
+    let target = targets.iter().find(|target| target.is_local())?;
+    (!cam.keeps_places()).then(|| {
+        format!(
+            "{} averages gradients over the whole image, and `{}` lies at one place: {} keeps places",
+            cam.name(),
+            target.spec(),
+            default_for(std::slice::from_ref(target)).method.name()
+        )
+    })
+}
 
 /// The names of all methods, as a list in a sentence.
 pub fn names() -> String {

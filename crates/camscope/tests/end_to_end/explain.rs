@@ -50,6 +50,8 @@ fn another_class_moves_the_heat() {
         "model",
         "method",
         "layer",
+        "layers",
+        "task",
         "module",
         "class",
         "label",
