@@ -357,6 +357,8 @@ pub(crate) struct CheckArgs {
     pub(crate) model: PathBuf,
     /// The photo to check with [default: a synthetic pattern]
     pub(crate) image: Option<PathBuf>,
+    #[arg(long, value_name = "TARGET", value_parser = target::parse, help = "The target whose gradient is checked: class:CLASS, box:N, output:NAME[0,3], … [default: the model's first answer]")]
+    pub(crate) target: Option<TargetRef>,
     /// Provider and threads.
     #[command(flatten)]
     pub(crate) run: RunArgs,
