@@ -9,6 +9,7 @@
 
 mod batch;
 mod blank;
+mod elsewhere;
 mod fuse;
 mod nonfinite;
 mod perturb;

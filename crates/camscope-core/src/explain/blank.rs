@@ -1,11 +1,10 @@
 //! Why a heatmap shows nothing.
 
-use ndarray::{Array2, Axis};
+use ndarray::Array2;
 
-use super::{Backward, Blank, Explainer, Forward, Held, Tap};
+use super::{Backward, Blank, Explainer, Forward, Held, Tap, elsewhere::is_zero_at_places};
 use crate::{
     error::Result,
-    layer::{Layer, Layout},
     method::{Cam, Method, Sign},
 };
 
@@ -24,14 +23,12 @@ impl Explainer {
         slope: &Held,
         method: &'static dyn Cam,
     ) -> Result<Blank> {
-        // Tokens that stand for no place of the image count for nothing.
-        let prefix = match &self.taps[tap] {
-            Tap::Layer(Layer { layout: Layout::Tokens { prefix, .. }, .. }) => *prefix,
-            _ => 0,
-        };
         let slope = self.read(slope)?;
-        let places = if prefix > 0 { slope.slice_axis(Axis(1), (prefix..).into()) } else { slope.view() };
-        if places.iter().all(|&slope| slope == 0.0) {
+        let is_zero = match &self.taps[tap] {
+            Tap::Layer(layer) => is_zero_at_places(&slope, layer),
+            Tap::Input => slope.iter().all(|&slope| slope == 0.0),
+        };
+        if is_zero {
             return Ok(Blank::NoGradient);
         }
         let both = self.heatmaps_of(forward, backward, tap, (Method::Cam(method), Sign::Both))?;
