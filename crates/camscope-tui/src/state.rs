@@ -261,8 +261,8 @@ impl State {
 
     /// The heatmap of another target or layer of the photo that is shown.
     pub fn key(&self, target: usize, layer: usize) -> Option<HeatKey> {
-        // A method of forward passes alone gives the same heat whatever the layer.
-        let looks = METHODS.get(self.method).is_none_or(|method| method.needs_gradients());
+        // A method that looks at the input alone gives the same heat whatever the layer.
+        let looks = METHODS.get(self.method).is_none_or(|method| method.needs().layer);
         let layer = if looks { layer } else { self.model.as_ref()?.default_layer };
         Some(HeatKey { photo: self.photo()?.id, target, layer, method: self.method })
     }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use camscope_core::{
     explain::Fuse,
     layer::{Choice, Layout},
-    method::{self, Sign},
+    method::Sign,
     runtime::ProviderChoice,
     target::{self, ClassSpec, Score, TargetRef},
 };
@@ -45,6 +45,7 @@ impl Cli {
             // Each by name: a new command that runs models is not to be forgotten here.
             Some(
                 Command::Layers(_)
+                | Command::Methods(_)
                 | Command::Differentiate(_)
                 | Command::Config(_)
                 | Command::Plugin(_)
@@ -67,7 +68,11 @@ pub(crate) struct ExploreArgs {
     /// Photos or folders of photos
     #[arg(value_name = "IMAGE")]
     pub(crate) images: Vec<PathBuf>,
-    #[arg(long, value_name = "NAME", help = format!("The CAM method: {} [default: from the configuration, else from the model's sidecar, else gradcam]", method::names()))]
+    #[arg(
+        long,
+        value_name = "NAME",
+        help = "The method, see `camscope methods` [default: from the configuration, else from the model's sidecar, else gradcam; hirescam for targets at one place]"
+    )]
     pub(crate) method: Option<String>,
     /// The layer to show first: auto, a value's name, a PyTorch module path, or an index from `camscope layers`
     #[arg(long, value_name = "LAYER")]
@@ -126,6 +131,8 @@ pub(crate) enum Command {
     Predict(Box<PredictArgs>),
     /// List the layers of a model
     Layers(LayersArgs),
+    /// List the methods, or what one computes and what can be set
+    Methods(MethodsArgs),
     /// Check whether a model can be explained, and its gradient against finite differences
     Check(CheckArgs),
     /// Measure what explaining costs on this machine, compared with plain inference
@@ -194,8 +201,15 @@ pub(crate) enum RuntimeCommand {
 /// Layers, classes and method: shared by the commands that explain.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct MethodArgs {
-    #[arg(long, value_name = "NAME[:KEY=VALUE,…]", help = format!("The CAM method: {} [default: from the model's sidecar, else gradcam]", method::names()))]
+    #[arg(
+        long,
+        value_name = "NAME[:KEY=VALUE,…]",
+        help = "The method, see `camscope methods` [default: from the model's sidecar, else gradcam; hirescam for targets at one place]"
+    )]
     pub(crate) method: Option<String>,
+    /// Where random numbers start, of methods that draw some: the same seed gives the same heat
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) seed: u64,
     /// Which evidence to show: for the target, against it, or both around zero
     #[arg(long, value_enum, default_value_t = SignArg::Positive)]
     pub(crate) sign: SignArg,
@@ -348,6 +362,16 @@ pub(crate) struct LayersArgs {
     /// What it is fed with.
     #[command(flatten)]
     pub(crate) input: InputArgs,
+}
+
+/// `camscope methods`.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct MethodsArgs {
+    /// One method: its parameters with their defaults
+    pub(crate) name: Option<String>,
+    /// Print one JSON object a line instead of a table
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// `camscope check`.

@@ -51,6 +51,7 @@ pub(crate) fn run(args: &DemoArgs) -> Result<ExitCode> {
                 classes,
                 targets: Vec::new(),
                 fuse: None,
+                seed: 0,
                 sign: SignArg::Positive,
                 score: ScoreArg::Logit,
             },

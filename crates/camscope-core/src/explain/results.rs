@@ -108,6 +108,10 @@ pub struct Explanation {
     pub timing: Timing,
     /// Where the heat is that of several layers: their own explanations. The activation and the gradient are then the first one's.
     pub fused: Vec<Explanation>,
+    /// Of a method that looks at the input: a number an element of it, signed, of its shape, a batch of one first.
+    pub attributions: Option<ArrayD<f32>>,
+    /// What to know of it, in a sentence.
+    pub note: Option<String>,
 }
 
 /// A target as it came out for an image.

@@ -42,11 +42,14 @@ pub struct Opened {
     first: Arc<Explainer>,
     all: OnceLock<Result<All>>,
     making: Mutex<()>,
-    /// Explainers of the methods that need no gradient, by their place among all methods.
-    forward_only: Mutex<HashMap<usize, Arc<Explainer>>>,
+    /// Explainers of the methods of the host, by their place among all methods and the layer that they look at.
+    by_method: Mutex<HashMap<ByMethod, Arc<Explainer>>>,
     /// The passes run last, newest at the end.
     kept: Mutex<Kept>,
 }
+
+/// A method's place among all of them, and the layer that it looks at.
+type ByMethod = (usize, Option<usize>);
 
 struct All {
     explainer: Arc<Explainer>,
@@ -128,7 +131,7 @@ impl Opened {
         let is_fused = subject.default_layers().len() > 1;
         let options = Options {
             // The default layer's passes serve every method of gradients.
-            method: if method.method.needs_gradients() { method.clone() } else { Chosen::default() },
+            method: if matches!(method.method, Method::Cam(_)) { method.clone() } else { Chosen::default() },
             sign: Sign::default(),
             layers: vec![if is_fused { Choice::Auto } else { Choice::Index(default_layer) }],
             fuse: None,
@@ -136,6 +139,7 @@ impl Opened {
             score: how.score,
             gradients: true,
             batch: 1,
+            seed: 0,
             verify: how.verify,
             session: how.session.clone(),
         };
@@ -173,7 +177,7 @@ impl Opened {
             first,
             all: OnceLock::new(),
             making: Mutex::default(),
-            forward_only: Mutex::default(),
+            by_method: Mutex::default(),
             kept: Mutex::default(),
         })
     }
@@ -202,24 +206,29 @@ impl Opened {
         at.checked_sub(classes).and_then(|at| asked.get(at)).map_or_else(|| class(at), Arc::clone)
     }
 
-    /// The heat by a method that runs the model on changed images, whatever the layer.
-    fn by_forward_passes(&self, key: HeatKey, method: Method, photo: &Photo, canceller: &Canceller) -> Result<Heat> {
+    /// The heat by a method of the host.
+    fn by_host(&self, key: HeatKey, method: Method, photo: &Photo, canceller: &Canceller) -> Result<Heat> {
         let explainer = {
-            let mut made = lock(&self.forward_only);
-            match made.get(&key.method) {
+            let layer = method.needs().layer.then_some(key.layer);
+            let mut made = lock(&self.by_method);
+            match made.get(&(key.method, layer)) {
                 Some(explainer) => Arc::clone(explainer),
                 None => {
-                    let options =
-                        Options { method: method.into(), layers: vec![Choice::Input], ..self.options.clone() };
+                    let choice = match layer {
+                        None => Choice::Input,
+                        Some(layer) if layer >= self.subject.layers().len() => Choice::Auto,
+                        Some(layer) => Choice::Index(layer),
+                    };
+                    let options = Options { method: method.into(), layers: vec![choice], ..self.options.clone() };
                     let explainer = Arc::new(Explainer::of(self.runtime, Arc::clone(&self.subject), options)?);
-                    made.insert(key.method, Arc::clone(&explainer));
+                    made.insert((key.method, layer), Arc::clone(&explainer));
                     explainer
                 }
             }
         };
         let forward = self.forward(photo, false, &self.first, canceller)?;
         let target = self.target(key.target, forward.logits().len(), key.photo);
-        let heatmap = explainer.perturb(&photo.tensor, &target, canceller)?;
+        let heatmap = explainer.host_heat(&photo.tensor, &target, canceller)?;
         Ok(Arc::new(normalise(heatmap.view())))
     }
 
@@ -296,8 +305,8 @@ impl Engine for Opened {
 
     fn heat(&self, key: HeatKey, photo: &Photo, canceller: &Canceller) -> Result<Heat> {
         let method = METHODS.get(key.method).copied().unwrap_or(METHODS[0]);
-        if !method.needs_gradients() {
-            return self.by_forward_passes(key, method, photo, canceller);
+        if matches!(method, Method::Host(_)) {
+            return self.by_host(key, method, photo, canceller);
         }
         let is_default = key.layer == self.info.default_layer;
         let pass = Pass { photo: key.photo, target: key.target, all: true };

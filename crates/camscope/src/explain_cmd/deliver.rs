@@ -190,6 +190,9 @@ impl<'a> Job<'a> {
             let of_tap = &self.tap_stems[part.tap];
             self.write_raw(folder, &format!("{stem}.{of_tap}"), &[], part)?;
         }
+        if let Some(attributions) = &explanation.attributions {
+            write("attributions", attributions.clone())?;
+        }
         if let Some(heatmap) = &explanation.heatmap {
             write("heatmap", heatmap.clone().into_dyn())?;
         }
@@ -221,6 +224,9 @@ impl<'a> Job<'a> {
             (timing.preprocess + timing.forward + timing.backward + timing.method).round(),
             self.explainer.forward_session().provider(),
         );
+        if let Some(note) = &explanation.note {
+            text += &format!("  {}\n", printable(note));
+        }
         if let Some(blank) = explanation.blank {
             text += &format!("  blank: {}\n", blank.about(self.explainer.options().sign));
         }
@@ -264,6 +270,7 @@ impl<'a> Job<'a> {
                 .map(|part| self.explainer.taps()[part.tap].value().unwrap_or("@input"))
                 .collect::<Vec<_>>(),
             "sign": self.explainer.options().sign.name(),
+            "note": explanation.note,
             "blank": explanation.blank.map(|blank| blank.name()),
             "heatmap_shape": explanation.heatmap.as_ref().map(|heatmap| heatmap.shape().to_vec()),
             "seen": seen.map(|seen| json!({ "x": seen.x, "y": seen.y, "width": seen.width, "height": seen.height })),
