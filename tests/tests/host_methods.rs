@@ -31,10 +31,12 @@ const AT_LAYERS: [(&str, &str, bool); 9] = [
     ("is_cam", "is-cam", false),
 ];
 
-const AT_INPUT: [(&str, &str); 3] = [
+const AT_INPUT: [(&str, &str); 5] = [
     ("saliency", "saliency"),
     ("input_x_gradient", "input-x-gradient"),
     ("integrated_gradients", "integrated-gradients"),
+    ("guided_backprop", "guided-backprop"),
+    ("deconvnet", "deconvnet"),
 ];
 
 fn explainer(name: &str, layers: Vec<Choice>, method: &str) -> Explainer {

@@ -131,6 +131,14 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// A method changes what passes back through some operators, and the model has none of them.
+    #[error("{method} changes what passes back through ReLUs, and there is none between the input and the target")]
+    NothingToSwap {
+        /// The method.
+        method: &'static str,
+        /// The backward pass that it stands for.
+        what: &'static str,
+    },
     /// A layer was asked for, and the method looks at none.
     #[error("the method {method} looks at no layer, and `{}` was asked for", printable(layer))]
     NoLayerForMethod {
@@ -603,6 +611,9 @@ impl Error {
             Error::UnknownOutput { known, .. } => {
                 let names: Vec<_> = known.iter().map(|name| format!("`{}`", printable(name))).collect();
                 Some(format!("it has {}", names.join(", ")))
+            }
+            Error::NothingToSwap { .. } => {
+                Some("it would be the plain gradient: --method saliency or input-x-gradient shows that".into())
             }
             Error::NoLayerForMethod { .. } => Some("leave --layer out, or choose a method that looks at layers".into()),
             Error::UnknownInput { known, .. } if known.is_empty() => Some("leave --input out: the model takes the image alone".into()),

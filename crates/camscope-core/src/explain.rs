@@ -197,7 +197,17 @@ impl Explainer {
         wanted.dedup();
         let heads = subject.heads();
         let request = Request { outputs: &heads, wrt: &wanted, types: subject.types() };
-        let gradient = rules::differentiate(&network.model, &request)?;
+        let swap = match options.method.method {
+            Method::Host(method) => method.swap().map(|swap| (method.name(), swap)),
+            Method::Cam(_) => None,
+        };
+        let gradient = match swap {
+            Some((_, swap)) => rules::differentiate_by(&network.model, &request, swap)?,
+            None => rules::differentiate(&network.model, &request)?,
+        };
+        if let Some((method, swap)) = swap.filter(|_| gradient.swapped == 0) {
+            return Err(Error::NothingToSwap { method, what: swap.name });
+        }
         let mut wired = Vec::new();
         for (tap, value) in taps.iter().zip(&values) {
             let found = gradient.gradients.iter().find(|(name, _)| name == value).and_then(|(_, name)| name.clone());

@@ -2,6 +2,8 @@
 
 use ndarray::{Array2, Array3, ArrayD, ArrayView3, ArrayView4, ArrayViewD};
 
+use onnx_grad::swap::Swap;
+
 use super::{Parameter, Parameters};
 use crate::{error::Result, model};
 
@@ -20,6 +22,11 @@ pub trait HostMethod: Sync {
 
     /// What it looks at.
     fn needs(&self) -> Needs;
+
+    /// Another backward pass than the derivative, for the gradients that it looks at.
+    fn swap(&self) -> Option<&'static Swap> {
+        None
+    }
 
     /// Whether heat at a place comes of what is at that place, and not of a mean over all places.
     fn keeps_places(&self) -> bool {

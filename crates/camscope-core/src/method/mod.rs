@@ -11,6 +11,7 @@ mod baseline;
 mod gradcam;
 mod gradcam_elementwise;
 mod gradcam_plus_plus;
+mod guided;
 mod hirescam;
 mod host;
 mod input_gradient;
@@ -177,6 +178,8 @@ pub const METHODS: &[Method] = &[
     Method::Host(&input_gradient::VarGrad),
     Method::Host(&input_gradient::IntegratedGradients),
     Method::Host(&input_gradient::GradientShap),
+    Method::Host(&guided::BACKPROP),
+    Method::Host(&guided::DECONV),
     Method::Host(&score::SCORE),
     Method::Host(&score::SMOOTH),
     Method::Host(&score::INTEGRATED),
