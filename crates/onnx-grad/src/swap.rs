@@ -120,7 +120,9 @@ mod tests {
         let inputs: Vec<&Val> = std::iter::once(&x).chain(&bounds).collect();
         let y = g.op(op, &inputs, vec![]);
         let model = g.into_model(vec![value_info("x", Some(&ty))], vec![value_info(y.name(), Some(&ty))]).unwrap();
-        let types: Types = [("x".to_owned(), ty.clone()), (y.name().to_owned(), ty)].into_iter().collect();
+        let mut types = Types::default();
+        types.insert("x".to_owned(), ty.clone());
+        types.insert(y.name().to_owned(), ty);
         let request = Request { outputs: &[y.name()], wrt: &["x"], types: &types };
         let gradient = differentiate_swapped(&model, &request, &NoForeignRules, swap).unwrap();
         let ops = gradient.backward.graph().node.iter().map(|node| node.op_type.clone()).collect();
