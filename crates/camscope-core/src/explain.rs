@@ -73,6 +73,8 @@ pub struct Options {
     pub gradients: bool,
     /// How many images may run at once, where the model takes any number; 1 at least.
     pub batch: usize,
+    /// Whether what the model says of each image is wanted too, to be drawn: [`Outcome::said`].
+    pub said: bool,
     /// Where random numbers start, of methods that draw some: the same seed gives the same heat.
     pub seed: u64,
     /// Whether the first explanation on a provider other than the CPU is compared with the CPU's: see [`Explainer::verify`].
@@ -93,6 +95,7 @@ impl Default for Options {
             score: Score::default(),
             gradients: true,
             batch: 1,
+            said: false,
             seed: 0,
             verify: false,
             session,
@@ -459,8 +462,13 @@ impl Explainer {
         let forward = self.run(joined(images)?, &canceller)?.of_photos(seen);
         let timing = Timing { forward: share(start), ..Timing::default() };
         let mut outcomes: Vec<Outcome> = (0..images.len())
-            .map(|image| Outcome { scores: forward.scores.get(image).cloned(), explanations: Vec::new() })
+            .map(|image| Outcome { scores: forward.scores.get(image).cloned(), ..Outcome::default() })
             .collect();
+        if self.options.said {
+            for (outcome, said) in outcomes.iter_mut().zip(self.predict(&forward)?) {
+                outcome.said = Some(said);
+            }
+        }
         for target in targets {
             let evaluated = self.evaluate(&forward, target)?;
             let explained = match self.options.method.method {

@@ -262,6 +262,9 @@ pub(crate) struct LookArgs {
     /// The photo's weight in the overlay, from 0 to 1; the heatmap has the rest
     #[arg(long, value_name = "A", default_value_t = camscope_core::overlay::DEFAULT_ALPHA, value_parser = fraction)]
     pub(crate) alpha: f32,
+    /// Leave out the boxes that the model found
+    #[arg(long)]
+    pub(crate) no_boxes: bool,
 }
 
 /// Where models run: shared by the commands that run them.
