@@ -19,7 +19,7 @@ const TOLERANCE: f64 = 0.05;
 
 impl Explainer {
     /// Compares scores, and the gradient or heat at every tap, with those of the CPU, if this explainer runs on another provider. What
-    /// agreed once is remembered in camscope's cache folder: by model file, taps, provider and versions.
+    /// agreed once is remembered in camscope's cache folder: by model file, taps, provider, device and versions.
     ///
     /// # Errors
     /// [`Error::ProviderDisagrees`] with the first thing that is off; the runtime fails.
@@ -112,13 +112,14 @@ impl Explainer {
         let modified = file.as_ref().and_then(|file| file.modified().ok()?.duration_since(UNIX_EPOCH).ok());
         let taps: Vec<&str> = self.taps.iter().map(|tap| tap.name()).collect();
         let facts = format!(
-            "{:?} {:?} {:?} {:?} {:?} {} {} {}",
+            "{:?} {:?} {:?} {:?} {:?} {} {} {} {}",
             fs::canonicalize(path).unwrap_or_else(|_| path.clone()),
             file.map(|file| file.len()),
             modified,
             taps,
             self.subject.heads(),
             provider.name(),
+            runtime.provider_facts(provider),
             runtime.version(),
             env!("CARGO_PKG_VERSION"),
         );
