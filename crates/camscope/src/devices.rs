@@ -53,13 +53,13 @@ impl Shown {
         let mut refused = Vec::new();
         for library in libraries {
             let taken = trusted_library(library).and_then(|library| runtime.register_library(&library));
-            if let Err(error) = taken {
-                let reason = match error {
-                    EngineError::ProviderLibrary { reason, .. } => reason,
-                    other => other.to_string(),
-                };
-                refused.push((library.clone(), reason));
-            }
+            let reason = match taken {
+                Ok(offered) if offered.is_empty() => "it finds no device here that it could use".to_owned(),
+                Ok(_) => continue,
+                Err(EngineError::ProviderLibrary { reason, .. }) => reason,
+                Err(other) => other.to_string(),
+            };
+            refused.push((library.clone(), reason));
         }
         refused.extend(runtime.register_installed(|_| true));
         let reason = |error| match error {
@@ -144,7 +144,7 @@ impl Shown {
 
     /// The libraries that could not be taken in, for `--json`.
     pub(crate) fn refused_json(&self) -> Value {
-        let one = |(path, reason): &(PathBuf, String)| json!({ "library": path.to_string_lossy(), "reason": reason });
+        let one = |(path, reason): &(PathBuf, String)| json!({ "path": path.to_string_lossy(), "reason": reason });
         self.refused.iter().map(one).collect()
     }
 }

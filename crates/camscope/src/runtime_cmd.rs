@@ -83,9 +83,7 @@ fn get_provider(ep: InstallEp) -> Result<()> {
         );
         return Err(EngineError::ProviderLibrary { path: library, reason }.into());
     }
-    runtime.register_library(&library)?;
-    let devices: Vec<_> = runtime.devices().into_iter().filter(|device| device.provider == provider).collect();
-    for device in &devices {
+    for device in runtime.register_library(&library)? {
         output::print(&format!("  {} ({})\n", printable(&device.name), device.kind))?;
     }
     // The library is there for another day: this is no error.

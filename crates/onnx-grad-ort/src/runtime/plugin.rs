@@ -74,23 +74,25 @@ impl From<Provider> for Spot {
 }
 
 impl Runtime {
-    /// Takes in a provider library; what it offers is then among [`Runtime::devices`], and can be named.
+    /// Takes in a provider library; what it offers, which this gives, is then among [`Runtime::devices`], and can be named. Nothing where it
+    /// finds no device that it could use, or was taken in before.
     ///
     /// # Errors
     ///
     /// [`Error::ProviderLibrary`]: there is no such file, it is no such library, or it does not work with this ONNX Runtime.
-    pub fn register_library(&self, path: &Path) -> Result<()> {
+    pub fn register_library(&self, path: &Path) -> Result<Vec<Device>> {
         let before = self.devices().len();
         self.register(path)?;
         let offered = self.devices().split_off(before);
         let mut state = self.plugins();
-        for device in offered {
-            // What is built in runs on the device too, but the library was asked for.
+        for device in &offered {
+            // ONNX Runtime may have the provider itself, but the library was asked for.
             if !state.named.contains(&device.provider) {
                 state.named.push(device.provider);
             }
         }
-        Ok(())
+        drop(state);
+        Ok(offered)
     }
 
     /// Takes in the libraries that [`install_provider`](super::install_provider) has put into the data folder, of the providers that
