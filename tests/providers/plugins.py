@@ -127,13 +127,14 @@ def check(here, name, variables, heat):
     provider, own = here.explain(["--ep", name], variables)
     error = apart(own, heat)
     assert provider == name and error <= FARTHEST, f"{provider}: the heat is off by {error:.1e}"
-    assert f" {name} " in here.remembered().removeprefix(agreed), "the comparison with the CPU was not made, or is not remembered"
+    remembered = here.remembered().removeprefix(agreed)
 
     shown = here.shown(more=variables)
     assert shown["auto"] == "cpu", f"--ep auto would take {shown['auto']}, and there is no GPU here that is none in software"
     device = next(device for device in shown["devices"] if device["provider"] == name)
     assert device["usable"] and device["name"] and device["type"] == "CPU", device
     assert (device["doubt"] is not None) == (name == "webgpu"), device
+    assert f" {name} {device['provider_version']} " in remembered, f"that it agrees with the CPU is not remembered: {remembered!r}"
     provider, again = here.explain(["--device", str(device["number"])], variables)
     assert provider == name and apart(again, heat) <= FARTHEST
 

@@ -11,6 +11,7 @@ use crate::{
     error::{Error, Result},
     runtime::{Canceller, Provider, ProviderChoice, Runtime, SessionOptions, Vars, dirs},
     target::TargetRef,
+    text::printable,
 };
 
 /// Largest relative error, in the L2 norm, of scores and of gradients or heatmaps. Reduced precision (TF32, float16) stays well below;
@@ -126,7 +127,9 @@ impl Explainer {
         // Stable from run to run of one build; another build compares again.
         let mut hasher = DefaultHasher::new();
         hasher.write(facts.as_bytes());
-        format!("{:016x} {} {}", hasher.finish(), provider.name(), runtime.version())
+        let facts = runtime.provider_facts(provider);
+        let facts = if facts.is_empty() { facts } else { format!(" {}", printable(&facts)) };
+        format!("{:016x} {}{facts} {}", hasher.finish(), provider.name(), runtime.version())
     }
 }
 

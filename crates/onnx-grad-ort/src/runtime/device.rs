@@ -109,6 +109,22 @@ pub(super) fn auto_order(built_in: impl Fn(Provider) -> bool, devices: &[Device]
     order
 }
 
+/// The providers of libraries that have only GPUs by name, and why these are none.
+pub(super) fn doubted(devices: &[Device]) -> Vec<(Provider, String)> {
+    let of_libraries = || devices.iter().filter(|device| device.library.is_some() && device.kind == DeviceKind::Gpu);
+    let mut found: Vec<(Provider, String)> = Vec::new();
+    for device in of_libraries() {
+        let provider = device.provider;
+        let has_real = of_libraries().any(|other| other.provider == provider && other.is_real_gpu());
+        if let Some(doubt) =
+            device.doubt.as_ref().filter(|_| !has_real && found.iter().all(|(known, _)| *known != provider))
+        {
+            found.push((provider, doubt.clone()));
+        }
+    }
+    found
+}
+
 /// What ONNX Runtime says of hardware.
 #[derive(Clone, Debug)]
 pub(super) struct Hardware {
@@ -177,12 +193,19 @@ pub(super) fn all(environment: &Environment) -> Vec<Device> {
                 (api.EpDevice_Device)(device),
             )
         };
-        describe(number, name, &facts, one_hardware(hardware))
+        describe(number, name, &facts, one_hardware(hardware), || vulkan::adapters().unwrap_or_default())
     };
     environment.devices().enumerate().map(read).collect()
 }
 
-fn describe(number: usize, provider_name: String, facts: &[(String, String)], hardware: Hardware) -> Device {
+/// `adapters` are Vulkan's.
+fn describe(
+    number: usize,
+    provider_name: String,
+    facts: &[(String, String)],
+    hardware: Hardware,
+    adapters: impl FnOnce() -> &'static [Adapter],
+) -> Device {
     let provider = Provider::of_onnxruntime(&provider_name);
     let Hardware { mut kind, mut vendor, mut vendor_id, mut id, facts: more } = hardware;
     let fact = |names: &[&str]| {
@@ -194,13 +217,11 @@ fn describe(number: usize, provider_name: String, facts: &[(String, String)], ha
     let mut memory = fact(&["GPU_DEVICE_TOTAL_MEM_SIZE", "DxgiVideoMemory"]).and_then(|text| bytes(&text));
     let by_number = |adapter: &&Adapter| (adapter.vendor_id, adapter.id) == (vendor_id, id);
     let is_webgpu = provider == Provider::WebGpu;
-    let adapter = if !cfg!(target_os = "linux") {
-        None
-    } else if is_webgpu {
+    let adapter = if is_webgpu {
         // It takes the best GPU that Vulkan has, whichever device it is told.
-        vulkan::adapters().ok().and_then(<[_]>::first)
+        adapters().first()
     } else if kind == DeviceKind::Gpu && (name.is_none() || memory.is_none()) {
-        vulkan::adapters().ok().and_then(|adapters| adapters.iter().find(by_number))
+        adapters().iter().find(by_number)
     } else {
         // Vulkan's drivers take a while to wake up.
         None
@@ -319,6 +340,8 @@ impl fmt::Display for Device {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::LazyLock;
+
     use super::*;
 
     /// A list as ONNX Runtime and some libraries would give it: `(provider, kind, doubt)`.
@@ -343,6 +366,10 @@ mod tests {
     fn hardware(kind: DeviceKind, vendor_id: u32, facts: &[(&str, &str)]) -> Hardware {
         let facts = facts.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
         Hardware { kind, vendor: "Maker".into(), vendor_id, id: 7, facts }
+    }
+
+    fn adapter(name: &str, vendor_id: u32, software: bool) -> Adapter {
+        Adapter { name: name.into(), vendor_id, id: 7, software, rank: u8::from(software), memory: 8 << 30 }
     }
 
     const CPU: (Provider, DeviceKind, Option<&str>) = (Provider::Cpu, DeviceKind::Cpu, None);
@@ -421,7 +448,7 @@ mod tests {
             ("library_path", "/lib/openvino.so"),
         ];
         let name = "OpenVINOExecutionProvider".to_owned();
-        let device = describe(2, name, &facts(&told), hardware(DeviceKind::Gpu, 0x8086, &[]));
+        let device = describe(2, name, &facts(&told), hardware(DeviceKind::Gpu, 0x8086, &[]), || &[]);
         assert_eq!((device.number, device.provider, device.kind), (2, Provider::OpenVino, DeviceKind::Gpu));
         assert_eq!((device.name.as_str(), device.memory), ("Intel(R) Arc(TM) A770", Some(16_225_243_136)));
         assert_eq!(device.provider_version.as_deref(), Some("1.8.1"));
@@ -429,12 +456,40 @@ mod tests {
         assert!(device.is_real_gpu());
 
         let windows = hardware(DeviceKind::Gpu, 0x10de, &[("DxgiVideoMemory", "8192 MB"), ("Description", "GeForce")]);
-        let device = describe(0, "DmlExecutionProvider".into(), &[], windows);
+        let device = describe(0, "DmlExecutionProvider".into(), &[], windows, || &[]);
         assert_eq!((device.name.as_str(), device.memory), ("GeForce", Some(8 << 30)));
         assert_eq!(device.to_string(), "0: directml on GeForce (GPU)");
 
-        let other = describe(0, "QNNExecutionProvider".into(), &[], hardware(DeviceKind::Npu, 0x17cb, &[]));
+        let other = describe(0, "QNNExecutionProvider".into(), &[], hardware(DeviceKind::Npu, 0x17cb, &[]), || &[]);
         assert_eq!((other.provider.name(), other.name.as_str(), other.memory), ("qnn", "Maker NPU", None));
+    }
+
+    #[test]
+    fn a_card_that_vulkan_has_no_driver_for_is_no_gpu_for_webgpu() {
+        static CARD: LazyLock<Vec<Adapter>> =
+            LazyLock::new(|| vec![adapter("Radeon RX 7900", 0x1002, false), LLVMPIPE.clone()]);
+        static LLVMPIPE: LazyLock<Adapter> = LazyLock::new(|| adapter("llvmpipe (LLVM 19)", 0x10005, true));
+        let card = || hardware(DeviceKind::Gpu, 0x1002, &[]);
+        let webgpu = || "WebGpuExecutionProvider".to_owned();
+        let library = [("library_path".to_owned(), "/lib/webgpu.so".to_owned())];
+
+        let device = describe(1, webgpu(), &library, card(), || &CARD);
+        assert!(device.is_real_gpu());
+        assert_eq!((device.name.as_str(), device.memory), ("Radeon RX 7900", Some(8 << 30)));
+        assert_eq!(doubted(std::slice::from_ref(&device)), []);
+
+        // A container with the card but without its driver has Mesa's stand-in all the same.
+        let device = describe(1, webgpu(), &library, card(), || std::slice::from_ref(&*LLVMPIPE));
+        assert_eq!((device.is_real_gpu(), device.memory), (false, None));
+        let reason = "it computes on the processor (llvmpipe (LLVM 19))".to_owned();
+        assert_eq!(doubted(&[device.clone(), device]), [(Provider::WebGpu, reason)]);
+
+        // A GPU that is no PCI card: ONNX Runtime gives WebGPU the processor's place.
+        let processor = hardware(DeviceKind::Cpu, 0x106b, &[]);
+        let device = describe(1, webgpu(), &library, processor.clone(), || std::slice::from_ref(&CARD[0]));
+        assert!(device.is_real_gpu() && device.vendor_id == 0x1002);
+        let device = describe(1, webgpu(), &library, processor, || std::slice::from_ref(&*LLVMPIPE));
+        assert_eq!((device.kind, device.name.as_str()), (DeviceKind::Cpu, "llvmpipe (LLVM 19)"));
     }
 
     #[test]

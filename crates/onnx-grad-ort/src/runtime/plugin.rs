@@ -187,6 +187,19 @@ impl Runtime {
         result.map_err(|reason| Error::Provider { provider, reason })
     }
 
+    /// The providers of libraries that `auto` does not even try though there may be a GPU, and why.
+    pub(super) fn passed_over(&self) -> Vec<(Provider, String)> {
+        let devices = self.devices();
+        let state = self.plugins();
+        let refused = state.refused.iter().filter_map(|(path, reason)| {
+            Some((
+                plugin_pins::provider_of(path)?,
+                format!("its library {} cannot be used: {reason}", printable_path(path)),
+            ))
+        });
+        refused.chain(device::doubted(&devices)).collect()
+    }
+
     /// Does what [`use_libraries`] said.
     pub(super) fn take_libraries(&self) -> Result<()> {
         let told = LIBRARIES.lock().unwrap_or_else(PoisonError::into_inner).clone();

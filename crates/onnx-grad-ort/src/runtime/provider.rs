@@ -204,6 +204,7 @@ impl Runtime {
             if let Some(device) = self.chosen_device() {
                 return AutoChoice { provider: device.provider, rejected };
             }
+            rejected.extend(self.passed_over());
             for provider in device::auto_order(|provider| self.is_built_with(provider), &self.devices()) {
                 match self.try_provider(provider) {
                     Err(Error::Provider { reason, .. }) if provider != Provider::Cpu => {
@@ -251,7 +252,7 @@ impl Runtime {
 
     /// Runs the tiny model there.
     pub(super) fn try_spot(&self, spot: Spot) -> Result<(), String> {
-        if spot.provider == Provider::WebGpu && cfg!(target_os = "linux") {
+        if spot.provider == Provider::WebGpu {
             // It would write to stderr by itself, and not say why.
             vulkan::adapters().map_err(str::to_owned)?;
         }

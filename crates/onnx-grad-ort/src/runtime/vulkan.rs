@@ -17,17 +17,20 @@ pub(super) struct Adapter {
     /// Whether it is the processor, which computes in a GPU's place.
     pub(super) software: bool,
     /// Lower is better: a card of its own, one within the processor, others, none.
-    rank: u8,
+    pub(super) rank: u8,
     /// Bytes of its own memory.
     pub(super) memory: u64,
 }
 
-/// The GPUs, the one that WebGPU takes first; asked for once.
+/// The GPUs, the one that WebGPU takes first; asked for once. Elsewhere than on Linux none, and no reason: WebGPU has other ways there.
 ///
 /// # Errors
 /// Why there is none, in a clause.
 pub(super) fn adapters() -> Result<&'static [Adapter], &'static str> {
     static ADAPTERS: OnceLock<Result<Vec<Adapter>, String>> = OnceLock::new();
+    if !cfg!(target_os = "linux") {
+        return Ok(&[]);
+    }
     match ADAPTERS.get_or_init(ask) {
         Ok(adapters) => Ok(adapters),
         Err(reason) => Err(reason),
