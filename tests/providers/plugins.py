@@ -25,6 +25,8 @@ from run import ROOT, Unavailable, linux_x86, once, run
 MODEL = ROOT / "models/efficientnet-lite0.onnx"
 PHOTO = ROOT / "samples/cat_and_coffee.jpg"
 FARTHEST = 1e-3
+# A network that the provider computes wrongly, for whatever reason: the comparison with the CPU has to see it.
+LIES = {"webgpu": ROOT / "tests/fixtures/classifiers/squeezenet1_1.ts.onnx"}
 
 
 def vulkan(cache):
@@ -137,6 +139,10 @@ def check(here, name, variables, heat):
     assert f" {name} {device['provider_version']} " in remembered, f"that it agrees with the CPU is not remembered: {remembered!r}"
     provider, again = here.explain(["--device", str(device["number"])], variables)
     assert provider == name and apart(again, heat) <= FARTHEST
+
+    if name in LIES:
+        said = here.camscope(["explain", LIES[name], PHOTO, "--ep", name], variables, status=1).stderr
+        assert f"the execution provider {name} cannot be trusted with this model" in said, said
 
     # The library alone, in a home that has no other.
     runtime = {"ORT_DYLIB_PATH": shown["library"], "XDG_DATA_HOME": str(here.scratch / "no-data")}
