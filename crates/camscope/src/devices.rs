@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use camscope_core::{
     EngineError, Result,
-    runtime::{Device, Provider, ProviderChoice, ProviderLibraries, Runtime, use_libraries},
+    runtime::{Device, Hardware, Provider, ProviderChoice, ProviderLibraries, Runtime, use_libraries},
     text::{printable, printable_path},
 };
 use camscope_plugin_host::trusted;
@@ -44,6 +44,7 @@ fn trusted_library(library: &Path) -> Result<PathBuf, EngineError> {
 pub(crate) struct Shown {
     devices: Vec<(Device, Result<(), String>)>,
     refused: Vec<(PathBuf, String)>,
+    unused: Vec<Hardware>,
     auto: Option<usize>,
 }
 
@@ -73,7 +74,7 @@ impl Shown {
         let on = runtime.device_of(auto).map(|device| device.number);
         let first = || devices.iter().find(|(device, _)| device.provider == auto).map(|(device, _)| device.number);
         let auto = on.or_else(first);
-        Self { devices, refused, auto }
+        Self { devices, refused, unused: runtime.unused_hardware(), auto }
     }
 
     /// Rows of a mark, a name and a text.
@@ -90,7 +91,8 @@ impl Shown {
             None => device.provider.to_string(),
         };
         let name = |device: &Device| printable(&device.name).into_owned();
-        let (providers, names) = (widest(&provider), widest(&name));
+        let vendor = |device: &Device| printable(&device.vendor).into_owned();
+        let (providers, names, vendors) = (widest(&provider), widest(&name), widest(&vendor));
         let mut rows: Vec<_> = self
             .devices
             .iter()
@@ -102,9 +104,10 @@ impl Shown {
                     (Ok(()), None) => "works".into(),
                 };
                 let rest = format!(
-                    "{:providers$}  {:names$}  {}  {:04x}:{:04x}{}  {outcome}",
+                    "{:providers$}  {:names$}  {:vendors$}  {}  {:04x}:{:04x}{}  {outcome}",
                     provider(device),
                     name(device),
+                    vendor(device),
                     device.kind,
                     device.vendor_id,
                     device.id,
@@ -113,6 +116,12 @@ impl Shown {
                 (self.auto == Some(device.number), device.number.to_string(), rest)
             })
             .collect();
+        for Hardware { kind, vendor, vendor_id, id, .. } in &self.unused {
+            let vendor = if vendor.is_empty() { String::new() } else { format!("{}  ", printable(vendor)) };
+            let rest =
+                format!("{vendor}{kind}  {vendor_id:04x}:{id:04x}  unusable: no execution provider here runs on it");
+            rows.push((false, "-".into(), rest));
+        }
         for (path, reason) in &self.refused {
             rows.push((false, "-".into(), format!("unusable  {}: {}", printable_path(path), printable(reason))));
         }
@@ -140,6 +149,12 @@ impl Shown {
             })
         };
         self.devices.iter().map(one).collect()
+    }
+
+    /// The hardware that no provider runs on, for `--json`.
+    pub(crate) fn unused_json(&self) -> Value {
+        let one = |Hardware { kind, vendor, vendor_id, id, .. }: &Hardware| json!({ "vendor": vendor, "vendor_id": vendor_id, "type": kind, "id": id });
+        self.unused.iter().map(one).collect()
     }
 
     /// The libraries that could not be taken in, for `--json`.

@@ -160,6 +160,7 @@ fn show(as_json: bool, libraries: &[PathBuf]) -> Result<ExitCode> {
             "version": runtime.as_ref().ok().map(|runtime| runtime.version()),
             "providers": providers.iter().map(provider_json).collect::<Vec<_>>(),
             "devices": devices.as_ref().map_or_else(|| json!([]), Shown::json),
+            "unused": devices.as_ref().map_or_else(|| json!([]), Shown::unused_json),
             "refused": devices.as_ref().map_or_else(|| json!([]), Shown::refused_json),
             "auto": auto.map(Provider::name),
             "graphics": graphics,

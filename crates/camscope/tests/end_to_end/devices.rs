@@ -73,6 +73,8 @@ fn a_device_is_picked_by_its_number() {
     assert!(!cpu["name"].as_str().expect("a name").is_empty());
     assert!(devices.iter().enumerate().all(|(at, device)| device["number"] == at));
     assert_eq!(shown["refused"], serde_json::json!([]));
+    // Whatever this machine has: the processor is used.
+    assert!(shown["unused"].as_array().expect("a list").iter().all(|one| one["type"] != "CPU"));
 
     let number = cpu["number"].to_string();
     let ran = explain(&scene, &["--device", &number, "--json"]).ok_with_notes();

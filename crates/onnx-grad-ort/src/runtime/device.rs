@@ -125,19 +125,23 @@ pub(super) fn doubted(devices: &[Device]) -> Vec<(Provider, String)> {
     found
 }
 
-/// What ONNX Runtime says of hardware.
-#[derive(Clone, Debug)]
-pub(super) struct Hardware {
-    kind: DeviceKind,
-    vendor: String,
-    vendor_id: u32,
-    id: u32,
+/// Hardware that ONNX Runtime sees, whether a provider can use it or not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hardware {
+    /// What kind it is.
+    pub kind: DeviceKind,
+    /// Its maker; empty where ONNX Runtime cannot tell.
+    pub vendor: String,
+    /// The maker's PCI number.
+    pub vendor_id: u32,
+    /// The maker's number of it.
+    pub id: u32,
     facts: Vec<(String, String)>,
 }
 
 impl Hardware {
     /// Whether it may be a GPU that computes: asked before libraries are loaded for it.
-    pub(super) fn may_be_gpu(&self) -> bool {
+    pub fn may_be_gpu(&self) -> bool {
         self.kind == DeviceKind::Gpu && MAKERS.contains(&self.vendor_id)
     }
 }
@@ -178,6 +182,14 @@ fn one_hardware(device: *const ort::sys::OrtHardwareDevice) -> Hardware {
             facts: pairs((api.HardwareDevice_Metadata)(device)),
         }
     }
+}
+
+/// The hardware that no device stands for.
+pub(super) fn unused(hardware: Vec<Hardware>, devices: &[Device]) -> Vec<Hardware> {
+    let is_used = |one: &Hardware| {
+        devices.iter().any(|device| (device.kind, device.vendor_id, device.id) == (one.kind, one.vendor_id, one.id))
+    };
+    hardware.into_iter().filter(|one| !is_used(one)).collect()
 }
 
 /// Every device that a provider offers, in ONNX Runtime's order.
@@ -490,6 +502,16 @@ mod tests {
         assert!(device.is_real_gpu() && device.vendor_id == 0x1002);
         let device = describe(1, webgpu(), &library, processor, || std::slice::from_ref(&*LLVMPIPE));
         assert_eq!((device.kind, device.name.as_str()), (DeviceKind::Cpu, "llvmpipe (LLVM 19)"));
+    }
+
+    #[test]
+    fn a_card_that_no_provider_runs_on_is_unused() {
+        let (card, processor) = (hardware(DeviceKind::Gpu, 0x10de, &[]), hardware(DeviceKind::Cpu, 0x8086, &[]));
+        let cpu = describe(0, "CPUExecutionProvider".into(), &[], processor.clone(), || &[]);
+        let all = || vec![processor.clone(), card.clone()];
+        assert_eq!(unused(all(), std::slice::from_ref(&cpu)), std::slice::from_ref(&card));
+        let webgpu = describe(1, "WebGpuExecutionProvider".into(), &[], card.clone(), || &[]);
+        assert_eq!(unused(all(), &[cpu, webgpu]), []);
     }
 
     #[test]

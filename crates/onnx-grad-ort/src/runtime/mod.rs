@@ -52,7 +52,7 @@ mod vulkan;
 mod tests;
 
 pub use cancel::Canceller;
-pub use device::{Device, DeviceKind};
+pub use device::{Device, DeviceKind, Hardware};
 pub use discover::{Candidate, Library, Origin, Search, Verdict};
 pub use elem::ElemType;
 pub use inspect::Unusable;

@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use ort::session::builder::SessionBuilder;
 
-use super::device::{self, Device};
+use super::device::{self, Device, Hardware};
 use super::known::Known;
 use super::load::Runtime;
 use super::prober::Prober;
@@ -116,6 +116,11 @@ impl Runtime {
     pub fn devices(&self) -> Vec<Device> {
         let mut state = self.plugins();
         state.devices.get_or_insert_with(|| device::all(&self.environment)).clone()
+    }
+
+    /// The GPUs and other hardware that ONNX Runtime sees and no provider offers as a device.
+    pub fn unused_hardware(&self) -> Vec<Hardware> {
+        device::unused(device::hardware(&self.environment), &self.devices())
     }
 
     /// Has the sessions of this process run on that device of [`Runtime::devices`], also where no provider is named.
