@@ -661,6 +661,24 @@ fn engine_help(error: &EngineError) -> Option<String> {
         {
             Some("`camscope runtime install --gpu` fetches an ONNX Runtime with it; or use --ep auto".into())
         }
+        EngineError::Provider { provider: provider @ (Provider::WebGpu | Provider::OpenVino), reason }
+            if reason.contains("was built without") =>
+        {
+            Some(format!("`camscope runtime install --ep {provider}` fetches it; or use --ep auto"))
+        }
+        EngineError::ProviderLibrary { reason, .. } | EngineError::Provider { reason, .. }
+            if reason.contains("needs ONNX Runtime") =>
+        {
+            Some("`camscope runtime install` fetches a newer one; `camscope runtime show` lists which one is taken, and from where".into())
+        }
+        EngineError::ProviderLibrary { .. } => Some(
+            "--ep-library takes the library of an ONNX Runtime plugin; `camscope runtime install --ep webgpu` (or openvino) fetches one, \
+             and --ep finds it by itself"
+                .into(),
+        ),
+        EngineError::NoSuchDevice { .. } | EngineError::DeviceOfAnother { .. } => {
+            Some("`camscope runtime show` lists the devices by number".into())
+        }
         EngineError::Provider { .. } => {
             Some("use --ep auto or --ep cpu; `camscope runtime show` lists what works here".into())
         }
