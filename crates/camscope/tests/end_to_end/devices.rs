@@ -47,9 +47,14 @@ fn every_command_that_runs_a_model_takes_provider_libraries_and_devices() {
     let scene = Scene::new();
     let (model, photo) = (mobilenet(), cat_and_coffee());
     let (model, photo) = (model.to_str().expect("UTF-8"), photo.to_str().expect("UTF-8"));
-    for command in
-        [vec![model], vec!["explain", model, photo], vec!["check", model], vec!["bench", model], vec!["demo"]]
-    {
+    for command in [
+        vec![model],
+        vec!["explain", model, photo],
+        vec!["predict", model, photo],
+        vec!["check", model],
+        vec!["bench", model],
+        vec!["demo"],
+    ] {
         let ran = scene.run(command.iter().chain(&["--ep-library", "/no/such.so"]));
         assert_eq!(ran.status, Some(1), "{command:?}: {}", ran.all());
         assert!(ran.stderr.starts_with("error: cannot use /no/such.so as the library"), "{command:?}: {}", ran.all());
