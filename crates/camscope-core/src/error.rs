@@ -139,6 +139,12 @@ pub enum Error {
         /// The backward pass that it stands for.
         what: &'static str,
     },
+    /// A method follows attention, and the model has none that can be read.
+    #[error("{method} follows attention, and the model has no softmax over all tokens of an image")]
+    NoAttention {
+        /// The method.
+        method: &'static str,
+    },
     /// A layer was asked for, and the method looks at none.
     #[error("the method {method} looks at no layer, and `{}` was asked for", printable(layer))]
     NoLayerForMethod {
@@ -612,6 +618,11 @@ impl Error {
                 let names: Vec<_> = known.iter().map(|name| format!("`{}`", printable(name))).collect();
                 Some(format!("it has {}", names.join(", ")))
             }
+            Error::NoAttention { .. } => Some(
+                "choose another method: `camscope methods` lists them; a model whose attention is one operator shows it once it is exported \
+                 with attention written out"
+                    .into(),
+            ),
             Error::NothingToSwap { .. } => {
                 Some("it would be the plain gradient: --method saliency or input-x-gradient shows that".into())
             }

@@ -156,6 +156,11 @@ impl Explainer {
         if !options.method.method.needs_gradients() {
             return Self::forward_only(runtime, subject, options);
         }
+        if needs.attention {
+            let taps = attention_taps(&subject, &options)?;
+            let groups = vec![Group::of_one(0)];
+            return Self::at(runtime, subject, (taps, groups), Options { gradients: true, ..options });
+        }
         if needs.slope {
             let options = Options { layers: vec![Choice::Input], batch: options.batch.max(host::BATCH), ..options };
             let (taps, groups) = taps::choose_taps(&subject, &options)?;
@@ -272,9 +277,10 @@ impl Explainer {
     /// For methods that need no gradient: nothing is differentiated.
     fn forward_only(runtime: &'static Runtime, subject: Arc<TypedModel>, options: Options) -> Result<Self> {
         let needs = options.method.method.needs();
-        let (taps, groups) = match needs.layer && !needs.gradient {
-            true => taps::choose_taps(&subject, &options)?,
-            false => (vec![Tap::Input], vec![Group::of_one(0)]),
+        let (taps, groups) = match (needs.attention, needs.layer) {
+            (true, _) => (attention_taps(&subject, &options)?, vec![Group::of_one(0)]),
+            (false, true) => taps::choose_taps(&subject, &options)?,
+            (false, false) => (vec![Tap::Input], vec![Group::of_one(0)]),
         };
         let network = subject.network();
         let mut graph = network.model.graph().clone();
@@ -813,6 +819,13 @@ impl Explainer {
             _ => Ok(&forward.input),
         }
     }
+}
+
+/// The attention maps as taps.
+fn attention_taps(subject: &TypedModel, options: &Options) -> Result<Vec<Tap>> {
+    let found = crate::layer::attention(subject.network().model.graph(), subject.types(), subject.layers());
+    let (maps, _) = found.ok_or_else(|| Error::NoAttention { method: options.method.method.name() })?;
+    Ok(maps.into_iter().map(Tap::Layer).collect())
 }
 
 /// Refuses layers for a method that looks at none.
