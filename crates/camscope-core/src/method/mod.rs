@@ -24,6 +24,7 @@ mod randomcam;
 mod rise;
 mod rollout;
 mod score;
+mod segments;
 mod sign;
 mod xgradcam;
 
@@ -191,6 +192,8 @@ pub const METHODS: &[Method] = &[
     Method::Host(&ablation::ReciproCam),
     Method::Host(&occlusion::Occlusion),
     Method::Host(&rise::Rise),
+    Method::Host(&segments::Lime),
+    Method::Host(&segments::KernelShap),
 ];
 
 /// What is explained with where nobody says: the first of [`METHODS`]; for targets at places of the image one that keeps places.
