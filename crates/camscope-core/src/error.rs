@@ -599,7 +599,7 @@ impl Error {
                  \"number\"; format and output name the head's format and output"
                     .into(),
             ),
-            Error::BadTarget { .. } => Some(format!("targets are {}", target_kinds())),
+            Error::BadTarget { spec, .. } => Some(target_kinds(spec)),
             Error::UnknownOutput { known, .. } => {
                 let names: Vec<_> = known.iter().map(|name| format!("`{}`", printable(name))).collect();
                 Some(format!("it has {}", names.join(", ")))
@@ -673,9 +673,16 @@ fn engine_help(error: &EngineError) -> Option<String> {
     }
 }
 
-/// How each kind of target is written.
-fn target_kinds() -> String {
-    crate::target::KINDS.iter().map(|kind| kind.about).collect::<Vec<_>>().join("; ")
+/// How targets are written: those of the kind that was meant, or every kind.
+fn target_kinds(spec: &str) -> String {
+    let own = crate::target::KINDS.iter().find(|kind| spec.split(':').next() == Some(kind.name));
+    match own {
+        Some(kind) => kind.about.to_owned(),
+        None => {
+            let kinds: Vec<&str> = crate::target::KINDS.iter().map(|kind| kind.about).collect();
+            format!("targets are {}", kinds.join("; "))
+        }
+    }
 }
 
 fn not_an_image(path: &str, looks_like: Option<&str>) -> String {

@@ -9,10 +9,13 @@
 
 mod batch;
 mod blank;
+mod elsewhere;
+mod fuse;
+mod host;
 mod nonfinite;
-mod perturb;
 mod programs;
 mod results;
+mod tail;
 mod taps;
 mod verify;
 
@@ -33,6 +36,7 @@ use self::{
     batch::{filled_up, joined, takes_several},
     programs::Programs,
 };
+pub use fuse::{Fuse, Group, fused};
 pub use results::{Backward, Blank, Explained, Explanation, Forward, Held, Outcome, Timing};
 pub use taps::Tap;
 
@@ -44,7 +48,7 @@ use crate::{
     method::{Cam, Chosen, Method, Sign},
     model::{Labels, Network, Sidecar},
     rules,
-    runtime::{Canceller, ElemType, ProviderChoice, Runtime, Session, SessionOptions, Value},
+    runtime::{Canceller, ElemType, Outputs, ProviderChoice, Runtime, Session, SessionOptions, Value},
     subject::TypedModel,
     target::{Answer, Evaluated, Score, Scores, TargetRef, probabilities},
     task::Said,
@@ -59,6 +63,8 @@ pub struct Options {
     pub sign: Sign,
     /// The layers; none: `auto`.
     pub layers: Vec<Choice>,
+    /// How the heat of several layers becomes one; `None`: each has its own, save where `auto` means several, which are fused.
+    pub fuse: Option<Fuse>,
     /// What the layers' axes mean, where the graph leaves it open or is misread.
     pub layout: Option<Layout>,
     /// What of a class is explained.
@@ -67,6 +73,8 @@ pub struct Options {
     pub gradients: bool,
     /// How many images may run at once, where the model takes any number; 1 at least.
     pub batch: usize,
+    /// Where random numbers start, of methods that draw some: the same seed gives the same heat.
+    pub seed: u64,
     /// Whether the first explanation on a provider other than the CPU is compared with the CPU's: see [`Explainer::verify`].
     pub verify: bool,
     /// Where and how the model runs.
@@ -80,10 +88,12 @@ impl Default for Options {
             method: Chosen::default(),
             sign: Sign::default(),
             layers: Vec::new(),
+            fuse: None,
             layout: None,
             score: Score::default(),
             gradients: true,
             batch: 1,
+            seed: 0,
             verify: false,
             session,
         }
@@ -102,6 +112,10 @@ enum Runner {
 pub struct Explainer {
     subject: Arc<TypedModel>,
     taps: Vec<Tap>,
+    /// Which taps have one heat.
+    groups: Vec<Group>,
+    /// What lies behind each tap, where the method runs that alone.
+    tails: Vec<Option<tail::Tail>>,
     options: Options,
     /// How many images a run takes at most.
     batch: usize,
@@ -132,11 +146,24 @@ impl Explainer {
     /// # Errors
     /// A layer isn't there or has no gradient, an operator can't be differentiated, or the runtime refuses.
     pub fn of(runtime: &'static Runtime, subject: Arc<TypedModel>, options: Options) -> Result<Self> {
+        let needs = options.method.method.needs();
+        if !needs.layer {
+            refuse_layers(&options)?;
+        }
         if !options.method.method.needs_gradients() {
             return Self::forward_only(runtime, subject, options);
         }
-        let taps = taps::choose_taps(&subject, &options)?;
-        Self::at(runtime, subject, taps, options)
+        if needs.slope {
+            let options = Options { layers: vec![Choice::Input], batch: options.batch.max(host::BATCH), ..options };
+            let (taps, groups) = taps::choose_taps(&subject, &options)?;
+            return Self::at(runtime, subject, (taps, groups), options);
+        }
+        let options = match options.method.method {
+            Method::Host(_) => Options { gradients: true, ..options },
+            Method::Cam(_) => options,
+        };
+        let (taps, groups) = taps::choose_taps(&subject, &options)?;
+        Self::at(runtime, subject, (taps, groups), options)
     }
 
     /// Makes a model ready at every layer that has a gradient, whatever [`Options::layers`] says. The second result has an entry for
@@ -151,11 +178,18 @@ impl Explainer {
     ) -> Result<(Self, Vec<Option<String>>)> {
         let reasons = differentiable_layers::without_gradient(&subject)?;
         let layers = subject.layers().iter().zip(&reasons);
-        let taps = layers.filter(|(_, reason)| reason.is_none()).map(|(layer, _)| Tap::Layer(layer.clone())).collect();
-        Ok((Self::at(runtime, subject, taps, options)?, reasons))
+        let taps: Vec<Tap> =
+            layers.filter(|(_, reason)| reason.is_none()).map(|(layer, _)| Tap::Layer(layer.clone())).collect();
+        let groups = (0..taps.len()).map(Group::of_one).collect();
+        Ok((Self::at(runtime, subject, (taps, groups), options)?, reasons))
     }
 
-    fn at(runtime: &'static Runtime, subject: Arc<TypedModel>, taps: Vec<Tap>, options: Options) -> Result<Self> {
+    fn at(
+        runtime: &'static Runtime,
+        subject: Arc<TypedModel>,
+        (taps, groups): (Vec<Tap>, Vec<Group>),
+        options: Options,
+    ) -> Result<Self> {
         let network = subject.network();
         let values: Vec<&str> = taps.iter().map(|tap| tap.value().unwrap_or(&network.input().name)).collect();
         let mut wanted = values.clone();
@@ -201,6 +235,8 @@ impl Explainer {
         Ok(Self {
             subject,
             taps,
+            groups,
+            tails: Vec::new(),
             options,
             batch,
             rows,
@@ -222,28 +258,45 @@ impl Explainer {
 
     /// For methods that need no gradient: nothing is differentiated.
     fn forward_only(runtime: &'static Runtime, subject: Arc<TypedModel>, options: Options) -> Result<Self> {
-        if let Some(layer) = options.layers.iter().find(|layer| !matches!(layer, Choice::Auto | Choice::Input)) {
-            return Err(Error::NoLayerForMethod { method: options.method.method.name(), layer: layer.to_string() });
-        }
+        let needs = options.method.method.needs();
+        let (taps, groups) = match needs.layer && !needs.gradient {
+            true => taps::choose_taps(&subject, &options)?,
+            false => (vec![Tap::Input], vec![Group::of_one(0)]),
+        };
         let network = subject.network();
         let mut graph = network.model.graph().clone();
-        for head in subject.read() {
-            if !graph.output.iter().any(|output| output.name == head) {
+        let mut wanted: Vec<String> = subject.read().into_iter().map(str::to_owned).collect();
+        for value in taps.iter().filter_map(Tap::value) {
+            wanted.push(value.to_owned());
+            if needs.tail {
+                wanted.extend(tail::Tail::besides(&subject, value));
+            }
+        }
+        wanted.retain(|name| network.inputs.iter().all(|input| input.name != *name));
+        for head in &wanted {
+            if !graph.output.iter().any(|output| output.name == *head) {
                 graph.output.push(value_info(head, None));
             }
         }
         let session = runtime.session_of(&network.model.with_graph(graph), &options.session.profiled("forward"))?;
         refuse_empty_placement(&session, &options.session)?;
         let is_perturbing = !options.method.method.needs_gradients();
-        let least = if is_perturbing { perturb::BATCH } else { 1 };
-        let batch = if takes_several(&subject, &[]) { options.batch.max(least) } else { 1 };
+        let least = if is_perturbing { host::BATCH } else { 1 };
+        let several = takes_several(&subject, &[]);
+        let batch = if several { options.batch.max(least) } else { 1 };
+        let mut tails = Vec::new();
+        for value in taps.iter().filter(|_| needs.tail).filter_map(Tap::value) {
+            tails.push(Some(tail::Tail::new(runtime, &subject, value, !several, &options.session)?));
+        }
         let rows = network.input().batch();
         let programs = Programs::new(runtime, &options.session);
         let fed = subject.fed()?;
-        let (taps, runner, straight_through) = (vec![Tap::Input], Runner::Forward(session), Vec::new());
+        let (runner, straight_through) = (Runner::Forward(session), Vec::new());
         Ok(Self {
             subject,
             taps,
+            groups,
+            tails,
             options,
             batch,
             rows,
@@ -293,6 +346,11 @@ impl Explainer {
     /// Where gradients are taken; for a method that needs none, the input.
     pub fn taps(&self) -> &[Tap] {
         &self.taps
+    }
+
+    /// Which taps have one heat: of several, their heat is fused.
+    pub fn groups(&self) -> &[Group] {
+        &self.groups
     }
 
     /// What was asked for.
@@ -397,14 +455,9 @@ impl Explainer {
             let evaluated = self.evaluate(&forward, target)?;
             let explained = match self.options.method.method {
                 Method::Cam(method) => self.explain_back(&forward, &evaluated, method, timing, &canceller)?,
-                Method::Perturbation(method) => {
-                    let heat = |(image, evaluated): (&ArrayViewD<'_, f32>, &Evaluated)| {
-                        let start = Instant::now();
-                        let heat = self.perturbed(method, image.view(), &evaluated.target, &canceller)?;
-                        Ok((heat, Timing { method: milliseconds(start), ..timing }))
-                    };
-                    let heats = images.iter().zip(&evaluated).map(heat).collect::<Result<Vec<_>>>()?;
-                    vec![self.explanations(&forward, &evaluated, heats)]
+                Method::Host(method) => {
+                    let by_tap = self.explain_host(&forward, (images, &evaluated), method, timing, &canceller)?;
+                    self.in_groups(by_tap)
                 }
             };
             for explanations in explained {
@@ -456,11 +509,51 @@ impl Explainer {
                     activation: held(self.raw_activation(forward, tap)?, activation, image),
                     gradient: (!is_mean).then_some(slope),
                     timing,
+                    fused: Vec::new(),
+                    attributions: None,
+                    note: None,
                 });
             }
             explained.push(of_tap);
         }
-        Ok(explained)
+        Ok(self.in_groups(explained))
+    }
+
+    /// One explanation a group and image, of one a tap and image.
+    fn in_groups(&self, by_tap: Vec<Vec<Explanation>>) -> Vec<Vec<Explanation>> {
+        let mut by_tap = by_tap.into_iter();
+        let mut fused = Vec::with_capacity(self.groups.len());
+        for group in &self.groups {
+            let mut parts: Vec<_> = by_tap.by_ref().take(group.taps.len()).map(Vec::into_iter).collect();
+            let images = parts.first().map_or(0, ExactSizeIterator::len);
+            let of_image =
+                |_| fuse::fuse(parts.iter_mut().filter_map(Iterator::next).collect(), group, self.options.sign);
+            fused.push((0..images).filter_map(of_image).collect());
+        }
+        fused
+    }
+
+    /// The heat of one of [`Explainer::groups`] for each image: that of [`Explainer::heatmaps`], fused where it has several taps.
+    ///
+    /// # Errors
+    /// Those of [`Explainer::heatmaps`].
+    pub fn group_heatmaps(
+        &self,
+        forward: &Forward,
+        backward: &Backward,
+        group: &Group,
+        method: Method,
+    ) -> Result<Vec<Array2<f32>>> {
+        let by_tap: Vec<Vec<Array2<f32>>> =
+            group.taps.clone().map(|tap| self.heatmaps(forward, backward, tap, method)).collect::<Result<_>>()?;
+        if let [one] = &by_tap[..] {
+            return Ok(one.clone());
+        }
+        let of_image = |image: usize| {
+            let heatmaps: Vec<&Array2<f32>> = by_tap.iter().filter_map(|heatmaps| heatmaps.get(image)).collect();
+            fused(&heatmaps, group.fuse, self.options.sign)
+        };
+        Ok((0..forward.images).filter_map(of_image).collect())
     }
 
     /// The forward pass of some images, at most [`Explainer::batch`]: `tensor` as the model takes it, the images along its first axis.
@@ -496,7 +589,18 @@ impl Explainer {
                 by_image(&activation.name, tap.name())?;
             }
         }
-        let scores: Vec<Scores> = match &network.classes {
+        let forward = self.with_scores(values, images, rows, input)?;
+        nonfinite::refuse(self, &forward.input, &forward.scores)?;
+        Ok(forward)
+    }
+
+    /// What a tail gives for some activations, as a forward pass.
+    fn forward_of(&self, values: Outputs, images: usize, of: &Forward) -> Result<Forward> {
+        self.with_scores(values, images, images, of.input.clone())
+    }
+
+    fn with_scores(&self, values: Outputs, images: usize, rows: usize, input: Value) -> Result<Forward> {
+        let scores: Vec<Scores> = match &self.network().classes {
             Some(classes) if values.get(&classes.logits).is_some() => {
                 let of_image = |row: ArrayViewD<'_, f32>| {
                     let logits: Vec<f32> = row.iter().copied().collect();
@@ -508,7 +612,6 @@ impl Explainer {
             }
             _ => Vec::new(),
         };
-        nonfinite::refuse(self, &input, &scores)?;
         Ok(Forward { scores, images, rows, input, values, seen: Vec::new() })
     }
 
@@ -691,6 +794,14 @@ impl Explainer {
             }
             _ => Ok(&forward.input),
         }
+    }
+}
+
+/// Refuses layers for a method that looks at none.
+fn refuse_layers(options: &Options) -> Result<()> {
+    match options.layers.iter().find(|layer| !matches!(layer, Choice::Auto | Choice::Input)) {
+        Some(layer) => Err(Error::NoLayerForMethod { method: options.method.method.name(), layer: layer.to_string() }),
+        None => Ok(()),
     }
 }
 

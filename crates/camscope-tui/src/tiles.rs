@@ -129,7 +129,7 @@ fn view_tiles(state: &State, room: Rect) -> Vec<Tile> {
             let contents: Vec<_> = compared_classes(state)
                 .into_iter()
                 .map(|class| {
-                    let probability = state.current_scores().and_then(|scores| scores.probabilities.get(class));
+                    let probability = state.current_scores().and_then(|scores| scores.probability(class));
                     let percent = probability.map(|probability| format!(" {:.1} %", 100.0 * probability));
                     let caption = state.target_name(class) + &percent.unwrap_or_default();
                     (Content::Overlay(HeatKey { target: class, ..key }), caption, Chooses::Class(class))

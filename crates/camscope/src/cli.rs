@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 
 use camscope_core::{
+    explain::Fuse,
     layer::{Choice, Layout},
-    method::{self, Sign},
+    method::Sign,
     runtime::ProviderChoice,
     target::{self, ClassSpec, Score, TargetRef},
 };
@@ -44,6 +45,7 @@ impl Cli {
             // Each by name: a new command that runs models is not to be forgotten here.
             Some(
                 Command::Layers(_)
+                | Command::Methods(_)
                 | Command::Differentiate(_)
                 | Command::Config(_)
                 | Command::Plugin(_)
@@ -66,7 +68,11 @@ pub(crate) struct ExploreArgs {
     /// Photos or folders of photos
     #[arg(value_name = "IMAGE")]
     pub(crate) images: Vec<PathBuf>,
-    #[arg(long, value_name = "NAME", help = format!("The CAM method: {} [default: from the configuration, else from the model's sidecar, else gradcam]", method::names()))]
+    #[arg(
+        long,
+        value_name = "NAME",
+        help = "The method, see `camscope methods` [default: from the configuration, else from the model's sidecar, else gradcam; hirescam for targets at one place]"
+    )]
     pub(crate) method: Option<String>,
     /// The layer to show first: auto, a value's name, a PyTorch module path, or an index from `camscope layers`
     #[arg(long, value_name = "LAYER")]
@@ -125,6 +131,8 @@ pub(crate) enum Command {
     Predict(Box<PredictArgs>),
     /// List the layers of a model
     Layers(LayersArgs),
+    /// List the methods, or what one computes and what can be set
+    Methods(MethodsArgs),
     /// Check whether a model can be explained, and its gradient against finite differences
     Check(CheckArgs),
     /// Measure what explaining costs on this machine, compared with plain inference
@@ -193,8 +201,15 @@ pub(crate) enum RuntimeCommand {
 /// Layers, classes and method: shared by the commands that explain.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct MethodArgs {
-    #[arg(long, value_name = "NAME[:KEY=VALUE,…]", help = format!("The CAM method: {} [default: from the model's sidecar, else gradcam]", method::names()))]
+    #[arg(
+        long,
+        value_name = "NAME[:KEY=VALUE,…]",
+        help = "The method, see `camscope methods` [default: from the model's sidecar, else gradcam; hirescam for targets at one place]"
+    )]
     pub(crate) method: Option<String>,
+    /// Where random numbers start, of methods that draw some: the same seed gives the same heat
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) seed: u64,
     /// Which evidence to show: for the target, against it, or both around zero
     #[arg(long, value_enum, default_value_t = SignArg::Positive)]
     pub(crate) sign: SignArg,
@@ -202,6 +217,10 @@ pub(crate) struct MethodArgs {
     /// may be given several times
     #[arg(long = "layer", value_name = "LAYER", default_value = "auto")]
     pub(crate) layers: Vec<Choice>,
+    /// Fuse the heat of all the layers given into one, each normalised and enlarged to the finest: their mean, or the largest.
+    /// Where auto means several layers, as for boxes, their mean is shown
+    #[arg(long, value_enum, value_name = "HOW")]
+    pub(crate) fuse: Option<FuseArg>,
     /// The layout of the layer's axes, if `camscope layers` shows a wrong one or not the layer: nchw, nhwc, tokens:14x14, or
     /// tokens:1+14x14 with a class token first; --layer may then name any value of the graph
     #[arg(long, value_name = "LAYOUT")]
@@ -214,6 +233,24 @@ pub(crate) struct MethodArgs {
     /// Which score of the class to explain
     #[arg(long, value_enum, default_value_t = ScoreArg::Logit)]
     pub(crate) score: ScoreArg,
+}
+
+/// `--fuse`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum FuseArg {
+    /// The mean.
+    Mean,
+    /// The largest.
+    Max,
+}
+
+impl From<FuseArg> for Fuse {
+    fn from(fuse: FuseArg) -> Self {
+        match fuse {
+            FuseArg::Mean => Self::Mean,
+            FuseArg::Max => Self::Max,
+        }
+    }
 }
 
 /// How heatmaps look: shared by the commands that draw them.
@@ -327,6 +364,16 @@ pub(crate) struct LayersArgs {
     pub(crate) input: InputArgs,
 }
 
+/// `camscope methods`.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct MethodsArgs {
+    /// One method: its parameters with their defaults
+    pub(crate) name: Option<String>,
+    /// Print one JSON object a line instead of a table
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
 /// `camscope check`.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct CheckArgs {
@@ -334,6 +381,8 @@ pub(crate) struct CheckArgs {
     pub(crate) model: PathBuf,
     /// The photo to check with [default: a synthetic pattern]
     pub(crate) image: Option<PathBuf>,
+    #[arg(long, value_name = "TARGET", value_parser = target::parse, help = "The target whose gradient is checked: class:CLASS, box:N, output:NAME[0,3], … [default: the model's first answer]")]
+    pub(crate) target: Option<TargetRef>,
     /// Provider and threads.
     #[command(flatten)]
     pub(crate) run: RunArgs,

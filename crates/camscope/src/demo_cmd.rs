@@ -50,6 +50,8 @@ pub(crate) fn run(args: &DemoArgs) -> Result<ExitCode> {
                 layout: None,
                 classes,
                 targets: Vec::new(),
+                fuse: None,
+                seed: 0,
                 sign: SignArg::Positive,
                 score: ScoreArg::Logit,
             },

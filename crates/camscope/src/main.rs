@@ -18,6 +18,7 @@ mod feed;
 mod graphics;
 mod input;
 mod layers_cmd;
+mod methods_cmd;
 mod output;
 mod panics;
 mod picture;
@@ -59,6 +60,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::Explain(args) => explain_cmd::run(&args),
         Command::Predict(args) => predict_cmd::run(&args),
         Command::Layers(args) => layers_cmd::run(&args),
+        Command::Methods(args) => methods_cmd::run(&args),
         Command::Check(args) => check_cmd::run(&args),
         Command::Bench(args) => bench_cmd::run(&args),
         Command::Differentiate(args) => differentiate_cmd::run(&args),

@@ -106,6 +106,12 @@ pub struct Explanation {
     pub gradient: Option<Held>,
     /// What it took.
     pub timing: Timing,
+    /// Where the heat is that of several layers: their own explanations. The activation and the gradient are then the first one's.
+    pub fused: Vec<Explanation>,
+    /// Of a method that looks at the input: a number an element of it, signed, of its shape, a batch of one first.
+    pub attributions: Option<ArrayD<f32>>,
+    /// What to know of it, in a sentence.
+    pub note: Option<String>,
 }
 
 /// A target as it came out for an image.
@@ -150,6 +156,15 @@ pub enum Blank {
 }
 
 impl Blank {
+    /// The more is known, the higher.
+    pub(super) fn rank(self) -> u8 {
+        match self {
+            Self::NoGradient => 0,
+            Self::NoEvidence => 1,
+            Self::OtherSign => 2,
+        }
+    }
+
     /// As JSON has it.
     pub fn name(self) -> &'static str {
         match self {

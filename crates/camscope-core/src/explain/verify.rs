@@ -37,7 +37,7 @@ impl Explainer {
         }
         let session = SessionOptions { provider: ProviderChoice::Named(Provider::Cpu), ..self.options.session.clone() };
         let options = Options { session, batch: 1, ..self.options.clone() };
-        let cpu = Self::at(runtime, Arc::clone(&self.subject), self.taps.clone(), options)?;
+        let cpu = Self::at(runtime, Arc::clone(&self.subject), (self.taps.clone(), self.groups.clone()), options)?;
         self.agrees_with(&cpu, tensor, target)?;
         if let Some(file) = remembered {
             // Where nothing can be remembered, the next run compares again.

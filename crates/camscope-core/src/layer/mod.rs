@@ -6,10 +6,12 @@ mod find;
 mod layout;
 mod module_path;
 mod resolver;
+mod scales;
 
 pub use choose::{Choice, automatic, by_index, by_name, choose};
 pub use find::{find, unlisted};
 pub use resolver::{LayerResolver, Preference, Resolved, add_resolver, check_preferences, resolve, resolvers};
+pub use scales::{Reach, scales};
 
 use onnx_grad::ElemType;
 

@@ -57,7 +57,7 @@ impl<'a> Job<'a> {
     ) -> Self {
         let colormap = if explainer.options().sign == Sign::Both { overlay::diverging(colormap) } else { colormap };
         let screen = if args.json { None } else { Screen::detect() };
-        let several = inputs * targets * args.how.layers.len() > 1;
+        let several = inputs * targets * explainer.groups().len() > 1;
         let tap_stems = tap_stems(explainer.taps());
         let (bar, random, stems) = (progress(inputs), explainer.random_nodes(), HashSet::new());
         Self { args, explainer, colormap, screen, bar, several, tap_stems, random, stems }
@@ -77,7 +77,7 @@ impl<'a> Job<'a> {
             // Told apart from earlier ones of the same name.
             let base = unused(&input.path().file_stem().unwrap_or_default().to_string_lossy(), &mut self.stems);
             for explanation in &explained.outcome.explanations {
-                let of_tap = &self.tap_stems[explanation.tap];
+                let of_tap = self.layer_stem(explanation);
                 let stem = if self.several {
                     format!("{base}.{of_tap}.{}", of_target(&explanation.target))
                 } else {
@@ -104,11 +104,29 @@ impl<'a> Job<'a> {
         failed
     }
 
+    /// The layers of an explanation as a part of files' names.
+    fn layer_stem(&self, explanation: &Explanation) -> String {
+        let stem = |explanation: &Explanation| self.tap_stems[explanation.tap].as_str();
+        match explanation.fused.as_slice() {
+            [] => stem(explanation).to_owned(),
+            parts => parts.iter().map(stem).collect::<Vec<_>>().join("+"),
+        }
+    }
+
+    /// The layers of an explanation, to be read.
+    fn layer_name(&self, explanation: &Explanation) -> String {
+        let name = |explanation: &Explanation| self.explainer.taps()[explanation.tap].name();
+        match explanation.fused.as_slice() {
+            [] => name(explanation).to_owned(),
+            parts => parts.iter().map(name).collect::<Vec<_>>().join(" + "),
+        }
+    }
+
     /// Draws and writes what was asked for of one explanation.
     fn files(&self, piece: &Piece<'_>) -> Result<Files> {
         let Piece { explained: many::Explained { photo, seen, outcome, .. }, explanation, stem } = piece;
         if explanation.heatmap.iter().flatten().any(|heat| !heat.is_finite()) {
-            let name = self.explainer.taps()[explanation.tap].name().to_owned();
+            let name = self.layer_name(explanation);
             return Err(Error::HeatNotFinite { name });
         }
         let start = Instant::now();
@@ -139,7 +157,7 @@ impl<'a> Job<'a> {
             let text = if self.args.json {
                 self.json(input, explained.photo.is_some().then_some(&explained.seen), explanation, tap, &files)
             } else {
-                self.summary(input, explanation, tap, &files)
+                self.summary(input, explanation, &files)
             };
             self.bar.suspend(|| {
                 if let (Some(screen), Some(drawn)) = (&self.screen, &files.drawn) {
@@ -161,9 +179,19 @@ impl<'a> Job<'a> {
         if !logits.is_empty() {
             write("logits", Array1::from(logits.to_vec()).insert_axis(Axis(0)).into_dyn())?;
         }
-        write("activations", self.explainer.read(&explanation.activation)?)?;
-        if let Some(gradient) = &explanation.gradient {
-            write("gradients", self.explainer.read(gradient)?)?;
+        if explanation.fused.is_empty() {
+            write("activations", self.explainer.read(&explanation.activation)?)?;
+            if let Some(gradient) = &explanation.gradient {
+                write("gradients", self.explainer.read(gradient)?)?;
+            }
+        }
+        for part in &explanation.fused {
+            // Of each layer its own arrays; the heatmap is that of all of them.
+            let of_tap = &self.tap_stems[part.tap];
+            self.write_raw(folder, &format!("{stem}.{of_tap}"), &[], part)?;
+        }
+        if let Some(attributions) = &explanation.attributions {
+            write("attributions", attributions.clone())?;
         }
         if let Some(heatmap) = &explanation.heatmap {
             write("heatmap", heatmap.clone().into_dyn())?;
@@ -171,7 +199,7 @@ impl<'a> Job<'a> {
         Ok(folder.join(stem))
     }
 
-    fn summary(&self, input: &Input, explanation: &Explanation, tap: &Tap, files: &Files) -> String {
+    fn summary(&self, input: &Input, explanation: &Explanation, files: &Files) -> String {
         let timing = &explanation.timing;
         let target = &explanation.target;
         let Explained { spec, label, score, class, .. } = target;
@@ -192,10 +220,13 @@ impl<'a> Job<'a> {
             "{}: {what}, {numbers}; {} at {}, {} ms on {}\n",
             printable_path(input.path()),
             if explanation.heatmap.is_some() { self.explainer.options().method.method.name() } else { "gradient" },
-            printable(tap.name()),
+            printable(&self.layer_name(explanation)),
             (timing.preprocess + timing.forward + timing.backward + timing.method).round(),
             self.explainer.forward_session().provider(),
         );
+        if let Some(note) = &explanation.note {
+            text += &format!("  {}\n", printable(note));
+        }
         if let Some(blank) = explanation.blank {
             text += &format!("  blank: {}\n", blank.about(self.explainer.options().sign));
         }
@@ -235,7 +266,11 @@ impl<'a> Job<'a> {
                 "index": target.place.index,
                 "text": target.place.text,
             },
+            "layers": explanation.fused.iter()
+                .map(|part| self.explainer.taps()[part.tap].value().unwrap_or("@input"))
+                .collect::<Vec<_>>(),
             "sign": self.explainer.options().sign.name(),
+            "note": explanation.note,
             "blank": explanation.blank.map(|blank| blank.name()),
             "heatmap_shape": explanation.heatmap.as_ref().map(|heatmap| heatmap.shape().to_vec()),
             "seen": seen.map(|seen| json!({ "x": seen.x, "y": seen.y, "width": seen.width, "height": seen.height })),

@@ -10,7 +10,7 @@ use std::{
 
 use camscope_core::{
     Result,
-    explain::{Explainer, Outcome},
+    explain::{Blank, Explainer, Outcome},
     image::{Photo, Seen},
     model::Preprocessing,
     runtime::{Provider, ProviderChoice, Runtime},
@@ -186,18 +186,36 @@ pub(crate) fn explain(
         }
     }
     let mut outcomes = outcomes.into_iter();
+    // Once is enough: the next photo's would be the same.
+    let mut elsewhere = Some(|tensor: &ArrayD<f32>, seen| where_else(explainer, tensor, seen, targets));
     let finish = |ready: Result<Ready>| {
-        let Ready { photo, notes, seen, tensor, took } = ready?;
+        let Ready { photo, mut notes, seen, tensor, took } = ready?;
         let mut outcome = match outcomes.next().flatten() {
             Some(outcome) => outcome,
             None => explainer.explain_seen(&[tensor.view()], &[seen], targets)?.pop().unwrap_or_default(),
         };
+        if let Some(elsewhere) = elsewhere.take_if(|_| is_blind(&outcome)) {
+            notes.extend(elsewhere(&tensor, seen));
+        }
         for explanation in &mut outcome.explanations {
             explanation.timing.preprocess = took;
         }
         Ok(Explained { photo, notes, seen, outcome })
     };
     ready.into_iter().map(finish).collect()
+}
+
+/// Whether a target has no gradient at a layer.
+fn is_blind(outcome: &Outcome) -> bool {
+    outcome.explanations.iter().any(|explanation| explanation.blank == Some(Blank::NoGradient))
+}
+
+/// Where the first target does have a gradient.
+fn where_else(explainer: &Explainer, tensor: &ArrayD<f32>, seen: Seen, targets: &[TargetRef]) -> Option<String> {
+    let (runtime, target) = (Runtime::get()?, targets.first()?);
+    let found = explainer.last_with_gradient(runtime, tensor.view(), &[seen], target).ok()??;
+    let name = explainer.layers().get(found)?.name();
+    Some(format!("`{}` has a gradient at `{name}`: --layer {name}", target.spec()))
 }
 
 #[cfg(test)]

@@ -152,6 +152,9 @@ pub fn sigmoid(logit: f32) -> f32 {
     1.0 / (1.0 + (-logit).exp())
 }
 
+/// A head, and what it was recognised by.
+pub type Found = (Arc<dyn Detector>, String);
+
 /// A format of detection heads.
 pub struct Format {
     /// Its name, as `format` in the sidecar's `[task]` has it.
@@ -160,7 +163,7 @@ pub struct Format {
     pub about: &'static str,
     /// The head, where the outputs look like it, and what they were recognised by. With [`Context::settings`] naming the format, its shape
     /// is enough.
-    pub recognise: fn(&Context<'_>) -> Option<(Arc<dyn Detector>, String)>,
+    pub recognise: fn(&Context<'_>) -> Option<Found>,
 }
 
 /// Every format; the first that is recognised counts, so the stricter come first.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use ndarray::ArrayD;
 
-use super::{Detection, Detector, Evidence, Format};
+use super::{Detection, Detector, Evidence, Format, Found};
 use crate::{
     error::{Error, Result},
     task::{Context, Element},
@@ -23,7 +23,7 @@ struct Head {
     classes: usize,
 }
 
-fn recognise(context: &Context<'_>) -> Option<(Arc<dyn Detector>, String)> {
+fn recognise(context: &Context<'_>) -> Option<Found> {
     let name = context.settings.output.as_ref().or_else(|| context.outputs().first())?;
     let shape = context.floats(name)?;
     let &[_, Some(rows), Some(boxes)] = &shape[..] else { return None };
