@@ -64,6 +64,10 @@ fn recognise(context: &Context<'_>) -> Option<(Arc<dyn Detector>, String)> {
         let own: Vec<(&String, usize)> = context
             .outputs()
             .iter()
+            // Two grids of few cells may have equally many.
+            .filter(|name| {
+                !levels.iter().any(|level: &Level| [&*level.scores, &*level.distances].contains(&name.as_str()))
+            })
             .filter_map(|name| {
                 extent(context, name).filter(|(own, _)| *own == rows).map(|(_, columns)| (name, columns))
             })
