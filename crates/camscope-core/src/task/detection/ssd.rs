@@ -1,4 +1,5 @@
-//! SSD (Liu et al. 2016): `[N, M, C]` scores of M boxes, the background first, and `[N, M, 4]` boxes. Those are decoded already (left, top,
+//! SSD (Liu et al. 2016): `[N, M, C]` scores of M boxes, the background first, and `[N, M, 4]` boxes. Behind a logistic function the classes
+//! are independent, without a background, as YOLO-NAS and RetinaNet have them. Those are decoded already (left, top,
 //! right, bottom as shares of the input or in its pixels), or they are offsets from priors (the paper's section 2.2): then the priors have
 //! to be an output or a constant of the file, or be named in the sidecar.
 
@@ -10,8 +11,8 @@ use onnx_grad::graph::Index;
 use super::{
     Detection, Detector, Format,
     table::{
-        Found, Says, Scores, Table, Values, behind_background, called, corners, extent, is_linear, pixels, says,
-        shared, surest,
+        Found, Says, Scores, Table, Values, behind_background, called, corners, extent, is_linear, is_sigmoid, pixels,
+        says, shared, surest,
     },
 };
 use crate::{
@@ -56,6 +57,8 @@ pub(super) struct Head {
     boxes: Arc<str>,
     columns: usize,
     says: Says,
+    /// How many columns of the background come first.
+    background: usize,
     less: usize,
     coding: Coding,
     size: [usize; 2],
@@ -63,14 +66,17 @@ pub(super) struct Head {
 }
 
 impl Head {
-    /// Boxes that are decoded, with scores that have a column for the background first.
+    /// Boxes that are decoded, with scores that have a column for the background first, unless they are behind a logistic function.
     pub(super) fn decoded(context: &Context<'_>, [scores, boxes]: [&str; 2], columns: usize, overlap: f32) -> Self {
+        let background = usize::from(!is_sigmoid(context, scores));
+        let less = if background == 1 { behind_background(context.labels, columns) } else { 0 };
         Self {
             scores: shared(scores),
             boxes: shared(boxes),
             columns,
             says: says(context, scores, Says::Softmax),
-            less: behind_background(context.labels, columns),
+            background,
+            less,
             coding: Coding::Corners,
             size: context.size,
             overlap,
@@ -89,6 +95,9 @@ fn recognise(context: &Context<'_>) -> Option<(Arc<dyn Detector>, String)> {
     }
     let mut head = Head::decoded(context, [scores, boxes], columns, OVERLAP);
     let mut by = format!("its outputs' names and shapes, `{scores}` {rows} × {columns} and `{boxes}` {rows} × 4");
+    if head.background == 0 {
+        by += ", independent classes behind a logistic function";
+    }
     if is_linear(context, boxes) || settings.priors.is_some() {
         let (coding, from) = priors(context, rows);
         head.coding = coding;
@@ -150,7 +159,7 @@ impl Detector for Head {
     fn boxes(&self, value: Values<'_>) -> Result<Vec<Detection>> {
         let table = Table::read(value, &self.scores, self.columns)?;
         let boxes = Table::read(value, &self.boxes, 4)?;
-        let scores = [Scores { table, says: self.says, classes: 1..self.columns, all: 0..self.columns }];
+        let scores = [Scores { table, says: self.says, classes: self.background..self.columns, all: 0..self.columns }];
         let priors = match &self.coding {
             Coding::OffsetsFrom(priors) => Some(Table::read(value, priors, 4)?),
             Coding::Unknown => return Err(unknown(&self.boxes, boxes.rows())),

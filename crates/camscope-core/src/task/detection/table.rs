@@ -258,6 +258,12 @@ pub(super) fn says(context: &Context<'_>, name: &str, logits: Says) -> Says {
     if all(&["Sigmoid", "HardSigmoid", "Softmax"]) { Says::Probabilities } else { logits }
 }
 
+/// Whether all numbers of a value come from a logistic function.
+pub(super) fn is_sigmoid(context: &Context<'_>, name: &str) -> bool {
+    let makers = makers(context.network.model.graph(), name);
+    !makers.is_empty() && makers.iter().all(|maker| matches!(&**maker, "Sigmoid" | "HardSigmoid"))
+}
+
 /// Whether the numbers of a value come straight from learned weights.
 pub(super) fn is_linear(context: &Context<'_>, name: &str) -> bool {
     let makers = makers(context.network.model.graph(), name);
