@@ -210,3 +210,76 @@ fn boxes_of_a_table_without_images_are_not_taken_for_a_detectors() {
     let note = subject.network().choice_note().expect("a note");
     assert!(note.contains("`boxes`"), "{note}");
 }
+
+#[test]
+fn scores_may_be_a_value_inside_of_the_model() {
+    let path = fixture(FOLDER).join("ssd.ts.onnx");
+    let network = Network::open(&path).expect("the network");
+    let softmax = network.model.graph().node.iter().find(|node| node.op_type == "Softmax").expect("a softmax");
+    let logits = softmax.input[0].clone();
+    let folder = tempfile::tempdir().expect("a folder");
+    let toml = folder.path().join("model.toml");
+    std::fs::write(&toml, format!("[task]\nscores = \"{logits}\"")).expect("written");
+    let given = Given { sidecar: Some(toml), size: Some((64, 64)), ..Given::default() };
+    let sidecar = resolve_given(&network, &given).expect("a sidecar");
+    let session = SessionOptions { provider: ProviderChoice::Named(Provider::Cpu), ..Default::default() };
+    let layers = vec!["@input".parse().expect("any text is a choice")];
+    let options = Options { layers, score: Score::Probability, session, ..Default::default() };
+    let explainer = Explainer::new(runtime(), network, sidecar, options).expect("an explainer");
+    let mut recorded = Recording::open(&fixture(FOLDER).join("ssd.npz"));
+    let target = target::parse("box:1").expect("a target");
+    let outcome = explainer.explain(recorded.floats("input"), &[target]).expect("an outcome");
+    // The same box, its probability by softmax here and there.
+    let found = &outcome.explanations[0];
+    let expected = entry("ssd")["scores"]["probability"].as_f64().expect("a score");
+    assert!((f64::from(found.target.score) - expected).abs() < 1e-5, "{} {expected}", found.target.score);
+    let gradient = explainer.read(found.gradient.as_ref().expect("a gradient")).expect("read");
+    close("the input's gradient", &gradient, &recorded.floats("probability_input")).unwrap();
+}
+
+#[test]
+fn what_is_no_detector_is_not_taken_for_one() {
+    let mut checked = 0;
+    for file in std::fs::read_dir(fixture("cases")).expect("the folder") {
+        let path = file.expect("a file").path();
+        if path.extension().is_none_or(|extension| extension != "onnx") {
+            continue;
+        }
+        let Ok(network) = Network::open(&path) else { continue };
+        let Ok(sidecar) = resolve_given(&network, &Given::default()) else { continue };
+        let Ok(subject) = TypedModel::new(runtime(), network, sidecar) else { continue };
+        let found = subject.network().task.as_ref();
+        assert!(found.is_none_or(|found| found.task.detector().is_none()), "{}: {found:?}", path.display());
+        checked += 1;
+    }
+    assert!(checked >= 8, "only {checked}");
+}
+
+#[test]
+fn several_images_at_once_have_each_their_own_boxes() {
+    for name in ["detr", "ssd", "picodet", "centernet"] {
+        let entry = entry(name);
+        let (network, sidecar) = opened(&format!("{name}.ts.onnx"), &entry).expect("the network");
+        let layers = vec!["@input".parse().expect("any text is a choice")];
+        let session = SessionOptions { provider: ProviderChoice::Named(Provider::Cpu), ..Default::default() };
+        let options = Options { layers, session, batch: 2, ..Default::default() };
+        let explainer = Explainer::new(runtime(), network, sidecar, options).expect("an explainer");
+        assert_eq!(explainer.batch(), 2, "{name}");
+        let own = Recording::open(&fixture(FOLDER).join(format!("{name}.npz"))).floats("input");
+        let mut other = own.clone();
+        other.invert_axis(ndarray::Axis(3));
+        let other = other.as_standard_layout().to_owned();
+        let target = [target::parse("box:1").expect("a target")];
+        let together = explainer.explain_all(&[own.view(), other.view()], &target).expect("outcomes");
+        let corners = |of: &Explanation| of.target.place.corners.expect("corners");
+        for (image, together) in [own, other].into_iter().zip(&together) {
+            let alone = explainer.explain(image, &target).expect("an outcome");
+            let (alone, together) = (&alone.explanations[0], &together.explanations[0]);
+            let apart = corners(alone).iter().zip(corners(together)).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+            assert!(apart < 1e-3, "{name}: {:?} {:?}", corners(alone), corners(together));
+            let read = |of: &Explanation| explainer.read(of.gradient.as_ref().expect("a gradient")).expect("read");
+            close(name, &read(together), &read(alone)).unwrap();
+        }
+        assert_ne!(corners(&together[0].explanations[0]), corners(&together[1].explanations[0]), "{name}");
+    }
+}

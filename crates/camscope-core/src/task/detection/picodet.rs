@@ -75,7 +75,7 @@ fn recognise(context: &Context<'_>) -> Option<(Arc<dyn Detector>, String)> {
         let &[(first, of_first), (second, of_second)] = &own[..] else { continue };
         let is_distribution = |name: &str, columns: usize| {
             let bins = columns / 4;
-            columns % 4 == 0 && BINS.contains(&bins) && says(context, name, Says::Logits) == Says::Logits
+            columns.is_multiple_of(4) && BINS.contains(&bins) && says(context, name, Says::Logits) == Says::Logits
         };
         // Where both could be, the scores come first.
         let (scores, of_scores, distances, of_distances) = if is_distribution(second, of_second) {
@@ -128,7 +128,7 @@ fn joined(context: &Context<'_>) -> Option<(Arc<dyn Detector>, String)> {
         return None;
     }
     let labels = context.labels.len();
-    let rest = |classes: usize| columns.checked_sub(classes).filter(|rest| rest % 4 == 0 && *rest >= 8);
+    let rest = |classes: usize| columns.checked_sub(classes).filter(|rest| rest.is_multiple_of(4) && *rest >= 8);
     let classes = match rest(labels).filter(|_| labels > 0) {
         Some(_) => labels,
         None => columns.checked_sub(4 * BINS[0]).filter(|classes| *classes > 0)?,

@@ -69,13 +69,11 @@ impl Table {
     }
 
     fn place(&self, row: usize, column: usize) -> Vec<usize> {
-        match self.values.shape() {
-            &[_, _, _, width] => vec![0, column, row / width, row % width],
-            &[_, _, _] => vec![0, row, column],
-            &[_, own] if own == self.columns && (own > 1 || self.values.len() == self.values.shape()[0]) => {
-                vec![row, column]
-            }
-            &[_, _] => vec![row / self.values.shape()[1], row % self.values.shape()[1]],
+        match *self.values.shape() {
+            [_, _, _, width] => vec![0, column, row / width, row % width],
+            [_, _, _] => vec![0, row, column],
+            [rows, own] if own == self.columns && (own > 1 || self.values.len() == rows) => vec![row, column],
+            [_, own] => vec![row / own, row % own],
             _ => vec![row],
         }
     }
