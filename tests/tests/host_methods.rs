@@ -1,6 +1,6 @@
 //! Methods that are computed on the host, against what pytorch-grad-cam, TorchCAM and Captum gave.
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 use camscope_core::{
     explain::{Explainer, Options},
@@ -31,17 +31,23 @@ const AT_LAYERS: [(&str, &str, bool); 9] = [
     ("is_cam", "is-cam", false),
 ];
 
-const AT_INPUT: [(&str, &str); 3] = [
+const AT_INPUT: [(&str, &str); 5] = [
     ("saliency", "saliency"),
     ("input_x_gradient", "input-x-gradient"),
     ("integrated_gradients", "integrated-gradients"),
+    ("guided_backprop", "guided-backprop"),
+    ("deconvnet", "deconvnet"),
 ];
 
 fn explainer(name: &str, layers: Vec<Choice>, method: &str) -> Explainer {
+    explainer_of(&fixture("classifiers").join(format!("{name}.ts.onnx")), 96, layers, method)
+}
+
+fn explainer_of(file: &Path, side: u32, layers: Vec<Choice>, method: &str) -> Explainer {
     let runtime = runtime();
-    let network = Network::open(&fixture("classifiers").join(format!("{name}.ts.onnx"))).expect("a model");
+    let network = Network::open(file).expect("a model");
     let mut sidecar = resolve_given(&network, &Default::default()).expect("a sidecar");
-    sidecar.preprocessing.size = (96, 96);
+    sidecar.preprocessing.size = (side, side);
     let session = SessionOptions { provider: ProviderChoice::Named(Provider::Cpu), ..Default::default() };
     let method = method::parse(method).expect("a method");
     let options = Options { method, layers, sign: Sign::Both, session, ..Default::default() };
@@ -99,6 +105,21 @@ fn methods_at_the_input_give_what_captum_gives() {
     }
 }
 
+#[test]
+fn rollouts_give_what_the_papers_formulas_give() {
+    let mut recorded = Recording::open(&fixture("host_methods").join("vit.rollout.npz"));
+    let (input, number) = (recorded.floats("input"), recorded.number("class") as u64);
+    for file in ["vit.ts.onnx", "vit.dynamo.onnx"] {
+        for (theirs, ours) in [("attention_rollout", "attention-rollout"), ("gradient_rollout", "gradient-rollout")] {
+            let explainer = explainer_of(&fixture("host_methods").join(file), 32, vec![], ours);
+            let outcome = explainer.explain(input.clone(), &[class(number)]).expect("an outcome");
+            let heat = outcome.explanations[0].heatmap.clone().expect("heat");
+            let error = relative_error(&heat, &recorded.floats(theirs));
+            assert!(error <= 1e-4, "{ours} of {file} is off by {error:.2e}");
+        }
+    }
+}
+
 /// What holds for methods that draw random numbers, where the draw makes no difference.
 #[test]
 fn methods_of_random_numbers_come_to_the_ones_without() {
@@ -123,7 +144,8 @@ fn methods_of_random_numbers_come_to_the_ones_without() {
 /// Every method on a network whose score does not depend on the image, and on constant activations: defined, and never NaN.
 #[test]
 fn every_method_is_defined_on_a_flat_image() {
-    for method in METHODS {
+    // A network of convolutions has no attention.
+    for method in METHODS.iter().filter(|method| !method.needs().attention) {
         let name = match method {
             Method::Host(host) if host.passes(&method::Parameters::defaults(host.parameters()), 8) > 60.0 => {
                 let few = ["samples", "steps", "masks"];

@@ -131,6 +131,20 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// A method changes what passes back through some operators, and the model has none of them.
+    #[error("{method} changes what passes back through ReLUs, and there is none between the input and the target")]
+    NothingToSwap {
+        /// The method.
+        method: &'static str,
+        /// The backward pass that it stands for.
+        what: &'static str,
+    },
+    /// A method follows attention, and the model has none that can be read.
+    #[error("{method} follows attention, and the model has no softmax over all tokens of an image")]
+    NoAttention {
+        /// The method.
+        method: &'static str,
+    },
     /// A layer was asked for, and the method looks at none.
     #[error("the method {method} looks at no layer, and `{}` was asked for", printable(layer))]
     NoLayerForMethod {
@@ -604,6 +618,14 @@ impl Error {
                 let names: Vec<_> = known.iter().map(|name| format!("`{}`", printable(name))).collect();
                 Some(format!("it has {}", names.join(", ")))
             }
+            Error::NoAttention { .. } => Some(
+                "choose another method: `camscope methods` lists them; a model whose attention is one operator shows it once it is exported \
+                 with attention written out"
+                    .into(),
+            ),
+            Error::NothingToSwap { .. } => {
+                Some("it would be the plain gradient: --method saliency or input-x-gradient shows that".into())
+            }
             Error::NoLayerForMethod { .. } => Some("leave --layer out, or choose a method that looks at layers".into()),
             Error::UnknownInput { known, .. } if known.is_empty() => Some("leave --input out: the model takes the image alone".into()),
             Error::UnknownInput { known, .. } => {
@@ -649,6 +671,24 @@ fn engine_help(error: &EngineError) -> Option<String> {
             if reason.contains("was built without") || reason.contains("onnxruntime_providers") =>
         {
             Some("`camscope runtime install --gpu` fetches an ONNX Runtime with it; or use --ep auto".into())
+        }
+        EngineError::Provider { provider: provider @ (Provider::WebGpu | Provider::OpenVino), reason }
+            if reason.contains("was built without") =>
+        {
+            Some(format!("`camscope runtime install --ep {provider}` fetches it; or use --ep auto"))
+        }
+        EngineError::ProviderLibrary { reason, .. } | EngineError::Provider { reason, .. }
+            if reason.contains("needs ONNX Runtime") =>
+        {
+            Some("`camscope runtime install` fetches a newer one; `camscope runtime show` lists which one is taken, and from where".into())
+        }
+        EngineError::ProviderLibrary { .. } => Some(
+            "--ep-library takes the library of an ONNX Runtime plugin; `camscope runtime install --ep webgpu` (or openvino) fetches one, \
+             and --ep finds it by itself"
+                .into(),
+        ),
+        EngineError::NoSuchDevice { .. } | EngineError::DeviceOfAnother { .. } => {
+            Some("`camscope runtime show` lists the devices by number".into())
         }
         EngineError::Provider { .. } => {
             Some("use --ep auto or --ep cpu; `camscope runtime show` lists what works here".into())

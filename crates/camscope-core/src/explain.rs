@@ -73,6 +73,8 @@ pub struct Options {
     pub gradients: bool,
     /// How many images may run at once, where the model takes any number; 1 at least.
     pub batch: usize,
+    /// Whether what the model says of each image is wanted too, to be drawn: [`Outcome::said`].
+    pub said: bool,
     /// Where random numbers start, of methods that draw some: the same seed gives the same heat.
     pub seed: u64,
     /// Whether the first explanation on a provider other than the CPU is compared with the CPU's: see [`Explainer::verify`].
@@ -93,6 +95,7 @@ impl Default for Options {
             score: Score::default(),
             gradients: true,
             batch: 1,
+            said: false,
             seed: 0,
             verify: false,
             session,
@@ -153,6 +156,11 @@ impl Explainer {
         if !options.method.method.needs_gradients() {
             return Self::forward_only(runtime, subject, options);
         }
+        if needs.attention {
+            let taps = attention_taps(&subject, &options)?;
+            let groups = vec![Group::of_one(0)];
+            return Self::at(runtime, subject, (taps, groups), Options { gradients: true, ..options });
+        }
         if needs.slope {
             let options = Options { layers: vec![Choice::Input], batch: options.batch.max(host::BATCH), ..options };
             let (taps, groups) = taps::choose_taps(&subject, &options)?;
@@ -197,7 +205,17 @@ impl Explainer {
         wanted.dedup();
         let heads = subject.heads();
         let request = Request { outputs: &heads, wrt: &wanted, types: subject.types() };
-        let gradient = rules::differentiate(&network.model, &request)?;
+        let swap = match options.method.method {
+            Method::Host(method) => method.swap().map(|swap| (method.name(), swap)),
+            Method::Cam(_) => None,
+        };
+        let gradient = match swap {
+            Some((_, swap)) => rules::differentiate_by(&network.model, &request, swap)?,
+            None => rules::differentiate(&network.model, &request)?,
+        };
+        if let Some((method, swap)) = swap.filter(|_| gradient.swapped == 0) {
+            return Err(Error::NothingToSwap { method, what: swap.name });
+        }
         let mut wired = Vec::new();
         for (tap, value) in taps.iter().zip(&values) {
             let found = gradient.gradients.iter().find(|(name, _)| name == value).and_then(|(_, name)| name.clone());
@@ -259,9 +277,10 @@ impl Explainer {
     /// For methods that need no gradient: nothing is differentiated.
     fn forward_only(runtime: &'static Runtime, subject: Arc<TypedModel>, options: Options) -> Result<Self> {
         let needs = options.method.method.needs();
-        let (taps, groups) = match needs.layer && !needs.gradient {
-            true => taps::choose_taps(&subject, &options)?,
-            false => (vec![Tap::Input], vec![Group::of_one(0)]),
+        let (taps, groups) = match (needs.attention, needs.layer) {
+            (true, _) => (attention_taps(&subject, &options)?, vec![Group::of_one(0)]),
+            (false, true) => taps::choose_taps(&subject, &options)?,
+            (false, false) => (vec![Tap::Input], vec![Group::of_one(0)]),
         };
         let network = subject.network();
         let mut graph = network.model.graph().clone();
@@ -449,8 +468,13 @@ impl Explainer {
         let forward = self.run(joined(images)?, &canceller)?.of_photos(seen);
         let timing = Timing { forward: share(start), ..Timing::default() };
         let mut outcomes: Vec<Outcome> = (0..images.len())
-            .map(|image| Outcome { scores: forward.scores.get(image).cloned(), explanations: Vec::new() })
+            .map(|image| Outcome { scores: forward.scores.get(image).cloned(), ..Outcome::default() })
             .collect();
+        if self.options.said {
+            for (outcome, said) in outcomes.iter_mut().zip(self.predict(&forward)?) {
+                outcome.said = Some(said);
+            }
+        }
         for target in targets {
             let evaluated = self.evaluate(&forward, target)?;
             let explained = match self.options.method.method {
@@ -795,6 +819,13 @@ impl Explainer {
             _ => Ok(&forward.input),
         }
     }
+}
+
+/// The attention maps as taps.
+fn attention_taps(subject: &TypedModel, options: &Options) -> Result<Vec<Tap>> {
+    let found = crate::layer::attention(subject.network().model.graph(), subject.types(), subject.layers());
+    let (maps, _) = found.ok_or_else(|| Error::NoAttention { method: options.method.method.name() })?;
+    Ok(maps.into_iter().map(Tap::Layer).collect())
 }
 
 /// Refuses layers for a method that looks at none.

@@ -33,6 +33,9 @@ pub fn explain(state: &State) -> Option<String> {
     if state.alpha != overlay::DEFAULT_ALPHA {
         words.push(format!("--alpha {}", state.alpha));
     }
+    if !state.boxes {
+        words.push("--no-boxes".into());
+    }
     words.extend(model.command.iter().map(|word| quoted(word)));
     Some(words.join(" "))
 }

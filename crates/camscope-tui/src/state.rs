@@ -161,6 +161,8 @@ pub struct State {
     pub colormap: String,
     /// The photo's weight in the overlay.
     pub alpha: f32,
+    /// Whether boxes that the model found are drawn.
+    pub boxes: bool,
     /// What the picture shows.
     pub view: View,
     /// What part of it.
@@ -221,6 +223,7 @@ impl State {
             method: 0,
             colormap: overlay::all().next().map_or("jet", |map| map.name()).to_owned(),
             alpha: overlay::DEFAULT_ALPHA,
+            boxes: true,
             view: View::default(),
             zoom: Zoom::default(),
             crosshair: None,

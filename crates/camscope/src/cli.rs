@@ -53,6 +53,7 @@ impl Cli {
                 | Command::Completions { .. }
                 | Command::Man
                 | Command::ProbeRuntime { .. }
+                | Command::ProbeProvider { .. }
                 | Command::ExercisePlugin { .. },
             ) => None,
         }
@@ -164,6 +165,14 @@ pub(crate) enum Command {
     /// Do one thing that is measured: camscope runs itself like this, for its memory and start.
     #[command(name = crate::bench_child::COMMAND, hide = true)]
     BenchChild(Box<BenchChildArgs>),
+    /// Load ONNX Runtime, and have it take in a provider library: camscope runs itself like this, to be safe from bad libraries.
+    #[command(name = camscope_core::runtime::prober::PROBE_PROVIDER_COMMAND, hide = true)]
+    ProbeProvider {
+        /// The library of ONNX Runtime.
+        runtime: PathBuf,
+        /// The provider's library.
+        library: PathBuf,
+    },
     /// Try a plugin: camscope runs itself like this, to be safe from bad plugins.
     #[command(name = camscope_plugin_host::EXERCISE_COMMAND, hide = true)]
     ExercisePlugin {
@@ -184,18 +193,36 @@ pub(crate) enum ConfigCommand {
 /// The subcommands of `camscope runtime`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum RuntimeCommand {
-    /// Show where ONNX Runtime was searched for and found, the execution providers, and the terminal graphics
+    /// Show where ONNX Runtime was searched for and found, the execution providers, the devices, and the terminal graphics
     Show {
+        /// A library of an execution provider (an ONNX Runtime plugin); repeatable
+        #[arg(long = "ep-library", value_name = "LIB")]
+        ep_libraries: Vec<PathBuf>,
         /// Print one JSON object
         #[arg(long)]
         json: bool,
     },
-    /// Fetch ONNX Runtime with pip, else npm, into camscope's data folder
+    /// Fetch ONNX Runtime with pip, else npm, into camscope's data folder; or a library of an execution provider for it
     Install {
-        /// Fetch the build with the CUDA and TensorRT providers, for NVIDIA GPUs
+        /// Fetch the build with the CUDA and TensorRT providers, for NVIDIA GPUs; the same as --ep cuda
         #[arg(long)]
         gpu: bool,
+        /// Fetch an execution provider: webgpu (any GPU, through Vulkan, Direct3D or Metal), openvino (Intel's processors,
+        /// GPUs and NPUs), cuda (with an ONNX Runtime of its own); repeatable
+        #[arg(long, value_name = "PROVIDER", value_enum, hide_possible_values = true)]
+        ep: Vec<InstallEp>,
     },
+}
+
+/// An execution provider that can be fetched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum InstallEp {
+    /// GPUs through WebGPU.
+    Webgpu,
+    /// Intel's devices.
+    Openvino,
+    /// NVIDIA's GPUs.
+    Cuda,
 }
 
 /// Layers, classes and method: shared by the commands that explain.
@@ -262,14 +289,23 @@ pub(crate) struct LookArgs {
     /// The photo's weight in the overlay, from 0 to 1; the heatmap has the rest
     #[arg(long, value_name = "A", default_value_t = camscope_core::overlay::DEFAULT_ALPHA, value_parser = fraction)]
     pub(crate) alpha: f32,
+    /// Leave out the boxes that the model found
+    #[arg(long)]
+    pub(crate) no_boxes: bool,
 }
 
 /// Where models run: shared by the commands that run them.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct RunArgs {
-    /// The execution provider: auto (the best that starts), cpu, cuda, tensorrt, …
-    #[arg(long, value_name = "PROVIDER", default_value = "auto")]
+    /// The execution provider: auto (the best that starts), cpu, cuda, webgpu, openvino, tensorrt, …
+    #[arg(long, value_name = "PROVIDER", default_value = "auto", value_parser = ProviderChoice::of_any_library)]
     pub(crate) ep: ProviderChoice,
+    /// A library of an execution provider (an ONNX Runtime plugin), whose provider --ep can then name; repeatable
+    #[arg(long = "ep-library", value_name = "LIB")]
+    pub(crate) ep_libraries: Vec<PathBuf>,
+    /// The device, by its number in `camscope runtime show`; it implies its provider
+    #[arg(long, value_name = "N")]
+    pub(crate) device: Option<usize>,
     /// Threads within an operator [default: chosen by ONNX Runtime]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) threads: Option<u16>,

@@ -52,8 +52,12 @@ pub(crate) fn explain(
     for folder in args.output.iter().chain(&args.raw) {
         create_folder(folder)?;
     }
-    let options =
-        Options { gradients: args.raw.is_some(), verify: !args.no_verify, ..options(&args.how, &args.run, &sidecar)? };
+    let options = Options {
+        gradients: args.raw.is_some(),
+        verify: !args.no_verify,
+        said: !args.look.no_boxes,
+        ..options(&args.how, &args.run, &sidecar)?
+    };
     if args.tensor.is_empty() {
         note_all(&sidecar.remarks());
     }

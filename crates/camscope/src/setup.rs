@@ -73,6 +73,7 @@ pub(crate) fn options(how: &MethodArgs, run: &RunArgs, sidecar: &Sidecar) -> Res
         score: how.score.into(),
         gradients: false,
         batch: 1,
+        said: false,
         seed: how.seed,
         verify: false,
         session: session_options(run),

@@ -4,14 +4,27 @@ use std::time::Instant;
 
 use ndarray::{Array2, Array3, ArrayD, ArrayView4, ArrayViewD, Axis, Ix3, concatenate};
 
-use super::{Blank, Explained, Explainer, Explanation, Forward, Held, Tap, Timing, blank, milliseconds, tail::Tail};
+use super::{
+    Backward, Blank, Explained, Explainer, Explanation, Forward, Held, Tap, Timing, blank, milliseconds, tail::Tail,
+};
 use crate::{
     error::{Error, Result},
-    layer::Layout,
-    method::{Heat, HostMethod, Method, Sign, Trial},
+    layer::{self, Grid, Layout},
+    method::{AttentionMap, Heat, HostMethod, Method, Sign, Trial},
     runtime::Canceller,
     target::{Evaluated, TargetRef},
 };
+
+/// What a method looks at beside the image.
+#[derive(Default)]
+struct Looks {
+    /// A layer's layout, its activation and the gradient there.
+    layer: Option<(Layout, ArrayD<f32>, Option<ArrayD<f32>>)>,
+    /// Attention maps, each with its gradient.
+    maps: Vec<AttentionMap>,
+    /// Where the tokens lie.
+    grid: Option<Grid>,
+}
 
 /// Images a run where nothing else is said.
 pub(super) const BATCH: usize = 16;
@@ -48,6 +61,15 @@ impl Explainer {
             true => Some(self.backward(forward, evaluated, canceller)?),
             false => None,
         };
+        if method.needs().attention {
+            return self.explain_attention(
+                forward,
+                (images, evaluated),
+                (method, backward.as_ref()),
+                timing,
+                canceller,
+            );
+        }
         let mut explained = Vec::with_capacity(self.taps.len());
         for (tap, what) in self.taps.iter().enumerate() {
             let activation = self.activation_of(forward, tap)?;
@@ -56,15 +78,14 @@ impl Explainer {
             for (image, evaluated) in evaluated.iter().enumerate() {
                 let start = Instant::now();
                 let held = |value: &crate::runtime::Value| Held { value: value.clone(), blocked: None, image };
-                let mut at_layer = None;
+                let mut at = Looks::default();
                 if let (Tap::Layer(layer), true) = (what, method.needs().layer) {
                     let activation = self.read(&held(&activation))?;
                     let slope = gradient.as_ref().map(|gradient| self.read(&held(gradient))).transpose()?;
-                    at_layer = Some((layer.layout, activation, slope));
+                    at.layer = Some((layer.layout, activation, slope));
                 }
                 let own = images.get(image).ok_or_else(|| Error::Value("no image was given".into()))?;
-                let found =
-                    self.trial((own.view(), evaluated, (forward, image)), at_layer, (method, tap), canceller)?;
+                let found = self.trial((own.view(), evaluated, (forward, image)), at, (method, tap), canceller)?;
                 let timing = Timing { method: milliseconds(start), ..timing };
                 of_tap.push(self.found(
                     tap,
@@ -76,6 +97,37 @@ impl Explainer {
             explained.push(of_tap);
         }
         Ok(explained)
+    }
+
+    /// One explanation an image, of all attention maps together.
+    fn explain_attention(
+        &self,
+        forward: &Forward,
+        (images, evaluated): (&[ArrayViewD<'_, f32>], &[Evaluated]),
+        (method, backward): (&'static dyn HostMethod, Option<&Backward>),
+        timing: Timing,
+        canceller: &Canceller,
+    ) -> Result<Vec<Vec<Explanation>>> {
+        let found = layer::attention(self.network().model.graph(), self.subject.types(), self.layers());
+        let grid = found.map(|(_, grid)| grid);
+        let mut explained = Vec::with_capacity(evaluated.len());
+        for (image, evaluated) in evaluated.iter().enumerate() {
+            let start = Instant::now();
+            let held = |value: &crate::runtime::Value| Held { value: value.clone(), blocked: None, image };
+            let slope = |tap: usize| backward.map(|backward| self.gradient(backward, tap)).transpose();
+            let mut at = Looks { grid, ..Looks::default() };
+            for tap in 0..self.taps.len() {
+                let read = |value: &crate::runtime::Value| canonical(self.read(&held(value))?, Layout::Nchw);
+                let map = read(&self.activation_of(forward, tap)?)?;
+                at.maps.push((map, slope(tap)?.as_ref().map(read).transpose()?));
+            }
+            let own = images.get(image).ok_or_else(|| Error::Value("no image was given".into()))?;
+            let found = self.trial((own.view(), evaluated, (forward, image)), at, (method, 0), canceller)?;
+            let timing = Timing { method: milliseconds(start), ..timing };
+            let activation = self.activation_of(forward, 0)?;
+            explained.push(self.found(0, evaluated, found, (held(&activation), slope(0)?.as_ref().map(held), timing)));
+        }
+        Ok(vec![explained])
     }
 
     /// The value at a tap, in its own layout: of the input the images.
@@ -93,7 +145,7 @@ impl Explainer {
     fn trial(
         &self,
         (image, evaluated, (forward, place)): (ArrayViewD<'_, f32>, &Evaluated, (&Forward, usize)),
-        at_layer: Option<(Layout, ArrayD<f32>, Option<ArrayD<f32>>)>,
+        at: Looks,
         (method, tap): (&'static dyn HostMethod, usize),
         canceller: &Canceller,
     ) -> Result<Heat> {
@@ -126,8 +178,8 @@ impl Explainer {
             let slopes = self.gradient(&backward, input)?.to_f32()?;
             Ok((scores(&evaluated), slopes.slice_axis(Axis(0), (0..evaluated.len()).into()).to_owned()))
         };
-        let layout = at_layer.as_ref().map(|(layout, ..)| *layout);
-        let own = at_layer.as_ref().map(|(_, activation, _)| activation.clone());
+        let layout = at.layer.as_ref().map(|(layout, ..)| *layout);
+        let own = at.layer.as_ref().map(|(_, activation, _)| activation.clone());
         let tail_of = self.tails.get(tap).and_then(Option::as_ref);
         let mut tail = |changed: ArrayView4<'_, f32>| -> Result<Vec<f32>> {
             cancelled()?;
@@ -139,7 +191,7 @@ impl Explainer {
                 changed.outer_iter().map(|one| uncanonical(one.to_owned(), layout, own)).collect::<Result<_>>()?;
             self.tail_scores(tail, rows, (forward, place), (target, &seen), canceller)
         };
-        let (activation, gradient) = match at_layer {
+        let (activation, gradient) = match at.layer {
             Some((layout, activation, slope)) => {
                 (Some(canonical(activation, layout)?), slope.map(|slope| canonical(slope, layout)).transpose()?)
             }
@@ -153,6 +205,8 @@ impl Explainer {
             seed: self.options.seed,
             activation,
             gradient,
+            grid: at.grid,
+            attention: at.maps,
             score: &mut score,
             slope: &mut slope,
             tail: &mut tail,

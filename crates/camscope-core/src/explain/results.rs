@@ -8,6 +8,7 @@ use crate::{
     method::Sign,
     runtime::{Outputs, Value},
     target::{ClassScore, Evaluated, Place, Scores, ranking},
+    task::Said,
 };
 
 /// Milliseconds that the steps took; where several images ran at once, one image's share.
@@ -194,6 +195,8 @@ pub struct Outcome {
     pub scores: Option<Scores>,
     /// A target after the other, in each the layers in order.
     pub explanations: Vec<Explanation>,
+    /// What the model says, where [`Options::said`](super::Options::said) asks for it.
+    pub said: Option<Said>,
 }
 
 impl Outcome {

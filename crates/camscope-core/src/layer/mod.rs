@@ -1,5 +1,6 @@
 //! The layers of a model: its values with spatial extent, and how people name them.
 
+mod attention;
 mod choose;
 mod class_token;
 mod find;
@@ -8,6 +9,7 @@ mod module_path;
 mod resolver;
 mod scales;
 
+pub use attention::{Grid, attention};
 pub use choose::{Choice, automatic, by_index, by_name, choose};
 pub use find::{find, unlisted};
 pub use resolver::{LayerResolver, Preference, Resolved, add_resolver, check_preferences, resolve, resolvers};

@@ -2,8 +2,10 @@
 
 use ndarray::{Array2, Array3, ArrayD, ArrayView3, ArrayView4, ArrayViewD};
 
+use onnx_grad::swap::Swap;
+
 use super::{Parameter, Parameters};
-use crate::{error::Result, model};
+use crate::{error::Result, layer::Grid, model};
 
 /// A way to find what matters that is no ONNX program: it runs the model on changed images, or takes a layer apart.
 pub trait HostMethod: Sync {
@@ -20,6 +22,11 @@ pub trait HostMethod: Sync {
 
     /// What it looks at.
     fn needs(&self) -> Needs;
+
+    /// Another backward pass than the derivative, for the gradients that it looks at.
+    fn swap(&self) -> Option<&'static Swap> {
+        None
+    }
 
     /// Whether heat at a place comes of what is at that place, and not of a mean over all places.
     fn keeps_places(&self) -> bool {
@@ -52,6 +59,8 @@ pub struct Needs {
     pub slope: bool,
     /// What the model makes of another activation of the layer.
     pub tail: bool,
+    /// Attention maps, in place of a layer.
+    pub attention: bool,
 }
 
 /// What a method found.
@@ -70,6 +79,9 @@ impl From<Array2<f32>> for Heat {
         Self { map, attributions: None, note: None }
     }
 }
+
+/// An attention map `[heads, tokens, tokens]`, and the gradient there.
+pub type AttentionMap = (Array3<f32>, Option<Array3<f32>>);
 
 /// The scores of some images, and ∂score/∂image of each, of the images' shape.
 pub type Slopes = (Vec<f32>, ArrayD<f32>);
@@ -90,6 +102,10 @@ pub struct Trial<'a> {
     pub activation: Option<Array3<f32>>,
     /// The gradient there, of the same shape, where [`Needs::gradient`] asks for it.
     pub gradient: Option<Array3<f32>>,
+    /// The attention maps `[heads, tokens, tokens]`, the first block's first, each with its gradient where [`Needs::gradient`] asks for it.
+    pub attention: Vec<AttentionMap>,
+    /// Where the tokens lie.
+    pub grid: Option<Grid>,
     /// The target's score for each of up to [`Trial::batch`] images, which lie along the first axis.
     pub score: &'a mut dyn FnMut(ArrayD<f32>) -> Result<Vec<f32>>,
     /// The same with the gradient at each image, where [`Needs::slope`] asks for it.
@@ -103,6 +119,14 @@ impl Trial<'_> {
     /// Height and width of the image.
     pub fn size(&self) -> [usize; 2] {
         self.layout.spatial_axes().map(|axis| self.image.shape()[axis])
+    }
+
+    /// The attention maps.
+    ///
+    /// # Errors
+    /// The method doesn't ask for them.
+    pub fn maps(&self) -> Result<&[AttentionMap]> {
+        super::given(Some(&self.attention).filter(|maps| !maps.is_empty()), "attention").map(Vec::as_slice)
     }
 
     /// The layer's activation.

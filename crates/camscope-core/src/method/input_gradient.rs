@@ -11,7 +11,7 @@ use super::{
 };
 use crate::error::Result;
 
-const SLOPE: Needs = Needs { layer: false, gradient: false, slope: true, tail: false };
+const SLOPE: Needs = Needs { layer: false, gradient: false, slope: true, tail: false, attention: false };
 
 /// The gradient at one image.
 fn slope_at(trial: &mut Trial<'_>, image: ArrayD<f32>) -> Result<ArrayD<f32>> {

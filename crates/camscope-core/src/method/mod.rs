@@ -11,6 +11,7 @@ mod baseline;
 mod gradcam;
 mod gradcam_elementwise;
 mod gradcam_plus_plus;
+mod guided;
 mod hirescam;
 mod host;
 mod input_gradient;
@@ -21,6 +22,7 @@ mod principal;
 mod random;
 mod randomcam;
 mod rise;
+mod rollout;
 mod score;
 mod sign;
 mod xgradcam;
@@ -29,7 +31,7 @@ use ndarray::{ArrayD, Axis, concatenate};
 use onnx_grad::{Builder, Dim, ElemType, Model, Val, ValueType, attr, proto::NodeProto, value_info};
 use onnx_grad_ort::blocked::{self, unblocked};
 
-pub use host::{Heat, HostMethod, Needs, Slopes, Trial};
+pub use host::{AttentionMap, Heat, HostMethod, Needs, Slopes, Trial};
 pub use parameters::{Parameter, Parameters};
 pub use sign::Sign;
 
@@ -100,7 +102,7 @@ impl Method {
     /// What it looks at.
     pub fn needs(self) -> Needs {
         match self {
-            Self::Cam(_) => Needs { layer: true, gradient: true, slope: false, tail: false },
+            Self::Cam(_) => Needs { layer: true, gradient: true, ..Needs::default() },
             Self::Host(method) => method.needs(),
         }
     }
@@ -137,6 +139,7 @@ impl Method {
     /// The family that it belongs to, by what it runs.
     pub fn family(self) -> &'static str {
         match self.needs() {
+            Needs { attention: true, .. } => "attention",
             Needs { slope: true, .. } => "gradient at the input",
             Needs { gradient: true, .. } => "activation and gradient",
             Needs { layer: true, tail: false, .. } if !self.is_of_target() => "activation",
@@ -171,12 +174,16 @@ pub const METHODS: &[Method] = &[
     Method::Host(&principal::KpcaCam),
     Method::Host(&principal::Fem),
     Method::Host(&randomcam::RandomCam),
+    Method::Host(&rollout::AttentionRollout),
+    Method::Host(&rollout::GradientRollout),
     Method::Host(&input_gradient::Saliency),
     Method::Host(&input_gradient::InputTimesGradient),
     Method::Host(&input_gradient::SmoothGrad),
     Method::Host(&input_gradient::VarGrad),
     Method::Host(&input_gradient::IntegratedGradients),
     Method::Host(&input_gradient::GradientShap),
+    Method::Host(&guided::BACKPROP),
+    Method::Host(&guided::DECONV),
     Method::Host(&score::SCORE),
     Method::Host(&score::SMOOTH),
     Method::Host(&score::INTEGRATED),
@@ -400,6 +407,8 @@ pub(crate) mod tests {
             seed: 0,
             activation: None,
             gradient: None,
+            attention: Vec::new(),
+            grid: None,
             score,
             slope: Box::leak(Box::new(|_: ArrayD<f32>| unreachable!("no slopes"))),
             tail: Box::leak(Box::new(|_: ndarray::ArrayView4<'_, f32>| unreachable!("no tail"))),

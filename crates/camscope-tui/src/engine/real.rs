@@ -139,6 +139,7 @@ impl Opened {
             score: how.score,
             gradients: true,
             batch: 1,
+            said: false,
             seed: 0,
             verify: how.verify,
             session: how.session.clone(),

@@ -203,8 +203,10 @@ fn boxes_stand_in_the_place_of_classes_and_a_click_takes_the_smallest_one_there(
     assert_eq!(target(&rig).as_deref(), Some("espresso (box:2)"));
     click(&mut rig, 100.0, 10.0);
     assert_eq!(target(&rig).as_deref(), Some("Egyptian cat (box:1)"));
-    let command = camscope_tui::command_line::explain(rig.explorer.state()).unwrap();
-    assert!(command.contains("--target box:1"), "{command}");
+    let command = |rig: &Rig| camscope_tui::command_line::explain(rig.explorer.state()).unwrap();
+    assert!(command(&rig).contains("--target box:1") && !command(&rig).contains("--no-boxes"), "{}", command(&rig));
+    rig.key("b").settle();
+    assert!(command(&rig).contains("--no-boxes"), "{}", command(&rig));
 }
 
 #[test]

@@ -11,7 +11,8 @@ use camscope_core::{
     explain::{Explained, Explainer, Explanation, Tap},
     image::{Seen, write_png},
     method::Sign,
-    overlay::{self, Colormap},
+    overlay::{self, Colormap, Mark, draw_marks},
+    task::Said,
     text::{printable, printable_path},
 };
 use image::RgbImage;
@@ -133,7 +134,10 @@ impl<'a> Job<'a> {
         let sign = self.explainer.options().sign;
         let is_drawn = self.screen.is_some() || self.args.output.is_some();
         let draw = || draw(photo.as_ref(), seen, explanation, (self.colormap, sign), self.args.look.alpha);
-        let drawn = if is_drawn { draw() } else { None };
+        let mut drawn = if is_drawn { draw() } else { None };
+        if let (Some(drawn), Some(said)) = (&mut drawn, &outcome.said) {
+            draw_marks(drawn, &marks(said, &explanation.target));
+        }
         let overlay = match (&drawn, &self.args.output) {
             (Some(drawn), Some(folder)) => Some(write_overlay(drawn, &folder.join(format!("{stem}.png")))?),
             _ => None,
@@ -331,6 +335,27 @@ fn of_target(target: &Explained) -> String {
 fn plain(name: &str) -> String {
     let keep = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '@');
     name.trim_matches('/').chars().map(|c| if keep(c) { c } else { '_' }).collect()
+}
+
+/// The boxes that the model found, each with its label, and the one that is explained.
+fn marks(said: &Said, target: &Explained) -> Vec<Mark> {
+    let label = |label: Option<&str>, probability: Option<f32>| {
+        let percent = probability.map(|probability| format!("{:.0} %", 100.0 * probability));
+        label.map(str::to_owned).into_iter().chain(percent).collect::<Vec<_>>().join(" ")
+    };
+    let others = said.items.iter().filter(|item| item.corners != target.place.corners);
+    let mut marks: Vec<Mark> = others
+        .filter_map(|item| {
+            let text = label(item.label.as_deref(), item.probability);
+            Some(Mark { corners: item.corners?, label: text, is_chosen: false })
+        })
+        .collect();
+    marks.extend(target.place.corners.map(|corners| Mark {
+        corners,
+        label: label(target.label.as_deref(), target.place.probability),
+        is_chosen: true,
+    }));
+    marks
 }
 
 /// The overlay of an explanation; `None` where it has no heatmap. Of an array there is no photo: the heat alone.

@@ -558,3 +558,21 @@ fn the_demo_opens_the_explorer() {
     terminal.ends_with(0);
     assert!(!scene.path("camscope-demo").exists());
 }
+
+/// A key that comes together with a new size, as while somebody drags the window's edge.
+#[test]
+fn a_key_beside_a_new_size_is_not_lost() {
+    let scene = Scene::new();
+    let mut command = explorer(&scene);
+    command.args(["--ep", "cpu", "--graphics", "none"]).arg(lite()).arg(cat_and_coffee());
+    let terminal = Terminal::start(command, SIZE, PLAIN);
+    let class = |screen: &vt100::Screen| selected(screen)[0].clone();
+    let mut before = terminal.wait("a selected class", class);
+    for round in 0..24 {
+        let (columns, key) = if round % 2 == 0 { (121, RIGHT) } else { (120, LEFT) };
+        terminal.resize(columns, 40);
+        terminal.press(key);
+        let what = format!("another class in round {round}");
+        before = terminal.wait(&what, |screen| class(screen).filter(|now| *now != before));
+    }
+}
