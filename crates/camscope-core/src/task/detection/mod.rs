@@ -67,7 +67,7 @@ pub enum Evidence {
     Probabilities(Vec<(Element, f32)>),
     /// Logits of independent classes: p = σ(logit). Several: their probabilities, multiplied.
     Logits(Vec<(Element, f32)>),
-    /// Logits of exclusive classes, in one row: p = softmax(row)[class].
+    /// Logits of exclusive classes, in one row: `p = softmax(row)[class]`.
     Softmax {
         /// The row, with the background where the model has one.
         row: Vec<(Element, f32)>,
