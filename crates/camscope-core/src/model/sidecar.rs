@@ -267,7 +267,10 @@ impl Raw {
     /// What isn't given is as [`Input::assumed`] has it, save mean and std of a `range` other than 0 to 1: ImageNet's are
     /// in units of that one, so for others they are 0 and 1.
     fn into_sidecar(self, path: &Path, model: &Input, embedded: &Embedded) -> Result<Sidecar> {
-        let Self { input, output, explain, task } = self;
+        let Self { input, output, explain, mut task } = self;
+        if let Some(priors) = task.priors.as_mut().filter(|priors| priors.ends_with(".npy")) {
+            *priors = path.with_file_name(&*priors).to_string_lossy().into_owned();
+        }
         task.check().map_err(|reason| Error::Metadata { path: printable_path(path), reason })?;
         let assumed = embedded.preprocessing(model);
         let metadata = |reason: &str| Error::Metadata { path: printable_path(path), reason: reason.to_owned() };

@@ -49,6 +49,9 @@ pub struct TaskSettings {
     pub boxes: Option<String>,
     /// The output that holds the boxes' scores.
     pub scores: Option<String>,
+    /// The priors of a detector that gives offsets from them: an output or a constant of the model, or a file `.npy`, `[boxes, 4]`: centre x
+    /// and y, width and height as shares of the input.
+    pub priors: Option<String>,
     /// Boxes that the model is less sure of are not listed; from 0 to 1.
     pub threshold: Option<f32>,
     /// Of two boxes of a class that overlap more than this (intersection over union) the surer is kept; from 0 to 1.

@@ -3,7 +3,18 @@
 //! A format of heads is a file here and a row of [`FORMATS`]. It says where in the outputs each box's corners and evidence lie; choosing
 //! among overlapping boxes, where the model leaves that to its caller, is done here for all.
 
+mod centernet;
+mod deployed;
+mod detr;
+mod paddle;
+mod picodet;
+mod retinaface;
+mod scrfd;
+mod ssd;
 mod suppress;
+mod table;
+mod tensorflow;
+mod ultraface;
 mod yolov8;
 
 use std::{fmt, sync::Arc};
@@ -56,7 +67,7 @@ pub enum Evidence {
     Probabilities(Vec<(Element, f32)>),
     /// Logits of independent classes: p = σ(logit). Several: their probabilities, multiplied.
     Logits(Vec<(Element, f32)>),
-    /// Logits of exclusive classes, in one row: p = softmax(row)[class].
+    /// Logits of exclusive classes, in one row: `p = softmax(row)[class]`.
     Softmax {
         /// The row, with the background where the model has one.
         row: Vec<(Element, f32)>,
@@ -156,7 +167,22 @@ pub struct Format {
 }
 
 /// Every format; the first that is recognised counts, so the stricter come first.
-pub const FORMATS: &[Format] = &[yolov8::FORMAT];
+pub const FORMATS: &[Format] = &[
+    tensorflow::FORMAT,
+    paddle::FORMAT,
+    deployed::FORMAT,
+    detr::FORMAT,
+    detr::INDEPENDENT,
+    centernet::FORMAT,
+    centernet::FACES,
+    scrfd::FORMAT,
+    retinaface::FORMAT,
+    ultraface::FORMAT,
+    picodet::FORMAT,
+    picodet::JOINED,
+    yolov8::FORMAT,
+    ssd::FORMAT,
+];
 
 pub(super) fn recognise(context: &Context<'_>) -> Option<Recognised> {
     let wanted = |format: &&Format| context.settings.format.as_ref().is_none_or(|said| said == format.name);
