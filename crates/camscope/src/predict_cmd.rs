@@ -5,6 +5,7 @@ use std::{process::ExitCode, sync::Arc};
 use camscope_core::{
     Result,
     explain::{Explainer, Forward, Options},
+    image::within_photo,
     runtime::{Canceller, Runtime},
     subject::TypedModel,
     target::default_target,
@@ -20,6 +21,9 @@ use crate::{
     output, plugins,
     setup::{note_all, note_provider, open, session_options},
 };
+
+/// How many items the text lists.
+const LISTED: usize = 20;
 
 /// Runs `camscope predict`.
 ///
@@ -60,7 +64,12 @@ pub(crate) fn run(args: &PredictArgs) -> Result<ExitCode> {
 
 fn predict(explainer: &Explainer, ready: Ready) -> Result<(Forward, Said, Vec<String>)> {
     let forward = explainer.forward(&ready.tensor, &Canceller::new())?.of_photos(&[ready.seen]);
-    let said = explainer.predict(&forward)?.pop().unwrap_or_default();
+    let mut said = explainer.predict(&forward)?.pop().unwrap_or_default();
+    if let Some((width, height)) = ready.photo.as_ref().map(|photo| photo.dimensions()) {
+        for corners in said.items.iter_mut().filter_map(|item| item.corners.as_mut()) {
+            *corners = within_photo(*corners, width, height);
+        }
+    }
     Ok((forward, said, ready.notes))
 }
 
@@ -88,9 +97,12 @@ fn lines(input: &Input, subject: &TypedModel, forward: &Forward, said: &Said) ->
     if said.items.is_empty() && subject.network().task.as_ref().is_some_and(|found| found.task.detector().is_some()) {
         text += "  nothing is found\n";
     }
-    let width = said.items.iter().map(|item| item.target.chars().count()).max().unwrap_or(0);
-    for item in &said.items {
+    let width = said.items.iter().take(LISTED).map(|item| item.target.chars().count()).max().unwrap_or(0);
+    for item in said.items.iter().take(LISTED) {
         text += &format!("  {:width$}  {}\n", printable(&item.target), item_text(item));
+    }
+    if said.items.len() > LISTED {
+        text += &format!("  and {} more: --json lists all of them\n", said.items.len() - LISTED);
     }
     for (name, shape) in outputs(subject, forward) {
         text += &format!("  output `{}` {shape:?}\n", printable(&name));

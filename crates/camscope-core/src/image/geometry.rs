@@ -73,6 +73,12 @@ impl Viewport {
     }
 }
 
+/// A box, left, top, right, bottom, cut at the edges of a photo of `width` × `height` pixels. One that lies beyond it becomes a line at the edge.
+pub fn within_photo([left, top, right, bottom]: [f64; 4], width: u32, height: u32) -> [f64; 4] {
+    let (width, height) = (f64::from(width), f64::from(height));
+    [left.clamp(0.0, width), top.clamp(0.0, height), right.clamp(0.0, width), bottom.clamp(0.0, height)]
+}
+
 /// How a photo becomes the network's input: the size that all of it is resized to, and which window of that is taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Placement {
@@ -188,6 +194,12 @@ mod tests {
         let seen = p.seen(100, 50);
         assert!(seen.x < 0.0 && seen.y < 0.0);
         assert_eq!(seen.within(100, 50), Seen::all(100, 50));
+    }
+
+    #[test]
+    fn boxes_are_cut_at_the_photo() {
+        assert_eq!(within_photo([-3.0, 5.0, 120.0, 60.5], 100, 50), [0.0, 5.0, 100.0, 50.0]);
+        assert_eq!(within_photo([101.0, -9.0, 120.0, -2.0], 100, 50), [100.0, 0.0, 100.0, 0.0]);
     }
 
     #[test]

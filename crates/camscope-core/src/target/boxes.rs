@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{Answer, Evaluated, Kind, Target};
 use crate::{
     error::{Error, Result},
-    model::Network,
+    model::{Labels, Network},
     task::detection::{Detection, Detector, overlap, suppressed},
 };
 
@@ -85,11 +85,42 @@ impl Target for Wanted {
                 boxes.iter().position(over)
             }
         };
-        let at = at.ok_or_else(|| fail(format!("the model found {} boxes here, and none is that", boxes.len())))?;
+        let at = at.ok_or_else(|| fail(missing(&self.0, &boxes, answer.labels)))?;
         let found = boxes[at].clone();
         Pinned { rank: at + 1, found }.evaluated(answer, None)
     }
 }
+
+/// Why no box is the one that was asked for.
+fn missing(which: &Which, boxes: &[Detection], labels: &Labels) -> String {
+    let count = match boxes.len() {
+        0 => return "the model gives no box here".into(),
+        1 => "1 box".to_owned(),
+        count => format!("{count} boxes"),
+    };
+    match which {
+        Which::Rank(_) => format!("the model gives {count} here: box:1 to box:{}", boxes.len()),
+        Which::Over(..) => format!("none of the {count} that the model gives here lies over that pixel"),
+        Which::Label(_) => {
+            let mut classes: Vec<usize> = Vec::new();
+            for found in boxes {
+                if !classes.contains(&found.class) {
+                    classes.push(found.class);
+                }
+            }
+            let name = |class: &usize| labels.get(*class).map_or_else(|| class.to_string(), str::to_owned);
+            let rest = if classes.len() > LISTED { ", …" } else { "" };
+            let names: Vec<String> = classes.iter().take(LISTED).map(name).collect();
+            format!(
+                "none of the {count} that the model gives here is of that class; theirs are {}{rest}",
+                names.join(", ")
+            )
+        }
+    }
+}
+
+/// How many classes an error lists.
+const LISTED: usize = 10;
 
 /// A box that was found: for changed images it is the same place of the outputs, or, where the model chooses among boxes itself, the box
 /// of that class that overlaps it most.

@@ -9,7 +9,7 @@ use std::{
 use camscope_core::{
     Error, Result,
     explain::{Explained, Explainer, Explanation, Tap},
-    image::{Seen, write_png},
+    image::{Seen, within_photo, write_png},
     method::Sign,
     overlay::{self, Colormap, Mark, draw_marks},
     task::Said,
@@ -159,7 +159,8 @@ impl<'a> Job<'a> {
             let files = files?;
             let tap = &self.explainer.taps()[explanation.tap];
             let text = if self.args.json {
-                self.json(input, explained.photo.is_some().then_some(&explained.seen), explanation, tap, &files)
+                let photo = explained.photo.as_ref();
+                self.json(input, (photo, photo.map(|_| &explained.seen)), explanation, tap, &files)
             } else {
                 self.summary(input, explanation, &files)
             };
@@ -242,7 +243,14 @@ impl<'a> Job<'a> {
         text
     }
 
-    fn json(&self, input: &Input, seen: Option<&Seen>, explanation: &Explanation, tap: &Tap, files: &Files) -> String {
+    fn json(
+        &self,
+        input: &Input,
+        (photo, seen): (Option<&RgbImage>, Option<&Seen>),
+        explanation: &Explanation,
+        tap: &Tap,
+        files: &Files,
+    ) -> String {
         let timing = &explanation.timing;
         let module = match tap {
             Tap::Layer(layer) => layer.output_of(),
@@ -266,7 +274,10 @@ impl<'a> Job<'a> {
                 "label": target.label,
                 "score": target.score,
                 "probability": target.place.probability,
-                "box": target.place.corners,
+                "box": target.place.corners.map(|corners| match photo {
+                    Some(photo) => within_photo(corners, photo.width(), photo.height()),
+                    None => corners,
+                }),
                 "index": target.place.index,
                 "text": target.place.text,
             },

@@ -6,6 +6,9 @@
 mod centernet;
 mod deployed;
 mod detr;
+mod end2end;
+mod grids;
+mod nodes;
 mod paddle;
 mod picodet;
 mod retinaface;
@@ -14,8 +17,12 @@ mod ssd;
 mod suppress;
 mod table;
 mod tensorflow;
+mod torchvision;
 mod ultraface;
+mod yolov5;
+mod yolov7;
 mod yolov8;
+mod yolox;
 
 use std::{fmt, sync::Arc};
 
@@ -77,6 +84,16 @@ pub enum Evidence {
 }
 
 impl Evidence {
+    /// A single element: a logit or a probability.
+    pub fn one(element: (Element, f32), is_logit: bool) -> Self {
+        Self::several(vec![element], is_logit)
+    }
+
+    /// Elements whose probabilities are multiplied: logits or probabilities.
+    pub fn several(elements: Vec<(Element, f32)>, are_logits: bool) -> Self {
+        if are_logits { Self::Logits(elements) } else { Self::Probabilities(elements) }
+    }
+
     /// The same elements with the values that they have in another answer.
     ///
     /// # Errors
@@ -173,6 +190,9 @@ pub const FORMATS: &[Format] = &[
     deployed::FORMAT,
     detr::FORMAT,
     detr::INDEPENDENT,
+    end2end::FORMAT,
+    yolov7::FORMAT,
+    torchvision::FORMAT,
     centernet::FORMAT,
     centernet::FACES,
     scrfd::FORMAT,
@@ -181,6 +201,8 @@ pub const FORMATS: &[Format] = &[
     picodet::FORMAT,
     picodet::JOINED,
     yolov8::FORMAT,
+    yolov5::FORMAT,
+    yolox::FORMAT,
     ssd::FORMAT,
 ];
 
