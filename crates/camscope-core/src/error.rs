@@ -113,6 +113,20 @@ pub enum Error {
         /// What was said, and what the outputs are.
         reason: String,
     },
+    /// The model's outputs are not what a target takes them for.
+    #[error("{}", printable(reason))]
+    NoSuchAnswer {
+        /// What it is not, and what it is.
+        reason: String,
+    },
+    /// The model's answer alone asks nothing.
+    #[error("the model gives {}: what is explained has to be said", printable(what))]
+    NothingToAsk {
+        /// What it gives.
+        what: String,
+        /// Targets that there are.
+        targets: String,
+    },
     /// An output that the model doesn't have.
     #[error("the model has no output `{}`", printable(name))]
     UnknownOutput {
@@ -557,9 +571,11 @@ impl Error {
                     .into(),
             ),
             Error::ModelOutput { .. } => Some(
-                "name the output that holds the class scores: `logits` under [output] in MODEL.toml beside the model; or explain an \
-                 element of any output by --target output:NAME[0,3]"
-                    .into(),
+                format!(
+                    "explain an element of any output by --target output:NAME[0,3]; or say what the model answers: write {}, and \
+                     `logits` under [output] for the output that holds class scores",
+                    crate::task::TASK_LINES
+                ),
             ),
             Error::BadPreprocessing { reason } if reason.contains("input takes") => {
                 Some("leave --range, --mean and --std out: such a model normalises grey levels itself".into())
@@ -609,10 +625,10 @@ impl Error {
                 Some("choose a layer between the input and the scores: see `camscope layers MODEL`".into())
             }
             Error::Task { .. } => Some(
-                "write under [task] in the sidecar: kind = \"classification\", \"detection\", \"segmentation\", \"text\", \"embedding\" or \
-                 \"number\"; format and output name the head's format and output"
-                    .into(),
+                format!("write {}", crate::task::TASK_LINES)
             ),
+            Error::NoSuchAnswer { .. } => Some(format!("if that is misread, write {}", crate::task::TASK_LINES)),
+            Error::NothingToAsk { targets, .. } => Some(printable(targets).into_owned()),
             Error::BadTarget { spec, .. } => Some(target_kinds(spec)),
             Error::UnknownOutput { known, .. } => {
                 let names: Vec<_> = known.iter().map(|name| format!("`{}`", printable(name))).collect();

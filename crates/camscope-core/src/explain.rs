@@ -20,8 +20,9 @@ mod taps;
 mod verify;
 
 use std::{
-    path::PathBuf,
-    sync::{Arc, OnceLock},
+    collections::HashMap,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
     time::Instant,
 };
 
@@ -43,7 +44,7 @@ pub use taps::Tap;
 use crate::{
     differentiable_layers,
     error::{Error, Result},
-    image::{Seen, Viewport},
+    image::{Photo, Seen, Viewport},
     layer::{Choice, Layer, Layout},
     method::{Cam, Chosen, Method, Sign},
     model::{Labels, Network, Sidecar},
@@ -129,6 +130,8 @@ pub struct Explainer {
     fed: Vec<(String, Value)>,
     programs: Programs,
     straight_through: Vec<String>,
+    /// What the model gave for pictures that others are compared with, by file and value.
+    others: Mutex<HashMap<(PathBuf, String), ArrayD<f32>>>,
     /// What [`Explainer::verify`] said, where that was asked for.
     verified: OnceLock<()>,
 }
@@ -262,6 +265,7 @@ impl Explainer {
             fed,
             programs,
             straight_through,
+            others: Mutex::default(),
             verified: OnceLock::new(),
         })
     }
@@ -323,6 +327,7 @@ impl Explainer {
             fed,
             programs,
             straight_through,
+            others: Mutex::default(),
             verified: OnceLock::new(),
         })
     }
@@ -682,7 +687,22 @@ impl Explainer {
             viewport: seen.map_or_else(|| Viewport::of(size), |seen| Viewport::onto(seen, size)),
             score: self.options.score,
             output: &|name| forward.value(name, image),
+            other: &|path, name| self.other(path, name),
         })
+    }
+
+    /// A value that the model gives for the picture in a file. It runs once a file.
+    fn other(&self, path: &Path, name: &str) -> Result<ArrayD<f32>> {
+        let key = (path.to_owned(), name.to_owned());
+        let known = || self.others.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(found) = known().get(&key) {
+            return Ok(found.clone());
+        }
+        let preprocessing = &self.sidecar().preprocessing;
+        let tensor = Photo::open_with(path, preprocessing.white)?.prepare(preprocessing)?.tensor;
+        let found = self.run(tensor, &Canceller::new())?.value(name, 0)?;
+        known().insert(key, found.clone());
+        Ok(found)
     }
 
     /// The backward pass of one target an image, for every tap at once.

@@ -156,7 +156,7 @@ fn number(label: &str, labels: &Labels) -> Option<usize> {
 }
 
 /// What comes first in [`ranking`].
-fn likeliest(logits: &[f32]) -> usize {
+pub(crate) fn likeliest(logits: &[f32]) -> usize {
     let key = |at: usize| if logits[at].is_nan() { f32::NEG_INFINITY } else { logits[at] };
     (1..logits.len()).fold(0, |best, at| if key(at).total_cmp(&key(best)).is_gt() { at } else { best })
 }

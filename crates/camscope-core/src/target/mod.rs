@@ -7,8 +7,12 @@ pub(crate) mod class;
 mod contrast;
 mod not;
 pub(crate) mod output;
+mod pixel;
+mod segment;
+mod similar;
+mod text;
 
-use std::{fmt, sync::Arc};
+use std::{fmt, path::Path, sync::Arc};
 
 use ndarray::ArrayD;
 
@@ -18,7 +22,7 @@ use crate::{
     error::{Error, Result},
     image::Viewport,
     model::{Classes, Labels, Network},
-    task::{Task, detection::Detector},
+    task::{Task, detection::Detector, embedding::Embedding, segmentation::Map, text::Reader},
 };
 
 /// What is explained: a scalar over any of the model's outputs.
@@ -67,6 +71,8 @@ pub struct Answer<'a> {
     pub score: Score,
     /// A value that was listed in [`Target::reads`], as this image alone gives it: a batch of one first, where the value has a batch.
     pub output: &'a dyn Fn(&str) -> Result<ArrayD<f32>>,
+    /// The same of the picture in a file, which is prepared as this one was.
+    pub other: &'a dyn Fn(&Path, &str) -> Result<ArrayD<f32>>,
 }
 
 impl<'a> Answer<'a> {
@@ -84,6 +90,39 @@ impl<'a> Answer<'a> {
     /// The model is no detector.
     pub fn detector(&self) -> Result<&'a dyn Detector> {
         self.task.and_then(Task::detector).ok_or_else(|| Error::Value("the model gives no boxes".into()))
+    }
+
+    /// The numbers for every pixel.
+    ///
+    /// # Errors
+    /// The model gives none.
+    pub fn map(&self) -> Result<&'a Map> {
+        self.task.and_then(Task::map).ok_or_else(|| Error::Value("the model gives no numbers for pixels".into()))
+    }
+
+    /// The map that gives every pixel a class.
+    ///
+    /// # Errors
+    /// The model gives none.
+    pub fn segments(&self) -> Result<&'a Map> {
+        let map = self.task.and_then(Task::map).filter(|map| map.is_labelled());
+        map.ok_or_else(|| Error::Value("the model gives no segments".into()))
+    }
+
+    /// The scores of characters.
+    ///
+    /// # Errors
+    /// The model reads no text.
+    pub fn reader(&self) -> Result<&'a Reader> {
+        self.task.and_then(Task::reader).ok_or_else(|| Error::Value("the model reads no text".into()))
+    }
+
+    /// The embedding.
+    ///
+    /// # Errors
+    /// The model gives none.
+    pub fn embedding(&self) -> Result<&'a Embedding> {
+        self.task.and_then(Task::embedding).ok_or_else(|| Error::Value("the model gives no embedding".into()))
     }
 }
 
@@ -148,7 +187,17 @@ pub struct Kind {
 }
 
 /// Every kind.
-pub const KINDS: &[Kind] = &[class::KIND, contrast::KIND, boxes::KIND, not::KIND, output::KIND];
+pub const KINDS: &[Kind] = &[
+    class::KIND,
+    contrast::KIND,
+    boxes::KIND,
+    segment::KIND,
+    pixel::KIND,
+    text::KIND,
+    similar::KIND,
+    not::KIND,
+    output::KIND,
+];
 
 /// The target of a specification, such as `class:285` or `output:depth[0,3]`.
 ///

@@ -18,7 +18,12 @@ struct Classification(Classes);
 
 pub(super) fn recognise(context: &Context<'_>) -> Option<Recognised> {
     let classes = context.network.classes.clone()?;
+    let index = onnx_grad::graph::Index::new(context.network.model.graph());
+    let decided = index.producer_node(&classes.output).map(|node| node.op_type.as_str());
     let by = match classes.head {
+        _ if matches!(decided, Some("TopK" | "ArgMax")) => {
+            format!("the scores before the {} that gives `{}`", decided.unwrap_or_default(), classes.output)
+        }
         Head::Softmax => format!("the softmax before `{}`", classes.output),
         Head::Sigmoid => format!("the logistic function before `{}`", classes.output),
         Head::Logits => format!("the shape of `{}`", classes.output),

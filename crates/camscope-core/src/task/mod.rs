@@ -6,14 +6,18 @@
 
 mod classification;
 pub mod detection;
+pub mod embedding;
+mod end;
 mod number;
+pub mod segmentation;
 mod settings;
+pub mod text;
 
 use std::{fmt, sync::Arc};
 
 use onnx_grad::{Types, ValueType};
 
-pub use settings::{Kind, TaskSettings};
+pub use settings::{Blank, Kind, TaskSettings};
 
 use crate::{
     error::{Error, Result},
@@ -49,6 +53,26 @@ pub trait Task: fmt::Debug + Send + Sync {
 
     /// The detection head, where the task is detection.
     fn detector(&self) -> Option<&dyn detection::Detector> {
+        None
+    }
+
+    /// The numbers for every pixel, where the task has them: classes, key points, or others.
+    fn map(&self) -> Option<&segmentation::Map> {
+        None
+    }
+
+    /// The scores of characters, where the task is text.
+    fn reader(&self) -> Option<&text::Reader> {
+        None
+    }
+
+    /// The vector, where the task is an embedding.
+    fn embedding(&self) -> Option<&embedding::Embedding> {
+        None
+    }
+
+    /// The output that was taken, where one of several could be.
+    fn output(&self) -> Option<&str> {
         None
     }
 }
@@ -150,8 +174,17 @@ pub type Recogniser = fn(&Context<'_>) -> Option<Recognised>;
 pub const RECOGNISERS: &[(Kind, Recogniser)] = &[
     (Kind::Detection, detection::recognise),
     (Kind::Classification, classification::recognise),
+    (Kind::Text, text::recognise),
+    (Kind::Segmentation, segmentation::recognise),
+    (Kind::Keypoints, segmentation::recognise),
+    (Kind::Dense, segmentation::recognise),
+    (Kind::Embedding, embedding::recognise),
     (Kind::Number, number::recognise),
 ];
+
+/// The lines of a sidecar that say what a model answers.
+pub(crate) const TASK_LINES: &str = "into MODEL.toml beside the model: [task], kind = \"classification\", \"detection\", \"segmentation\", \
+     \"keypoints\", \"dense\", \"text\", \"embedding\" or \"number\", and output = \"NAME\" where one output holds the answer";
 
 /// What a model answers; `None` where nothing is recognised.
 ///

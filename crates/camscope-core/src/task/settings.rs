@@ -16,6 +16,10 @@ pub enum Kind {
     Segmentation,
     /// Characters, read from left to right.
     Text,
+    /// A place for each key point, as the peak of a heat map.
+    Keypoints,
+    /// Numbers for every pixel: depth, saliency, a matte.
+    Dense,
     /// A vector that is compared with others.
     Embedding,
     /// One number.
@@ -29,6 +33,8 @@ impl std::fmt::Display for Kind {
             Self::Detection => "detection",
             Self::Segmentation => "segmentation",
             Self::Text => "text",
+            Self::Keypoints => "keypoints",
+            Self::Dense => "dense",
             Self::Embedding => "embedding",
             Self::Number => "number",
         })
@@ -56,6 +62,46 @@ pub struct TaskSettings {
     pub threshold: Option<f32>,
     /// Of two boxes of a class that overlap more than this (intersection over union) the surer is kept; from 0 to 1.
     pub overlap: Option<f32>,
+    /// Which class of a text's scores is the blank.
+    pub blank: Option<Blank>,
+}
+
+/// Which class of a text's scores is the blank: `"first"`, `"last"`, or its number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Blank {
+    /// Class 0.
+    First,
+    /// The class of the highest number.
+    Last,
+    /// This one.
+    At(usize),
+}
+
+impl<'de> Deserialize<'de> for Blank {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Expected;
+        impl serde::de::Visitor<'_> for Expected {
+            type Value = Blank;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("\"first\", \"last\" or a class's number")
+            }
+
+            fn visit_str<E: serde::de::Error>(self, word: &str) -> Result<Blank, E> {
+                match word {
+                    "first" => Ok(Blank::First),
+                    "last" => Ok(Blank::Last),
+                    _ => Err(E::invalid_value(serde::de::Unexpected::Str(word), &self)),
+                }
+            }
+
+            fn visit_i64<E: serde::de::Error>(self, number: i64) -> Result<Blank, E> {
+                let at = usize::try_from(number);
+                at.map(Blank::At).map_err(|_| E::invalid_value(serde::de::Unexpected::Signed(number), &self))
+            }
+        }
+        deserializer.deserialize_any(Expected)
+    }
 }
 
 impl TaskSettings {
