@@ -475,7 +475,11 @@ impl Explainer {
         let mut outcomes: Vec<Outcome> = (0..images.len())
             .map(|image| Outcome { scores: forward.scores.get(image).cloned(), ..Outcome::default() })
             .collect();
-        if self.options.said {
+        // Targets may read other values than the task does.
+        let task = self.network().task.as_ref();
+        let can_say =
+            task.is_some_and(|found| found.task.reads().iter().all(|name| forward.values.get(name).is_some()));
+        if self.options.said && can_say {
             for (outcome, said) in outcomes.iter_mut().zip(self.predict(&forward)?) {
                 outcome.said = Some(said);
             }

@@ -125,7 +125,7 @@ impl Task for Embedded {
 
     fn first(&self) -> Result<TargetRef> {
         Err(Error::NothingToAsk {
-            what: format!("an embedding, `{}`,", self.0.value),
+            what: format!("an embedding, `{}`", self.0.value),
             targets: format!("--target similar:OTHER.jpg, or --target 'output:{}[0,3]'", self.0.value),
         })
     }

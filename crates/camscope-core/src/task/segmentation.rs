@@ -549,7 +549,6 @@ impl Mapping {
                 probability: Some((mean / cells.len() as f64) as f32),
                 corners: grid.around(&answer.viewport, &cells),
                 share: Some(cells.len() as f64 / all as f64),
-                ..Item::default()
             }
         };
         Said { items: grid.segments().into_iter().map(item).collect(), ..Said::default() }

@@ -259,7 +259,7 @@ fn alphabet(labels: &Labels, classes: usize, said: Option<&Blank>) -> (Vec<Strin
     };
     let marks = ["blank", "<blank>", "[blank]", "<blk>", "<ctc>", "[ctc]", "ctc_blank", "<pad>", "[pad]", "-", "_"];
     let marked = |mark: &&str| names.iter().position(|name| name.to_lowercase() == **mark);
-    let known: HashSet<usize> = marks[..7].iter().filter_map(|mark| marked(&mark)).collect();
+    let known: HashSet<usize> = marks[..7].iter().filter_map(marked).collect();
     let own = (names.len() >= classes).then(|| known.iter().next().copied()).flatten();
     let blank = match said {
         Some(Blank::First) => 0,
