@@ -106,7 +106,7 @@ pub struct Explainer {
     /// How many it has to have, filled up with others; `None` where it takes what there is.
     rows: Option<usize>,
     runner: Runner,
-    /// The inputs that don't take the image.
+    /// The inputs that don't take the image, for a run of one.
     fed: Vec<(String, Value)>,
     programs: Programs,
     straight_through: Vec<String>,
@@ -192,7 +192,7 @@ impl Explainer {
         refuse_empty_placement(&passes.forward, &options.session)?;
         let rows = fixed.or(passes.as_one.then_some(batch));
         let programs = Programs::new(runtime, &options.session);
-        let fed = subject.fed()?;
+        let fed = subject.fed(1)?;
         let straight_through = gradient.straight_through;
         let runner = Runner::Differentiated(Box::new(passes));
         Ok(Self {
@@ -226,7 +226,7 @@ impl Explainer {
         let batch = if takes_several(&subject, &[]) { options.batch.max(perturb::BATCH) } else { 1 };
         let rows = network.input().batch();
         let programs = Programs::new(runtime, &options.session);
-        let fed = subject.fed()?;
+        let fed = subject.fed(1)?;
         let (taps, runner, straight_through) = (vec![Tap::Input], Runner::Forward(session), Vec::new());
         Ok(Self {
             subject,
@@ -454,8 +454,9 @@ impl Explainer {
         let own = network.input();
         let elem = ElemType::from_code(own.elem.code());
         let input = Value::from_f32_as(filled_up(tensor, self.rows.unwrap_or(images))?, elem)?;
-        let values = self.forward_session().run_with(&self.feeds(&input), canceller)?;
         let rows = input.shape()[0];
+        let fed = self.fed(rows)?;
+        let values = self.forward_session().run_with(&feeds(&own.name, &input, &fed), canceller)?;
         let by_image = |name: &str, called: &str| match values.get(name).map(Value::shape) {
             Some(shape) if self.batch > 1 && shape.first() != Some(&rows) => {
                 Err(Error::Value(format!("`{called}` has shape {shape:?} for {rows} images")))
@@ -483,13 +484,12 @@ impl Explainer {
             _ => Vec::new(),
         };
         nonfinite::refuse(self, &input, &scores)?;
-        Ok(Forward { scores, images, rows, input, values })
+        Ok(Forward { scores, images, rows, input, fed, values })
     }
 
-    /// All inputs, with `input` as the images.
-    fn feeds<'a>(&'a self, input: &'a Value) -> Vec<(&'a str, &'a Value)> {
-        let image = (self.network().input().name.as_str(), input);
-        std::iter::once(image).chain(self.fed.iter().map(|(name, value)| (name.as_str(), value))).collect()
+    /// The inputs that don't take the image, for a run of so many.
+    fn fed(&self, rows: usize) -> Result<Vec<(String, Value)>> {
+        if rows == 1 { Ok(self.fed.clone()) } else { self.subject.fed(rows) }
     }
 
     /// What a target comes to for each image of a run: its number, its seeds, and the target itself, resolved.
@@ -550,7 +550,7 @@ impl Explainer {
         let mut inputs: Vec<(&str, &Value)> = seeds.iter().map(|(name, seed)| (*name, seed)).collect();
         for name in &passes.saved {
             let given = (*name == self.network().input().name).then_some(&forward.input);
-            let fed = || self.fed.iter().find(|(fed, _)| fed == name).map(|(_, value)| value);
+            let fed = || forward.fed(name);
             let value = given.or_else(|| forward.values.get(name)).or_else(fed);
             inputs.push((name, value.ok_or_else(|| missing(name))?));
         }
@@ -612,6 +612,9 @@ impl Explainer {
     /// The runtime fails.
     pub fn read(&self, held: &Held) -> Result<ArrayD<f32>> {
         let all = self.programs.plain(&held.value, held.blocked)?.to_f32()?;
+        if all.ndim() == 0 {
+            return Ok(all);
+        }
         // A value without a batch is every image's.
         let image = held.image.min(all.len_of(Axis(0)).saturating_sub(1));
         Ok(all.slice_axis(Axis(0), (image..image + 1).into()).to_owned())
@@ -644,9 +647,18 @@ impl Explainer {
                 let name = &passes.taps[tap].activation.name;
                 forward.values.get(name).ok_or_else(|| missing(name))
             }
+            (tap @ Tap::Other(_), _) => {
+                let name = tap.value().unwrap_or_default();
+                forward.fed(name).ok_or_else(|| missing(name))
+            }
             _ => Ok(&forward.input),
         }
     }
+}
+
+/// All inputs, with `image` as the input of that name.
+fn feeds<'a>(name: &'a str, image: &'a Value, fed: &'a [(String, Value)]) -> Vec<(&'a str, &'a Value)> {
+    std::iter::once((name, image)).chain(fed.iter().map(|(name, value)| (name.as_str(), value))).collect()
 }
 
 fn raw_gradient<'a>(backward: &'a Backward, given: &Given) -> Result<&'a Value> {

@@ -33,6 +33,8 @@ pub struct Forward {
     pub(super) rows: usize,
     /// The input that takes the images, in the model's own type and batch size.
     pub(super) input: Value,
+    /// The other inputs.
+    pub(super) fed: Vec<(String, Value)>,
     /// Outputs, activations, and what the backward pass reads.
     pub(super) values: Outputs,
 }
@@ -41,6 +43,11 @@ impl Forward {
     /// The logits of the first image, or of the only one; empty where the model gives no class scores.
     pub fn logits(&self) -> &[f32] {
         self.scores.first().map_or(&[], |scores| &scores.logits)
+    }
+
+    /// What an input that doesn't take the images was fed.
+    pub(super) fn fed(&self, name: &str) -> Option<&Value> {
+        self.fed.iter().find(|(fed, _)| fed == name).map(|(_, value)| value)
     }
 
     /// A value of one image, a batch of one first, where the value has a batch.

@@ -1,16 +1,17 @@
 //! The model file, and what is known about it: which input takes the image, how a photo becomes that input, and what its classes are called.
 
 mod embedded;
+mod fed;
 mod foreign;
 mod given;
 mod labels;
 mod network;
+mod picture;
 mod preprocessing;
 mod sidecar;
 
 pub use given::Given;
 pub use labels::Labels;
-pub(crate) use network::axes;
 pub use network::{Classes, Head, Input, Network};
 pub use preprocessing::{Color, Crop, Filter, Layout, Preprocessing, Source};
 pub use sidecar::{Sidecar, resolve, resolve_given};
