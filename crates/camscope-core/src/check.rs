@@ -10,10 +10,10 @@ use self::slope::{At, Precision};
 use crate::{
     error::{Error, Result},
     explain::{Explainer, Forward, Options},
-    layer::{Choice, Layer},
-    model::{Network, Sidecar},
+    layer::Choice,
+    model::{Input, Network, Sidecar},
     random,
-    runtime::{Canceller, ElemType, Optimisation, Runtime, SessionOptions, Value},
+    runtime::{Canceller, ElemType, Optimisation, Outputs, Runtime, Session, SessionOptions, Value},
     subject::TypedModel,
     target::TargetRef,
 };
@@ -52,10 +52,12 @@ pub fn check_telling(
 ) -> Vec<Row> {
     let mut rows = vec![
         noted("model", model_line(network)),
-        noted("input", input_line(network)),
+        noted("input", input_line(network.input(), "")),
         noted("preprocessing", sidecar.preprocessing.describe()),
         noted("labels", sidecar.describe_labels()),
     ];
+    let others: Vec<_> = network.others().collect();
+    rows.splice(2..2, others.iter().map(|input| noted("input", input_line(input, ", fed by --input"))));
     rows.extend(sidecar.notes.iter().map(|note| noted("preprocessing", note.clone())));
     match explainable(runtime, network, sidecar, (tensor, target), session, &mut rows, doing) {
         Ok(()) => {}
@@ -154,18 +156,18 @@ fn explainable(
     // A function of steps has no slope to be compared with; an estimate is far from it where steps are long.
     let outcome = if row.outcome == Outcome::Failed { Outcome::Noted } else { row.outcome };
     rows.push(Row { outcome, ..row });
-    rows.extend(saturation_row(runtime, network, layers, tensor, session)?);
+    rows.extend(saturation_row(runtime, &subject, tensor, session)?);
     Ok(())
 }
 
 /// How many numbers of each quantised layer are at the end of their range, where gradients stop. A zero point at an end is a ReLU's own.
 fn saturation_row(
     runtime: &'static Runtime,
-    network: &Network,
-    layers: &[Layer],
+    subject: &TypedModel,
     tensor: &ArrayD<f32>,
     session: &SessionOptions,
 ) -> Result<Option<Row>> {
+    let (network, layers) = (subject.network(), subject.layers());
     let mut graph = network.model.graph().clone();
     let rounded: Vec<_> = onnx_grad::quantised::rounded(&graph)
         .into_iter()
@@ -174,11 +176,7 @@ fn saturation_row(
     let outputs = rounded.iter().map(|(_, value)| onnx_grad::value_info(&value.integers, None));
     graph.output.extend(outputs.collect::<Vec<_>>());
     let session = runtime.session_of(&network.model.with_graph(graph), session)?;
-    let input = network.input();
-    let copies = vec![tensor.view(); input.batch().unwrap_or(1)];
-    let all = ndarray::concatenate(ndarray::Axis(0), &copies).map_err(|error| Error::Value(error.to_string()))?;
-    let image = Value::from_f32_as(all, ElemType::from_code(input.elem.code()))?;
-    let values = session.run(&[(&input.name, &image)])?;
+    let values = run(&session, subject, tensor)?;
     let (mut lines, mut sum, mut count) = (Vec::new(), 0, 0);
     for (layer, value) in &rounded {
         let Some(integers) = values.get(&value.integers) else { continue };
@@ -225,11 +223,23 @@ fn model_line(network: &Network) -> String {
     )
 }
 
-fn input_line(network: &Network) -> String {
-    let input = network.input();
+fn input_line(input: &Input, how: &str) -> String {
     let axes: Vec<String> =
         input.shape.iter().map(|size| size.map_or("free".into(), |size| size.to_string())).collect();
-    format!("`{}`, {:?} [{}]", input.name, input.elem, axes.join(", "))
+    format!("`{}`, {:?} [{}]{how}", input.name, input.elem, axes.join(", "))
+}
+
+/// A run on as many copies of an image as the model takes at once.
+fn run(session: &Session, subject: &TypedModel, tensor: &ArrayD<f32>) -> Result<Outputs> {
+    let input = subject.network().input();
+    let rows = input.batch().unwrap_or(1);
+    let copies = vec![tensor.view(); rows];
+    let all = ndarray::concatenate(ndarray::Axis(0), &copies).map_err(|error| Error::Value(error.to_string()))?;
+    let image = Value::from_f32_as(all, ElemType::from_code(input.elem.code()))?;
+    let fed = subject.fed(rows)?;
+    let others = fed.iter().map(|(name, value)| (name.as_str(), value));
+    let inputs: Vec<(&str, &Value)> = std::iter::once((input.name.as_str(), &image)).chain(others).collect();
+    Ok(session.run(&inputs)?)
 }
 
 /// What is explained, by the model as it is and by the forward pass.

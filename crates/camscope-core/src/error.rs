@@ -175,6 +175,22 @@ pub enum Error {
         /// Those that there are.
         known: Vec<String>,
     },
+    /// Several of the model's inputs could take the image.
+    #[error("{} inputs of the model {path} could take the picture: {}", names.len(), joined(names))]
+    PictureOfSeveral {
+        /// The file.
+        path: String,
+        /// The inputs.
+        names: Vec<String>,
+    },
+    /// The input that is to take the image is none.
+    #[error("the model has no input `{}` that could take the picture", printable(name))]
+    UnknownPicture {
+        /// As it was asked for.
+        name: String,
+        /// Its inputs.
+        known: Vec<String>,
+    },
     /// An input of the model has no value.
     #[error("the model's input `{}` of shape {shape} has no value", printable(name))]
     InputMissing {
@@ -648,9 +664,15 @@ impl Error {
                 let names: Vec<_> = known.iter().map(|name| format!("`{}`", printable(name))).collect();
                 Some(format!("it has {}", names.join(", ")))
             }
-            Error::InputMissing { name, .. } => {
-                Some(format!("give it by --input '{0}=VALUE': zeros, ones, a number, numbers with commas, or a .npy file", printable(name)))
-            }
+            Error::InputMissing { name, .. } => Some(format!(
+                "give it by --input '{0}=VALUE': a photo, a .npy file, zeros, ones, a number, or numbers with commas",
+                printable(name)
+            )),
+            Error::PictureOfSeveral { names, .. } => Some(format!(
+                "say which by --picture '{}'; the others are given by --input NAME=FILE",
+                names.first().map(|name| printable(name).into_owned()).unwrap_or_default()
+            )),
+            Error::UnknownPicture { known, .. } => Some(format!("its inputs are {}", joined(known))),
             Error::BadParameter { .. } => Some("`camscope explain --help` lists the methods".into()),
             Error::UnknownMethod { known, .. } => Some(format!("there are {}", known.join(", "))),
             Error::UnknownColormap { known, .. } => Some(format!("there are {}", known.join(", "))),
@@ -759,6 +781,16 @@ fn with_article(what: &str) -> String {
 
 fn side(side: Option<usize>) -> String {
     side.map_or_else(|| "any".into(), |side| side.to_string())
+}
+
+/// Names in a list, each in quotes.
+fn joined(names: &[String]) -> String {
+    let names: Vec<String> = names.iter().map(|name| format!("`{}`", printable(name))).collect();
+    match &names[..] {
+        [] => "none".into(),
+        [one] => one.clone(),
+        [first @ .., last] => format!("{} and {last}", first.join(", ")),
+    }
 }
 
 #[cfg(test)]

@@ -126,7 +126,7 @@ pub struct Explainer {
     /// How many it has to have, filled up with others; `None` where it takes what there is.
     rows: Option<usize>,
     runner: Runner,
-    /// The inputs that don't take the image.
+    /// The inputs that don't take the image, for a run of one.
     fed: Vec<(String, Value)>,
     programs: Programs,
     straight_through: Vec<String>,
@@ -250,7 +250,7 @@ impl Explainer {
         refuse_empty_placement(&passes.forward, &options.session)?;
         let rows = fixed.or(passes.as_one.then_some(batch));
         let programs = Programs::new(runtime, &options.session);
-        let fed = subject.fed()?;
+        let fed = subject.fed(1)?;
         let straight_through = gradient.straight_through;
         let runner = Runner::Differentiated(Box::new(passes));
         Ok(Self {
@@ -313,7 +313,7 @@ impl Explainer {
         }
         let rows = network.input().batch();
         let programs = Programs::new(runtime, &options.session);
-        let fed = subject.fed()?;
+        let fed = subject.fed(1)?;
         let (runner, straight_through) = (Runner::Forward(session), Vec::new());
         Ok(Self {
             subject,
@@ -606,8 +606,9 @@ impl Explainer {
         let own = network.input();
         let elem = ElemType::from_code(own.elem.code());
         let input = Value::from_f32_as(filled_up(tensor, self.rows.unwrap_or(images))?, elem)?;
-        let values = self.forward_session().run_with(&self.feeds(&input), canceller)?;
         let rows = input.shape()[0];
+        let fed = self.fed(rows)?;
+        let values = self.forward_session().run_with(&feeds(&own.name, &input, &fed), canceller)?;
         let by_image = |name: &str, called: &str| match values.get(name).map(Value::shape) {
             Some(shape) if self.batch > 1 && shape.first() != Some(&rows) => {
                 Err(Error::Value(format!("`{called}` has shape {shape:?} for {rows} images")))
@@ -622,17 +623,22 @@ impl Explainer {
                 by_image(&activation.name, tap.name())?;
             }
         }
-        let forward = self.with_scores(values, images, rows, input)?;
+        let forward = self.with_scores(values, (images, rows), (input, fed))?;
         nonfinite::refuse(self, &forward.input, &forward.scores)?;
         Ok(forward)
     }
 
     /// What a tail gives for some activations, as a forward pass.
     fn forward_of(&self, values: Outputs, images: usize, of: &Forward) -> Result<Forward> {
-        self.with_scores(values, images, images, of.input.clone())
+        self.with_scores(values, (images, images), (of.input.clone(), of.fed.clone()))
     }
 
-    fn with_scores(&self, values: Outputs, images: usize, rows: usize, input: Value) -> Result<Forward> {
+    fn with_scores(
+        &self,
+        values: Outputs,
+        (images, rows): (usize, usize),
+        (input, fed): (Value, Vec<(String, Value)>),
+    ) -> Result<Forward> {
         let scores: Vec<Scores> = match &self.network().classes {
             Some(classes) if values.get(&classes.logits).is_some() => {
                 let of_image = |row: ArrayViewD<'_, f32>| {
@@ -645,13 +651,12 @@ impl Explainer {
             }
             _ => Vec::new(),
         };
-        Ok(Forward { scores, images, rows, input, values, seen: Vec::new() })
+        Ok(Forward { scores, images, rows, input, fed, values, seen: Vec::new() })
     }
 
-    /// All inputs, with `input` as the images.
-    fn feeds<'a>(&'a self, input: &'a Value) -> Vec<(&'a str, &'a Value)> {
-        let image = (self.network().input().name.as_str(), input);
-        std::iter::once(image).chain(self.fed.iter().map(|(name, value)| (name.as_str(), value))).collect()
+    /// The inputs that don't take the image, for a run of so many.
+    fn fed(&self, rows: usize) -> Result<Vec<(String, Value)>> {
+        if rows == 1 { Ok(self.fed.clone()) } else { self.subject.fed(rows) }
     }
 
     /// What a target comes to for each image of a run: its number, its seeds, and the target itself, resolved.
@@ -746,7 +751,7 @@ impl Explainer {
         let mut inputs: Vec<(&str, &Value)> = seeds.iter().map(|(name, seed)| (*name, seed)).collect();
         for name in &passes.saved {
             let given = (*name == self.network().input().name).then_some(&forward.input);
-            let fed = || self.fed.iter().find(|(fed, _)| fed == name).map(|(_, value)| value);
+            let fed = || forward.fed(name);
             let value = given.or_else(|| forward.values.get(name)).or_else(fed);
             inputs.push((name, value.ok_or_else(|| missing(name))?));
         }
@@ -808,6 +813,9 @@ impl Explainer {
     /// The runtime fails.
     pub fn read(&self, held: &Held) -> Result<ArrayD<f32>> {
         let all = self.programs.plain(&held.value, held.blocked)?.to_f32()?;
+        if all.ndim() == 0 {
+            return Ok(all);
+        }
         // A value without a batch is every image's.
         let image = held.image.min(all.len_of(Axis(0)).saturating_sub(1));
         Ok(all.slice_axis(Axis(0), (image..image + 1).into()).to_owned())
@@ -840,6 +848,10 @@ impl Explainer {
                 let name = &passes.taps[tap].activation.name;
                 forward.values.get(name).ok_or_else(|| missing(name))
             }
+            (tap @ Tap::Other(_), _) => {
+                let name = tap.value().unwrap_or_default();
+                forward.fed(name).ok_or_else(|| missing(name))
+            }
             _ => Ok(&forward.input),
         }
     }
@@ -858,6 +870,11 @@ fn refuse_layers(options: &Options) -> Result<()> {
         Some(layer) => Err(Error::NoLayerForMethod { method: options.method.method.name(), layer: layer.to_string() }),
         None => Ok(()),
     }
+}
+
+/// All inputs, with `image` as the input of that name.
+fn feeds<'a>(name: &'a str, image: &'a Value, fed: &'a [(String, Value)]) -> Vec<(&'a str, &'a Value)> {
+    std::iter::once((name, image)).chain(fed.iter().map(|(name, value)| (name.as_str(), value))).collect()
 }
 
 fn raw_gradient<'a>(backward: &'a Backward, given: &Given) -> Result<&'a Value> {

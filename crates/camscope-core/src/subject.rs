@@ -7,7 +7,7 @@ use onnx_grad_ort::Error as EngineError;
 use crate::{
     error::{Error, Result},
     layer::{self, Choice, Layer, Layout, Reach, Resolved},
-    model::{self, Labels, Network, Sidecar, axes},
+    model::{self, Labels, Network, Sidecar},
     probe::{self, Feed, probe_unrolled},
     runtime::{Runtime, Value},
     target::{TargetRef, default_target},
@@ -119,17 +119,13 @@ impl TypedModel {
         default_target(&self.network, &self.types)
     }
 
-    /// The inputs that don't take the image, with what they are fed.
+    /// The inputs that don't take the image, with what they are fed in a run of so many images: those whose batch is open get the same for
+    /// each.
     ///
     /// # Errors
     /// One has no value.
-    pub(crate) fn fed(&self) -> Result<Vec<(String, Value)>> {
-        let fed = |input: &model::Input| {
-            let value = given(input)?.clone();
-            let elem = crate::runtime::ElemType::from_code(input.elem.code());
-            Ok((input.name.clone(), Value::from_f32_as(value, elem)?))
-        };
-        self.network.others().map(fed).collect()
+    pub(crate) fn fed(&self, rows: usize) -> Result<Vec<(String, Value)>> {
+        self.network.fed(rows)
     }
 
     /// What is to be said where there are more or fewer labels than scores.
@@ -221,8 +217,9 @@ fn feeds(network: &Network, sidecar: &Sidecar) -> Result<Vec<Feed>> {
     let mut feeds =
         vec![Feed { name: input.name.clone(), elem: input.elem, shape, free_batch: input.batch().is_none() }];
     for other in network.others() {
-        let shape = given(other)?.shape().to_vec();
-        feeds.push(Feed { name: other.name.clone(), elem: other.elem, shape, free_batch: false });
+        let value = other.given()?;
+        let free_batch = input.batch().is_none() && other.is_by_image();
+        feeds.push(Feed { name: other.name.clone(), elem: other.elem, shape: value.shape().to_vec(), free_batch });
     }
     Ok(feeds)
 }
@@ -264,12 +261,6 @@ fn why_none(runtime: &Runtime, network: &Network, sidecar: &Sidecar) -> Result<O
          data-dependent if)"
     );
     Ok(Some((reason, help)))
-}
-
-/// What an input that doesn't take the image is fed.
-fn given(input: &model::Input) -> Result<&ndarray::ArrayD<f32>> {
-    let missing = || Error::InputMissing { name: input.name.clone(), shape: axes(&input.shape) };
-    input.value.as_ref().ok_or_else(missing)
 }
 
 /// The layers of a model.

@@ -81,7 +81,15 @@ fn plain(args: &BenchChildArgs, tensor: &ArrayD<f32>) -> Result<()> {
     };
     let options = session_options(&args.bench.run);
     let session = runtime.untried_session_from_file(&args.bench.model, provider, &options)?;
-    Plain::new(session, tensor)?.run()?;
+    // A program would have what its further inputs are fed at hand; here it has to be read.
+    let fed = match session.inputs().len() {
+        0 | 1 => Vec::new(),
+        _ => {
+            let (network, _) = open(&args.bench.model, &args.bench.input)?;
+            network.fed(network.input().batch().unwrap_or(1))?
+        }
+    };
+    Plain::new(session, tensor, fed)?.run()?;
     say("first")
 }
 

@@ -11,7 +11,11 @@ use crate::feed::FedInput;
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Preprocessing and labels (they count before the files beside the model)")]
 pub(crate) struct InputArgs {
-    /// What an input that doesn't take the image is fed: NAME=zeros, ones, a number, 1,2,3 or FILE.npy; may be given several times
+    /// The input that takes the photo, where the model has several that could
+    #[arg(long, value_name = "NAME")]
+    pub(crate) picture: Option<String>,
+    /// What an input that doesn't take the photo is fed: NAME=FILE.jpg (a second photo, prepared as the first), FILE.npy, zeros, ones, a
+    /// number, or 1,2,3; may be given several times
     #[arg(long = "input", value_name = "NAME=VALUE", value_parser = FedInput::parse)]
     pub(crate) fed: Vec<FedInput>,
     /// The input's size in pixels, where the model leaves it open: N or HxW
@@ -75,6 +79,7 @@ impl InputArgs {
         let listed = |values: &[f32]| (!values.is_empty()).then(|| list(values));
         let path = |path: &Option<PathBuf>| path.as_ref().map(|path| path.to_string_lossy().into_owned());
         let options = [
+            ("--picture", self.picture.clone()),
             ("--size", self.size.map(|(height, width)| format!("{height}x{width}"))),
             ("--crop", self.crop.map(crop_word)),
             ("--range", listed(&self.range)),
@@ -166,6 +171,8 @@ mod tests {
     fn what_is_given_is_given_again_by_its_words() {
         let line = [
             "camscope",
+            "--picture",
+            "image",
             "--size",
             "192x256",
             "--crop",
@@ -189,6 +196,7 @@ mod tests {
         let input = Line::try_parse_from(line.split('\n')).unwrap().input;
         let given = input.given().unwrap();
         assert_eq!((given.size, given.range, given.bgr), (Some((192, 256)), Some([-1.0, 1.0]), true));
+        assert_eq!(input.picture.as_deref(), Some("image"));
         assert_eq!((given.mean.clone(), given.std.clone()), (Some(vec![-0.1, 0.2, 0.3]), Some(vec![0.5])));
         let again = std::iter::once("camscope".to_owned()).chain(input.words());
         assert_eq!(Line::try_parse_from(again).unwrap().input.given().unwrap(), given);

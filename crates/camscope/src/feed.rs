@@ -1,14 +1,19 @@
 //! `--input NAME=VALUE`: what the inputs that don't take the image are fed.
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
 use camscope_core::{
     Error, Result,
-    model::{Input, Network},
+    image::{Photo, Seen},
+    model::{Input, Network, Sidecar},
 };
+use image::RgbImage;
 use ndarray::{ArrayD, IxDyn};
 
-use crate::input::read_array;
+use crate::input::{read_array, sides};
+
+/// An array, and the photo that it was made of with the rectangle that is seen of it.
+type Fed = (ArrayD<f32>, Option<Arc<(RgbImage, Seen)>>);
 
 /// An input with what it is fed, as the option gives it.
 #[derive(Clone, Debug)]
@@ -33,31 +38,48 @@ impl FedInput {
         }
     }
 
-    /// The value as an array of the input's shape, whose open axes have size 1 where the value doesn't say.
-    fn array(&self, input: &Input) -> Result<ArrayD<f32>> {
-        let shape: Vec<usize> = input.shape.iter().map(|size| size.unwrap_or(1)).collect();
+    /// The value as an array of the input's shape. Open axes that the value says nothing of have size 1; height and width are the image's.
+    fn array(&self, input: &Input, sidecar: &Sidecar) -> Result<Fed> {
+        let plain = |array| Ok((array, None));
+        let shape = shape(input, sidecar);
         let fail = |reason: String| Err(Error::Value(format!("cannot feed the input `{}`: {reason}", self.name)));
         let numbers: Option<Vec<f32>> = self.value.split(',').map(|number| number.trim().parse().ok()).collect();
         match (self.value.as_str(), numbers) {
-            ("zeros", _) => Ok(ArrayD::zeros(IxDyn(&shape))),
-            ("ones", _) => Ok(ArrayD::ones(IxDyn(&shape))),
-            (_, Some(numbers)) if numbers.len() == 1 => Ok(ArrayD::from_elem(IxDyn(&shape), numbers[0])),
+            ("zeros", _) => plain(ArrayD::zeros(IxDyn(&shape))),
+            ("ones", _) => plain(ArrayD::ones(IxDyn(&shape))),
+            (_, Some(numbers)) if numbers.len() == 1 => plain(ArrayD::from_elem(IxDyn(&shape), numbers[0])),
             (_, Some(numbers)) => {
                 let shape = filled(&input.shape, numbers.len());
                 match ArrayD::from_shape_vec(IxDyn(&shape), numbers) {
-                    Ok(array) => Ok(array),
+                    Ok(array) => plain(array),
                     Err(_) => {
                         let count = self.value.split(',').count();
                         fail(format!("it has the shape {shape:?}, and {count} numbers are given"))
                     }
                 }
             }
-            (path, None) if path.ends_with(".npy") => read_array(Path::new(path), true),
-            (value, None) => {
-                fail(format!("`{value}` is neither zeros, ones, a number, numbers with commas, nor a .npy file"))
+            (path, None) if path.ends_with(".npy") => plain(read_array(Path::new(path), true)?),
+            (path, None) if Path::new(path).extension().is_some() || Path::new(path).is_file() => {
+                let preprocessing = sidecar.for_input(input)?;
+                let photo = Photo::open_with(path, preprocessing.white)?;
+                let prepared = photo.prepare(&preprocessing)?;
+                Ok((prepared.tensor, Some(Arc::new((photo.pixels, prepared.seen)))))
             }
+            (value, None) => fail(format!(
+                "`{value}` is neither a photo, a .npy file, zeros, ones, a number, nor numbers with commas"
+            )),
         }
     }
+}
+
+/// The input's shape, a batch of one first; an open height and width are the image's, other open axes have size 1.
+fn shape(input: &Input, sidecar: &Sidecar) -> Vec<usize> {
+    let mut shape: Vec<usize> = input.shape.iter().map(|size| size.unwrap_or(1)).collect();
+    if let (4, Ok(preprocessing)) = (shape.len(), sidecar.for_input(input)) {
+        let [down, across] = sides(preprocessing.layout);
+        (shape[down], shape[across]) = (preprocessing.size.0 as usize, preprocessing.size.1 as usize);
+    }
+    shape
 }
 
 /// The shape with its only open axis as large as makes room for that many numbers.
@@ -75,12 +97,13 @@ fn filled(shape: &[Option<usize>], numbers: usize) -> Vec<usize> {
 ///
 /// # Errors
 /// There is no such input, or the value doesn't fit it.
-pub(crate) fn feed(network: &mut Network, inputs: &[FedInput]) -> Result<()> {
+pub(crate) fn feed(network: &mut Network, sidecar: &Sidecar, inputs: &[FedInput]) -> Result<()> {
     for fed in inputs {
         let known = network.others().find(|input| input.name == fed.name).cloned();
         // One that isn't there is refused by the network, which knows the others.
-        let value = known.map_or_else(|| Ok(ArrayD::zeros(IxDyn(&[]))), |input| fed.array(&input))?;
-        network.feed(&fed.name, value)?;
+        let value = known.map_or_else(|| Ok(Fed::default()), |input| fed.array(&input, sidecar));
+        let (value, photo) = value?;
+        network.feed(&fed.name, value, photo)?;
     }
     Ok(())
 }

@@ -24,12 +24,13 @@ use crate::{
 /// Either cannot be read, or an option has a value that the model can't have.
 pub(crate) fn open(model: &Path, input: &InputArgs) -> Result<(Network, Sidecar)> {
     let given = input.given().map_err(|reason| Error::BadPreprocessing { reason })?;
-    let mut network = Network::open(model)?;
+    let mut network = Network::open_with(model, input.picture.as_deref())?;
     if let Some(note) = &network.note {
         eprintln!("note: {}", printable(note));
     }
-    feed(&mut network, &input.fed)?;
+    note_all(network.picture_note.as_slice());
     let sidecar = resolve_given(&network, &given)?;
+    feed(&mut network, &sidecar, &input.fed)?;
     if let Some(logits) = &sidecar.logits {
         network.choose_output(logits)?;
     }

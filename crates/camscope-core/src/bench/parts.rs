@@ -55,7 +55,7 @@ impl Parts {
         let to_input = ToInput::new(runtime, subject, options)?;
         let everywhere = Everywhere::new(runtime, subject, options)?;
         let session = runtime.session_from_file(&subject.network().path, &options.session)?;
-        let plain = Plain::new(session, &tensor)?;
+        let plain = Plain::new(session, &tensor, subject.fed(subject.network().input().batch().unwrap_or(1))?)?;
         let forward = explainer.forward(&tensor, &Canceller::new())?;
         let evaluate = |target: &TargetRef| {
             let evaluated = explainer.evaluate(&forward, target)?.into_iter().next();

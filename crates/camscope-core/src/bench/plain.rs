@@ -7,24 +7,31 @@ use crate::{
     runtime::{Session, Value},
 };
 
-/// A session straight from a model's file, with its input.
+/// A session straight from a model's file, with its inputs.
 pub struct Plain {
     session: Session,
+    /// The input that takes the image.
+    name: String,
     picture: Value,
+    fed: Vec<(String, Value)>,
 }
 
 impl Plain {
-    /// The session with a prepared image, `tensor` as the model takes it, a batch of one first.
+    /// The session with a prepared image, `tensor` as the model takes it, a batch of one first; `fed` are the inputs that don't take it, and
+    /// there may be none.
     ///
     /// # Errors
     /// The model has no input, or one of a type that numbers can't be converted to.
-    pub fn new(session: Session, tensor: &ArrayD<f32>) -> Result<Self> {
-        let input = session.inputs().first().ok_or_else(|| Error::Value("the model has no input".into()))?;
+    pub fn new(session: Session, tensor: &ArrayD<f32>, fed: Vec<(String, Value)>) -> Result<Self> {
+        let mut inputs = session.inputs().iter();
+        let input = inputs.find(|input| fed.iter().all(|(name, _)| *name != input.name));
+        let input = input.ok_or_else(|| Error::Value("the model has no input".into()))?;
         let copies = input.shape.first().copied().flatten().unwrap_or(1);
         let views = vec![tensor.view(); copies];
         let all = concatenate(Axis(0), &views).map_err(|error| Error::Value(error.to_string()))?;
         let picture = Value::from_f32_as(all, input.elem)?;
-        Ok(Self { session, picture })
+        let name = input.name.clone();
+        Ok(Self { session, name, picture, fed })
     }
 
     /// A tensor as the model takes it.
@@ -32,8 +39,7 @@ impl Plain {
     /// # Errors
     /// The input is of a type that numbers can't be converted to.
     pub(super) fn value(&self, tensor: ArrayD<f32>) -> Result<Value> {
-        let input = self.session.inputs().first().ok_or_else(|| Error::Value("the model has no input".into()))?;
-        Ok(Value::from_f32_as(tensor, input.elem)?)
+        Ok(Value::from_f32_as(tensor, self.picture.elem_type())?)
     }
 
     /// The session: it says on which provider it runs.
@@ -50,7 +56,8 @@ impl Plain {
     }
 
     pub(super) fn run_on(&self, input: &Value) -> Result<()> {
-        let name = self.session.inputs().first().map_or("", |input| input.name.as_str());
-        Ok(self.session.run(&[(name, input)]).map(drop)?)
+        let others = self.fed.iter().map(|(name, value)| (name.as_str(), value));
+        let inputs: Vec<(&str, &Value)> = std::iter::once((self.name.as_str(), input)).chain(others).collect();
+        Ok(self.session.run(&inputs).map(drop)?)
     }
 }

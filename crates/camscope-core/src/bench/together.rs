@@ -55,7 +55,11 @@ impl Together {
         let views = vec![picture.view(); explainer.batch()];
         let all = concatenate(Axis(0), &views).map_err(|error| Error::Value(error.to_string()))?;
         let spinning = SessionOptions { sleeps_between_runs: true, ..options.session.clone() };
-        let plain = Plain::new(runtime.session_from_file(&subject.network().path, &spinning)?, picture)?;
+        let plain = Plain::new(
+            runtime.session_from_file(&subject.network().path, &spinning)?,
+            picture,
+            subject.fed(explainer.batch())?,
+        )?;
         let batch = plain.value(all)?;
         Ok(Some(Self { plain, explainer, picture: picture.clone(), batch }))
     }

@@ -26,7 +26,7 @@ impl Explainer {
         let slope = self.read(slope)?;
         let is_zero = match &self.taps[tap] {
             Tap::Layer(layer) => is_zero_at_places(&slope, layer),
-            Tap::Input => slope.iter().all(|&slope| slope == 0.0),
+            Tap::Input | Tap::Other(_) => slope.iter().all(|&slope| slope == 0.0),
         };
         if is_zero {
             return Ok(Blank::NoGradient);

@@ -138,6 +138,10 @@ impl Explainer {
                 forward.values.get(&layer.value).cloned().ok_or_else(|| super::missing(&layer.value))
             }
             (_, Tap::Input) => Ok(forward.input.clone()),
+            (_, Tap::Other(_)) => {
+                let name = self.taps[tap].value().unwrap_or_default();
+                forward.fed(name).cloned().ok_or_else(|| super::missing(name))
+            }
         }
     }
 

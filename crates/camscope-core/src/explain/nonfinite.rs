@@ -82,7 +82,8 @@ fn first(explainer: &Explainer, input: &Value) -> Result<String> {
         ..Default::default()
     };
     let session = runtime.session_of(&network.model.with_graph(graph), &options)?;
-    let values = session.run(&explainer.feeds(input))?;
+    let fed = explainer.fed(input.shape().first().copied().unwrap_or(1))?;
+    let values = session.run(&super::feeds(&network.input().name, input, &fed))?;
     let index = Index::new(network.model.graph());
     let mut masked = None;
     for (name, node) in floats.iter().filter_map(|name| Some((name, index.producer_node(name)?))) {

@@ -37,6 +37,8 @@ pub struct Forward {
     pub(super) input: Value,
     /// What of its photo each image shows; empty: they are no photos.
     pub(super) seen: Vec<Seen>,
+    /// The other inputs.
+    pub(super) fed: Vec<(String, Value)>,
     /// Outputs, activations, and what the backward pass reads.
     pub(super) values: Outputs,
 }
@@ -52,6 +54,11 @@ impl Forward {
     pub fn of_photos(mut self, seen: &[Seen]) -> Self {
         self.seen = seen.to_vec();
         self
+    }
+
+    /// What an input that doesn't take the images was fed.
+    pub(super) fn fed(&self, name: &str) -> Option<&Value> {
+        self.fed.iter().find(|(fed, _)| fed == name).map(|(_, value)| value)
     }
 
     /// The shape of a value, of all images of the run; `None` where the run gave none.

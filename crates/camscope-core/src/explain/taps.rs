@@ -10,29 +10,36 @@ use crate::{
     subject::TypedModel,
 };
 
-/// Where gradients are taken: a layer, or the model's own input.
+/// What stands before the name of an input.
+const OF_INPUT: &str = "@input:";
+
+/// Where gradients are taken: a layer, or an input of the model's.
 #[derive(Clone, Debug)]
 pub enum Tap {
     /// A layer.
     Layer(Layer),
     /// `@input`: gradient only, no heatmap.
     Input,
+    /// `@input:NAME`: the same at an input that doesn't take the image.
+    Other(String),
 }
 
 impl Tap {
-    /// The name to show: a module path, a value's name, or `@input`.
+    /// The name to show: a module path, a value's name, `@input`, or `@input:NAME`.
     pub fn name(&self) -> &str {
         match self {
             Self::Layer(layer) => layer.name(),
             Self::Input => "@input",
+            Self::Other(name) => name,
         }
     }
 
-    /// The value's name in the graph; `None` for the input.
+    /// The value's name in the graph; `None` for the input that takes the image.
     pub fn value(&self) -> Option<&str> {
         match self {
             Self::Layer(layer) => Some(&layer.value),
             Self::Input => None,
+            Self::Other(name) => Some(name.strip_prefix(OF_INPUT).unwrap_or(name)),
         }
     }
 }
@@ -46,10 +53,18 @@ pub(super) fn choose_taps(subject: &TypedModel, options: &Options) -> Result<(Ve
     let default = subject.default_layer();
     let choices = if options.layers.is_empty() { &[Choice::Auto] } else { options.layers.as_slice() };
     let choose = |choice: &Choice| {
-        if *choice == Choice::Input {
-            let input = network.input();
+        let input = match choice {
+            Choice::Input => Some((network.input(), Tap::Input)),
+            Choice::InputOf(name) if *name == network.input().name => Some((network.input(), Tap::Input)),
+            Choice::InputOf(name) => {
+                let input = network.others().find(|input| input.name == *name).ok_or_else(|| unknown(network, name))?;
+                Some((input, Tap::Other(format!("{OF_INPUT}{name}"))))
+            }
+            _ => None,
+        };
+        if let Some((input, tap)) = input {
             return match input.elem.is_float() {
-                true => Ok(Tap::Input),
+                true => Ok(tap),
                 false => Err(Error::IntegerInput { name: input.name.clone() }),
             };
         }
@@ -89,6 +104,11 @@ pub(super) fn choose_taps(subject: &TypedModel, options: &Options) -> Result<(Ve
         }
     }
     Ok((taps, groups))
+}
+
+fn unknown(network: &Network, name: &str) -> Error {
+    let known = network.inputs.iter().map(|input| input.name.clone()).collect();
+    Error::UnknownInput { name: name.to_owned(), known }
 }
 
 /// The layer, called by the module's path that it was asked for by, where it is the output of several.

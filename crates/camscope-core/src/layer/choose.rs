@@ -15,6 +15,8 @@ pub enum Choice {
     Auto,
     /// `@input`: the model's own input.
     Input,
+    /// `@input:NAME`: another input of the model.
+    InputOf(String),
     /// A number in the list of layers.
     Index(usize),
     /// A value's name or a module path.
@@ -26,6 +28,7 @@ impl std::fmt::Display for Choice {
         match self {
             Self::Auto => f.write_str("auto"),
             Self::Input => f.write_str("@input"),
+            Self::InputOf(name) => write!(f, "@input:{name}"),
             Self::Index(index) => write!(f, "{index}"),
             Self::Name(name) => f.write_str(name),
         }
@@ -39,6 +42,7 @@ impl FromStr for Choice {
         Ok(match text {
             "auto" => Self::Auto,
             "@input" => Self::Input,
+            _ if text.starts_with("@input:") => Self::InputOf(text["@input:".len()..].to_owned()),
             _ => text.parse().map_or_else(|_| Self::Name(text.to_owned()), Self::Index),
         })
     }
@@ -108,7 +112,7 @@ fn neighbours(layers: &[Layer], name: &str) -> Option<String> {
     renamed.find(|path| is_conv(path))
 }
 
-/// The layer of a choice other than [`Choice::Input`], `auto` being the layer of number `default`.
+/// The layer of a choice other than an input, `auto` being the layer of number `default`.
 ///
 /// # Errors
 /// There is no such layer.
@@ -116,7 +120,7 @@ pub fn choose<'a>(layers: &'a [Layer], default: Option<usize>, choice: &Choice) 
     match choice {
         Choice::Index(index) => by_index(layers, *index),
         Choice::Name(name) => by_name(layers, name),
-        Choice::Auto | Choice::Input => by_index(layers, default.ok_or(Error::NoLayers)?),
+        Choice::Auto | Choice::Input | Choice::InputOf(_) => by_index(layers, default.ok_or(Error::NoLayers)?),
     }
 }
 

@@ -1,10 +1,12 @@
 //! The model file, and what is known about it: which input takes the image, how a photo becomes that input, and what its classes are called.
 
 mod embedded;
+mod fed;
 mod foreign;
 mod given;
 mod labels;
 mod network;
+mod picture;
 mod preprocessing;
 mod sidecar;
 

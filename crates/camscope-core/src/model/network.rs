@@ -3,22 +3,25 @@
 use std::{
     io::ErrorKind,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use super::Sidecar;
+use image::RgbImage;
 use ndarray::ArrayD;
 use onnx_grad::{
     Dim, EMITTED_OPSET, ElemType, Model, Types,
     float32::{Brought, in_float32},
     graph::Index,
-    proto::{GraphProto, NodeProto},
+    proto::{GraphProto, NodeProto, ValueInfoProto},
     quantised::with_floats,
     upgrade::upgrade,
 };
 
+use super::picture;
 use crate::{
     error::{Error, Result},
-    image::sniff,
+    image::{Seen, sniff},
     task::{self, Kind, Recognised, detection::Detector, embedding::Embedding, segmentation::Map, text::Reader},
     text::printable_path,
 };
@@ -34,6 +37,8 @@ pub struct Input {
     pub shape: Vec<Option<usize>>,
     /// What it is fed with in every run, where it doesn't take the image.
     pub value: Option<ArrayD<f32>>,
+    /// The photo that [`Input::value`] was made of, where it was one, and the rectangle of it that is seen.
+    pub photo: Option<Arc<(RgbImage, Seen)>>,
 }
 
 impl Input {
@@ -105,6 +110,8 @@ pub struct Network {
     pub task: Option<Recognised>,
     /// What was changed when it was opened, if something was: the types of its numbers.
     pub note: Option<String>,
+    /// What to say of the input that takes the image, where it had to be chosen among several.
+    pub picture_note: Option<String>,
 }
 
 impl Network {
@@ -112,8 +119,16 @@ impl Network {
     ///
     /// # Errors
     /// [`Error::NoSuchFile`], [`Error::IsFolder`], [`Error::Io`] or [`Error::Model`] if it cannot be read; [`Error::ModelInput`] if
-    /// not exactly one of its inputs takes an image.
+    /// none of its inputs could take an image or an array in its place; [`Error::PictureOfSeveral`] if several could alike.
     pub fn open(path: &Path) -> Result<Self> {
+        Self::open_with(path, None)
+    }
+
+    /// As [`Network::open`], with the input of the name `picture` taking the image, where that is given.
+    ///
+    /// # Errors
+    /// As [`Network::open`]; [`Error::UnknownPicture`] if there is no such input.
+    pub fn open_with(path: &Path, picture: Option<&str>) -> Result<Self> {
         let name = printable_path(path);
         let model = Model::read(path).map_err(|source| match source {
             onnx_grad::Error::Io { source, .. } => match source.kind() {
@@ -132,8 +147,8 @@ impl Network {
         let note = brought.as_ref().map(note_of);
         let model = brought.map_or(model, |brought| brought.model);
         let model = with_floats(&model).unwrap_or(model);
-        let (inputs, image) =
-            inputs(model.graph()).map_err(|reason| Error::ModelInput { path: name.clone(), reason })?;
+        let inputs = inputs(model.graph()).map_err(|reason| Error::ModelInput { path: name.clone(), reason })?;
+        let (image, picture_note) = picture::choose(&name, &inputs, picture)?;
         let outputs: Vec<String> = model.graph().output.iter().map(|output| output.name.clone()).collect();
         let mut network = Self {
             path: path.to_owned(),
@@ -146,6 +161,7 @@ impl Network {
             explained: Vec::new(),
             task: None,
             note,
+            picture_note,
         };
         network.classes = network.candidates().into_iter().next();
         network.explained = network.classes.iter().map(|classes| classes.logits.clone()).collect();
@@ -162,11 +178,11 @@ impl Network {
         self.inputs.iter().enumerate().filter(|(at, _)| *at != self.image).map(|(_, input)| input)
     }
 
-    /// Feeds an input that doesn't take the image with the same value in every run.
+    /// Feeds an input that doesn't take the image with the same value in every run, which may have been made of a photo.
     ///
     /// # Errors
     /// [`Error::UnknownInput`] if there is no such input; the value doesn't fit it.
-    pub fn feed(&mut self, name: &str, value: ArrayD<f32>) -> Result<()> {
+    pub fn feed(&mut self, name: &str, value: ArrayD<f32>, photo: Option<Arc<(RgbImage, Seen)>>) -> Result<()> {
         let known = self.others().map(|input| input.name.clone()).collect();
         let image = self.input().name.clone();
         let Some(input) = self.inputs.iter_mut().find(|input| input.name == name && input.name != image) else {
@@ -179,7 +195,10 @@ impl Network {
             let reason = format!("the input `{name}` is {}, and the value given is {shape:?}", axes(&input.shape));
             return Err(Error::Value(reason));
         }
-        input.value = Some(value);
+        if let Some(reason) = input.cuts(&value) {
+            return Err(Error::Value(format!("the value given for the input `{name}` would be cut: {reason}")));
+        }
+        (input.value, input.photo) = (Some(value), photo);
         Ok(())
     }
 
@@ -376,36 +395,17 @@ pub(crate) fn axes(shape: &[Option<usize>]) -> String {
     format!("[{}]", axes.join(", "))
 }
 
-/// The inputs, and which of them takes the image: the only one that could.
-fn inputs(graph: &GraphProto) -> Result<(Vec<Input>, usize), String> {
-    let given: Vec<_> =
-        graph.input.iter().filter(|input| !graph.initializer.iter().any(|tensor| tensor.name == input.name)).collect();
-    if given.is_empty() {
-        return Err("it has no input".into());
-    }
-    let mut inputs = Vec::with_capacity(given.len());
-    let mut reasons = Vec::new();
-    let mut images = Vec::new();
-    for input in given {
+/// The inputs that a run has to be given.
+fn inputs(graph: &GraphProto) -> Result<Vec<Input>, String> {
+    let given = graph.input.iter().filter(|input| !graph.initializer.iter().any(|tensor| tensor.name == input.name));
+    let input = |input: &ValueInfoProto| {
         let ty = input.r#type.as_ref().and_then(onnx_grad::ValueType::from_proto);
         let ty = ty.ok_or_else(|| format!("its input `{}` is not a tensor", input.name))?;
         let dims = ty.shape.ok_or_else(|| format!("its input `{}` states no shape", input.name))?;
         let shape: Vec<Option<usize>> = dims.iter().map(|dim: &Dim| dim.fixed()).collect();
-        let input = Input { name: input.name.clone(), elem: ty.elem, shape, value: None };
-        match no_image(&input) {
-            Some(reason) => reasons.push(reason),
-            None => images.push(inputs.len()),
-        }
-        inputs.push(input);
-    }
-    match images.as_slice() {
-        [image] => Ok((inputs, *image)),
-        [] => Err(reasons.join("; ")),
-        several => {
-            let names: Vec<String> = several.iter().map(|&at| format!("`{}`", inputs[at].name)).collect();
-            Err(format!("{} of its inputs could take the image: {}", several.len(), names.join(" and ")))
-        }
-    }
+        Ok(Input { name: input.name.clone(), elem: ty.elem, shape, value: None, photo: None })
+    };
+    given.map(input).collect()
 }
 
 /// What is said of a model that was brought to float32.
@@ -428,21 +428,6 @@ fn looks_like(path: &Path, error: &onnx_grad::Error) -> Option<&'static str> {
     let mut head = Vec::new();
     std::fs::File::open(path).ok()?.take(4096).read_to_end(&mut head).ok()?;
     sniff::looks_like(&head).filter(|kind| !matches!(*kind, "text" | "an empty file"))
-}
-
-/// Why an input takes no image; `None` where it may.
-fn no_image(Input { name, shape, .. }: &Input) -> Option<String> {
-    if shape.len() != 4 {
-        return Some(format!("its input `{name}` has {} axes instead of 4", shape.len()));
-    }
-    if shape.contains(&Some(0)) {
-        return Some(format!("its input `{name}` is empty"));
-    }
-    let colours = |channels: Option<usize>| channels.is_none_or(|channels| channels == 1 || channels == 3);
-    (!colours(shape[1]) && !colours(shape[3])).then(|| {
-        let channels = shape[1].unwrap_or(0);
-        format!("its input `{name}` has {channels} channels, and a photo has 3 (or 1)")
-    })
 }
 
 /// Steps back over a softmax or logistic function at the end of the model, and over what only moves its elements, or makes all of them

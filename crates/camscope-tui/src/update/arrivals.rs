@@ -150,7 +150,7 @@ fn asked_layer(state: &mut State, info: &ModelInfo, asked: &Choice) {
         Choice::Auto => Some(info.default_layer),
         Choice::Index(index) => Some(*index).filter(|index| *index < info.layers.len()),
         Choice::Name(name) => info.layers.iter().position(|layer| layer.name == *name),
-        Choice::Input => None,
+        Choice::Input | Choice::InputOf(_) => None,
     };
     match found {
         Some(layer) => state.layer = layer,

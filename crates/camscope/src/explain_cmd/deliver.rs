@@ -254,14 +254,14 @@ impl<'a> Job<'a> {
         let timing = &explanation.timing;
         let module = match tap {
             Tap::Layer(layer) => layer.output_of(),
-            Tap::Input => None,
+            Tap::Input | Tap::Other(_) => None,
         };
         let target = &explanation.target;
         let mut object = json!({
             "image": input.path().to_string_lossy(),
             "model": self.explainer.network().path.to_string_lossy(),
             "method": self.explainer.options().method.method.name(),
-            "layer": tap.value().unwrap_or("@input"),
+            "layer": if let Tap::Layer(layer) = tap { &layer.value } else { tap.name() },
             "module": module,
             "class": target.class.map(|class| class.class),
             "label": target.label,

@@ -31,6 +31,7 @@ mod plugin_faults;
 mod plugins;
 mod reference;
 mod runtime;
+mod several;
 mod targets;
 #[cfg(unix)]
 mod terminal;
