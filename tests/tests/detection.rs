@@ -26,7 +26,7 @@ fn opened(file: &str, entry: &Value) -> Result<(Network, Sidecar), String> {
         let value = ArrayD::from_shape_vec(IxDyn(&[1, numbers.len()]), numbers).map_err(|error| error.to_string())?;
         // An exporter may leave out an input that nothing reads.
         if network.others().any(|input| input.name == *name) {
-            network.feed(name, value).map_err(|error| error.to_string())?;
+            network.feed(name, value, None).map_err(|error| error.to_string())?;
         }
     }
     let sidecar = resolve_given(&network, &Given { size: Some((64, 64)), ..Given::default() });

@@ -30,7 +30,7 @@ use crate::{
     cli::BenchChildArgs,
     cli_bench::{BenchArgs, BenchPart},
     input, output, plugins,
-    setup::{open, options, session_options, subject, suited},
+    setup::{open_for, options, session_options, subject, suited},
 };
 
 /// The hidden subcommand.
@@ -85,7 +85,7 @@ fn plain(args: &BenchChildArgs, tensor: &ArrayD<f32>) -> Result<()> {
     let fed = match session.inputs().len() {
         0 | 1 => Vec::new(),
         _ => {
-            let (network, _) = open(&args.bench.model, &args.bench.input)?;
+            let (network, _) = open_for(&args.bench.model, &args.bench.input, args.bench.image.as_deref())?;
             network.fed(network.input().batch().unwrap_or(1))?
         }
     };
@@ -99,7 +99,7 @@ type Prepared = (&'static Runtime, Arc<TypedModel>, Vec<TargetRef>, Options);
 /// The model, typed, as `camscope explain` makes it ready, from the search for plugins and ONNX Runtime on.
 pub(crate) fn prepared(bench: &BenchArgs, tensor: &ArrayD<f32>) -> Result<Prepared> {
     plugins::load(&bench.extra.plugins);
-    let (network, mut sidecar) = open(&bench.model, &bench.input)?;
+    let (network, mut sidecar) = open_for(&bench.model, &bench.input, bench.image.as_deref())?;
     input::take_size(tensor.shape(), &mut sidecar.preprocessing);
     let options = options(&bench.how, &bench.run, &sidecar)?;
     let runtime = plugins::runtime(Runtime::get_or_load()?, &bench.extra)?;

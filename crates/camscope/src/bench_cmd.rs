@@ -23,7 +23,7 @@ use crate::{
     cli_bench::BenchPart,
     input::photo_or_pattern,
     output, plugins,
-    setup::{class_clashes, create_folder, failed, note_all, note_provider, open, options, subject, suited},
+    setup::{class_clashes, create_folder, failed, note_all, note_provider, open_for, options, subject, suited},
 };
 
 /// How often each process is started where the options don't say.
@@ -36,7 +36,7 @@ const STARTS: usize = 5;
 pub(crate) fn run(args: &BenchArgs) -> Result<ExitCode> {
     plugins::load(&args.extra.plugins);
     let earlier = args.compare.as_deref().map(Earlier::read).transpose()?;
-    let (network, sidecar) = open(&args.model, &args.input)?;
+    let (network, sidecar) = open_for(&args.model, &args.input, args.image.as_deref())?;
     let tensor = photo_or_pattern(args.image.as_deref(), &sidecar.preprocessing)?;
     if let Some(prefix) = &args.profile {
         check_prefix(prefix)?;

@@ -77,7 +77,8 @@ impl<'a> Files<'a> {
         let made = tempfile::tempdir_in(self.folder.path());
         let folder = made.map_err(|error| failed("make a folder in", self.folder.path(), error))?;
         let inputs: Vec<Input> = (0..explainer.batch()).map(|_| Input::Photo(self.photo.clone())).collect();
-        let ready = many::read(&inputs, &explainer.sidecar().preprocessing);
+        let preprocessing = vec![explainer.sidecar().preprocessing.clone(); inputs.len()];
+        let ready = many::read(&inputs, &preprocessing);
         let explained = many::explain(explainer, ready, self.targets);
         let overlays = many::each(explained.into_iter().enumerate().collect(), |(at, explained)| {
             let Explained { photo, seen, outcome, .. } = explained?;

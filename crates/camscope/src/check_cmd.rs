@@ -15,7 +15,7 @@ use crate::{
     cli::CheckArgs,
     input::photo_or_pattern,
     output, plugins,
-    setup::{open, session_options},
+    setup::{open_for, session_options},
 };
 
 /// Runs `camscope check`. The exit status is 1 where a check fails.
@@ -24,7 +24,7 @@ use crate::{
 /// The model or the photo cannot be read.
 pub(crate) fn run(args: &CheckArgs) -> Result<ExitCode> {
     plugins::load(&args.extra.plugins);
-    let (network, sidecar) = open(&args.model, &args.input)?;
+    let (network, sidecar) = open_for(&args.model, &args.input, args.image.as_deref())?;
     let tensor = photo_or_pattern(args.image.as_deref(), &sidecar.preprocessing)?;
     let runtime = plugins::runtime(Runtime::get_or_load()?, &args.extra)?;
     let bar = if args.json { ProgressBar::hidden() } else { ProgressBar::new_spinner() };

@@ -2,28 +2,32 @@
 
 pub(crate) mod deliver;
 pub(crate) mod many;
+pub(crate) mod sized;
 
 use std::{
     ops::Range,
     process::ExitCode,
-    sync::{Arc, mpsc::sync_channel},
+    sync::{Arc, Mutex, mpsc::sync_channel},
     thread,
 };
 
 use camscope_core::{
-    EngineError, Result,
+    EngineError, Error, Result,
     explain::{Explainer, Options},
+    model::Preprocessing,
     overlay, random,
     runtime::Runtime,
+    subject::TypedModel,
 };
 
 use self::{
     deliver::Job,
     many::{Explained, Ready},
+    sized::{KEPT, of_size, sized, sizes},
 };
 use crate::{
     cli::ExplainArgs,
-    input::Input,
+    input::{Input, prepared},
     plugins,
     setup::{
         class_clashes, create_folder, note_all, note_estimate, note_provider, open, options, subject, suited,
@@ -48,7 +52,14 @@ pub(crate) fn explain(
     plugins::load(&args.extra.plugins);
     let colormap = overlay::by_name(&args.look.colormap)?;
     let (network, mut sidecar) = open(&args.model, &args.input)?;
-    let inputs = Input::of(&args.images, &args.tensor, &network, &mut sidecar)?;
+    let mut inputs = Input::of(&args.images, &args.tensor, &network, &mut sidecar)?;
+    let mut preprocessing = prepared(&inputs, &sidecar.preprocessing);
+    if sizes(&preprocessing) > KEPT {
+        // One size after the other: a model has to be made ready for each.
+        let mut order: Vec<_> = inputs.into_iter().zip(preprocessing).collect();
+        order.sort_by_key(|(_, preprocessing)| preprocessing.size);
+        (inputs, preprocessing) = order.into_iter().unzip();
+    }
     for folder in args.output.iter().chain(&args.raw) {
         create_folder(folder)?;
     }
@@ -66,17 +77,20 @@ pub(crate) fn explain(
     }
     let runtime = plugins::runtime(runtime()?, &args.extra)?;
     let provider = many::provider(runtime, &args.run);
-    let (inputs, preprocessing) = (inputs.as_slice(), sidecar.preprocessing.clone());
-    let batch = many::batch(provider, args.batch, &preprocessing, inputs.len());
-    let runs = many::runs(inputs, batch);
-    let read = |run: &Range<usize>| many::read(&inputs[run.clone()], &preprocessing);
+    let (inputs, preprocessing) = (inputs.as_slice(), preprocessing.as_slice());
+    let largest = preprocessing.iter().max_by_key(|preprocessing| preprocessing.size.0 * preprocessing.size.1);
+    let batch = many::batch(provider, args.batch, largest.unwrap_or(&sidecar.preprocessing), inputs.len());
+    let runs = many::runs(inputs, preprocessing, batch);
+    let read = |run: &Range<usize>| many::read(&inputs[run.clone()], &preprocessing[run.clone()]);
 
     let failed = thread::scope(|scope| -> Result<bool> {
         // The first photos are read while the model is made ready.
         let reading = scope.spawn(|| runs.first().map(read));
-        let (subject, targets) = subject(runtime, network, sidecar, &args.how)?;
-        let options = suited(options, &args.how, subject.sidecar(), &targets)?;
-        let explainer = Explainer::of(runtime, Arc::new(subject), Options { batch, ..options })?;
+        let first_size = preprocessing.first().unwrap_or(&sidecar.preprocessing);
+        let (own, own_sidecar) = sized(&network, &sidecar, &args.input, first_size)?;
+        let (first_subject, targets) = subject(runtime, own, own_sidecar, &args.how)?;
+        let options = Options { batch, ..suited(options, &args.how, first_subject.sidecar(), &targets)? };
+        let explainer = Explainer::of(runtime, Arc::new(first_subject), options.clone())?;
         let mut first = reading.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         let image = first.iter().flatten().find_map(|ready| ready.as_ref().ok());
         let explainer = match (image, targets.first()) {
@@ -88,6 +102,8 @@ pub(crate) fn explain(
             }
             _ => explainer,
         };
+        let options = explainer.options().clone();
+        let explainer = Arc::new(explainer);
         note_provider(runtime, &explainer, &args.run);
         note_estimate(&explainer);
         plugins::note_resolved(explainer.subject().resolved());
@@ -100,7 +116,23 @@ pub(crate) fn explain(
 
         let mut job = Job::new(args, &explainer, colormap, inputs.len(), targets.len());
         let ready = runs.iter().map(|run| first.take().unwrap_or_else(|| read(run)));
-        let explain = |ready| many::explain(&explainer, ready, &targets);
+        let made = Mutex::new(vec![(first_size.size, Arc::clone(&explainer))]);
+        let make = |preprocessing: &Preprocessing| {
+            let (network, sidecar) = sized(&network, &sidecar, &args.input, preprocessing)?;
+            let subject = TypedModel::for_targets(runtime, network, sidecar, &targets)?;
+            Explainer::of(runtime, Arc::new(subject), options.clone()).map(Arc::new)
+        };
+        let explain = |run: &Range<usize>, ready: Vec<Result<Ready>>| {
+            let preprocessing = &preprocessing[run.start];
+            match of_size(&made, preprocessing.size, || make(preprocessing)) {
+                Ok(explainer) => many::explain(&explainer, ready, &targets),
+                Err(error) => {
+                    let (text, mut error) = (error.to_string(), Some(error));
+                    let mut next = || error.take().unwrap_or_else(|| Error::Value(text.clone()));
+                    ready.iter().map(|_| Err(next())).collect()
+                }
+            }
+        };
         let deliver = |run: &Range<usize>, explained| job.deliver(&inputs[run.clone()], explained);
         let provider = explainer.forward_session().provider();
         let failed = match many::beside(provider, args.run.threads.map(usize::from)) {
@@ -118,13 +150,13 @@ pub(crate) fn explain(
 fn in_turn(
     runs: &[Range<usize>],
     mut ready: impl Iterator<Item = Vec<Result<Ready>>> + Send,
-    explain: impl Fn(Vec<Result<Ready>>) -> Vec<Result<Explained>>,
+    explain: impl Fn(&Range<usize>, Vec<Result<Ready>>) -> Vec<Result<Explained>>,
     mut deliver: impl FnMut(&Range<usize>, Vec<Result<Explained>>) -> bool,
 ) -> bool {
     let mut failed = false;
     let mut arrived = ready.next();
     for run in runs {
-        let Some(explained) = arrived.take().map(&explain) else { break };
+        let Some(explained) = arrived.take().map(|ready| explain(run, ready)) else { break };
         arrived = thread::scope(|scope| {
             let reading = scope.spawn(|| ready.next());
             failed |= deliver(run, explained);
@@ -138,7 +170,7 @@ fn in_turn(
 fn side_by_side(
     runs: &[Range<usize>],
     mut ready: impl Iterator<Item = Vec<Result<Ready>>> + Send,
-    explain: impl Fn(Vec<Result<Ready>>) -> Vec<Result<Explained>>,
+    explain: impl Fn(&Range<usize>, Vec<Result<Ready>>) -> Vec<Result<Explained>>,
     mut deliver: impl FnMut(&Range<usize>, Vec<Result<Explained>>) -> bool + Send,
 ) -> bool {
     thread::scope(|scope| {
@@ -150,7 +182,8 @@ fn side_by_side(
             let delivered = runs.iter().zip(leaving).map(|(run, explained)| deliver(run, explained));
             delivered.fold(false, |any, failed| any | failed)
         });
-        arriving.into_iter().map(explain).all(|explained| sender.send(explained).is_ok());
+        let mut explained = runs.iter().zip(arriving).map(|(run, ready)| explain(run, ready));
+        explained.all(|explained| sender.send(explained).is_ok());
         drop(sender);
         writer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })

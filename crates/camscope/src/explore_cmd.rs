@@ -1,6 +1,11 @@
 //! `camscope MODEL [IMAGE]…`: the explorer.
 
-use std::{io::IsTerminal, path::Path, process::ExitCode, sync::Arc};
+use std::{
+    io::IsTerminal,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::Arc,
+};
 
 use camscope_core::{
     EngineError, Error, Result, method, overlay,
@@ -19,7 +24,7 @@ use crate::{
     config_cmd,
     output::{complain, report},
     plugins,
-    setup::{open, session_options},
+    setup::{open_for, session_options},
 };
 
 /// Runs the explorer on what the arguments name.
@@ -125,7 +130,9 @@ pub(crate) fn opener(runtime: &'static Runtime, how: OpenOptions, asked: Option<
         let input = named.map(|asked| asked.input.clone()).unwrap_or_default();
         let command = asked.as_ref().map(|asked| command_words(asked, &input));
         let how = OpenOptions { command: command.unwrap_or_default(), ..how.clone() };
-        let (network, sidecar) = open(path, &input)?;
+        // One size for all photos: that of the first, where nothing says another.
+        let first = named.and_then(|asked| asked.images.first());
+        let (network, sidecar) = open_for(path, &input, first.map(PathBuf::as_path))?;
         Ok(Arc::new(Opened::new(runtime, network, sidecar, &how)?))
     })
 }

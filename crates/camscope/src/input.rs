@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use camscope_core::{
     Error, Result,
     image::Photo,
-    model::{Layout, Network, Preprocessing, Sidecar},
+    model::{Layout, Network, Preprocessing, Sidecar, Sizing},
     text::printable_path,
 };
 use camscope_tui::worker::files::images_of;
@@ -47,6 +47,18 @@ impl Input {
             Self::Photo(path) | Self::Tensor(path, _) => path,
         }
     }
+}
+
+/// How each of the inputs is prepared: all alike, but for sizes that follow the photos'.
+pub(crate) fn prepared(inputs: &[Input], preprocessing: &Preprocessing) -> Vec<Preprocessing> {
+    let of = |input: &Input| match input {
+        Input::Photo(path) if preprocessing.sizing != Sizing::Said && path.is_file() => {
+            let size = Photo::upright_dimensions(path);
+            size.map_or_else(|| preprocessing.clone(), |(width, height)| preprocessing.for_photo(width, height))
+        }
+        _ => preprocessing.clone(),
+    };
+    inputs.iter().map(of).collect()
 }
 
 /// The path, or the photos of the folder that it is. A folder without any is left: reading it says what is wrong.
@@ -138,7 +150,7 @@ fn fit_tensor(path: &Path, array: &ArrayD<f32>, network: &Network, sidecar: &mut
 /// Has photos prepared for an input of that shape, which has four extents.
 pub(crate) fn take_size(shape: &[usize], preprocessing: &mut Preprocessing) {
     let [height, width] = sides(preprocessing.layout).map(|axis| shape[axis]);
-    preprocessing.size = (height as u32, width as u32);
+    (preprocessing.size, preprocessing.sizing) = ((height as u32, width as u32), Sizing::Said);
 }
 
 /// The axes of height and width.

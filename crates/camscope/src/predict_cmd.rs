@@ -6,6 +6,7 @@ use camscope_core::{
     Result,
     explain::{Explainer, Forward, Options},
     image::within_photo,
+    model::Preprocessing,
     runtime::{Canceller, Runtime},
     subject::TypedModel,
     target::default_target,
@@ -16,8 +17,11 @@ use serde_json::json;
 
 use crate::{
     cli::PredictArgs,
-    explain_cmd::many::{Ready, read},
-    input::Input,
+    explain_cmd::{
+        many::{Ready, read},
+        sized::{Made, of_size, sized},
+    },
+    input::{Input, prepared},
     output, plugins,
     setup::{note_all, note_provider, open, session_options},
 };
@@ -38,19 +42,28 @@ pub(crate) fn run(args: &PredictArgs) -> Result<ExitCode> {
     }
     let runtime = plugins::runtime(Runtime::get_or_load()?, &args.extra)?;
     let options = Options { score: args.score.into(), session: session_options(&args.run), ..Options::default() };
-    let preprocessing = sidecar.preprocessing.clone();
-    let subject = Arc::new(TypedModel::new(runtime, network, sidecar)?);
-    note_all(&subject.label_mismatch().into_iter().collect::<Vec<_>>());
-    let explainer = Explainer::forward_passes(runtime, Arc::clone(&subject), options)?;
-    note_provider(runtime, &explainer, &args.run);
+    let made = Made::default();
+    let make = |preprocessing: &Preprocessing| {
+        let (network, sidecar) = sized(&network, &sidecar, &args.input, preprocessing)?;
+        let subject = TypedModel::new(runtime, network, sidecar)?;
+        Explainer::forward_passes(runtime, Arc::new(subject), options.clone()).map(Arc::new)
+    };
+    let preprocessing = prepared(&inputs, &sidecar.preprocessing);
+    if let Some(first) = preprocessing.first() {
+        let explainer = of_size(&made, first.size, || make(first))?;
+        note_all(&explainer.subject().label_mismatch().into_iter().collect::<Vec<_>>());
+        note_provider(runtime, &explainer, &args.run);
+    }
     let mut failed = false;
-    for input in &inputs {
-        let said = read(std::slice::from_ref(input), &preprocessing).into_iter().try_for_each(|ready| {
+    for (input, preprocessing) in inputs.iter().zip(&preprocessing) {
+        let one = (std::slice::from_ref(input), std::slice::from_ref(preprocessing));
+        let said = read(one.0, one.1).into_iter().try_for_each(|ready| {
+            let explainer = of_size(&made, preprocessing.size, || make(preprocessing))?;
             let (forward, said, notes) = predict(&explainer, ready?)?;
             note_all(&notes);
             let text = match args.json {
                 true => line(args, input, &explainer, &forward, &said),
-                false => lines(input, &subject, &forward, &said),
+                false => lines(input, explainer.subject(), &forward, &said),
             };
             output::print(&text)
         });

@@ -5,6 +5,7 @@ use std::path::Path;
 use camscope_core::{
     Error, Result,
     explain::{Explainer, Options},
+    image::Photo,
     method,
     model::{Labels, Network, Sidecar, resolve_given},
     runtime::{ProviderChoice, Runtime, SessionOptions, SharedThreads, share_threads},
@@ -23,13 +24,24 @@ use crate::{
 /// # Errors
 /// Either cannot be read, or an option has a value that the model can't have.
 pub(crate) fn open(model: &Path, input: &InputArgs) -> Result<(Network, Sidecar)> {
+    open_for(model, input, None)
+}
+
+/// As [`open`]; an input whose size follows the photo's has that of this one.
+///
+/// # Errors
+/// Those of [`open`].
+pub(crate) fn open_for(model: &Path, input: &InputArgs, photo: Option<&Path>) -> Result<(Network, Sidecar)> {
     let given = input.given().map_err(|reason| Error::BadPreprocessing { reason })?;
     let mut network = Network::open_with(model, input.picture.as_deref())?;
     if let Some(note) = &network.note {
         eprintln!("note: {}", printable(note));
     }
     note_all(network.picture_note.as_slice());
-    let sidecar = resolve_given(&network, &given)?;
+    let mut sidecar = resolve_given(&network, &given)?;
+    if let Some((width, height)) = photo.and_then(Photo::upright_dimensions) {
+        sidecar.preprocessing = sidecar.preprocessing.for_photo(width, height);
+    }
     feed(&mut network, &sidecar, &input.fed)?;
     if let Some(logits) = &sidecar.logits {
         network.choose_output(logits)?;

@@ -61,6 +61,17 @@ impl Photo {
         ImageReader::open(path).ok()?.with_guessed_format().ok()?.into_dimensions().ok()
     }
 
+    /// Width and height of the image file at `path`, turned upright, as its head has them. `None` where they can't be told.
+    pub fn upright_dimensions(path: impl AsRef<Path>) -> Option<(u32, u32)> {
+        let mut decoder = ImageReader::open(path).ok()?.with_guessed_format().ok()?.into_decoder().ok()?;
+        let (width, height) = decoder.dimensions();
+        let lies = matches!(
+            decoder.orientation().unwrap_or(Orientation::NoTransforms),
+            Orientation::Rotate90 | Orientation::Rotate270 | Orientation::Rotate90FlipH | Orientation::Rotate270FlipH
+        );
+        Some(if lies { (height, width) } else { (width, height) })
+    }
+
     /// As [`Photo::open`], for the content of a file that is in memory; `path` is for the photo's name and for messages.
     ///
     /// # Errors

@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::labels::Labels;
 use super::preprocessing::{Crop, Filter, Input, Preprocessing, Source, bounds};
+use super::sizing::Sizing;
 
 /// What a model file says of itself.
 #[derive(Debug, Default)]
@@ -63,13 +64,15 @@ impl Embedded {
         let said = self.size.unwrap_or(assumed.size);
         let fixed = |fixed: Option<usize>, said: u32, assumed: u32| if fixed.is_some() { assumed } else { said };
         let size = (fixed(input.height, said.0, assumed.size.0), fixed(input.width, said.1, assumed.size.1));
-        let Some(task) = &self.task else { return Preprocessing { size, ..assumed } };
+        let sizing = if self.size.is_some() { Sizing::Said } else { assumed.sizing };
+        let Some(task) = &self.task else { return Preprocessing { size, sizing, ..assumed } };
         // The classifiers' transforms crop the centre, all others put borders around the photo; no mean, no std.
         let crop = if task == "classify" { Crop::CentreFraction(1.0) } else { Crop::Letterbox };
         let color = assumed.color;
         let range = if bounds(input.elem).is_some() { assumed.range } else { [0.0, 1.0] };
         Preprocessing {
             size,
+            sizing,
             crop,
             filter: Filter::Bilinear,
             range,

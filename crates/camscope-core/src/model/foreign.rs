@@ -8,6 +8,7 @@ use super::embedded::Embedded;
 use super::labels::Labels;
 use super::preprocessing::{Color, Crop, Filter, Input, Preprocessing, Source, bounds, imagenet_statistics, type_name};
 use super::sidecar::Sidecar;
+use super::sizing::Sizing;
 use crate::text::printable_path;
 use crate::{Error, Result};
 
@@ -165,6 +166,7 @@ fn hugging_face(json: &Json, input: &Input) -> Result<Preprocessing> {
     let fraction = json.get("crop_pct").and_then(Value::as_f64).or(convnext.then_some(224.0 / 256.0));
     let centre_crop = json.flag("do_center_crop").unwrap_or(crop_size.is_some() && fraction.is_none());
 
+    let whole = Some(size).filter(|_| fraction.is_none());
     let (size, crop) = match (fraction, size) {
         // ConvNeXt's processor squeezes from 384 pixels on and crops below that.
         (Some(_), size) if convnext && size.square().0 >= 384 => (size.square(), Crop::Squash),
@@ -207,7 +209,18 @@ fn hugging_face(json: &Json, input: &Input) -> Result<Preprocessing> {
         (vec![0.0; color.channels()], vec![1.0; color.channels()])
     };
     let source = Source::HuggingFace(json.path.clone());
-    Ok(Preprocessing { size, filter, crop, color, range, mean, std, source, ..assumed })
+    let is_said = json.get("size").is_some() || crop_size.is_some();
+    let mut sizing = if is_said { Sizing::Said } else { assumed.sizing };
+    let (mut size, mut crop) = (size, crop);
+    let longest = json.get("size").and_then(|size| present(size, "longest_edge")).and_then(pixels);
+    // Detectors' processors keep the photo whole, and its aspect.
+    if let (Some(multiple), Some(Size::Shortest(side)), Some(longest)) = (input.dense, whole, longest)
+        && !centre_crop
+    {
+        sizing = Sizing::Photo { multiple, shortest: Some(side), longest };
+        (size, crop) = (sizing.without_photo(size), Crop::Squash);
+    }
+    Ok(Preprocessing { size, sizing, filter, crop, color, range, mean, std, source, ..assumed })
 }
 
 fn id2label(config: &Json) -> Result<Labels> {
@@ -218,6 +231,7 @@ fn id2label(config: &Json) -> Result<Labels> {
 /// timm's `pretrained_cfg`, with timm's own defaults for what it leaves out (`timm.data.resolve_data_config`).
 fn timm(json: &Json, cfg: &Value, input: &Input) -> Result<Preprocessing> {
     let assumed = input.assumed();
+    let sizing = if present(cfg, "input_size").is_some() { Sizing::Said } else { assumed.sizing };
     let (size, color) = match present(cfg, "input_size") {
         None => (assumed.size, assumed.color),
         Some(value) => {
@@ -253,6 +267,7 @@ fn timm(json: &Json, cfg: &Value, input: &Input) -> Result<Preprocessing> {
     let (mean, std) = imagenet_statistics(color);
     Ok(Preprocessing {
         size,
+        sizing,
         filter,
         crop,
         color,

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use super::labels::Labels;
 use super::preprocessing::{Color, Crop, Input, Source};
 use super::sidecar::Sidecar;
+use super::sizing::Sizing;
 use crate::text::printable_path;
 use crate::{Error, Result};
 
@@ -52,7 +53,7 @@ impl Given {
                     "its metadata says that sides are multiples of {stride}, not {height} × {width}"
                 ));
             }
-            preprocessing.size = (height, width);
+            (preprocessing.size, preprocessing.sizing) = ((height, width), Sizing::Said);
         }
         preprocessing.crop = self.crop.unwrap_or(preprocessing.crop);
         preprocessing.white = self.white.or(preprocessing.white);

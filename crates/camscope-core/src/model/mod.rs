@@ -9,6 +9,7 @@ mod network;
 mod picture;
 mod preprocessing;
 mod sidecar;
+mod sizing;
 
 pub use given::Given;
 pub use labels::Labels;
@@ -16,3 +17,4 @@ pub use network::{Classes, Head, Input, Network};
 pub(crate) use network::{axes, unit_norm};
 pub use preprocessing::{Color, Crop, Filter, Layout, Preprocessing, Source};
 pub use sidecar::{Sidecar, resolve, resolve_given};
+pub use sizing::Sizing;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use onnx_grad::ElemType;
 use serde::Deserialize;
 
+use super::sizing::Sizing;
 use crate::text::printable_path;
 use crate::{Error, Result};
 
@@ -169,8 +170,10 @@ impl fmt::Display for Source {
 /// How a photo becomes a network's input.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Preprocessing {
-    /// The input's height and width in pixels.
+    /// The input's height and width in pixels; where they follow a photo's, those for want of one.
     pub size: (u32, u32),
+    /// What height and width follow: [`Preprocessing::for_photo`] has them for a photo.
+    pub sizing: Sizing,
     /// The filter for resizing.
     pub filter: Filter,
     /// What part of the photo is taken.
@@ -199,6 +202,7 @@ impl Preprocessing {
         let (mean, std) = imagenet_statistics(Color::Rgb);
         Self {
             size: (224, 224),
+            sizing: Sizing::Said,
             filter: Filter::Bilinear,
             crop: Crop::CentreFraction(0.875),
             color: Color::Rgb,
@@ -221,10 +225,17 @@ impl Preprocessing {
             Color::Grey => "grey",
         };
         let [low, high] = self.range;
-        let mut text = format!(
-            "{}: {} × {} pixels ({}), {color} from {low} to {high}",
-            self.source, self.size.0, self.size.1, self.crop
-        );
+        let (height, width) = self.size;
+        let size = match self.sizing {
+            Sizing::Said => format!("{height} × {width} pixels"),
+            Sizing::Photo { multiple, shortest, longest } => {
+                let to = shortest.map(|side| format!(", the shorter side to {side}")).unwrap_or_default();
+                format!("the photo's own size{to}, sides multiples of {multiple} and at most {longest}")
+            }
+            Sizing::Width => format!("{height} pixels high, and as wide as keeps the photo's proportions"),
+            Sizing::Height => format!("{width} pixels wide, and as high as keeps the photo's proportions"),
+        };
+        let mut text = format!("{}: {size} ({}), {color} from {low} to {high}", self.source, self.crop);
         if self.mean.iter().any(|mean| *mean != 0.0) || self.std.iter().any(|std| *std != 1.0) {
             text += &format!(", mean {}, std {}", list(&self.mean), list(&self.std));
         } else {
@@ -311,6 +322,8 @@ pub(super) struct Input {
     pub(super) width: Option<usize>,
     /// What its elements are.
     pub(super) elem: ElemType,
+    /// What the sides have to be multiples of, in a model whose outputs grow with its input.
+    pub(super) dense: Option<u32>,
 }
 
 /// The least and the largest value of an integer type; `None` for floats.
@@ -356,7 +369,7 @@ impl Input {
         {
             return Err(wrong(&format!("a photo has 3 channels, or 1 in grey, not {count}")));
         }
-        Ok(Self { layout, channels, height, width, elem: ElemType::Float })
+        Ok(Self { layout, channels, height, width, elem: ElemType::Float, dense: None })
     }
 
     /// The colours to assume.
@@ -403,13 +416,18 @@ impl Input {
         let side = |side: Option<usize>| side.map_or(224, |side| u32::try_from(side).unwrap_or(u32::MAX));
         let (range, mean, std) = self.assumed_values(self.color());
         let whole = bounds(self.elem).is_some();
-        let size = match (self.height, self.width) {
-            // One free axis of two: a square is likelier than 224.
-            (Some(one), None) | (None, Some(one)) => (side(Some(one)), side(Some(one))),
-            (height, width) => (side(height), side(width)),
+        let sizing = match (self.height, self.width, self.dense) {
+            (Some(_), Some(_), _) | (None, None, None) => Sizing::Said,
+            (Some(_), None, _) => Sizing::Width,
+            (None, Some(_), _) => Sizing::Height,
+            (None, None, Some(multiple)) => Sizing::photo(multiple),
         };
+        let size = sizing.without_photo((side(self.height), side(self.width)));
+        let crop = if sizing == Sizing::Said { Preprocessing::imagenet().crop } else { Crop::Squash };
         Preprocessing {
             size,
+            sizing,
+            crop,
             color: self.color(),
             layout: self.layout,
             range,

@@ -13,6 +13,7 @@ use super::given::Given;
 use super::labels::Labels;
 use super::network::Network;
 use super::preprocessing::{Color, Crop, Filter, Input, Layout, Preprocessing, Source, type_name};
+use super::sizing::{Sizing, multiple_where_dense};
 use crate::task::TaskSettings;
 use crate::text::printable_path;
 use crate::{Error, Result};
@@ -47,7 +48,7 @@ pub struct Sidecar {
 /// # Errors
 /// As [`resolve_given`].
 pub fn resolve(model_path: impl AsRef<Path>, input_shape: &[Option<usize>]) -> Result<Sidecar> {
-    let declared = Declared { path: model_path.as_ref(), shape: input_shape, elem: ElemType::Float };
+    let declared = Declared { path: model_path.as_ref(), shape: input_shape, elem: ElemType::Float, dense: None };
     declared.resolve(&Embedded::default(), &Given::default())
 }
 
@@ -64,10 +65,12 @@ pub fn resolve(model_path: impl AsRef<Path>, input_shape: &[Option<usize>]) -> R
 /// for a value that can't be; [`Error::SizeMismatch`] if a size contradicts the model's; [`Error::FixedSize`] and
 /// [`Error::BadPreprocessing`] for values of the caller's; [`Error::NoSuchFile`] or [`Error::Io`] for files that can't be read.
 pub fn resolve_given(network: &Network, given: &Given) -> Result<Sidecar> {
-    let declared = Declared { path: &network.path, shape: &network.input().shape, elem: network.input().elem };
+    let input = network.input();
+    let dense = multiple_where_dense(network.model.graph(), input);
     let metadata = &network.model.proto().metadata_props;
     let embedded = Embedded::read(metadata.iter().map(|entry| (entry.key.as_str(), entry.value.as_str())));
-    declared.resolve(&embedded, given)
+    let dense = dense.map(|multiple| embedded.stride.unwrap_or(multiple));
+    Declared { path: &network.path, shape: &input.shape, elem: input.elem, dense }.resolve(&embedded, given)
 }
 
 /// The input as the model file declares it.
@@ -75,6 +78,8 @@ struct Declared<'a> {
     path: &'a Path,
     shape: &'a [Option<usize>],
     elem: ElemType,
+    /// What sides are multiples of, where the outputs grow with the input.
+    dense: Option<u32>,
 }
 
 impl Declared<'_> {
@@ -85,7 +90,7 @@ impl Declared<'_> {
         }
         let input = |layout| -> Result<Input> {
             let input = Input::new(self.shape, layout).map_err(no_photo)?;
-            Ok(Input { elem: self.elem, ..input })
+            Ok(Input { elem: self.elem, dense: self.dense, ..input })
         };
         let toml = given.sidecar.clone().unwrap_or_else(|| self.path.with_extension("toml"));
         let (mut sidecar, known) = if given.sidecar.is_some() || toml.is_file() {
@@ -296,6 +301,7 @@ impl Raw {
         };
         let preprocessing = Preprocessing {
             size: input.size.map_or(assumed.size, RawSize::pair),
+            sizing: if input.size.is_some() { Sizing::Said } else { assumed.sizing },
             filter: input.resize.unwrap_or(assumed.filter),
             crop,
             color,

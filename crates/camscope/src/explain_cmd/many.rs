@@ -52,12 +52,21 @@ pub(crate) fn batch(provider: Provider, asked: Option<u16>, preprocessing: &Prep
 
 /// The inputs of each run, in order: at most `batch`, and fewer where the photos are so large that they had better not be in memory
 /// together.
-pub(super) fn runs(inputs: &[Input], batch: usize) -> Vec<Range<usize>> {
+pub(super) fn runs(inputs: &[Input], preprocessing: &[Preprocessing], batch: usize) -> Vec<Range<usize>> {
     let pixels: Vec<u64> = match inputs.len() {
         0 | 1 => vec![0; inputs.len()],
         _ => inputs.iter().map(pixels).collect(),
     };
-    split(&pixels, batch)
+    let sizes: Vec<(u32, u32)> = preprocessing.iter().map(|preprocessing| preprocessing.size).collect();
+    let mut at = 0;
+    let mut runs = Vec::new();
+    // Those of a run have one size.
+    for alike in sizes.chunk_by(|one, next| one == next) {
+        let split = split(&pixels[at..at + alike.len()], batch);
+        runs.extend(split.into_iter().map(|run| run.start + at..run.end + at));
+        at += alike.len();
+    }
+    runs
 }
 
 fn split(pixels: &[u64], batch: usize) -> Vec<Range<usize>> {
@@ -162,8 +171,8 @@ impl Ready {
 }
 
 /// Reads photos, on all processors.
-pub(crate) fn read(inputs: &[Input], preprocessing: &Preprocessing) -> Vec<Result<Ready>> {
-    each(inputs.iter().collect(), |input| Ready::new(input, preprocessing))
+pub(crate) fn read(inputs: &[Input], preprocessing: &[Preprocessing]) -> Vec<Result<Ready>> {
+    each(inputs.iter().zip(preprocessing).collect(), |(input, preprocessing)| Ready::new(input, preprocessing))
 }
 
 /// Explains what could be read, as many at once as the model takes. What fails together is tried alone, so that each has its own

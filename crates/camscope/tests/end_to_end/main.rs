@@ -32,6 +32,7 @@ mod plugins;
 mod reference;
 mod runtime;
 mod several;
+mod sizes;
 mod targets;
 #[cfg(unix)]
 mod terminal;

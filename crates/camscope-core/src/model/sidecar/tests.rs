@@ -211,7 +211,7 @@ fn resolve_all(files: &[(&str, &str)], elem: ElemType, metadata: &[(&str, &str)]
     for (name, content) in files {
         std::fs::write(folder.path().join(name), content).unwrap();
     }
-    let declared = Declared { path: &folder.path().join("net.onnx"), shape: &FREE, elem };
+    let declared = Declared { path: &folder.path().join("net.onnx"), shape: &FREE, elem, dense: None };
     declared.resolve(&Embedded::read(metadata.iter().copied()), given)
 }
 
@@ -324,8 +324,12 @@ fn values_of_the_caller_that_cannot_be_are_refused() {
     );
     assert!(refused(Given { size: Some((64, 50)), ..Given::default() }).contains("multiples of 32, not 64 × 50"));
     assert!(refused(Given { white: Some(0.0), ..Given::default() }).contains("white 0 is not a number above 0"));
-    let declared =
-        Declared { path: "net.onnx".as_ref(), shape: &[None, Some(1), Some(28), Some(28)], elem: ElemType::Float };
+    let declared = Declared {
+        path: "net.onnx".as_ref(),
+        shape: &[None, Some(1), Some(28), Some(28)],
+        elem: ElemType::Float,
+        dense: None,
+    };
     let refused = |given: Given| declared.resolve(&Embedded::default(), &given).unwrap_err();
     assert!(matches!(refused(Given { size: Some((32, 32)), ..Given::default() }), Error::FixedSize { .. }));
     assert!(refused(Given { bgr: true, ..Given::default() }).to_string().contains("one channel"));
@@ -368,7 +372,7 @@ fn the_model_files_own_metadata_is_used() {
 
 #[test]
 fn a_size_in_the_metadata_does_not_contradict_the_graph() {
-    let declared = Declared { path: "net.onnx".as_ref(), shape: &PHOTO, elem: ElemType::Float };
+    let declared = Declared { path: "net.onnx".as_ref(), shape: &PHOTO, elem: ElemType::Float, dense: None };
     let embedded = Embedded::read([("imgsz", "[640, 640]"), ("task", "classify")]);
     assert_eq!(declared.resolve(&embedded, &Given::default()).unwrap().preprocessing.size, (224, 224));
 }
