@@ -4,18 +4,18 @@ mod slope;
 
 use std::sync::Arc;
 
-use ndarray::ArrayD;
+use ndarray::{ArrayD, Axis};
 
 use self::slope::{At, Precision};
 use crate::{
     error::{Error, Result},
-    explain::{Explainer, Options},
+    explain::{Explainer, Forward, Options},
     layer::{Choice, Layer},
-    model::{Classes, Network, Sidecar},
+    model::{Network, Sidecar},
     random,
-    runtime::{ElemType, Optimisation, Runtime, SessionOptions, Value},
+    runtime::{Canceller, ElemType, Optimisation, Runtime, SessionOptions, Value},
     subject::TypedModel,
-    target::ClassSpec,
+    target::TargetRef,
 };
 
 /// How a check came out.
@@ -40,23 +40,13 @@ pub struct Row {
     pub detail: String,
 }
 
-/// Runs every check on one image, `tensor` as the model takes it. Later checks are left out where an earlier one they need fails.
-pub fn check(
-    runtime: &'static Runtime,
-    network: &Network,
-    sidecar: &Sidecar,
-    tensor: &ArrayD<f32>,
-    session: &SessionOptions,
-) -> Vec<Row> {
-    check_telling(runtime, network, sidecar, tensor, session, &mut |_| {})
-}
-
-/// As [`check`]; `doing` is told what is begun, since a large model takes minutes.
+/// Runs every check on one image, `tensor` as the model takes it, for one target; `None`: what the model says first. Later checks are left
+/// out where an earlier one they need fails. `doing` is told what is begun, since a large model takes minutes.
 pub fn check_telling(
     runtime: &'static Runtime,
     network: &Network,
     sidecar: &Sidecar,
-    tensor: &ArrayD<f32>,
+    (tensor, target): (&ArrayD<f32>, Option<&TargetRef>),
     session: &SessionOptions,
     doing: &mut dyn FnMut(&'static str),
 ) -> Vec<Row> {
@@ -67,7 +57,7 @@ pub fn check_telling(
         noted("labels", sidecar.describe_labels()),
     ];
     rows.extend(sidecar.notes.iter().map(|note| noted("preprocessing", note.clone())));
-    match explainable(runtime, network, sidecar, tensor, session, &mut rows, doing) {
+    match explainable(runtime, network, sidecar, (tensor, target), session, &mut rows, doing) {
         Ok(()) => {}
         Err(error) => {
             let what = if matches!(error, Error::NotFinite { .. }) { "forward" } else { "gradient" };
@@ -82,19 +72,26 @@ fn explainable(
     runtime: &'static Runtime,
     network: &Network,
     sidecar: &Sidecar,
-    tensor: &ArrayD<f32>,
+    (tensor, target): (&ArrayD<f32>, Option<&TargetRef>),
     session: &SessionOptions,
     rows: &mut Vec<Row>,
     doing: &mut dyn FnMut(&'static str),
 ) -> Result<()> {
     doing("types of the values");
-    let subject = Arc::new(TypedModel::new(runtime, network.clone(), sidecar.clone())?);
+    let asked: Vec<TargetRef> = target.cloned().into_iter().collect();
+    let subject = Arc::new(TypedModel::for_targets(runtime, network.clone(), sidecar.clone(), &asked)?);
     let (network, types) = (subject.network(), subject.types());
-    let classes = network.scores(types)?;
     let floats: std::collections::BTreeSet<String> =
         types.iter().filter(|(_, ty)| ty.elem.is_float()).map(|(_, ty)| format!("{:?}", ty.elem)).collect();
     rows.push(noted("float types", floats.into_iter().collect::<Vec<_>>().join(", ")));
-    rows.push(passed("scores", format!("`{}`, {:?} at the end", classes.logits, classes.head)));
+    let task = network.task.as_ref().map(|found| found.describe());
+    rows.push(noted("task", task.unwrap_or_else(|| "not recognised: [task] in the sidecar says what it is".into())));
+    let target = target.cloned().map_or_else(|| subject.default_target(), Ok)?;
+    if let Some(classes) = &network.classes {
+        rows.push(passed("scores", format!("`{}`, {:?} at the end", classes.logits, classes.head)));
+    } else {
+        rows.push(passed("scores", format!("`{}`", subject.heads().join("`, `"))));
+    }
     rows.extend(subject.label_mismatch().map(|mismatch| noted("labels", mismatch)));
     let (layers, default) = (subject.layers(), subject.default_layer());
     let layer = default.and_then(|index| layers.get(index));
@@ -119,9 +116,12 @@ fn explainable(
     let explainer = Explainer::of(runtime, Arc::clone(&subject), options)?;
     rows.push(passed("operators", "every operator between input and scores has a rule".into()));
     doing("forward and backward");
-    let outcome = explainer.explain(tensor.clone(), &[ClassSpec::Top(1).target()])?;
-    let at_input = outcome.explanations.last().ok_or(Error::NoLayers)?;
-    let class = at_input.target.class.map_or(0, |found| found.class);
+    let canceller = Canceller::new();
+    let forward = explainer.forward(tensor, &canceller)?;
+    let evaluated = explainer.evaluate(&forward, &target)?;
+    let backward = explainer.backward(&forward, &evaluated, &canceller)?;
+    // The same class, box or character for every step of the differences.
+    let target = evaluated.first().map_or(target, |found| Arc::clone(&found.target));
 
     let random = explainer.random_nodes();
     if !random.is_empty() {
@@ -135,15 +135,17 @@ fn explainable(
     let estimate = explainer.straight_through().len();
     // At full optimisation ONNX Runtime computes a quantised model in integers, and rounds elsewhere.
     let optimisation = if estimate == 0 { Optimisation::All } else { Optimisation::Basic };
-    let plain = Plain::new(runtime, network, classes, &SessionOptions { optimisation, ..session.clone() })?;
-    rows.push(forward_row(&plain.logits(tensor)?, outcome.logits(), precision));
+    let options = Options { session: SessionOptions { optimisation, ..session.clone() }, ..Default::default() };
+    let plain = Explainer::forward_passes(runtime, Arc::clone(&subject), options)?;
+    rows.push(forward_row(&subject, (&plain.forward(tensor, &canceller)?, &forward), precision)?);
     if !network.input().elem.is_float() {
         rows.push(noted("gradient", "not compared: the input holds integers, which have no slope".into()));
         return Ok(());
     }
-    let gradient = explainer.read(at_input.gradient.as_ref().ok_or(Error::NoLayers)?)?;
+    let gradient = explainer.gradient(&backward, explainer.taps().len() - 1)?.to_f32()?;
+    let gradient = gradient.slice_axis(Axis(0), (0..1).into()).to_owned();
     doing("finite differences");
-    let row = slope::row(&plain, &explainer, &At { tensor, gradient: &gradient, class }, precision)?;
+    let row = slope::row(&plain, &explainer, &At { tensor, gradient: &gradient, target: &target }, precision)?;
     if estimate == 0 {
         rows.push(row);
         return Ok(());
@@ -230,43 +232,21 @@ fn input_line(network: &Network) -> String {
     format!("`{}`, {:?} [{}]", input.name, input.elem, axes.join(", "))
 }
 
-/// The model as it is, run for its logits alone.
-struct Plain<'a> {
-    network: &'a Network,
-    classes: &'a Classes,
-    session: crate::runtime::Session,
-}
-
-impl<'a> Plain<'a> {
-    fn new(runtime: &Runtime, network: &'a Network, classes: &'a Classes, options: &SessionOptions) -> Result<Self> {
-        let mut graph = network.model.graph().clone();
-        if !graph.output.iter().any(|output| output.name == classes.logits) {
-            graph.output.push(onnx_grad::value_info(&classes.logits, None));
-        }
-        let session = runtime.session_of(&network.model.with_graph(graph), options)?;
-        Ok(Self { network, classes, session })
+/// What is explained, by the model as it is and by the forward pass.
+fn forward_row(subject: &TypedModel, (plain, forward): (&Forward, &Forward), precision: Precision) -> Result<Row> {
+    let (mut difference, mut norm, mut is_same) = (0.0f64, 0.0f64, true);
+    for head in subject.heads() {
+        let (plain, forward) = (plain.value(head, 0)?, forward.value(head, 0)?);
+        is_same &= plain == forward;
+        difference += plain.iter().zip(&forward).map(|(a, b)| f64::from(a - b).powi(2)).sum::<f64>();
+        norm += plain.iter().map(|a| f64::from(*a).powi(2)).sum::<f64>();
     }
-
-    fn logits(&self, tensor: &ArrayD<f32>) -> Result<Vec<f32>> {
-        let input = self.network.input();
-        let copies = vec![tensor.view(); input.batch().unwrap_or(1)];
-        let all = ndarray::concatenate(ndarray::Axis(0), &copies).map_err(|error| Error::Value(error.to_string()))?;
-        let picture = Value::from_f32_as(all, ElemType::from_code(input.elem.code()))?;
-        let mut outputs = self.session.run(&[(&input.name, &picture)])?;
-        let logits = outputs.take(&self.classes.logits).ok_or_else(|| Error::Value("the run gave no logits".into()))?;
-        Ok(logits.to_f32()?.index_axis(ndarray::Axis(0), 0).iter().copied().collect())
+    if is_same {
+        return Ok(passed("forward", "outputs unchanged, bit for bit".into()));
     }
-}
-
-fn forward_row(plain: &[f32], forward: &[f32], precision: Precision) -> Row {
-    if plain == forward {
-        return passed("forward", "outputs unchanged, bit for bit".into());
-    }
-    let difference: f64 = plain.iter().zip(forward).map(|(a, b)| f64::from(a - b).powi(2)).sum();
-    let norm: f64 = plain.iter().map(|a| f64::from(*a).powi(2)).sum();
     let error = (difference / norm.max(f64::MIN_POSITIVE)).sqrt();
     let outcome = if error <= precision.forward { Outcome::Passed } else { Outcome::Failed };
-    Row { what: "forward", outcome, detail: format!("outputs differ by {error:.1e} (relative)") }
+    Ok(Row { what: "forward", outcome, detail: format!("outputs differ by {error:.1e} (relative)") })
 }
 
 fn noted(what: &'static str, detail: String) -> Row {

@@ -105,6 +105,28 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// The model's outputs are not what the sidecar says they are.
+    #[error("{path}: {}", printable(reason))]
+    Task {
+        /// The model.
+        path: String,
+        /// What was said, and what the outputs are.
+        reason: String,
+    },
+    /// The model's outputs are not what a target takes them for.
+    #[error("{}", printable(reason))]
+    NoSuchAnswer {
+        /// What it is not, and what it is.
+        reason: String,
+    },
+    /// The model's answer alone asks nothing.
+    #[error("the model gives {}: what is explained has to be said", printable(what))]
+    NothingToAsk {
+        /// What it gives.
+        what: String,
+        /// Targets that there are.
+        targets: String,
+    },
     /// An output that the model doesn't have.
     #[error("the model has no output `{}`", printable(name))]
     UnknownOutput {
@@ -122,6 +144,20 @@ pub enum Error {
         setting: String,
         /// What is wrong with it.
         reason: String,
+    },
+    /// A method changes what passes back through some operators, and the model has none of them.
+    #[error("{method} changes what passes back through ReLUs, and there is none between the input and the target")]
+    NothingToSwap {
+        /// The method.
+        method: &'static str,
+        /// The backward pass that it stands for.
+        what: &'static str,
+    },
+    /// A method follows attention, and the model has none that can be read.
+    #[error("{method} follows attention, and the model has no softmax over all tokens of an image")]
+    NoAttention {
+        /// The method.
+        method: &'static str,
     },
     /// A layer was asked for, and the method looks at none.
     #[error("the method {method} looks at no layer, and `{}` was asked for", printable(layer))]
@@ -535,9 +571,11 @@ impl Error {
                     .into(),
             ),
             Error::ModelOutput { .. } => Some(
-                "name the output that holds the class scores: `logits` under [output] in MODEL.toml beside the model; or explain an \
-                 element of any output by --target output:NAME[0,3]"
-                    .into(),
+                format!(
+                    "explain an element of any output by --target output:NAME[0,3]; or say what the model answers: write {}, and \
+                     `logits` under [output] for the output that holds class scores",
+                    crate::task::TASK_LINES
+                ),
             ),
             Error::BadPreprocessing { reason } if reason.contains("input takes") => {
                 Some("leave --range, --mean and --std out: such a model normalises grey levels itself".into())
@@ -586,10 +624,23 @@ impl Error {
             Error::NoGradient { .. } => {
                 Some("choose a layer between the input and the scores: see `camscope layers MODEL`".into())
             }
-            Error::BadTarget { .. } => Some(format!("targets are {}", target_kinds())),
+            Error::Task { .. } => Some(
+                format!("write {}", crate::task::TASK_LINES)
+            ),
+            Error::NoSuchAnswer { .. } => Some(format!("if that is misread, write {}", crate::task::TASK_LINES)),
+            Error::NothingToAsk { targets, .. } => Some(printable(targets).into_owned()),
+            Error::BadTarget { spec, .. } => Some(target_kinds(spec)),
             Error::UnknownOutput { known, .. } => {
                 let names: Vec<_> = known.iter().map(|name| format!("`{}`", printable(name))).collect();
                 Some(format!("it has {}", names.join(", ")))
+            }
+            Error::NoAttention { .. } => Some(
+                "choose another method: `camscope methods` lists them; a model whose attention is one operator shows it once it is exported \
+                 with attention written out"
+                    .into(),
+            ),
+            Error::NothingToSwap { .. } => {
+                Some("it would be the plain gradient: --method saliency or input-x-gradient shows that".into())
             }
             Error::NoLayerForMethod { .. } => Some("leave --layer out, or choose a method that looks at layers".into()),
             Error::UnknownInput { known, .. } if known.is_empty() => Some("leave --input out: the model takes the image alone".into()),
@@ -637,6 +688,24 @@ fn engine_help(error: &EngineError) -> Option<String> {
         {
             Some("`camscope runtime install --gpu` fetches an ONNX Runtime with it; or use --ep auto".into())
         }
+        EngineError::Provider { provider: provider @ (Provider::WebGpu | Provider::OpenVino), reason }
+            if reason.contains("was built without") =>
+        {
+            Some(format!("`camscope runtime install --ep {provider}` fetches it; or use --ep auto"))
+        }
+        EngineError::ProviderLibrary { reason, .. } | EngineError::Provider { reason, .. }
+            if reason.contains("needs ONNX Runtime") =>
+        {
+            Some("`camscope runtime install` fetches a newer one; `camscope runtime show` lists which one is taken, and from where".into())
+        }
+        EngineError::ProviderLibrary { .. } => Some(
+            "--ep-library takes the library of an ONNX Runtime plugin; `camscope runtime install --ep webgpu` (or openvino) fetches one, \
+             and --ep finds it by itself"
+                .into(),
+        ),
+        EngineError::NoSuchDevice { .. } | EngineError::DeviceOfAnother { .. } => {
+            Some("`camscope runtime show` lists the devices by number".into())
+        }
         EngineError::Provider { .. } => {
             Some("use --ep auto or --ep cpu; `camscope runtime show` lists what works here".into())
         }
@@ -660,9 +729,16 @@ fn engine_help(error: &EngineError) -> Option<String> {
     }
 }
 
-/// How each kind of target is written.
-fn target_kinds() -> String {
-    crate::target::KINDS.iter().map(|kind| kind.about).collect::<Vec<_>>().join("; ")
+/// How targets are written: those of the kind that was meant, or every kind.
+fn target_kinds(spec: &str) -> String {
+    let own = crate::target::KINDS.iter().find(|kind| spec.split(':').next() == Some(kind.name));
+    match own {
+        Some(kind) => kind.about.to_owned(),
+        None => {
+            let kinds: Vec<&str> = crate::target::KINDS.iter().map(|kind| kind.about).collect();
+            format!("targets are {}", kinds.join("; "))
+        }
+    }
 }
 
 fn not_an_image(path: &str, looks_like: Option<&str>) -> String {

@@ -9,16 +9,20 @@
 
 mod batch;
 mod blank;
+mod elsewhere;
+mod fuse;
+mod host;
 mod nonfinite;
-mod perturb;
 mod programs;
 mod results;
+mod tail;
 mod taps;
 mod verify;
 
 use std::{
-    path::PathBuf,
-    sync::{Arc, OnceLock},
+    collections::HashMap,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
     time::Instant,
 };
 
@@ -33,19 +37,22 @@ use self::{
     batch::{filled_up, joined, takes_several},
     programs::Programs,
 };
+pub use fuse::{Fuse, Group, fused};
 pub use results::{Backward, Blank, Explained, Explanation, Forward, Held, Outcome, Timing};
 pub use taps::Tap;
 
 use crate::{
     differentiable_layers,
     error::{Error, Result},
+    image::{Photo, Seen, Viewport},
     layer::{Choice, Layer, Layout},
     method::{Cam, Chosen, Method, Sign},
     model::{Labels, Network, Sidecar},
     rules,
-    runtime::{Canceller, ElemType, ProviderChoice, Runtime, Session, SessionOptions, Value},
+    runtime::{Canceller, ElemType, Outputs, ProviderChoice, Runtime, Session, SessionOptions, Value},
     subject::TypedModel,
     target::{Answer, Evaluated, Score, Scores, TargetRef, probabilities},
+    task::Said,
 };
 
 /// What is to be explained, and how.
@@ -57,6 +64,8 @@ pub struct Options {
     pub sign: Sign,
     /// The layers; none: `auto`.
     pub layers: Vec<Choice>,
+    /// How the heat of several layers becomes one; `None`: each has its own, save where `auto` means several, which are fused.
+    pub fuse: Option<Fuse>,
     /// What the layers' axes mean, where the graph leaves it open or is misread.
     pub layout: Option<Layout>,
     /// What of a class is explained.
@@ -65,6 +74,10 @@ pub struct Options {
     pub gradients: bool,
     /// How many images may run at once, where the model takes any number; 1 at least.
     pub batch: usize,
+    /// Whether what the model says of each image is wanted too, to be drawn: [`Outcome::said`].
+    pub said: bool,
+    /// Where random numbers start, of methods that draw some: the same seed gives the same heat.
+    pub seed: u64,
     /// Whether the first explanation on a provider other than the CPU is compared with the CPU's: see [`Explainer::verify`].
     pub verify: bool,
     /// Where and how the model runs.
@@ -78,10 +91,13 @@ impl Default for Options {
             method: Chosen::default(),
             sign: Sign::default(),
             layers: Vec::new(),
+            fuse: None,
             layout: None,
             score: Score::default(),
             gradients: true,
             batch: 1,
+            said: false,
+            seed: 0,
             verify: false,
             session,
         }
@@ -100,6 +116,10 @@ enum Runner {
 pub struct Explainer {
     subject: Arc<TypedModel>,
     taps: Vec<Tap>,
+    /// Which taps have one heat.
+    groups: Vec<Group>,
+    /// What lies behind each tap, where the method runs that alone.
+    tails: Vec<Option<tail::Tail>>,
     options: Options,
     /// How many images a run takes at most.
     batch: usize,
@@ -110,6 +130,8 @@ pub struct Explainer {
     fed: Vec<(String, Value)>,
     programs: Programs,
     straight_through: Vec<String>,
+    /// What the model gave for pictures that others are compared with, by file and value.
+    others: Mutex<HashMap<(PathBuf, String), ArrayD<f32>>>,
     /// What [`Explainer::verify`] said, where that was asked for.
     verified: OnceLock<()>,
 }
@@ -130,11 +152,29 @@ impl Explainer {
     /// # Errors
     /// A layer isn't there or has no gradient, an operator can't be differentiated, or the runtime refuses.
     pub fn of(runtime: &'static Runtime, subject: Arc<TypedModel>, options: Options) -> Result<Self> {
+        let needs = options.method.method.needs();
+        if !needs.layer {
+            refuse_layers(&options)?;
+        }
         if !options.method.method.needs_gradients() {
             return Self::forward_only(runtime, subject, options);
         }
-        let taps = taps::choose_taps(&subject, &options)?;
-        Self::at(runtime, subject, taps, options)
+        if needs.attention {
+            let taps = attention_taps(&subject, &options)?;
+            let groups = vec![Group::of_one(0)];
+            return Self::at(runtime, subject, (taps, groups), Options { gradients: true, ..options });
+        }
+        if needs.slope {
+            let options = Options { layers: vec![Choice::Input], batch: options.batch.max(host::BATCH), ..options };
+            let (taps, groups) = taps::choose_taps(&subject, &options)?;
+            return Self::at(runtime, subject, (taps, groups), options);
+        }
+        let options = match options.method.method {
+            Method::Host(_) => Options { gradients: true, ..options },
+            Method::Cam(_) => options,
+        };
+        let (taps, groups) = taps::choose_taps(&subject, &options)?;
+        Self::at(runtime, subject, (taps, groups), options)
     }
 
     /// Makes a model ready at every layer that has a gradient, whatever [`Options::layers`] says. The second result has an entry for
@@ -149,11 +189,18 @@ impl Explainer {
     ) -> Result<(Self, Vec<Option<String>>)> {
         let reasons = differentiable_layers::without_gradient(&subject)?;
         let layers = subject.layers().iter().zip(&reasons);
-        let taps = layers.filter(|(_, reason)| reason.is_none()).map(|(layer, _)| Tap::Layer(layer.clone())).collect();
-        Ok((Self::at(runtime, subject, taps, options)?, reasons))
+        let taps: Vec<Tap> =
+            layers.filter(|(_, reason)| reason.is_none()).map(|(layer, _)| Tap::Layer(layer.clone())).collect();
+        let groups = (0..taps.len()).map(Group::of_one).collect();
+        Ok((Self::at(runtime, subject, (taps, groups), options)?, reasons))
     }
 
-    fn at(runtime: &'static Runtime, subject: Arc<TypedModel>, taps: Vec<Tap>, options: Options) -> Result<Self> {
+    fn at(
+        runtime: &'static Runtime,
+        subject: Arc<TypedModel>,
+        (taps, groups): (Vec<Tap>, Vec<Group>),
+        options: Options,
+    ) -> Result<Self> {
         let network = subject.network();
         let values: Vec<&str> = taps.iter().map(|tap| tap.value().unwrap_or(&network.input().name)).collect();
         let mut wanted = values.clone();
@@ -161,7 +208,17 @@ impl Explainer {
         wanted.dedup();
         let heads = subject.heads();
         let request = Request { outputs: &heads, wrt: &wanted, types: subject.types() };
-        let gradient = rules::differentiate(&network.model, &request)?;
+        let swap = match options.method.method {
+            Method::Host(method) => method.swap().map(|swap| (method.name(), swap)),
+            Method::Cam(_) => None,
+        };
+        let gradient = match swap {
+            Some((_, swap)) => rules::differentiate_by(&network.model, &request, swap)?,
+            None => rules::differentiate(&network.model, &request)?,
+        };
+        if let Some((method, swap)) = swap.filter(|_| gradient.swapped == 0) {
+            return Err(Error::NothingToSwap { method, what: swap.name });
+        }
         let mut wired = Vec::new();
         for (tap, value) in taps.iter().zip(&values) {
             let found = gradient.gradients.iter().find(|(name, _)| name == value).and_then(|(_, name)| name.clone());
@@ -180,10 +237,11 @@ impl Explainer {
         }
         let batch = if takes_several(&subject, &values) { options.batch.max(1) } else { 1 };
         let fixed = network.input().batch();
+        let read = subject.read();
         let plan = Plan {
             gradient: &gradient,
             types: subject.types(),
-            outputs: &heads,
+            outputs: &read,
             batch: fixed.unwrap_or(batch),
             taps: &wired,
             means: &means,
@@ -198,6 +256,8 @@ impl Explainer {
         Ok(Self {
             subject,
             taps,
+            groups,
+            tails: Vec::new(),
             options,
             batch,
             rows,
@@ -205,32 +265,61 @@ impl Explainer {
             fed,
             programs,
             straight_through,
+            others: Mutex::default(),
             verified: OnceLock::new(),
         })
     }
 
+    /// Makes a model ready to run forward alone: for [`Explainer::predict`].
+    ///
+    /// # Errors
+    /// The runtime refuses it.
+    pub fn forward_passes(runtime: &'static Runtime, subject: Arc<TypedModel>, options: Options) -> Result<Self> {
+        Self::forward_only(runtime, subject, Options { layers: Vec::new(), ..options })
+    }
+
     /// For methods that need no gradient: nothing is differentiated.
     fn forward_only(runtime: &'static Runtime, subject: Arc<TypedModel>, options: Options) -> Result<Self> {
-        if let Some(layer) = options.layers.iter().find(|layer| !matches!(layer, Choice::Auto | Choice::Input)) {
-            return Err(Error::NoLayerForMethod { method: options.method.method.name(), layer: layer.to_string() });
-        }
+        let needs = options.method.method.needs();
+        let (taps, groups) = match (needs.attention, needs.layer) {
+            (true, _) => (attention_taps(&subject, &options)?, vec![Group::of_one(0)]),
+            (false, true) => taps::choose_taps(&subject, &options)?,
+            (false, false) => (vec![Tap::Input], vec![Group::of_one(0)]),
+        };
         let network = subject.network();
         let mut graph = network.model.graph().clone();
-        for head in subject.heads() {
-            if !graph.output.iter().any(|output| output.name == head) {
+        let mut wanted: Vec<String> = subject.read().into_iter().map(str::to_owned).collect();
+        for value in taps.iter().filter_map(Tap::value) {
+            wanted.push(value.to_owned());
+            if needs.tail {
+                wanted.extend(tail::Tail::besides(&subject, value));
+            }
+        }
+        wanted.retain(|name| network.inputs.iter().all(|input| input.name != *name));
+        for head in &wanted {
+            if !graph.output.iter().any(|output| output.name == *head) {
                 graph.output.push(value_info(head, None));
             }
         }
         let session = runtime.session_of(&network.model.with_graph(graph), &options.session.profiled("forward"))?;
         refuse_empty_placement(&session, &options.session)?;
-        let batch = if takes_several(&subject, &[]) { options.batch.max(perturb::BATCH) } else { 1 };
+        let is_perturbing = !options.method.method.needs_gradients();
+        let least = if is_perturbing { host::BATCH } else { 1 };
+        let several = takes_several(&subject, &[]);
+        let batch = if several { options.batch.max(least) } else { 1 };
+        let mut tails = Vec::new();
+        for value in taps.iter().filter(|_| needs.tail).filter_map(Tap::value) {
+            tails.push(Some(tail::Tail::new(runtime, &subject, value, !several, &options.session)?));
+        }
         let rows = network.input().batch();
         let programs = Programs::new(runtime, &options.session);
         let fed = subject.fed()?;
-        let (taps, runner, straight_through) = (vec![Tap::Input], Runner::Forward(session), Vec::new());
+        let (runner, straight_through) = (Runner::Forward(session), Vec::new());
         Ok(Self {
             subject,
             taps,
+            groups,
+            tails,
             options,
             batch,
             rows,
@@ -238,6 +327,7 @@ impl Explainer {
             fed,
             programs,
             straight_through,
+            others: Mutex::default(),
             verified: OnceLock::new(),
         })
     }
@@ -280,6 +370,11 @@ impl Explainer {
     /// Where gradients are taken; for a method that needs none, the input.
     pub fn taps(&self) -> &[Tap] {
         &self.taps
+    }
+
+    /// Which taps have one heat: of several, their heat is fused.
+    pub fn groups(&self) -> &[Group] {
+        &self.groups
     }
 
     /// What was asked for.
@@ -356,29 +451,46 @@ impl Explainer {
     /// # Errors
     /// Shapes differ; a target names what the model doesn't have; the runtime fails.
     pub fn explain_all(&self, images: &[ArrayViewD<'_, f32>], targets: &[TargetRef]) -> Result<Vec<Outcome>> {
+        self.explain_seen(images, &[], targets)
+    }
+
+    /// As [`Explainer::explain_all`], with what of its photo each image shows: targets at places of the photo need it.
+    ///
+    /// # Errors
+    /// Those of [`Explainer::explain_all`].
+    pub fn explain_seen(
+        &self,
+        images: &[ArrayViewD<'_, f32>],
+        seen: &[Seen],
+        targets: &[TargetRef],
+    ) -> Result<Vec<Outcome>> {
         if let ([image, ..], [target, ..]) = (images, targets) {
             self.verify_once(image.view(), target)?;
         }
         let canceller = Canceller::new();
         let share = |start: Instant| milliseconds(start) / images.len() as f64;
         let start = Instant::now();
-        let forward = self.run(joined(images)?, &canceller)?;
+        let forward = self.run(joined(images)?, &canceller)?.of_photos(seen);
         let timing = Timing { forward: share(start), ..Timing::default() };
         let mut outcomes: Vec<Outcome> = (0..images.len())
-            .map(|image| Outcome { scores: forward.scores.get(image).cloned(), explanations: Vec::new() })
+            .map(|image| Outcome { scores: forward.scores.get(image).cloned(), ..Outcome::default() })
             .collect();
+        // Targets may read other values than the task does.
+        let task = self.network().task.as_ref();
+        let can_say =
+            task.is_some_and(|found| found.task.reads().iter().all(|name| forward.values.get(name).is_some()));
+        if self.options.said && can_say {
+            for (outcome, said) in outcomes.iter_mut().zip(self.predict(&forward)?) {
+                outcome.said = Some(said);
+            }
+        }
         for target in targets {
             let evaluated = self.evaluate(&forward, target)?;
             let explained = match self.options.method.method {
                 Method::Cam(method) => self.explain_back(&forward, &evaluated, method, timing, &canceller)?,
-                Method::Perturbation(method) => {
-                    let heat = |(image, evaluated): (&ArrayViewD<'_, f32>, &Evaluated)| {
-                        let start = Instant::now();
-                        let heat = self.perturbed(method, image.view(), &evaluated.target, &canceller)?;
-                        Ok((heat, Timing { method: milliseconds(start), ..timing }))
-                    };
-                    let heats = images.iter().zip(&evaluated).map(heat).collect::<Result<Vec<_>>>()?;
-                    vec![self.explanations(&forward, &evaluated, heats)]
+                Method::Host(method) => {
+                    let by_tap = self.explain_host(&forward, (images, &evaluated), method, timing, &canceller)?;
+                    self.in_groups(by_tap)
                 }
             };
             for explanations in explained {
@@ -430,11 +542,51 @@ impl Explainer {
                     activation: held(self.raw_activation(forward, tap)?, activation, image),
                     gradient: (!is_mean).then_some(slope),
                     timing,
+                    fused: Vec::new(),
+                    attributions: None,
+                    note: None,
                 });
             }
             explained.push(of_tap);
         }
-        Ok(explained)
+        Ok(self.in_groups(explained))
+    }
+
+    /// One explanation a group and image, of one a tap and image.
+    fn in_groups(&self, by_tap: Vec<Vec<Explanation>>) -> Vec<Vec<Explanation>> {
+        let mut by_tap = by_tap.into_iter();
+        let mut fused = Vec::with_capacity(self.groups.len());
+        for group in &self.groups {
+            let mut parts: Vec<_> = by_tap.by_ref().take(group.taps.len()).map(Vec::into_iter).collect();
+            let images = parts.first().map_or(0, ExactSizeIterator::len);
+            let of_image =
+                |_| fuse::fuse(parts.iter_mut().filter_map(Iterator::next).collect(), group, self.options.sign);
+            fused.push((0..images).filter_map(of_image).collect());
+        }
+        fused
+    }
+
+    /// The heat of one of [`Explainer::groups`] for each image: that of [`Explainer::heatmaps`], fused where it has several taps.
+    ///
+    /// # Errors
+    /// Those of [`Explainer::heatmaps`].
+    pub fn group_heatmaps(
+        &self,
+        forward: &Forward,
+        backward: &Backward,
+        group: &Group,
+        method: Method,
+    ) -> Result<Vec<Array2<f32>>> {
+        let by_tap: Vec<Vec<Array2<f32>>> =
+            group.taps.clone().map(|tap| self.heatmaps(forward, backward, tap, method)).collect::<Result<_>>()?;
+        if let [one] = &by_tap[..] {
+            return Ok(one.clone());
+        }
+        let of_image = |image: usize| {
+            let heatmaps: Vec<&Array2<f32>> = by_tap.iter().filter_map(|heatmaps| heatmaps.get(image)).collect();
+            fused(&heatmaps, group.fuse, self.options.sign)
+        };
+        Ok((0..forward.images).filter_map(of_image).collect())
     }
 
     /// The forward pass of some images, at most [`Explainer::batch`]: `tensor` as the model takes it, the images along its first axis.
@@ -470,7 +622,18 @@ impl Explainer {
                 by_image(&activation.name, tap.name())?;
             }
         }
-        let scores: Vec<Scores> = match &network.classes {
+        let forward = self.with_scores(values, images, rows, input)?;
+        nonfinite::refuse(self, &forward.input, &forward.scores)?;
+        Ok(forward)
+    }
+
+    /// What a tail gives for some activations, as a forward pass.
+    fn forward_of(&self, values: Outputs, images: usize, of: &Forward) -> Result<Forward> {
+        self.with_scores(values, images, images, of.input.clone())
+    }
+
+    fn with_scores(&self, values: Outputs, images: usize, rows: usize, input: Value) -> Result<Forward> {
+        let scores: Vec<Scores> = match &self.network().classes {
             Some(classes) if values.get(&classes.logits).is_some() => {
                 let of_image = |row: ArrayViewD<'_, f32>| {
                     let logits: Vec<f32> = row.iter().copied().collect();
@@ -482,8 +645,7 @@ impl Explainer {
             }
             _ => Vec::new(),
         };
-        nonfinite::refuse(self, &input, &scores)?;
-        Ok(Forward { scores, images, rows, input, values })
+        Ok(Forward { scores, images, rows, input, values, seen: Vec::new() })
     }
 
     /// All inputs, with `input` as the images.
@@ -498,19 +660,53 @@ impl Explainer {
     /// It names what the model doesn't have; the number isn't finite.
     pub fn evaluate(&self, forward: &Forward, target: &TargetRef) -> Result<Vec<Evaluated>> {
         let evaluate = |image: usize| {
-            let evaluated = target.evaluate(&Answer {
-                scores: forward.scores.get(image),
-                classes: self.network().classes.as_ref(),
-                labels: self.labels(),
-                score: self.options.score,
-                output: &|name| forward.value(name, image),
-            })?;
+            let evaluated = self.answer(forward, image, |answer| target.evaluate(answer))?;
             match evaluated.score.is_finite() {
                 true => Ok(evaluated),
                 false => Err(nonfinite::not_finite(self, &forward.input, &evaluated.target.spec())),
             }
         };
         (0..forward.images).map(evaluate).collect()
+    }
+
+    /// What the model says of each image of a run: see [`crate::task`].
+    ///
+    /// # Errors
+    /// Nothing is recognised, or the outputs are not as they were recognised.
+    pub fn predict(&self, forward: &Forward) -> Result<Vec<Said>> {
+        let Some(recognised) = &self.network().task else { return Ok(vec![Said::default(); forward.images]) };
+        (0..forward.images).map(|image| self.answer(forward, image, |answer| recognised.task.predict(answer))).collect()
+    }
+
+    /// What `ask` makes of the model's answer to an image of a run.
+    fn answer<T>(&self, forward: &Forward, image: usize, ask: impl FnOnce(&Answer<'_>) -> Result<T>) -> Result<T> {
+        let (height, width) = self.sidecar().preprocessing.size;
+        let size = [height as usize, width as usize];
+        let seen = forward.seen.get(image).copied();
+        ask(&Answer {
+            scores: forward.scores.get(image),
+            classes: self.network().classes.as_ref(),
+            labels: self.labels(),
+            task: self.network().task.as_ref().map(|found| &*found.task),
+            viewport: seen.map_or_else(|| Viewport::of(size), |seen| Viewport::onto(seen, size)),
+            score: self.options.score,
+            output: &|name| forward.value(name, image),
+            other: &|path, name| self.other(path, name),
+        })
+    }
+
+    /// A value that the model gives for the picture in a file. It runs once a file.
+    fn other(&self, path: &Path, name: &str) -> Result<ArrayD<f32>> {
+        let key = (path.to_owned(), name.to_owned());
+        let known = || self.others.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(found) = known().get(&key) {
+            return Ok(found.clone());
+        }
+        let preprocessing = &self.sidecar().preprocessing;
+        let tensor = Photo::open_with(path, preprocessing.white)?.prepare(preprocessing)?.tensor;
+        let found = self.run(tensor, &Canceller::new())?.value(name, 0)?;
+        known().insert(key, found.clone());
+        Ok(found)
     }
 
     /// The backward pass of one target an image, for every tap at once.
@@ -646,6 +842,21 @@ impl Explainer {
             }
             _ => Ok(&forward.input),
         }
+    }
+}
+
+/// The attention maps as taps.
+fn attention_taps(subject: &TypedModel, options: &Options) -> Result<Vec<Tap>> {
+    let found = crate::layer::attention(subject.network().model.graph(), subject.types(), subject.layers());
+    let (maps, _) = found.ok_or_else(|| Error::NoAttention { method: options.method.method.name() })?;
+    Ok(maps.into_iter().map(Tap::Layer).collect())
+}
+
+/// Refuses layers for a method that looks at none.
+fn refuse_layers(options: &Options) -> Result<()> {
+    match options.layers.iter().find(|layer| !matches!(layer, Choice::Auto | Choice::Input)) {
+        Some(layer) => Err(Error::NoLayerForMethod { method: options.method.method.name(), layer: layer.to_string() }),
+        None => Ok(()),
     }
 }
 

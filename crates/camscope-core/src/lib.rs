@@ -14,6 +14,7 @@ pub mod overlay;
 pub mod random;
 pub mod subject;
 pub mod target;
+pub mod task;
 
 pub use error::{Error, Result};
 pub use onnx_grad_ort::{Error as EngineError, probe, rules, runtime, text};

@@ -6,11 +6,12 @@ use onnx_grad_ort::Error as EngineError;
 
 use crate::{
     error::{Error, Result},
-    layer::{self, Choice, Layer, Layout, Resolved},
+    layer::{self, Choice, Layer, Layout, Reach, Resolved},
     model::{self, Labels, Network, Sidecar, axes},
     probe::{self, Feed, probe_unrolled},
     runtime::{Runtime, Value},
     target::{TargetRef, default_target},
+    task::Kind,
     text::printable_path,
 };
 
@@ -21,6 +22,8 @@ pub struct TypedModel {
     types: Types,
     layers: Vec<Layer>,
     default_layer: Option<usize>,
+    /// What `auto` means: the default layer, or several.
+    default_layers: Vec<usize>,
     resolved: Resolved,
     /// Why there is no layer, where there is none: the reason, and what to do.
     without: Option<(String, String)>,
@@ -48,7 +51,8 @@ impl TypedModel {
     ) -> Result<Self> {
         let types = type_values(runtime, &mut network, &sidecar)?;
         network.settle(&types)?;
-        if network.classes.is_none() && targets.is_empty() {
+        network.recognise(&types, &sidecar)?;
+        if network.task.is_none() && targets.is_empty() {
             // What isn't known of a model that doesn't run says nothing of the model.
             runs(runtime, &network, &sidecar)?;
         }
@@ -67,7 +71,18 @@ impl TypedModel {
         let resolved = resolve(&network, &sidecar, &mut layers);
         let default_layer =
             resolved.first().map_or_else(|| default_layer(&layers, &sidecar), |first| Ok(Some(first)))?;
-        Ok(Self { network, sidecar, types, layers, default_layer, resolved, without })
+        let is_chosen = resolved.first().is_some() || sidecar.layer.is_some();
+        let mut default_layers: Vec<usize> = default_layer.into_iter().collect();
+        if !is_chosen {
+            let heads: Vec<&str> = network.heads().iter().map(String::as_str).collect();
+            let reach = reach(&network, targets);
+            let found = layer::scales(network.model.graph(), &layers, &network.input().name, &heads, reach);
+            if !found.is_empty() {
+                default_layers = found;
+            }
+        }
+        let default_layer = default_layers.first().copied();
+        Ok(Self { network, sidecar, types, layers, default_layer, default_layers, resolved, without })
     }
 
     /// The model.
@@ -83,6 +98,11 @@ impl TypedModel {
     /// The classes' names.
     pub fn labels(&self) -> &Labels {
         &self.sidecar.labels
+    }
+
+    /// The values that targets read, of any type.
+    pub(crate) fn read(&self) -> Vec<&str> {
+        self.network.heads().iter().map(String::as_str).collect()
     }
 
     /// The float values that are explained: see [`Network::heads`].
@@ -132,6 +152,11 @@ impl TypedModel {
         self.default_layer
     }
 
+    /// What `auto` means: [`TypedModel::default_layer`] alone, or several layers whose heat is fused.
+    pub fn default_layers(&self) -> &[usize] {
+        &self.default_layers
+    }
+
     /// Why the model has no layers, where that is known.
     pub fn why_no_layers(&self) -> Option<&str> {
         self.without.as_ref().map(|(reason, _)| reason.as_str())
@@ -148,6 +173,19 @@ impl TypedModel {
     /// What resolvers said of the layers.
     pub fn resolved(&self) -> &Resolved {
         &self.resolved
+    }
+}
+
+/// Which layers serve targets best; none: what the model says first.
+fn reach(network: &Network, targets: &[TargetRef]) -> Reach {
+    let task = network.task.as_ref().map(|found| found.task.kind());
+    let local = if targets.is_empty() { true } else { targets.iter().any(|target| target.is_local()) };
+    match task {
+        Some(Kind::Detection) if local => Reach::Scales,
+        Some(Kind::Segmentation) if local => Reach::Deepest,
+        Some(Kind::Text) => Reach::Whole,
+        _ if !targets.is_empty() && local => Reach::Deepest,
+        _ => Reach::Whole,
     }
 }
 

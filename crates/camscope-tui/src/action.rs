@@ -55,6 +55,8 @@ pub enum Action {
     ZoomReset,
     /// Moves what is seen, or the crosshair where it is on, by (right, down).
     Move(i8, i8),
+    /// Show or hide the boxes that the model found.
+    Boxes,
     /// The crosshair on or off.
     Crosshair,
     /// Keeps the class at the top of the list and in the comparing views, or no longer.
@@ -179,6 +181,7 @@ pub const ACTIONS: &[(&str, Action, &str)] = &[
     ("right", Action::Move(1, 0), "move right"),
     ("up", Action::Move(0, -1), "move up"),
     ("down", Action::Move(0, 1), "move down"),
+    ("boxes", Action::Boxes, "show or hide the boxes that the model found"),
     ("crosshair", Action::Crosshair, "read the heat at a point"),
     ("open", Action::Open, "open an image or a model"),
     ("save", Action::Save, "save the view as PNG"),

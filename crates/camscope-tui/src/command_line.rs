@@ -12,7 +12,7 @@ pub fn explain(state: &State) -> Option<String> {
     let model = state.model.as_ref()?;
     let image = state.images.get(state.image)?;
     let target = state.current_target()?;
-    let asked = state.current_scores().and_then(|scores| scores.asked(target));
+    let asked = state.current_scores().and_then(|scores| Some(scores.asked(target)?.spec.as_str()));
     let mut words = vec!["camscope".to_owned(), "explain".into(), quoted_path(&model.path), quoted_path(&image.path)];
     // A number that is the label of another class would be taken for that one.
     let is_label = || target.to_string().parse().is_ok_and(|spec: ClassSpec| spec.clash(&model.labels).is_some());
@@ -33,6 +33,9 @@ pub fn explain(state: &State) -> Option<String> {
     if state.alpha != overlay::DEFAULT_ALPHA {
         words.push(format!("--alpha {}", state.alpha));
     }
+    if !state.boxes {
+        words.push("--no-boxes".into());
+    }
     words.extend(model.command.iter().map(|word| quoted(word)));
     Some(words.join(" "))
 }
@@ -41,7 +44,7 @@ pub fn explain(state: &State) -> Option<String> {
 pub fn description(state: &State) -> Value {
     let target = state.current_target();
     let scores = state.current_scores();
-    let asked = target.and_then(|target| scores?.asked(target));
+    let asked = target.and_then(|target| Some(scores?.asked(target)?.spec.as_str()));
     let class = target.filter(|_| asked.is_none());
     let layer = state.model.as_ref().and_then(|model| model.layers.get(state.layer));
     let heat = state.current_key().and_then(|key| state.heats.get(&key));

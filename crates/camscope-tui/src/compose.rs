@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use camscope_core::{
     image::Seen,
-    overlay::{self, Colormap},
+    overlay::{self, Colormap, Mark, draw_marks},
 };
 use image::{RgbImage, imageops};
 use ndarray::Array2;
@@ -23,6 +23,8 @@ pub struct Drawing {
     pub photo: Arc<Photo>,
     /// The heatmaps of [`Content::heats`], in their order.
     pub heats: Vec<Heat>,
+    /// Boxes over the photo, in its pixels.
+    pub marks: Arc<Vec<Mark>>,
 }
 
 /// Photos scaled for drawing: switching class or layer needs the same one again.
@@ -41,7 +43,7 @@ pub fn draw(drawing: &Drawing, size: (u32, u32), scaled: &mut Scaled) -> RgbImag
     let seen = seen_in(&drawing.photo, window, (width, height));
     let alpha = f32::from_bits(drawing.key.alpha);
     let colormap = || colormap(drawing.key.colormap);
-    match (drawing.key.content, drawing.heats.as_slice()) {
+    let mut drawn = match (drawing.key.content, drawing.heats.as_slice()) {
         (Content::Overlay(_), [heat, ..]) => overlay::render(&photo, heat.view(), &seen, colormap(), alpha),
         (Content::Heat(_), [heat, ..]) => {
             overlay::render(&RgbImage::new(width, height), heat.view(), &seen, colormap(), 0.0)
@@ -50,7 +52,24 @@ pub fn draw(drawing: &Drawing, size: (u32, u32), scaled: &mut Scaled) -> RgbImag
             overlay::render(&photo, difference(first, second).view(), &seen, colormap(), alpha)
         }
         _ => RgbImage::clone(&photo),
-    }
+    };
+    draw_marks(&mut drawn, &in_tile(&drawing.marks, &drawing.photo, window, (width, height)));
+    drawn
+}
+
+/// Boxes of the photo in the tile's pixels; labels only where there is room for them.
+fn in_tile(marks: &[Mark], photo: &Photo, [left, top, width, height]: [f32; 4], size: (u32, u32)) -> Vec<Mark> {
+    let (photo_width, photo_height) = photo.pixels.dimensions();
+    let across = f64::from(size.0) / (f64::from(width) * f64::from(photo_width)).max(f64::MIN_POSITIVE);
+    let down = f64::from(size.1) / (f64::from(height) * f64::from(photo_height)).max(f64::MIN_POSITIVE);
+    let (x, y) = (f64::from(left) * f64::from(photo_width), f64::from(top) * f64::from(photo_height));
+    let in_tile = |mark: &Mark| {
+        let [left, top, right, bottom] = mark.corners;
+        let corners = [(left - x) * across, (top - y) * down, (right - x) * across, (bottom - y) * down];
+        let has_room = mark.is_chosen && size.0 >= 160;
+        Mark { corners, label: if has_room { mark.label.clone() } else { String::new() }, is_chosen: mark.is_chosen }
+    };
+    marks.iter().map(in_tile).collect()
 }
 
 /// Half of one more than the difference: 0.5 where both are the same.
@@ -170,9 +189,10 @@ mod tests {
             alpha: alpha.to_bits(),
             window: window.map(f32::to_bits),
             cells: (1, 1),
+            marks: None,
         };
         let heats = vec![Arc::new(array![[0.0, 1.0]]), Arc::new(array![[1.0, 0.0]])];
-        Drawing { key, photo: photo(), heats }
+        Drawing { key, photo: photo(), heats, marks: Arc::default() }
     }
 
     const KEY: HeatKey = HeatKey { photo: 1, target: 0, layer: 0, method: 0 };

@@ -222,8 +222,8 @@ fn wait() -> io::Result<Duration> {
     if waiting[0].revents().intersects(PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL) {
         return Err(io::Error::from(io::ErrorKind::UnexpectedEof));
     }
-    // Signals of new sizes are no input: they are asked for every time.
-    Ok(Duration::ZERO)
+    // Signals of new sizes are no input: they are asked for every time. In no time at all crossterm would not even look.
+    Ok(Duration::from_millis(1))
 }
 
 #[cfg(not(unix))]

@@ -161,6 +161,8 @@ pub struct State {
     pub colormap: String,
     /// The photo's weight in the overlay.
     pub alpha: f32,
+    /// Whether boxes that the model found are drawn.
+    pub boxes: bool,
     /// What the picture shows.
     pub view: View,
     /// What part of it.
@@ -221,6 +223,7 @@ impl State {
             method: 0,
             colormap: overlay::all().next().map_or("jet", |map| map.name()).to_owned(),
             alpha: overlay::DEFAULT_ALPHA,
+            boxes: true,
             view: View::default(),
             zoom: Zoom::default(),
             crosshair: None,
@@ -261,8 +264,8 @@ impl State {
 
     /// The heatmap of another target or layer of the photo that is shown.
     pub fn key(&self, target: usize, layer: usize) -> Option<HeatKey> {
-        // A method of forward passes alone gives the same heat whatever the layer.
-        let looks = METHODS.get(self.method).is_none_or(|method| method.needs_gradients());
+        // A method that looks at the input alone gives the same heat whatever the layer.
+        let looks = METHODS.get(self.method).is_none_or(|method| method.needs().layer);
         let layer = if looks { layer } else { self.model.as_ref()?.default_layer };
         Some(HeatKey { photo: self.photo()?.id, target, layer, method: self.method })
     }
@@ -275,7 +278,10 @@ impl State {
     /// A target's name: a class's label, or how it was asked for.
     pub fn target_name(&self, target: usize) -> String {
         if let Some(asked) = self.current_scores().and_then(|scores| scores.asked(target)) {
-            return asked.to_owned();
+            return match &asked.label {
+                Some(label) => format!("{label} ({})", asked.spec),
+                None => asked.spec.clone(),
+            };
         }
         self.model.as_ref().map_or_else(|| format!("class {target}"), |model| model.labels.name(target))
     }

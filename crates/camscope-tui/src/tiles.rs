@@ -82,6 +82,8 @@ pub struct TileKey {
     pub window: [u32; 4],
     /// Columns and rows.
     pub cells: (u16, u16),
+    /// Whether boxes are drawn; which of them is the chosen one.
+    pub marks: Option<Option<usize>>,
 }
 
 const FIRST_THUMBNAIL: usize = 10_000;
@@ -129,7 +131,7 @@ fn view_tiles(state: &State, room: Rect) -> Vec<Tile> {
             let contents: Vec<_> = compared_classes(state)
                 .into_iter()
                 .map(|class| {
-                    let probability = state.current_scores().and_then(|scores| scores.probabilities.get(class));
+                    let probability = state.current_scores().and_then(|scores| scores.probability(class));
                     let percent = probability.map(|probability| format!(" {:.1} %", 100.0 * probability));
                     let caption = state.target_name(class) + &percent.unwrap_or_default();
                     (Content::Overlay(HeatKey { target: class, ..key }), caption, Chooses::Class(class))
@@ -253,7 +255,15 @@ pub fn key(state: &State, tile: &Tile) -> Option<TileKey> {
     let whole = [0.0f32, 0.0, 1.0, 1.0].map(f32::to_bits);
     if let Content::Thumbnail(image) = tile.content {
         let photo = state.images.get(image)?.thumbnail.as_ref()?.id;
-        return Some(TileKey { photo, content: Content::Photo, colormap: 0, alpha: 0, window: whole, cells });
+        return Some(TileKey {
+            photo,
+            content: Content::Photo,
+            colormap: 0,
+            alpha: 0,
+            window: whole,
+            cells,
+            marks: None,
+        });
     }
     let uses_alpha = matches!(tile.content, Content::Overlay(_) | Content::Difference(..));
     let colormap = match tile.content {
@@ -268,7 +278,17 @@ pub fn key(state: &State, tile: &Tile) -> Option<TileKey> {
         alpha: if uses_alpha { state.alpha.to_bits() } else { 0 },
         window: state.zoom.window().map(f32::to_bits),
         cells,
+        marks: has_boxes(state).then(|| match tile.content {
+            Content::Overlay(key) | Content::Heat(key) | Content::Difference(key, _) => Some(key.target),
+            Content::Photo | Content::Thumbnail(_) => state.current_target(),
+        }),
     })
+}
+
+/// Whether the model found boxes in the photo, and they are to be shown.
+fn has_boxes(state: &State) -> bool {
+    let found = state.current_scores().is_some_and(|scores| scores.asked.iter().any(|asked| asked.corners.is_some()));
+    found && state.boxes
 }
 
 /// A colormap's place in the list.

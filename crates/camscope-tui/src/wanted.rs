@@ -3,10 +3,12 @@
 
 use std::{path::PathBuf, sync::Arc};
 
+use camscope_core::overlay::Mark;
+
 use crate::{
     action::View,
     compose::Drawing,
-    engine::{HeatKey, Photo},
+    engine::{Asked, HeatKey, Photo},
     layout::areas,
     state::{LayerState, State},
     tiles::{self, Content, Tile},
@@ -186,5 +188,20 @@ pub fn drawing(state: &State, tile: &Tile) -> Option<Drawing> {
         _ => state.photo()?,
     };
     let heats = tile.content.heats().map(|key| state.heats.get(&key).cloned()).collect::<Option<Vec<_>>>()?;
-    Some(Drawing { key, photo: Arc::clone(photo), heats })
+    let marks = key.marks.map(|chosen| marks(state, chosen)).unwrap_or_default();
+    Some(Drawing { key, photo: Arc::clone(photo), heats, marks: Arc::new(marks) })
+}
+
+/// The boxes that the model found in the photo that is shown.
+fn marks(state: &State, chosen: Option<usize>) -> Vec<Mark> {
+    let Some(scores) = state.current_scores() else { return Vec::new() };
+    let mark = |(at, asked): (usize, &Asked)| {
+        let percent = asked.probability.map(|probability| format!("{:.0} %", 100.0 * probability));
+        Some(Mark {
+            corners: asked.corners?,
+            label: asked.label.clone().into_iter().chain(percent).collect::<Vec<_>>().join(" "),
+            is_chosen: chosen == Some(at + scores.classes()),
+        })
+    };
+    scores.asked.iter().enumerate().filter_map(mark).collect()
 }

@@ -30,7 +30,7 @@ use crate::{
     cli::BenchChildArgs,
     cli_bench::{BenchArgs, BenchPart},
     input, output, plugins,
-    setup::{open, options, session_options, subject},
+    setup::{open, options, session_options, subject, suited},
 };
 
 /// The hidden subcommand.
@@ -96,6 +96,7 @@ pub(crate) fn prepared(bench: &BenchArgs, tensor: &ArrayD<f32>) -> Result<Prepar
     let options = options(&bench.how, &bench.run, &sidecar)?;
     let runtime = plugins::runtime(Runtime::get_or_load()?, &bench.extra)?;
     let (subject, targets) = subject(runtime, network, sidecar, &bench.how)?;
+    let options = suited(options, &bench.how, subject.sidecar(), &targets)?;
     Ok((runtime, Arc::new(subject), targets, options))
 }
 

@@ -23,7 +23,7 @@ use crate::{
     cli_bench::BenchPart,
     input::photo_or_pattern,
     output, plugins,
-    setup::{class_clashes, create_folder, failed, note_all, note_provider, open, options, subject},
+    setup::{class_clashes, create_folder, failed, note_all, note_provider, open, options, subject, suited},
 };
 
 /// How often each process is started where the options don't say.
@@ -47,6 +47,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<ExitCode> {
     }
     let runtime = plugins::runtime(Runtime::get_or_load()?, &args.extra)?;
     let (subject, targets) = subject(runtime, network, sidecar, &args.how)?;
+    let options = suited(options, &args.how, subject.sidecar(), &targets)?;
     let subject = Arc::new(subject);
     plugins::note_resolved(subject.resolved());
     note_all(&class_clashes(&args.how.classes, subject.labels()));

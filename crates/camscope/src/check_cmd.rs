@@ -30,7 +30,14 @@ pub(crate) fn run(args: &CheckArgs) -> Result<ExitCode> {
     let bar = if args.json { ProgressBar::hidden() } else { ProgressBar::new_spinner() };
     bar.enable_steady_tick(Duration::from_millis(200));
     let mut doing = |what| bar.set_message(what);
-    let rows = check_telling(runtime, &network, &sidecar, &tensor, &session_options(&args.run), &mut doing);
+    let rows = check_telling(
+        runtime,
+        &network,
+        &sidecar,
+        (&tensor, args.target.as_ref()),
+        &session_options(&args.run),
+        &mut doing,
+    );
     bar.finish_and_clear();
     let text: String = rows.iter().map(|row| if args.json { line(row) } else { table_row(row) }).collect();
     output::print(&text)?;

@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 
 use camscope_core::{
+    explain::Fuse,
     layer::{Choice, Layout},
-    method::{self, Sign},
+    method::Sign,
     runtime::ProviderChoice,
     target::{self, ClassSpec, Score, TargetRef},
 };
@@ -37,12 +38,14 @@ impl Cli {
             None => Some(&self.explore.run),
             Some(Command::Demo(args)) => Some(&args.run),
             Some(Command::Explain(args)) => Some(&args.run),
+            Some(Command::Predict(args)) => Some(&args.run),
             Some(Command::Check(args)) => Some(&args.run),
             Some(Command::Bench(args)) => Some(&args.run),
             Some(Command::BenchChild(args)) => Some(&args.bench.run),
             // Each by name: a new command that runs models is not to be forgotten here.
             Some(
                 Command::Layers(_)
+                | Command::Methods(_)
                 | Command::Differentiate(_)
                 | Command::Config(_)
                 | Command::Plugin(_)
@@ -50,6 +53,7 @@ impl Cli {
                 | Command::Completions { .. }
                 | Command::Man
                 | Command::ProbeRuntime { .. }
+                | Command::ProbeProvider { .. }
                 | Command::ExercisePlugin { .. },
             ) => None,
         }
@@ -65,7 +69,11 @@ pub(crate) struct ExploreArgs {
     /// Photos or folders of photos
     #[arg(value_name = "IMAGE")]
     pub(crate) images: Vec<PathBuf>,
-    #[arg(long, value_name = "NAME", help = format!("The CAM method: {} [default: from the configuration, else from the model's sidecar, else gradcam]", method::names()))]
+    #[arg(
+        long,
+        value_name = "NAME",
+        help = "The method, see `camscope methods` [default: from the configuration, else from the model's sidecar, else gradcam; hirescam for targets at one place]"
+    )]
     pub(crate) method: Option<String>,
     /// The layer to show first: auto, a value's name, a PyTorch module path, or an index from `camscope layers`
     #[arg(long, value_name = "LAYER")]
@@ -73,7 +81,7 @@ pub(crate) struct ExploreArgs {
     /// The class to show first: top1 (top2, …), a label, or a number; '#3' is a number even if labels are numbers
     #[arg(long = "class", value_name = "CLASS")]
     pub(crate) class: Option<ClassSpec>,
-    #[arg(long = "target", value_name = "TARGET", value_parser = target::parse, help = "What to show in addition to the classes: contrast:A,B, output:NAME[0,3], not:TARGET; repeatable")]
+    #[arg(long = "target", value_name = "TARGET", value_parser = target::parse, help = "What to show in addition to what the model says: contrast:A,B, box:N, output:NAME[0,3], not:TARGET, …; repeatable")]
     pub(crate) targets: Vec<TargetRef>,
     /// Which score of the class to explain
     #[arg(long, value_enum, default_value_t = ScoreArg::Logit)]
@@ -120,8 +128,12 @@ pub(crate) enum Command {
     Demo(DemoArgs),
     /// Explain photos: heatmaps in the terminal, as PNG files, as arrays
     Explain(Box<ExplainArgs>),
+    /// Say what a model says of photos: classes, boxes, segments, text; and so what --target can ask
+    Predict(Box<PredictArgs>),
     /// List the layers of a model
     Layers(LayersArgs),
+    /// List the methods, or what one computes and what can be set
+    Methods(MethodsArgs),
     /// Check whether a model can be explained, and its gradient against finite differences
     Check(CheckArgs),
     /// Measure what explaining costs on this machine, compared with plain inference
@@ -153,6 +165,14 @@ pub(crate) enum Command {
     /// Do one thing that is measured: camscope runs itself like this, for its memory and start.
     #[command(name = crate::bench_child::COMMAND, hide = true)]
     BenchChild(Box<BenchChildArgs>),
+    /// Load ONNX Runtime, and have it take in a provider library: camscope runs itself like this, to be safe from bad libraries.
+    #[command(name = camscope_core::runtime::prober::PROBE_PROVIDER_COMMAND, hide = true)]
+    ProbeProvider {
+        /// The library of ONNX Runtime.
+        runtime: PathBuf,
+        /// The provider's library.
+        library: PathBuf,
+    },
     /// Try a plugin: camscope runs itself like this, to be safe from bad plugins.
     #[command(name = camscope_plugin_host::EXERCISE_COMMAND, hide = true)]
     ExercisePlugin {
@@ -173,25 +193,50 @@ pub(crate) enum ConfigCommand {
 /// The subcommands of `camscope runtime`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum RuntimeCommand {
-    /// Show where ONNX Runtime was searched for and found, the execution providers, and the terminal graphics
+    /// Show where ONNX Runtime was searched for and found, the execution providers, the devices, and the terminal graphics
     Show {
+        /// A library of an execution provider (an ONNX Runtime plugin); repeatable
+        #[arg(long = "ep-library", value_name = "LIB")]
+        ep_libraries: Vec<PathBuf>,
         /// Print one JSON object
         #[arg(long)]
         json: bool,
     },
-    /// Fetch ONNX Runtime with pip, else npm, into camscope's data folder
+    /// Fetch ONNX Runtime with pip, else npm, into camscope's data folder; or a library of an execution provider for it
     Install {
-        /// Fetch the build with the CUDA and TensorRT providers, for NVIDIA GPUs
+        /// Fetch the build with the CUDA and TensorRT providers, for NVIDIA GPUs; the same as --ep cuda
         #[arg(long)]
         gpu: bool,
+        /// Fetch an execution provider: webgpu (any GPU, through Vulkan, Direct3D or Metal), openvino (Intel's processors,
+        /// GPUs and NPUs), cuda (with an ONNX Runtime of its own); repeatable
+        #[arg(long, value_name = "PROVIDER", value_enum, hide_possible_values = true)]
+        ep: Vec<InstallEp>,
     },
+}
+
+/// An execution provider that can be fetched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum InstallEp {
+    /// GPUs through WebGPU.
+    Webgpu,
+    /// Intel's devices.
+    Openvino,
+    /// NVIDIA's GPUs.
+    Cuda,
 }
 
 /// Layers, classes and method: shared by the commands that explain.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct MethodArgs {
-    #[arg(long, value_name = "NAME[:KEY=VALUE,…]", help = format!("The CAM method: {} [default: from the model's sidecar, else gradcam]", method::names()))]
+    #[arg(
+        long,
+        value_name = "NAME[:KEY=VALUE,…]",
+        help = "The method, see `camscope methods` [default: from the model's sidecar, else gradcam; hirescam for targets at one place]"
+    )]
     pub(crate) method: Option<String>,
+    /// Where random numbers start, of methods that draw some: the same seed gives the same heat
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) seed: u64,
     /// Which evidence to show: for the target, against it, or both around zero
     #[arg(long, value_enum, default_value_t = SignArg::Positive)]
     pub(crate) sign: SignArg,
@@ -199,6 +244,10 @@ pub(crate) struct MethodArgs {
     /// may be given several times
     #[arg(long = "layer", value_name = "LAYER", default_value = "auto")]
     pub(crate) layers: Vec<Choice>,
+    /// Fuse the heat of all the layers given into one, each normalised and enlarged to the finest: their mean, or the largest.
+    /// Where auto means several layers, as for boxes, their mean is shown
+    #[arg(long, value_enum, value_name = "HOW")]
+    pub(crate) fuse: Option<FuseArg>,
     /// The layout of the layer's axes, if `camscope layers` shows a wrong one or not the layer: nchw, nhwc, tokens:14x14, or
     /// tokens:1+14x14 with a class token first; --layer may then name any value of the graph
     #[arg(long, value_name = "LAYOUT")]
@@ -206,11 +255,29 @@ pub(crate) struct MethodArgs {
     /// The class: top1 (top2, …), a label, or a number; '#3' is a number even if labels are numbers; repeatable
     #[arg(long = "class", value_name = "CLASS")]
     pub(crate) classes: Vec<ClassSpec>,
-    #[arg(long = "target", value_name = "TARGET", value_parser = target::parse, help = "What to explain: class:CLASS, contrast:A,B, output:NAME[0,3], not:TARGET; repeatable [default: the model's first answer]")]
+    #[arg(long = "target", value_name = "TARGET", value_parser = target::parse, help = "What to explain: class:CLASS, contrast:A,B, box:N, output:NAME[0,3], not:TARGET, … (see `camscope predict`); repeatable [default: the model's first answer]")]
     pub(crate) targets: Vec<TargetRef>,
     /// Which score of the class to explain
     #[arg(long, value_enum, default_value_t = ScoreArg::Logit)]
     pub(crate) score: ScoreArg,
+}
+
+/// `--fuse`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum FuseArg {
+    /// The mean.
+    Mean,
+    /// The largest.
+    Max,
+}
+
+impl From<FuseArg> for Fuse {
+    fn from(fuse: FuseArg) -> Self {
+        match fuse {
+            FuseArg::Mean => Self::Mean,
+            FuseArg::Max => Self::Max,
+        }
+    }
 }
 
 /// How heatmaps look: shared by the commands that draw them.
@@ -222,14 +289,23 @@ pub(crate) struct LookArgs {
     /// The photo's weight in the overlay, from 0 to 1; the heatmap has the rest
     #[arg(long, value_name = "A", default_value_t = camscope_core::overlay::DEFAULT_ALPHA, value_parser = fraction)]
     pub(crate) alpha: f32,
+    /// Leave out the boxes that the model found
+    #[arg(long)]
+    pub(crate) no_boxes: bool,
 }
 
 /// Where models run: shared by the commands that run them.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct RunArgs {
-    /// The execution provider: auto (the best that starts), cpu, cuda, tensorrt, …
-    #[arg(long, value_name = "PROVIDER", default_value = "auto")]
+    /// The execution provider: auto (the best that starts), cpu, cuda, webgpu, openvino, tensorrt, …
+    #[arg(long, value_name = "PROVIDER", default_value = "auto", value_parser = ProviderChoice::of_any_library)]
     pub(crate) ep: ProviderChoice,
+    /// A library of an execution provider (an ONNX Runtime plugin), whose provider --ep can then name; repeatable
+    #[arg(long = "ep-library", value_name = "LIB")]
+    pub(crate) ep_libraries: Vec<PathBuf>,
+    /// The device, by its number in `camscope runtime show`; it implies its provider
+    #[arg(long, value_name = "N")]
+    pub(crate) device: Option<usize>,
     /// Threads within an operator [default: chosen by ONNX Runtime]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) threads: Option<u16>,
@@ -278,6 +354,34 @@ pub(crate) struct ExplainArgs {
     pub(crate) input: InputArgs,
 }
 
+/// `camscope predict`.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct PredictArgs {
+    /// The model, an .onnx file
+    pub(crate) model: PathBuf,
+    /// Photos or folders of photos
+    #[arg(value_name = "IMAGE", required_unless_present = "tensor")]
+    pub(crate) images: Vec<PathBuf>,
+    /// A .npy array instead of a photo, fed to the model without preprocessing; repeatable
+    #[arg(long, value_name = "FILE", conflicts_with = "images")]
+    pub(crate) tensor: Vec<PathBuf>,
+    /// Which score to print: what the model gives, or the probability
+    #[arg(long, value_enum, default_value_t = ScoreArg::Logit)]
+    pub(crate) score: ScoreArg,
+    /// Provider and threads.
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
+    /// Print one JSON object a line instead of text
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Plugins and operator libraries.
+    #[command(flatten)]
+    pub(crate) extra: PluginArgs,
+    /// What it is fed with.
+    #[command(flatten)]
+    pub(crate) input: InputArgs,
+}
+
 /// `camscope layers`.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct LayersArgs {
@@ -296,6 +400,16 @@ pub(crate) struct LayersArgs {
     pub(crate) input: InputArgs,
 }
 
+/// `camscope methods`.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct MethodsArgs {
+    /// One method: its parameters with their defaults
+    pub(crate) name: Option<String>,
+    /// Print one JSON object a line instead of a table
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
 /// `camscope check`.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct CheckArgs {
@@ -303,6 +417,8 @@ pub(crate) struct CheckArgs {
     pub(crate) model: PathBuf,
     /// The photo to check with [default: a synthetic pattern]
     pub(crate) image: Option<PathBuf>,
+    #[arg(long, value_name = "TARGET", value_parser = target::parse, help = "The target whose gradient is checked: class:CLASS, box:N, output:NAME[0,3], … [default: the model's first answer]")]
+    pub(crate) target: Option<TargetRef>,
     /// Provider and threads.
     #[command(flatten)]
     pub(crate) run: RunArgs,

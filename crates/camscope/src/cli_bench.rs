@@ -57,7 +57,7 @@ pub(crate) struct BenchChildArgs {
     #[arg(long)]
     pub(crate) library_version: Version,
     /// The execution provider of the plain session.
-    #[arg(long)]
+    #[arg(long, value_parser = ProviderChoice::of_any_library)]
     pub(crate) on: ProviderChoice,
     /// What the parent was given.
     #[command(flatten)]

@@ -26,7 +26,8 @@ use crate::{
     input::Input,
     plugins,
     setup::{
-        class_clashes, create_folder, note_all, note_estimate, note_provider, open, options, subject, work_between_runs,
+        class_clashes, create_folder, note_all, note_estimate, note_provider, open, options, subject, suited,
+        work_between_runs,
     },
 };
 
@@ -47,12 +48,16 @@ pub(crate) fn explain(
     plugins::load(&args.extra.plugins);
     let colormap = overlay::by_name(&args.look.colormap)?;
     let (network, mut sidecar) = open(&args.model, &args.input)?;
-    let inputs = Input::all(args, &network, &mut sidecar)?;
+    let inputs = Input::of(&args.images, &args.tensor, &network, &mut sidecar)?;
     for folder in args.output.iter().chain(&args.raw) {
         create_folder(folder)?;
     }
-    let options =
-        Options { gradients: args.raw.is_some(), verify: !args.no_verify, ..options(&args.how, &args.run, &sidecar)? };
+    let options = Options {
+        gradients: args.raw.is_some(),
+        verify: !args.no_verify,
+        said: !args.look.no_boxes,
+        ..options(&args.how, &args.run, &sidecar)?
+    };
     if args.tensor.is_empty() {
         note_all(&sidecar.remarks());
     }
@@ -70,7 +75,19 @@ pub(crate) fn explain(
         // The first photos are read while the model is made ready.
         let reading = scope.spawn(|| runs.first().map(read));
         let (subject, targets) = subject(runtime, network, sidecar, &args.how)?;
+        let options = suited(options, &args.how, subject.sidecar(), &targets)?;
         let explainer = Explainer::of(runtime, Arc::new(subject), Options { batch, ..options })?;
+        let mut first = reading.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        let image = first.iter().flatten().find_map(|ready| ready.as_ref().ok());
+        let explainer = match (image, targets.first()) {
+            // What is read off one token may be blind to all others.
+            (Some(image), Some(target)) if !matches!(target.kind(), "class" | "contrast" | "box") => {
+                let (explainer, note) = explainer.sighted(runtime, image.tensor.view(), &[image.seen], target)?;
+                note_all(&note.into_iter().collect::<Vec<_>>());
+                explainer
+            }
+            _ => explainer,
+        };
         note_provider(runtime, &explainer, &args.run);
         note_estimate(&explainer);
         plugins::note_resolved(explainer.subject().resolved());
@@ -82,7 +99,6 @@ pub(crate) fn explain(
         }
 
         let mut job = Job::new(args, &explainer, colormap, inputs.len(), targets.len());
-        let mut first = reading.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         let ready = runs.iter().map(|run| first.take().unwrap_or_else(|| read(run)));
         let explain = |ready| many::explain(&explainer, ready, &targets);
         let deliver = |run: &Range<usize>, explained| job.deliver(&inputs[run.clone()], explained);

@@ -140,6 +140,12 @@ fn command_words(args: &ExploreArgs, input: &InputArgs) -> Vec<String> {
     if run.ep != ProviderChoice::Auto {
         all.extend(words("--ep", run.ep.to_string()));
     }
+    if let Some(device) = run.device {
+        all.extend(words("--device", device.to_string()));
+    }
+    for path in &run.ep_libraries {
+        all.extend(words("--ep-library", path.to_string_lossy().into_owned()));
+    }
     all.extend(no_verify.then(|| "--no-verify".to_owned()));
     all.extend(input.words());
     for (option, paths) in [("--plugin", &extra.plugins), ("--op-library", &extra.op_libraries)] {
@@ -166,6 +172,10 @@ mod tests {
             "probability",
             "--ep",
             "cpu",
+            "--ep-library",
+            "my ep.so",
+            "--device",
+            "2",
             "--plugin",
             "a.so",
             "--plugin",
@@ -186,6 +196,7 @@ mod tests {
         assert!(matches!(again.how.score, ScoreArg::Probability));
         assert!(again.no_verify);
         assert_eq!(again.run.ep, args.run.ep);
+        assert_eq!((again.run.device, again.run.ep_libraries), (args.run.device, args.run.ep_libraries));
         assert_eq!(again.extra.plugins, args.extra.plugins);
         assert_eq!(again.extra.op_libraries, args.extra.op_libraries);
         assert_eq!(again.input.given(), args.input.given());

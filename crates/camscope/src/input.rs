@@ -12,10 +12,7 @@ use camscope_tui::worker::files::images_of;
 use ndarray::{ArrayD, Axis, IxDyn};
 use ndarray_npy::ReadNpyExt;
 
-use crate::{
-    cli::ExplainArgs,
-    setup::{failed, note_all},
-};
+use crate::setup::{failed, note_all};
 
 /// A photo, or an array in its place.
 pub(crate) enum Input {
@@ -28,9 +25,14 @@ impl Input {
     ///
     /// # Errors
     /// An array cannot be read, or does not fit the model.
-    pub(crate) fn all(args: &ExplainArgs, network: &Network, sidecar: &mut Sidecar) -> Result<Vec<Self>> {
-        let photos = args.images.iter().flat_map(|path| photos(path)).map(|path| Ok(Self::Photo(path)));
-        let tensors = args.tensor.iter().map(|path| {
+    pub(crate) fn of(
+        images: &[PathBuf],
+        tensors: &[PathBuf],
+        network: &Network,
+        sidecar: &mut Sidecar,
+    ) -> Result<Vec<Self>> {
+        let photos = images.iter().flat_map(|path| photos(path)).map(|path| Ok(Self::Photo(path)));
+        let tensors = tensors.iter().map(|path| {
             let array = read_tensor(path, sidecar.preprocessing.whole)?;
             fit_values(path, &array, network)?;
             fit_tensor(path, &array, network, sidecar)?;

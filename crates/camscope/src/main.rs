@@ -11,6 +11,7 @@ mod cli_input;
 mod cli_plugins;
 mod config_cmd;
 mod demo_cmd;
+mod devices;
 mod differentiate_cmd;
 mod explain_cmd;
 mod explore_cmd;
@@ -18,12 +19,14 @@ mod feed;
 mod graphics;
 mod input;
 mod layers_cmd;
+mod methods_cmd;
 mod output;
 mod panics;
 mod picture;
 mod plugin_cmd;
 mod plugin_new;
 mod plugins;
+mod predict_cmd;
 mod runtime_cmd;
 mod setup;
 
@@ -31,7 +34,7 @@ use std::process::ExitCode;
 
 use camscope_core::{
     Error, Result,
-    runtime::{SharedThreads, prober, share_threads},
+    runtime::{SharedThreads, plugin::ALLOW_SOFTWARE, prober, share_threads},
 };
 use clap::{CommandFactory, Parser};
 
@@ -49,14 +52,20 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> Result<ExitCode> {
+    allow_software_gpus();
     let count = cli.run_args().and_then(|run| run.threads).map(usize::from);
     share_threads(SharedThreads { count, sleep: false });
+    if let Some(run) = cli.run_args() {
+        devices::prepare(run)?;
+    }
     let Some(command) = cli.command else { return explore_cmd::run(&cli.explore) };
     match command {
         Command::Config(command) => config_cmd::run(&command),
         Command::Demo(args) => demo_cmd::run(&args),
         Command::Explain(args) => explain_cmd::run(&args),
+        Command::Predict(args) => predict_cmd::run(&args),
         Command::Layers(args) => layers_cmd::run(&args),
+        Command::Methods(args) => methods_cmd::run(&args),
         Command::Check(args) => check_cmd::run(&args),
         Command::Bench(args) => bench_cmd::run(&args),
         Command::Differentiate(args) => differentiate_cmd::run(&args),
@@ -82,11 +91,24 @@ fn run(cli: Cli) -> Result<ExitCode> {
             output::print(&prober::child_answer(&path))?;
             Ok(ExitCode::SUCCESS)
         }
+        Command::ProbeProvider { runtime, library } => {
+            output::print(&prober::provider_answer(&runtime, &library))?;
+            Ok(ExitCode::SUCCESS)
+        }
         Command::BenchChild(args) => bench_child::run(&args),
         Command::ExercisePlugin { path, part } => {
             camscope_plugin_host::exercise(&path, &part);
             Ok(ExitCode::SUCCESS)
         }
+    }
+}
+
+/// Has ONNX Runtime's WebGPU library offer GPUs that ONNX Runtime does not see, unless the user says otherwise: `--ep webgpu` names them,
+/// and `--ep auto` takes none that is only simulated.
+fn allow_software_gpus() {
+    if std::env::var_os(ALLOW_SOFTWARE).is_none() {
+        // SAFETY: nothing else runs yet that could read the environment.
+        unsafe { std::env::set_var(ALLOW_SOFTWARE, "1") };
     }
 }
 

@@ -1,16 +1,21 @@
 //! `camscope runtime`: which ONNX Runtime there is, and getting one.
 
 use std::fmt::Write;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use camscope_core::runtime::discover::choose;
-use camscope_core::runtime::{Candidate, Library, Progress, Provider, Runtime, Search, Verdict, ensure, install};
+use camscope_core::runtime::{
+    Candidate, InstalledProvider, Library, Progress, Provider, Runtime, Search, Verdict, ensure, install,
+    install_provider,
+};
 use camscope_core::text::{printable, printable_path};
 use camscope_core::{EngineError, Result};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
-use crate::cli::RuntimeCommand;
+use crate::cli::{InstallEp, RuntimeCommand};
+use crate::devices::Shown;
 use crate::graphics::screen;
 use crate::output;
 
@@ -21,8 +26,16 @@ use crate::output;
 /// Those of installing.
 pub(crate) fn run(command: &RuntimeCommand) -> Result<ExitCode> {
     match command {
-        RuntimeCommand::Show { json } => show(*json),
-        RuntimeCommand::Install { gpu } => get(*gpu),
+        RuntimeCommand::Show { json, ep_libraries } => show(*json, ep_libraries),
+        RuntimeCommand::Install { gpu, ep } if *gpu || ep.is_empty() => {
+            get(*gpu)?;
+            ep.iter().filter(|ep| **ep != InstallEp::Cuda).try_for_each(|ep| get_provider(*ep))?;
+            Ok(ExitCode::SUCCESS)
+        }
+        RuntimeCommand::Install { ep, .. } => {
+            ep.iter().try_for_each(|ep| get_provider(*ep))?;
+            Ok(ExitCode::SUCCESS)
+        }
     }
 }
 
@@ -38,15 +51,46 @@ pub(crate) fn ensure_runtime() -> Result<&'static Runtime, EngineError> {
     Runtime::load(&library?)
 }
 
-fn get(gpu: bool) -> Result<ExitCode> {
+fn get(gpu: bool) -> Result<()> {
     let mut bar = Bar::default();
     let installed = install(&Search::of_process(), gpu, &mut |progress| bar.show(progress));
     bar.clear();
     let installed = installed?;
     let Library { path, version, .. } = &installed.library;
     let verb = if installed.already { "already there:" } else { "installed" };
-    output::print(&format!("{verb} ONNX Runtime {version} ({})\n", printable_path(path)))?;
-    Ok(ExitCode::SUCCESS)
+    output::print(&format!("{verb} ONNX Runtime {version} ({})\n", printable_path(path)))
+}
+
+/// Fetches a provider and has ONNX Runtime, which is fetched too where there is none, take it in.
+fn get_provider(ep: InstallEp) -> Result<()> {
+    let provider = match ep {
+        InstallEp::Webgpu => Provider::WebGpu,
+        InstallEp::Openvino => Provider::OpenVino,
+        InstallEp::Cuda => return get(true),
+    };
+    let mut bar = Bar::default();
+    let installed = install_provider(&Search::of_process(), provider, &mut |progress| bar.show(progress));
+    bar.clear();
+    let InstalledProvider { library, package, needs, already } = installed?;
+    let verb = if already { "already there:" } else { "installed" };
+    output::print(&format!("{verb} {package} ({})\n", printable_path(&library)))?;
+    let runtime = ensure_runtime()?;
+    if runtime.version() < needs {
+        let reason = format!(
+            "it needs ONNX Runtime {needs} or newer, and {} is {}",
+            printable_path(runtime.path()),
+            runtime.version()
+        );
+        return Err(EngineError::ProviderLibrary { path: library, reason }.into());
+    }
+    for device in runtime.register_library(&library)? {
+        output::print(&format!("  {} ({})\n", printable(&device.name), device.kind))?;
+    }
+    // The library is there for another day: this is no error.
+    if let Err(error) = runtime.try_provider(provider) {
+        eprintln!("note: {}", printable(&error.to_string()));
+    }
+    Ok(())
 }
 
 /// A progress bar on stderr; nothing where that is no terminal.
@@ -99,9 +143,10 @@ enum Outcome {
     Untried(&'static str),
 }
 
-fn show(as_json: bool) -> Result<ExitCode> {
+fn show(as_json: bool, libraries: &[PathBuf]) -> Result<ExitCode> {
     let candidates = Search::of_process().all();
     let runtime = choose(candidates.clone()).and_then(|library| Runtime::load(&library));
+    let devices = runtime.as_ref().ok().map(|runtime| Shown::new(runtime, libraries));
     let providers = runtime.as_ref().map(|runtime| try_all(runtime)).unwrap_or_default();
     let auto = runtime.as_ref().ok().map(|runtime| runtime.auto_provider().provider);
     let taken = runtime.as_ref().ok().map(|runtime| runtime.path());
@@ -114,6 +159,9 @@ fn show(as_json: bool) -> Result<ExitCode> {
             "library": taken.map(|path| path.to_string_lossy()),
             "version": runtime.as_ref().ok().map(|runtime| runtime.version()),
             "providers": providers.iter().map(provider_json).collect::<Vec<_>>(),
+            "devices": devices.as_ref().map_or_else(|| json!([]), Shown::json),
+            "unused": devices.as_ref().map_or_else(|| json!([]), Shown::unused_json),
+            "refused": devices.as_ref().map_or_else(|| json!([]), Shown::refused_json),
             "auto": auto.map(Provider::name),
             "graphics": graphics,
         });
@@ -126,6 +174,9 @@ fn show(as_json: bool) -> Result<ExitCode> {
         let mut text = table("ONNX Runtime", places);
         if runtime.is_ok() {
             text += &table("\nexecution providers", tried);
+        }
+        if let Some(devices) = &devices {
+            text += &table("\ndevices", devices.rows());
         }
         text + &table(
             "\nterminal graphics",
@@ -146,8 +197,8 @@ fn try_all(runtime: &Runtime) -> Vec<Tried> {
         let provider = Provider::ALL.into_iter().find(|provider| provider.onnxruntime_name() == name);
         let outcome = match provider {
             None => Outcome::Untried("camscope has no use for it"),
-            // Its library writes to stderr by itself where there is no GPU.
-            Some(Provider::WebGpu) => Outcome::Untried("not tried"),
+            // Its library writes to stderr by itself where there is no GPU; on Linux Vulkan is asked first.
+            Some(Provider::WebGpu) if !cfg!(target_os = "linux") => Outcome::Untried("not tried"),
             Some(provider) => match runtime.try_provider(provider) {
                 Ok(()) => Outcome::Works,
                 Err(EngineError::Provider { reason, .. }) => Outcome::Fails(reason),
@@ -157,7 +208,20 @@ fn try_all(runtime: &Runtime) -> Vec<Tried> {
         let name = provider.map_or_else(|| printable(name).into_owned(), |provider| provider.name().to_string());
         Tried { name, outcome }
     };
-    runtime.built_with().iter().map(try_one).collect()
+    let mut tried: Vec<Tried> = runtime.built_with().iter().map(try_one).collect();
+    // Those of libraries, each once.
+    for device in runtime.devices() {
+        let name = device.provider.name();
+        if tried.iter().all(|known| known.name != name) {
+            let outcome = match runtime.try_provider(device.provider) {
+                Ok(()) => Outcome::Works,
+                Err(EngineError::Provider { reason, .. }) => Outcome::Fails(reason),
+                Err(error) => Outcome::Fails(error.to_string()),
+            };
+            tried.push(Tried { name: name.to_owned(), outcome });
+        }
+    }
+    tried
 }
 
 /// Rows of a mark, a name and a text, with a title above.

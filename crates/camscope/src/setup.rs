@@ -63,22 +63,45 @@ pub(crate) fn subject(
 /// # Errors
 /// There is no such method.
 pub(crate) fn options(how: &MethodArgs, run: &RunArgs, sidecar: &Sidecar) -> Result<Options> {
-    let method = match (&how.method, &sidecar.method) {
-        (Some(name), _) => method::parse(name)?,
-        (None, Some(name)) => method::parse(name).map_err(|error| sidecar.at_fault("method", error))?,
-        (None, None) => method::Chosen::default(),
-    };
+    let method = asked_method(how, sidecar)?.unwrap_or_default();
     Ok(Options {
         method,
         sign: how.sign.into(),
         layers: how.layers.clone(),
+        fuse: how.fuse.map(Into::into),
         layout: how.layout,
         score: how.score.into(),
         gradients: false,
         batch: 1,
+        said: false,
+        seed: how.seed,
         verify: false,
         session: session_options(run),
     })
+}
+
+/// The options with the method that suits the targets, where nobody asked for one; a word where one was asked for that doesn't.
+///
+/// # Errors
+/// There is no such method.
+pub(crate) fn suited(options: Options, how: &MethodArgs, sidecar: &Sidecar, targets: &[TargetRef]) -> Result<Options> {
+    if let Some(asked) = asked_method(how, sidecar)? {
+        note_all(&method::mistrust(asked.method, targets).into_iter().collect::<Vec<_>>());
+        return Ok(options);
+    }
+    Ok(Options { method: method::default_for(targets), ..options })
+}
+
+/// The method that is asked for: by the option, else by the sidecar; `None` where neither says.
+///
+/// # Errors
+/// There is no such method.
+fn asked_method(how: &MethodArgs, sidecar: &Sidecar) -> Result<Option<method::Chosen>> {
+    match (&how.method, &sidecar.method) {
+        (Some(name), _) => method::parse(name).map(Some),
+        (None, Some(name)) => method::parse(name).map(Some).map_err(|error| sidecar.at_fault("method", error)),
+        (None, None) => Ok(None),
+    }
 }
 
 /// How sessions are made.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::{
     runtime::{Origin, Provider, Unusable},
-    text::printable_path,
+    text::{printable, printable_path},
 };
 
 /// The crate's result type.
@@ -74,6 +74,30 @@ pub enum Error {
         /// The SHA-256 of the file that came.
         found: String,
     },
+    /// A library of an execution provider cannot be used.
+    #[error("cannot use {} as the library of an execution provider: {reason}", printable_path(path))]
+    ProviderLibrary {
+        /// The file.
+        path: PathBuf,
+        /// Why not, in a clause about "it".
+        reason: String,
+    },
+    /// There is no device of that number.
+    #[error("there is no device {number}; there {}", listed(devices))]
+    NoSuchDevice {
+        /// The number that was asked for.
+        number: usize,
+        /// The devices that there are.
+        devices: Vec<String>,
+    },
+    /// A device and an execution provider were asked for that do not go together.
+    #[error("device {} is not one of the execution provider {asked}", printable(device))]
+    DeviceOfAnother {
+        /// The device.
+        device: String,
+        /// The provider that was named.
+        asked: Provider,
+    },
     /// An execution provider that was asked for by name does not work here.
     #[error("the execution provider {provider} cannot be used: {reason}")]
     Provider {
@@ -99,6 +123,15 @@ pub enum Error {
     /// The graph could not be read, edited or differentiated.
     #[error(transparent)]
     Graph(#[from] onnx_grad::Error),
+}
+
+/// `are 0: …; 1: …`, as devices come from drivers, which may name them anyhow.
+fn listed(devices: &[String]) -> String {
+    match devices {
+        [] => "is none".into(),
+        [one] => format!("is only {}", printable(one)),
+        several => format!("are {}", several.iter().map(|one| printable(one)).collect::<Vec<_>>().join("; ")),
+    }
 }
 
 fn refused_runtimes(refused: &[(PathBuf, Unusable)]) -> String {

@@ -282,6 +282,12 @@ fn measure(runtime: &Runtime, model: &Model, inputs: &[Feed], types: &mut Types)
     Ok(())
 }
 
+/// The values of a graph whose sizes depend on what its inputs hold, as a list of boxes that a detector found does: their first axis is no
+/// batch, and every run has another.
+pub fn sized_by_content(graph: &GraphProto) -> HashSet<&str> {
+    MadeUp::of(graph).sizes
+}
+
 /// The values that a run on made-up inputs tells nothing about: with real inputs they are others.
 #[derive(Default)]
 struct MadeUp<'a> {

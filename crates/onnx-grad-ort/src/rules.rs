@@ -2,7 +2,11 @@
 
 use std::sync::{PoisonError, RwLock};
 
-use onnx_grad::{ForeignNode, ForeignRules, Gradient, Model, Request, differentiate_with, proto::FunctionProto};
+use onnx_grad::{
+    ForeignNode, ForeignRules, Gradient, Model, Request, differentiate_with,
+    proto::FunctionProto,
+    swap::{Swap, differentiate_swapped},
+};
 
 /// A gradient rule of an operator.
 pub trait GradientRule: Send + Sync {
@@ -56,4 +60,12 @@ impl ForeignRules for Added {
 /// Those of [`onnx_grad::differentiate`].
 pub fn differentiate(model: &Model, request: &Request<'_>) -> onnx_grad::Result<Gradient> {
     differentiate_with(model, request, &Added(all()))
+}
+
+/// [`differentiate`] with another backward pass through some operators.
+///
+/// # Errors
+/// Those of [`onnx_grad::differentiate`].
+pub fn differentiate_by(model: &Model, request: &Request<'_>, swap: &'static Swap) -> onnx_grad::Result<Gradient> {
+    differentiate_swapped(model, request, &Added(all()), swap)
 }

@@ -14,6 +14,7 @@ use crate::{
     recognise::recognise,
     registry::{self, Discrete, Entry, Grad, Kind},
     sound,
+    swap::Swap,
     types::{KnownTypes, Types},
     upgrade,
     vjp::{Kept, Vjp},
@@ -50,6 +51,8 @@ pub struct Gradient {
     pub gradients: Vec<(String, Option<String>)>,
     /// The nodes that round and were differentiated as if they didn't: the straight-through estimator. In the order of the graph.
     pub straight_through: Vec<String>,
+    /// How many nodes another rule than the registry's was taken for: see [`crate::swap`].
+    pub swapped: usize,
 }
 
 impl Gradient {
@@ -85,6 +88,16 @@ pub fn differentiate(model: &Model, request: &Request<'_>) -> Result<Gradient> {
 /// # Errors
 /// Those of [`differentiate`].
 pub fn differentiate_with(model: &Model, request: &Request<'_>, foreign: &dyn ForeignRules) -> Result<Gradient> {
+    swapped(model, request, foreign, None)
+}
+
+/// As [`differentiate_with`], with a table that comes before the registry's.
+pub(crate) fn swapped(
+    model: &Model,
+    request: &Request<'_>,
+    foreign: &dyn ForeignRules,
+    swap: Option<&'static Swap>,
+) -> Result<Gradient> {
     let model = upgrade::upgraded(model, EMITTED_OPSET)?;
     let graph = model.graph();
     let index = Index::new(graph);
@@ -111,12 +124,13 @@ pub fn differentiate_with(model: &Model, request: &Request<'_>, foreign: &dyn Fo
     let recognised = recognised.as_ref().map(|graph| (graph, Index::new(graph)));
     let (seen, seen_index) = recognised.as_ref().map_or((graph, index), |(graph, index)| (*graph, index));
     let mut sweep = Sweep::new(&model, seen, seen_index, types, request, foreign, builder);
+    sweep.swap = swap;
     sweep.run(request)?;
     let mut gradients = Vec::new();
     for name in request.wrt {
         gradients.push(((*name).to_owned(), seen_index.number(name).and_then(|value| sweep.total(value))));
     }
-    let Sweep { mut builder, mut kept, seeds, padded, mut straight_through, .. } = sweep;
+    let Sweep { mut builder, mut kept, seeds, padded, mut straight_through, swapped, .. } = sweep;
     straight_through.reverse();
     straight_through.dedup();
     let wanted = gradients.iter().filter_map(|(_, gradient)| gradient.as_ref());
@@ -124,7 +138,7 @@ pub fn differentiate_with(model: &Model, request: &Request<'_>, foreign: &dyn Fo
     let joint = partition::Joint { builder, kept, seeds, gradients };
     let index = Index::new(model.graph());
     let gradient = partition::partition(&model, &index, types, joint)?;
-    Ok(Gradient { straight_through, ..gradient })
+    Ok(Gradient { straight_through, swapped, ..gradient })
 }
 
 /// Refuses an answer without the gradient of an input that it was asked for: a rule may know only some of them.
@@ -145,6 +159,10 @@ struct Sweep<'a> {
     index: &'a Index<'a>,
     types: &'a KnownTypes<'a>,
     foreign: &'a dyn ForeignRules,
+    /// Rules that come before the registry's.
+    swap: Option<&'static Swap>,
+    /// How many nodes these were of.
+    swapped: usize,
     flow: Flow<'a>,
     /// Those that reached each value, by number.
     cotangents: Vec<Vec<Val>>,
@@ -174,6 +192,8 @@ impl<'a> Sweep<'a> {
             index,
             types,
             foreign,
+            swap: None,
+            swapped: 0,
             flow: Flow::new(model, (graph, index), types, request.wrt),
             cotangents: vec![Vec::new(); index.len()],
             builder,
@@ -236,7 +256,10 @@ impl<'a> Sweep<'a> {
         self.builder.set_scope(format!("{SCOPE}/{}", label(node)));
         let cotangents: Vec<Option<Val>> = index.made_by(at).iter().map(|&value| self.total(value)).collect();
         let opset = self.model.opset(&node.domain).unwrap_or(1);
-        let rule = registry::lookup(&node.domain, &node.op_type, opset).map(|entry| entry.kind);
+        let swapped = self.swap.and_then(|swap| swap.lookup(&node.domain, &node.op_type, opset));
+        self.swapped += usize::from(swapped.is_some());
+        let entry = swapped.or_else(|| registry::lookup(&node.domain, &node.op_type, opset));
+        let rule = entry.map(|entry| entry.kind);
         let opsets = (opset, self.model.opset("").unwrap_or(EMITTED_OPSET));
         let mut vjp = Vjp {
             g: &mut self.builder,

@@ -32,6 +32,7 @@ mod recognise;
 pub mod registry;
 pub mod rules;
 mod sound;
+pub mod swap;
 mod tensor;
 mod types;
 pub mod unroll;

@@ -9,7 +9,7 @@ use camscope_core::{
     explain::{Explainer, Options},
     layer::Choice,
     model::{Network, resolve},
-    runtime::{Provider, ProviderChoice, SessionOptions},
+    runtime::{Provider, ProviderChoice, ProviderLibraries, SessionOptions, use_libraries},
     target::{ClassSpec, TargetRef},
 };
 use camscope_tests::{
@@ -165,6 +165,8 @@ fn main() -> std::process::ExitCode {
             return 2.into();
         }
     };
+    // Where ONNX Runtime has not the provider itself, that of `camscope runtime install --ep`.
+    use_libraries(ProviderLibraries { provider: ProviderChoice::Named(provider), ..Default::default() });
     for file in files {
         let line = check(file, provider).unwrap_or_else(|error| failed(file, provider, &error));
         println!("{line}");

@@ -3,11 +3,12 @@
 use ndarray::{ArrayD, Zip};
 use onnx_grad::ElemType;
 
-use super::{Outcome, Plain, Row};
+use super::{Outcome, Row};
 use crate::{
     error::{Error, Result},
     explain::Explainer,
-    target::ClassSpec,
+    runtime::Canceller,
+    target::TargetRef,
 };
 
 /// What the narrowest float type among a model's values allows.
@@ -46,11 +47,35 @@ const ROUNDINGS: f64 = 30.0;
 /// The noise that parts what is tied, as shares of the image's own size.
 const NOISE: [f64; 3] = [0.003, 0.01, 0.03];
 
-/// A gradient at an image, and the class that it is of.
+/// A gradient at an image, and the target that it is of, which is the same for every image beside it.
 pub(super) struct At<'a> {
     pub(super) tensor: &'a ArrayD<f32>,
     pub(super) gradient: &'a ArrayD<f32>,
-    pub(super) class: usize,
+    pub(super) target: &'a TargetRef,
+}
+
+/// What a model as it is says of an image.
+struct Score {
+    /// The target's number.
+    value: f64,
+    /// How large the numbers are that it was computed from: a class's fellows, or the terms of a sum.
+    scale: f64,
+}
+
+impl Score {
+    fn of(plain: &Explainer, tensor: &ArrayD<f32>, target: &TargetRef) -> Result<Self> {
+        let forward = plain.forward(tensor, &Canceller::new())?;
+        let evaluated = plain.evaluate(&forward, target)?.pop();
+        let evaluated = evaluated.ok_or_else(|| Error::Value("no image was explained".into()))?;
+        let mut scale = f64::from(evaluated.score.abs());
+        for (name, seed) in &evaluated.seeds {
+            let terms = forward.value(name, 0)?;
+            scale = scale.max(terms.iter().zip(seed).map(|(value, slope)| f64::from((value * slope).abs())).sum());
+        }
+        let fellows = if evaluated.class.is_some() { forward.logits() } else { &[] };
+        let scale = fellows.iter().map(|logit| f64::from(logit.abs())).fold(scale, f64::max);
+        Ok(Self { value: f64::from(evaluated.score), scale: scale.max(1e-6) })
+    }
 }
 
 /// What differences say of a gradient.
@@ -71,35 +96,42 @@ struct Compared {
 
 /// The gradient against differences. Where several maxima are equal, or a value lies on the kink of a ReLU, as happens on backgrounds of
 /// one colour, the score has no slope but one to either side: then the comparison is made next to the image.
-pub(super) fn row(plain: &Plain<'_>, explainer: &Explainer, at: &At<'_>, precision: Precision) -> Result<Row> {
+pub(super) fn row(plain: &Explainer, explainer: &Explainer, at: &At<'_>, precision: Precision) -> Result<Row> {
     let first = match compare(plain, at, precision)? {
         Said::Row(row) => return Ok(row),
         Said::Compared(first) => first,
     };
     if first.error <= precision.slope {
-        return Ok(told(at.class, &first, Outcome::Passed, ""));
+        return Ok(told(at.target, &first, Outcome::Passed, ""));
     }
     if first.jumps {
         for amount in NOISE {
             let tensor = noisy(at.tensor, amount);
-            let outcome = explainer.explain(tensor.clone(), &[ClassSpec::Index(at.class).target()])?;
+            let outcome = explainer.explain(tensor.clone(), std::slice::from_ref(at.target))?;
             let gradient = outcome.explanations.last().and_then(|explanation| explanation.gradient.as_ref());
             let gradient = explainer.read(gradient.ok_or(Error::NoLayers)?)?;
-            let beside = At { tensor: &tensor, gradient: &gradient, class: at.class };
+            let beside = At { tensor: &tensor, gradient: &gradient, target: at.target };
             let Said::Compared(beside) = compare(plain, &beside, precision)? else { continue };
             if beside.error <= precision.slope {
                 let why = "; with a little noise on the picture, since at the picture itself the score has a kink (equal maxima, or a \
                            ReLU at 0)";
-                return Ok(told(at.class, &beside, Outcome::Passed, why));
+                return Ok(told(at.target, &beside, Outcome::Passed, why));
             }
         }
     }
-    Ok(told(at.class, &first, Outcome::Failed, ""))
+    Ok(told(at.target, &first, Outcome::Failed, ""))
 }
 
-fn told(class: usize, compared: &Compared, outcome: Outcome, why: &str) -> Row {
+/// `class 285`, or the target as `--target` takes it.
+fn name(target: &TargetRef) -> String {
+    let spec = target.spec();
+    spec.strip_prefix("class:").map_or_else(|| format!("`{spec}`"), |class| format!("class {class}"))
+}
+
+fn told(target: &TargetRef, compared: &Compared, outcome: Outcome, why: &str) -> Row {
     let detail = format!(
-        "along a direction at the input the score of class {class} rises by {}, by finite differences {}: {:.2} % apart{why}",
+        "along a direction at the input the score of {} rises by {}, by finite differences {}: {:.2} % apart{why}",
+        name(target),
         readable(compared.analytic),
         readable(compared.numeric),
         100.0 * compared.error
@@ -109,8 +141,8 @@ fn told(class: usize, compared: &Compared, outcome: Outcome, why: &str) -> Row {
 
 /// By differences of several widths against gradient · direction. The direction leans to the gradient, so that the slope stands out of
 /// the rounding, and is partly random, so that no wrong gradient hides in it.
-fn compare(plain: &Plain<'_>, at: &At<'_>, precision: Precision) -> Result<Said> {
-    let At { tensor, gradient, class } = *at;
+fn compare(plain: &Explainer, at: &At<'_>, precision: Precision) -> Result<Said> {
+    let At { tensor, gradient, target } = *at;
     let norm = gradient.iter().map(|g| f64::from(*g).powi(2)).sum::<f64>().sqrt();
     if norm == 0.0 || !norm.is_finite() {
         let detail = format!("the gradient at the input has norm {norm}");
@@ -122,13 +154,9 @@ fn compare(plain: &Plain<'_>, at: &At<'_>, precision: Precision) -> Result<Said>
     let analytic: f64 = Zip::from(gradient).and(&direction).fold(0.0, |sum, g, d| sum + f64::from(*g) * f64::from(*d));
     let score = |step: f64| -> Result<f64> {
         let moved = Zip::from(tensor).and(&direction).map_collect(|x, d| (f64::from(*x) + step * f64::from(*d)) as f32);
-        plain
-            .logits(&moved)?
-            .get(class)
-            .map(|logit| f64::from(*logit))
-            .ok_or(Error::ClassRange { class: class.to_string(), count: 0 })
+        Ok(Score::of(plain, &moved, target)?.value)
     };
-    let scale = plain.logits(tensor)?.iter().map(|logit| f64::from(logit.abs())).fold(1e-6, f64::max);
+    let Score { value: here, scale } = Score::of(plain, tensor, target)?;
     // Too flat for the floats: even a step of a tenth of the image changes the score by less than its rounding. Then there is
     // nothing to compare; but a score that does change would belie such a gradient.
     let reach = 0.1 * tensor.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt();
@@ -137,12 +165,12 @@ fn compare(plain: &Plain<'_>, at: &At<'_>, precision: Precision) -> Result<Said>
         let change = (score(reach)? - score(-reach)?).abs();
         let outcome = if change <= 4.0 * rounding { Outcome::Noted } else { Outcome::Failed };
         let detail = format!(
-            "the score of class {class} is flat: it rises by {analytic:.1e} along a direction at the input, too little for its floats to \
-             show, and changes by {change:.1e} over a tenth of the picture"
+            "the score of {} is flat: it rises by {analytic:.1e} along a direction at the input, too little for its floats to \
+             show, and changes by {change:.1e} over a tenth of the picture",
+            name(target)
         );
         return Ok(Said::Row(Row { what: "gradient", outcome, detail }));
     }
-    let here = score(0.0)?;
     let mut best = Compared { analytic, numeric: 0.0, error: f64::INFINITY, jumps: false };
     // The widest is always tried: where the rounding is coarse it is the only one that means anything.
     let steps = SHARES.iter().filter(|&&share| share >= ROUNDINGS * precision.epsilon || share == SHARES[6]);

@@ -5,6 +5,7 @@ use onnx_grad::{Dim, proto::NodeProto};
 
 use crate::{
     error::{Error, Result},
+    probe::sized_by_content,
     subject::TypedModel,
 };
 
@@ -22,7 +23,9 @@ pub(super) fn takes_several(subject: &TypedModel, values: &[&str]) -> bool {
         node.op_type == "BatchNormalization" && node.attr_int("training_mode") == Some(1) && of_images()
     };
     let input = network.input();
+    let found = sized_by_content(network.model.graph());
     input.batch().is_none()
+        && !network.heads().iter().any(|name| found.contains(name.as_str()))
         && network.heads().iter().all(|name| free(name))
         && values.iter().all(|name| *name == input.name || free(name))
         && !network.model.graph().node.iter().any(mixes)

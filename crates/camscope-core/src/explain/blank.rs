@@ -2,7 +2,7 @@
 
 use ndarray::Array2;
 
-use super::{Backward, Blank, Explainer, Forward, Held};
+use super::{Backward, Blank, Explainer, Forward, Held, Tap, elsewhere::is_zero_at_places};
 use crate::{
     error::Result,
     method::{Cam, Method, Sign},
@@ -23,7 +23,12 @@ impl Explainer {
         slope: &Held,
         method: &'static dyn Cam,
     ) -> Result<Blank> {
-        if self.read(slope)?.iter().all(|&slope| slope == 0.0) {
+        let slope = self.read(slope)?;
+        let is_zero = match &self.taps[tap] {
+            Tap::Layer(layer) => is_zero_at_places(&slope, layer),
+            Tap::Input => slope.iter().all(|&slope| slope == 0.0),
+        };
+        if is_zero {
             return Ok(Blank::NoGradient);
         }
         let both = self.heatmaps_of(forward, backward, tap, (Method::Cam(method), Sign::Both))?;

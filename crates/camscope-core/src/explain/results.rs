@@ -4,9 +4,11 @@ use ndarray::{Array2, ArrayD, Axis};
 
 use crate::{
     error::{Error, Result},
+    image::Seen,
     method::Sign,
     runtime::{Outputs, Value},
-    target::{ClassScore, Evaluated, Scores, ranking},
+    target::{ClassScore, Evaluated, Place, Scores, ranking},
+    task::Said,
 };
 
 /// Milliseconds that the steps took; where several images ran at once, one image's share.
@@ -33,6 +35,8 @@ pub struct Forward {
     pub(super) rows: usize,
     /// The input that takes the images, in the model's own type and batch size.
     pub(super) input: Value,
+    /// What of its photo each image shows; empty: they are no photos.
+    pub(super) seen: Vec<Seen>,
     /// Outputs, activations, and what the backward pass reads.
     pub(super) values: Outputs,
 }
@@ -41,6 +45,18 @@ impl Forward {
     /// The logits of the first image, or of the only one; empty where the model gives no class scores.
     pub fn logits(&self) -> &[f32] {
         self.scores.first().map_or(&[], |scores| &scores.logits)
+    }
+
+    /// The same, with what of its photo each image shows.
+    #[must_use]
+    pub fn of_photos(mut self, seen: &[Seen]) -> Self {
+        self.seen = seen.to_vec();
+        self
+    }
+
+    /// The shape of a value, of all images of the run; `None` where the run gave none.
+    pub fn shape(&self, name: &str) -> Option<Vec<usize>> {
+        self.values.get(name).map(Value::shape)
     }
 
     /// A value of one image, a batch of one first, where the value has a batch.
@@ -91,6 +107,12 @@ pub struct Explanation {
     pub gradient: Option<Held>,
     /// What it took.
     pub timing: Timing,
+    /// Where the heat is that of several layers: their own explanations. The activation and the gradient are then the first one's.
+    pub fused: Vec<Explanation>,
+    /// Of a method that looks at the input: a number an element of it, signed, of its shape, a batch of one first.
+    pub attributions: Option<ArrayD<f32>>,
+    /// What to know of it, in a sentence.
+    pub note: Option<String>,
 }
 
 /// A target as it came out for an image.
@@ -106,6 +128,8 @@ pub struct Explained {
     pub score: f32,
     /// The class, where the target is one.
     pub class: Option<ClassScore>,
+    /// Where it is, and what else is known of it.
+    pub place: Place,
 }
 
 impl Explained {
@@ -116,6 +140,7 @@ impl Explained {
             label: evaluated.label.clone(),
             score: evaluated.score,
             class: evaluated.class,
+            place: evaluated.place.clone(),
         }
     }
 }
@@ -132,6 +157,15 @@ pub enum Blank {
 }
 
 impl Blank {
+    /// The more is known, the higher.
+    pub(super) fn rank(self) -> u8 {
+        match self {
+            Self::NoGradient => 0,
+            Self::NoEvidence => 1,
+            Self::OtherSign => 2,
+        }
+    }
+
     /// As JSON has it.
     pub fn name(self) -> &'static str {
         match self {
@@ -155,12 +189,14 @@ impl Blank {
 }
 
 /// All that one image gave.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Outcome {
     /// The class scores; `None` where the model gives none.
     pub scores: Option<Scores>,
     /// A target after the other, in each the layers in order.
     pub explanations: Vec<Explanation>,
+    /// What the model says, where [`Options::said`](super::Options::said) asks for it.
+    pub said: Option<Said>,
 }
 
 impl Outcome {

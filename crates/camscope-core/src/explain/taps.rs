@@ -2,7 +2,7 @@
 
 use onnx_grad::Types;
 
-use super::Options;
+use super::{Group, Options};
 use crate::{
     error::{Error, Result},
     layer::{self, Choice, Layer},
@@ -37,11 +37,11 @@ impl Tap {
     }
 }
 
-/// The taps that the options name.
+/// The taps that the options name, and which of them have one heat.
 ///
 /// # Errors
 /// A layer isn't there, or its axes can't mean what the options say.
-pub(super) fn choose_taps(subject: &TypedModel, options: &Options) -> Result<Vec<Tap>> {
+pub(super) fn choose_taps(subject: &TypedModel, options: &Options) -> Result<(Vec<Tap>, Vec<Group>)> {
     let (network, types, layers): (&Network, &Types, &[Layer]) = (subject.network(), subject.types(), subject.layers());
     let default = subject.default_layer();
     let choices = if options.layers.is_empty() { &[Choice::Auto] } else { options.layers.as_slice() };
@@ -68,7 +68,27 @@ pub(super) fn choose_taps(subject: &TypedModel, options: &Options) -> Result<Vec
         .taken_as(layout)
         .map(Tap::Layer)
     };
-    choices.iter().map(choose).collect()
+    let mut taps: Vec<Tap> = Vec::new();
+    let mut groups: Vec<Group> = Vec::new();
+    for choice in choices {
+        let several = subject.default_layers();
+        let first = taps.len();
+        match choice {
+            Choice::Auto if several.len() > 1 && options.layout.is_none() => {
+                taps.extend(several.iter().map(|&at| Tap::Layer(layers[at].clone())));
+            }
+            choice => taps.push(choose(choice)?),
+        }
+        groups.push(Group { taps: first..taps.len(), fuse: options.fuse.unwrap_or_default() });
+    }
+    if let Some(fuse) = options.fuse {
+        // All layers are one; the input has no heat.
+        let is_layer = |group: &Group| group.taps.clone().all(|tap| matches!(taps[tap], Tap::Layer(_)));
+        if groups.iter().all(is_layer) {
+            groups = vec![Group { taps: 0..taps.len(), fuse }];
+        }
+    }
+    Ok((taps, groups))
 }
 
 /// The layer, called by the module's path that it was asked for by, where it is the output of several.

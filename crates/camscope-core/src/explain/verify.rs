@@ -11,6 +11,7 @@ use crate::{
     error::{Error, Result},
     runtime::{Canceller, Provider, ProviderChoice, Runtime, SessionOptions, Vars, dirs},
     target::TargetRef,
+    text::printable,
 };
 
 /// Largest relative error, in the L2 norm, of scores and of gradients or heatmaps. Reduced precision (TF32, float16) stays well below;
@@ -19,7 +20,7 @@ const TOLERANCE: f64 = 0.05;
 
 impl Explainer {
     /// Compares scores, and the gradient or heat at every tap, with those of the CPU, if this explainer runs on another provider. What
-    /// agreed once is remembered in camscope's cache folder: by model file, taps, provider and versions.
+    /// agreed once is remembered in camscope's cache folder: by model file, taps, provider, device and versions.
     ///
     /// # Errors
     /// [`Error::ProviderDisagrees`] with the first thing that is off; the runtime fails.
@@ -37,7 +38,7 @@ impl Explainer {
         }
         let session = SessionOptions { provider: ProviderChoice::Named(Provider::Cpu), ..self.options.session.clone() };
         let options = Options { session, batch: 1, ..self.options.clone() };
-        let cpu = Self::at(runtime, Arc::clone(&self.subject), self.taps.clone(), options)?;
+        let cpu = Self::at(runtime, Arc::clone(&self.subject), (self.taps.clone(), self.groups.clone()), options)?;
         self.agrees_with(&cpu, tensor, target)?;
         if let Some(file) = remembered {
             // Where nothing can be remembered, the next run compares again.
@@ -112,20 +113,23 @@ impl Explainer {
         let modified = file.as_ref().and_then(|file| file.modified().ok()?.duration_since(UNIX_EPOCH).ok());
         let taps: Vec<&str> = self.taps.iter().map(|tap| tap.name()).collect();
         let facts = format!(
-            "{:?} {:?} {:?} {:?} {:?} {} {} {}",
+            "{:?} {:?} {:?} {:?} {:?} {} {} {} {}",
             fs::canonicalize(path).unwrap_or_else(|_| path.clone()),
             file.map(|file| file.len()),
             modified,
             taps,
             self.subject.heads(),
             provider.name(),
+            runtime.provider_facts(provider),
             runtime.version(),
             env!("CARGO_PKG_VERSION"),
         );
         // Stable from run to run of one build; another build compares again.
         let mut hasher = DefaultHasher::new();
         hasher.write(facts.as_bytes());
-        format!("{:016x} {} {}", hasher.finish(), provider.name(), runtime.version())
+        let facts = runtime.provider_facts(provider);
+        let facts = if facts.is_empty() { facts } else { format!(" {}", printable(&facts)) };
+        format!("{:016x} {}{facts} {}", hasher.finish(), provider.name(), runtime.version())
     }
 }
 

@@ -33,6 +33,52 @@ impl Seen {
     }
 }
 
+/// Where the pixels of a network's input lie in the photo.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Viewport {
+    /// The rectangle of the photo that the network sees.
+    pub seen: Seen,
+    /// The input's height.
+    pub height: f64,
+    /// The input's width.
+    pub width: f64,
+}
+
+impl Viewport {
+    /// An input of that height and width that is no photo: its pixels are its own.
+    pub fn of([height, width]: [usize; 2]) -> Self {
+        Self { seen: Seen::all(width as u32, height as u32), height: height as f64, width: width as f64 }
+    }
+
+    /// An input of that height and width that shows this of a photo.
+    pub fn onto(seen: Seen, [height, width]: [usize; 2]) -> Self {
+        Self { seen, height: height as f64, width: width as f64 }
+    }
+
+    /// A point of the input, x and y, in the photo.
+    pub fn to_photo(&self, [x, y]: [f64; 2]) -> [f64; 2] {
+        [self.seen.x + x / self.width * self.seen.width, self.seen.y + y / self.height * self.seen.height]
+    }
+
+    /// A point of the photo, x and y, in the input; it may lie beyond.
+    pub fn to_input(&self, [x, y]: [f64; 2]) -> [f64; 2] {
+        [(x - self.seen.x) / self.seen.width * self.width, (y - self.seen.y) / self.seen.height * self.height]
+    }
+
+    /// A box of the input, left, top, right, bottom, in the photo.
+    pub fn corners(&self, [left, top, right, bottom]: [f32; 4]) -> [f64; 4] {
+        let [left, top] = self.to_photo([f64::from(left), f64::from(top)]);
+        let [right, bottom] = self.to_photo([f64::from(right), f64::from(bottom)]);
+        [left, top, right, bottom]
+    }
+}
+
+/// A box, left, top, right, bottom, cut at the edges of a photo of `width` × `height` pixels. One that lies beyond it becomes a line at the edge.
+pub fn within_photo([left, top, right, bottom]: [f64; 4], width: u32, height: u32) -> [f64; 4] {
+    let (width, height) = (f64::from(width), f64::from(height));
+    [left.clamp(0.0, width), top.clamp(0.0, height), right.clamp(0.0, width), bottom.clamp(0.0, height)]
+}
+
 /// How a photo becomes the network's input: the size that all of it is resized to, and which window of that is taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Placement {
@@ -148,6 +194,12 @@ mod tests {
         let seen = p.seen(100, 50);
         assert!(seen.x < 0.0 && seen.y < 0.0);
         assert_eq!(seen.within(100, 50), Seen::all(100, 50));
+    }
+
+    #[test]
+    fn boxes_are_cut_at_the_photo() {
+        assert_eq!(within_photo([-3.0, 5.0, 120.0, 60.5], 100, 50), [0.0, 5.0, 100.0, 50.0]);
+        assert_eq!(within_photo([101.0, -9.0, 120.0, -2.0], 100, 50), [100.0, 0.0, 100.0, 0.0]);
     }
 
     #[test]

@@ -13,5 +13,5 @@ mod tiff_extra;
 
 pub use decode::{MAX_BYTES, MAX_PIXELS, Photo};
 pub use encode::write_png;
-pub use geometry::{Placement, Seen};
+pub use geometry::{Placement, Seen, Viewport, within_photo};
 pub use prepare::{Fitted, Prepared, fit, prepare};

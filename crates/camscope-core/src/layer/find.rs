@@ -14,19 +14,28 @@ use super::{Layer, Layout, class_token::last_informative, layout::layouts, modul
 /// `outputs` depends on.
 ///
 /// `layout` is the input's. Order: the graph's.
-pub fn find(graph: &GraphProto, types: &Types, input: &str, outputs: &[&str], layout: Layout) -> Vec<Layer> {
+pub fn find<'a>(
+    graph: &'a GraphProto,
+    types: &Types,
+    input: &'a str,
+    outputs: &[&'a str],
+    layout: Layout,
+) -> Vec<Layer> {
     let index = Index::new(graph);
     let from_input = descendants(graph, input);
     let to_output: HashSet<&str> = outputs.iter().flat_map(|output| ancestors(graph, &index, output)).collect();
-    // Where several outputs are explained, what one of them reads at its end is not what the others do.
-    let classifier = match outputs {
-        [output] => classifier_input(graph, &index, output, &from_input),
-        _ => None,
-    };
     let modules = modules(graph, &index);
     let layouts = layouts(graph, types, input, layout);
-    let informative = classifier.map(|value| last_informative(graph, &index, types, &layouts, value).unwrap_or(value));
-    let before = informative.map(|value| ancestors(graph, &index, value)).unwrap_or_default();
+    // What all outputs that are explained have before their classifiers.
+    let informative = |output: &&'a str| {
+        let classifier = classifier_input(graph, &index, output, &from_input)?;
+        let informative = last_informative(graph, &index, types, &layouts, classifier)
+            // Of a model without a classifier the class token itself may be the output.
+            .or_else(|| last_informative(graph, &index, types, &layouts, output));
+        Some(ancestors(graph, &index, informative.unwrap_or(classifier)))
+    };
+    let before = outputs.iter().filter_map(informative);
+    let before = before.reduce(|one, other| one.intersection(&other).copied().collect()).unwrap_or_default();
     let mut layers = Vec::new();
     for node in &graph.node {
         for value in node.output.iter().map(String::as_str).filter(|value| !value.is_empty()) {
@@ -75,7 +84,7 @@ pub fn unlisted(graph: &GraphProto, types: &Types, name: &str, layout: Layout) -
 }
 
 /// Everything that depends on a value.
-fn descendants<'a>(graph: &'a GraphProto, from: &'a str) -> HashSet<&'a str> {
+pub(super) fn descendants<'a>(graph: &'a GraphProto, from: &'a str) -> HashSet<&'a str> {
     let mut reached = HashSet::from([from]);
     for node in &graph.node {
         // What depends on a shape alone doesn't depend on the image.

@@ -1,15 +1,19 @@
 //! The layers of a model: its values with spatial extent, and how people name them.
 
+mod attention;
 mod choose;
 mod class_token;
 mod find;
 mod layout;
 mod module_path;
 mod resolver;
+mod scales;
 
+pub use attention::{Grid, attention};
 pub use choose::{Choice, automatic, by_index, by_name, choose};
 pub use find::{find, unlisted};
 pub use resolver::{LayerResolver, Preference, Resolved, add_resolver, check_preferences, resolve, resolvers};
+pub use scales::{Reach, scales};
 
 use onnx_grad::ElemType;
 

@@ -16,6 +16,10 @@ impl Cam for GradCamElementwise {
         "the positive part of feature maps times gradient, place by place (pytorch-grad-cam)"
     }
 
+    fn keeps_places(&self) -> bool {
+        true
+    }
+
     fn build(&self, g: &mut Builder, activation: &Val, gradient: &Val) -> Val {
         let product = g.mul(gradient, activation);
         let positive = g.relu(&product);

@@ -16,6 +16,10 @@ impl Cam for HiResCam {
         "feature maps times their gradient, place by place (Draelos and Carin 2020)"
     }
 
+    fn keeps_places(&self) -> bool {
+        true
+    }
+
     fn build(&self, g: &mut Builder, activation: &Val, gradient: &Val) -> Val {
         weighted_sum(g, gradient, activation)
     }

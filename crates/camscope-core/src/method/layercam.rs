@@ -16,6 +16,10 @@ impl Cam for LayerCam {
         "feature maps times their positive gradient, place by place; good at early layers (Jiang et al. 2021)"
     }
 
+    fn keeps_places(&self) -> bool {
+        true
+    }
+
     fn build(&self, g: &mut Builder, activation: &Val, gradient: &Val) -> Val {
         let positive = g.relu(gradient);
         weighted_sum(g, &positive, activation)

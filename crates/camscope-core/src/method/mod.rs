@@ -2,32 +2,45 @@
 //!
 //! There are two kinds. A [`Cam`] is an ONNX program over a layer's `activation` and `gradient`, both `[N, C, H, W]`, that yields
 //! `heatmap`, `[N, H, W]`, before normalisation. The explorer runs the program as a session of its own; export splices the same program
-//! into the model. A [`Perturbation`] runs the model forward on changed images and needs no gradient.
+//! into the model. A [`HostMethod`] is computed on the host: it runs the model on changed images, or takes a layer apart.
 //!
 //! A method is a file here and a row of [`METHODS`].
 
+mod ablation;
+mod baseline;
 mod gradcam;
 mod gradcam_elementwise;
 mod gradcam_plus_plus;
+mod guided;
 mod hirescam;
+mod host;
+mod input_gradient;
 mod layercam;
 mod occlusion;
 mod parameters;
+mod principal;
+mod random;
+mod randomcam;
+mod rise;
+mod rollout;
+mod score;
+mod segments;
 mod sign;
 mod xgradcam;
 
-use ndarray::{Array2, ArrayD, ArrayViewD};
+use ndarray::{ArrayD, Axis, concatenate};
 use onnx_grad::{Builder, Dim, ElemType, Model, Val, ValueType, attr, proto::NodeProto, value_info};
 use onnx_grad_ort::blocked::{self, unblocked};
 
+pub use host::{AttentionMap, Heat, HostMethod, Needs, Slopes, Trial};
 pub use parameters::{Parameter, Parameters};
 pub use sign::Sign;
 
 use crate::{
     error::{Error, Result},
     layer::Layout,
-    model,
     nearest::nearest,
+    target::TargetRef,
 };
 
 /// A way to weigh activations by gradients.
@@ -43,38 +56,14 @@ pub trait Cam: Sync {
         false
     }
 
+    /// Whether heat at a place comes of the gradient at that place. One that averages gradients over all places loses what lies at one of
+    /// them: a box, a pixel, a character.
+    fn keeps_places(&self) -> bool {
+        false
+    }
+
     /// Emits the program: the heatmap `[N, H, W]`, positive where there is evidence, from float32 `[N, C, H, W]` values.
     fn build(&self, g: &mut Builder, activation: &Val, gradient: &Val) -> Val;
-}
-
-/// A way to find what matters by changing the image and running the model forward.
-pub trait Perturbation: Sync {
-    /// Its name on the command line.
-    fn name(&self) -> &'static str;
-
-    /// What it computes and who proposed it, in one line.
-    fn about(&self) -> &'static str;
-
-    /// What can be set, with the defaults.
-    fn parameters(&self) -> &'static [Parameter];
-
-    /// The heatmap, `[height, width]`, positive where there is evidence.
-    ///
-    /// # Errors
-    /// A parameter that can't be, the runtime fails, or the work was cancelled.
-    fn heatmap(&self, trial: &mut Trial<'_>, parameters: &Parameters) -> Result<Array2<f32>>;
-}
-
-/// One image and the model's answer to any change of it.
-pub struct Trial<'a> {
-    /// The image as the model takes it, a batch of one first.
-    pub image: ArrayViewD<'a, f32>,
-    /// Where its height and width lie.
-    pub layout: model::Layout,
-    /// How many images run at once.
-    pub batch: usize,
-    /// The target's score for each of up to [`Trial::batch`] images, which lie along the first axis.
-    pub score: &'a mut dyn FnMut(ArrayD<f32>) -> Result<Vec<f32>>,
 }
 
 /// A method.
@@ -82,8 +71,8 @@ pub struct Trial<'a> {
 pub enum Method {
     /// A program over activation and gradient.
     Cam(&'static dyn Cam),
-    /// A loop of forward passes.
-    Perturbation(&'static dyn Perturbation),
+    /// Computed on the host.
+    Host(&'static dyn HostMethod),
 }
 
 impl Method {
@@ -91,7 +80,7 @@ impl Method {
     pub fn name(self) -> &'static str {
         match self {
             Self::Cam(method) => method.name(),
-            Self::Perturbation(method) => method.name(),
+            Self::Host(method) => method.name(),
         }
     }
 
@@ -99,7 +88,7 @@ impl Method {
     pub fn about(self) -> &'static str {
         match self {
             Self::Cam(method) => method.about(),
-            Self::Perturbation(method) => method.about(),
+            Self::Host(method) => method.about(),
         }
     }
 
@@ -107,13 +96,56 @@ impl Method {
     pub fn parameters(self) -> &'static [Parameter] {
         match self {
             Self::Cam(_) => &[],
-            Self::Perturbation(method) => method.parameters(),
+            Self::Host(method) => method.parameters(),
+        }
+    }
+
+    /// What it looks at.
+    pub fn needs(self) -> Needs {
+        match self {
+            Self::Cam(_) => Needs { layer: true, gradient: true, ..Needs::default() },
+            Self::Host(method) => method.needs(),
         }
     }
 
     /// Whether it looks at gradients.
     pub fn needs_gradients(self) -> bool {
-        matches!(self, Self::Cam(_))
+        self.needs().gradient || self.needs().slope
+    }
+
+    /// Whether heat at a place comes of what is at that place, and not of a mean over all places.
+    pub fn keeps_places(self) -> bool {
+        match self {
+            Self::Cam(method) => method.keeps_places(),
+            Self::Host(method) => method.keeps_places(),
+        }
+    }
+
+    /// Whether it depends on the target at all.
+    pub fn is_of_target(self) -> bool {
+        match self {
+            Self::Cam(_) => true,
+            Self::Host(method) => method.is_of_target(),
+        }
+    }
+
+    /// About how many forward passes it takes for one image at a layer of so many channels.
+    pub fn passes(self, parameters: &Parameters, channels: usize) -> f64 {
+        match self {
+            Self::Cam(_) => 1.1,
+            Self::Host(method) => method.passes(parameters, channels),
+        }
+    }
+
+    /// The family that it belongs to, by what it runs.
+    pub fn family(self) -> &'static str {
+        match self.needs() {
+            Needs { attention: true, .. } => "attention",
+            Needs { slope: true, .. } => "gradient at the input",
+            Needs { gradient: true, .. } => "activation and gradient",
+            Needs { layer: true, tail: false, .. } if !self.is_of_target() => "activation",
+            _ => "forward passes",
+        }
     }
 }
 
@@ -137,12 +169,50 @@ pub const METHODS: &[Method] = &[
     Method::Cam(&xgradcam::XGradCam),
     Method::Cam(&layercam::LayerCam),
     Method::Cam(&gradcam_elementwise::GradCamElementwise),
-    Method::Perturbation(&occlusion::Occlusion),
+    Method::Host(&principal::EigenCam),
+    Method::Host(&principal::EigenGradCam),
+    Method::Host(&principal::SegEigenCam),
+    Method::Host(&principal::KpcaCam),
+    Method::Host(&principal::Fem),
+    Method::Host(&randomcam::RandomCam),
+    Method::Host(&rollout::AttentionRollout),
+    Method::Host(&rollout::GradientRollout),
+    Method::Host(&input_gradient::Saliency),
+    Method::Host(&input_gradient::InputTimesGradient),
+    Method::Host(&input_gradient::SmoothGrad),
+    Method::Host(&input_gradient::VarGrad),
+    Method::Host(&input_gradient::IntegratedGradients),
+    Method::Host(&input_gradient::GradientShap),
+    Method::Host(&guided::BACKPROP),
+    Method::Host(&guided::DECONV),
+    Method::Host(&score::SCORE),
+    Method::Host(&score::SMOOTH),
+    Method::Host(&score::INTEGRATED),
+    Method::Host(&ablation::AblationCam),
+    Method::Host(&ablation::ReciproCam),
+    Method::Host(&occlusion::Occlusion),
+    Method::Host(&rise::Rise),
+    Method::Host(&segments::Lime),
+    Method::Host(&segments::KernelShap),
 ];
 
-/// The names of all methods, as a list in a sentence.
-pub fn names() -> String {
-    METHODS.iter().map(|method| method.name()).collect::<Vec<_>>().join(", ")
+/// What is explained with where nobody says: the first of [`METHODS`]; for targets at places of the image one that keeps places.
+pub fn default_for(targets: &[TargetRef]) -> Chosen {
+    let is_local = targets.iter().any(|target| target.is_local());
+    METHODS.iter().find(|method| !is_local || method.keeps_places()).copied().unwrap_or(METHODS[0]).into()
+}
+
+/// What to know of a method that cannot be trusted for these targets.
+pub fn mistrust(method: Method, targets: &[TargetRef]) -> Option<String> {
+    let target = targets.iter().find(|target| target.is_local())?;
+    (!method.keeps_places()).then(|| {
+        format!(
+            "{} averages gradients over the whole image, and `{}` lies at one place: {} keeps places",
+            method.name(),
+            target.spec(),
+            default_for(std::slice::from_ref(target)).method.name()
+        )
+    })
 }
 
 /// The method of that name.
@@ -189,7 +259,9 @@ pub fn parse(text: &str) -> Result<Chosen> {
     for setting in rest.split(',').filter(|setting| !setting.is_empty()) {
         let fail = |reason: String| Error::BadParameter { method, setting: setting.to_owned(), reason };
         let (key, value) = setting.split_once('=').ok_or_else(|| fail("it has no `=`".into()))?;
-        let number = value.trim().parse().map_err(|_| fail(format!("`{value}` is not a number")))?;
+        let word = baseline::WORDS.iter().find(|(word, _)| *word == value.trim() && key.trim() == "baseline");
+        let number = word.map_or_else(|| value.trim().parse(), |(_, number)| Ok(*number));
+        let number = number.map_err(|_| fail(format!("`{value}` is not a number")))?;
         let known = || chosen.method.parameters().iter().map(|parameter| parameter.name);
         if !chosen.parameters.set(key.trim(), number) {
             let mut offered = nearest(key, known());
@@ -201,6 +273,30 @@ pub fn parse(text: &str) -> Result<Chosen> {
         }
     }
     Ok(chosen)
+}
+
+/// A parameter that counts something.
+///
+/// # Errors
+/// It is no whole number of 1 or more.
+fn whole(method: &'static str, name: &'static str, value: f64) -> Result<usize> {
+    let fits = value >= 1.0 && value.fract() == 0.0 && value <= 1e6;
+    fits.then_some(value as usize).ok_or_else(|| Error::BadParameter {
+        method,
+        setting: format!("{name}={value}"),
+        reason: "a whole number, 1 or more, is wanted".into(),
+    })
+}
+
+/// Images as one array along the first axis.
+fn together(images: &[ArrayD<f32>]) -> Result<ArrayD<f32>> {
+    let views: Vec<_> = images.iter().map(|image| image.view()).collect();
+    concatenate(Axis(0), &views).map_err(|error| Error::Value(error.to_string()))
+}
+
+/// What a method asked for.
+fn given<'a, T>(value: Option<&'a T>, what: &str) -> Result<&'a T> {
+    value.ok_or_else(|| Error::Value(format!("the method was given no {what}")))
 }
 
 /// The method's program as a model of its own: inputs `activation` and `gradient` in the layer's layout and type, output
@@ -290,4 +386,35 @@ fn weigh_channels(g: &mut Builder, weight: &Val, activation: &Val) -> Val {
 fn weighted_sum(g: &mut Builder, weight: &Val, activation: &Val) -> Val {
     let product = g.mul(weight, activation);
     g.reduce_sum(&product, &[1], false)
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use ndarray::ArrayViewD;
+
+    use super::*;
+    use crate::model;
+
+    /// A trial of an image alone: whoever asks for more fails.
+    pub(crate) fn trial<'a>(
+        image: ArrayViewD<'a, f32>,
+        layout: model::Layout,
+        batch: usize,
+        score: &'a mut dyn FnMut(ArrayD<f32>) -> Result<Vec<f32>>,
+    ) -> Trial<'a> {
+        Trial {
+            image,
+            layout,
+            grey: Vec::new(),
+            batch,
+            seed: 0,
+            activation: None,
+            gradient: None,
+            attention: Vec::new(),
+            grid: None,
+            score,
+            slope: Box::leak(Box::new(|_: ArrayD<f32>| unreachable!("no slopes"))),
+            tail: Box::leak(Box::new(|_: ndarray::ArrayView4<'_, f32>| unreachable!("no tail"))),
+        }
+    }
 }

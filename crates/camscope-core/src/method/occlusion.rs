@@ -2,7 +2,11 @@
 
 use ndarray::{Array2, Axis, Slice, concatenate};
 
-use super::{Parameter, Parameters, Perturbation, Trial};
+use super::{
+    Needs, Parameter, Parameters,
+    host::{Heat, HostMethod, Trial},
+    whole,
+};
 use crate::error::{Error, Result};
 
 /// How far the score falls where a window of the input is set to a constant; where windows overlap, the mean of theirs. The windows lie
@@ -15,7 +19,7 @@ const PARAMETERS: &[Parameter] = &[
     Parameter { name: "baseline", default: 0.0, about: "what the window is filled with, as the model takes it" },
 ];
 
-impl Perturbation for Occlusion {
+impl HostMethod for Occlusion {
     fn name(&self) -> &'static str {
         "occlusion"
     }
@@ -28,18 +32,19 @@ impl Perturbation for Occlusion {
         PARAMETERS
     }
 
-    fn heatmap(&self, trial: &mut Trial<'_>, parameters: &Parameters) -> Result<Array2<f32>> {
+    fn needs(&self) -> Needs {
+        Needs::default()
+    }
+
+    fn passes(&self, parameters: &Parameters, _: usize) -> f64 {
+        // Of a usual image of 224 pixels a side.
+        (1.0 + ((224.0 - parameters.get("window")) / parameters.get("stride").max(1.0)).max(0.0).ceil()).powi(2)
+    }
+
+    fn heat(&self, trial: &mut Trial<'_>, parameters: &Parameters) -> Result<Heat> {
         let [down, across] = trial.layout.spatial_axes();
         let (height, width) = (trial.image.len_of(Axis(down)), trial.image.len_of(Axis(across)));
-        let whole = |name: &'static str| {
-            let value = parameters.get(name);
-            let fits = value >= 1.0 && value.fract() == 0.0 && value <= f64::from(u16::MAX);
-            fits.then_some(value as usize).ok_or_else(|| Error::BadParameter {
-                method: "occlusion",
-                setting: format!("{name}={value}"),
-                reason: "a whole number of pixels, 1 or more, is wanted".into(),
-            })
-        };
+        let whole = |key: &'static str| whole(self.name(), key, parameters.get(key));
         let (window, stride, baseline) = (whole("window")?, whole("stride")?, parameters.get("baseline") as f32);
         let (rows, columns) = (starts(height, window, stride), starts(width, window, stride));
         let windows: Vec<(usize, usize)> =
@@ -71,7 +76,7 @@ impl Perturbation for Occlusion {
                 at(&mut counts, 1.0);
             }
         }
-        Ok((sums / counts.mapv(|count| count.max(1.0))).mapv(|heat| heat as f32))
+        Ok((sums / counts.mapv(|count| count.max(1.0))).mapv(|heat| heat as f32).into())
     }
 }
 
@@ -103,9 +108,9 @@ mod tests {
             largest = largest.max(images.len_of(Axis(0)));
             Ok(images.outer_iter().map(|image| image[[0, 1, 1]] + 2.0 * image[[0, 5, 7]]).collect())
         };
-        let mut trial = Trial { image: image.view(), layout: Layout::Nchw, batch, score: &mut score };
+        let mut trial = super::super::tests::trial(image.view(), Layout::Nchw, batch, &mut score);
         let chosen = parse(method)?;
-        let heat = Occlusion.heatmap(&mut trial, &chosen.parameters)?;
+        let heat = Occlusion.heat(&mut trial, &chosen.parameters)?.map;
         assert!(largest <= batch.max(1));
         Ok(heat)
     }

@@ -97,9 +97,14 @@ fn side(value: &Value) -> Option<u32> {
     value.as_u64().and_then(|side| u32::try_from(side).ok()).filter(|side| *side > 0)
 }
 
-/// PaddleOCR's dictionary, a character a line, as its decoder for CTC completes it: the blank before it, a space behind it.
+/// PaddleOCR's dictionary, a character a line, as its decoder for CTC completes it: the blank before it, a space behind it. Lines of words
+/// are the names of a detector's classes, as PaddleOCR's models of a page's layout have them, and stay as they are.
 fn characters(text: &str) -> Labels {
     let lines = text.lines().map(|line| line.trim_end_matches('\r').to_owned());
+    let words = lines.clone().filter(|line| line.chars().count() > 2).count();
+    if 2 * words > lines.clone().count() {
+        return Labels::new(lines.collect());
+    }
     Labels::new(std::iter::once("blank".to_owned()).chain(lines).chain([" ".to_owned()]).collect())
 }
 
@@ -232,6 +237,9 @@ mod tests {
     fn characters_are_completed_as_paddleocr_completes_them() {
         let labels = Embedded::read([("character", "0\n1\n猫")]).labels.unwrap().0;
         assert_eq!(labels.names(), ["blank", "0", "1", "猫", " "]);
+        // A detector's classes.
+        let labels = Embedded::read([("character", "text\ntitle\nfigure\n")]).labels.unwrap().0;
+        assert_eq!(labels.names(), ["text", "title", "figure"]);
     }
 
     #[test]

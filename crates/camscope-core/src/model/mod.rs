@@ -10,7 +10,7 @@ mod sidecar;
 
 pub use given::Given;
 pub use labels::Labels;
-pub(crate) use network::axes;
 pub use network::{Classes, Head, Input, Network};
+pub(crate) use network::{axes, unit_norm};
 pub use preprocessing::{Color, Crop, Filter, Layout, Preprocessing, Source};
 pub use sidecar::{Sidecar, resolve, resolve_given};

@@ -5,6 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use super::Sidecar;
 use ndarray::ArrayD;
 use onnx_grad::{
     Dim, EMITTED_OPSET, ElemType, Model, Types,
@@ -18,6 +19,7 @@ use onnx_grad::{
 use crate::{
     error::{Error, Result},
     image::sniff,
+    task::{self, Kind, Recognised, detection::Detector, embedding::Embedding, segmentation::Map, text::Reader},
     text::printable_path,
 };
 
@@ -99,6 +101,8 @@ pub struct Network {
     pub classes: Option<Classes>,
     /// The values that are to be explained: the logits, or what targets read. Empty: every output.
     pub explained: Vec<String>,
+    /// What it answers, where that is recognised: not before the values' types are known.
+    pub task: Option<Recognised>,
     /// What was changed when it was opened, if something was: the types of its numbers.
     pub note: Option<String>,
 }
@@ -140,6 +144,7 @@ impl Network {
             chosen: None,
             classes: None,
             explained: Vec::new(),
+            task: None,
             note,
         };
         network.classes = network.candidates().into_iter().next();
@@ -217,6 +222,76 @@ impl Network {
         Ok(())
     }
 
+    /// Recognises what the model answers, after [`Network::settle`]. Where it is something else than classes, [`Network::classes`] is empty
+    /// afterwards.
+    ///
+    /// # Errors
+    /// [`Error::Task`] if the sidecar says what its outputs cannot be.
+    pub fn recognise(&mut self, types: &Types, sidecar: &Sidecar) -> Result<()> {
+        let found = task::recognise(self, types, sidecar)?;
+        if let Some(found) = &found {
+            if found.task.kind() != Kind::Classification {
+                self.classes = None;
+            }
+            self.explained = found.task.reads();
+        }
+        self.task = found;
+        Ok(())
+    }
+
+    /// The detection head.
+    ///
+    /// # Errors
+    /// The model is no detector.
+    pub fn detector(&self) -> Result<&dyn Detector> {
+        let found = self.task.as_ref().and_then(|found| found.task.detector());
+        found.ok_or_else(|| self.is_no("detector: it gives no boxes"))
+    }
+
+    /// The numbers for every pixel.
+    ///
+    /// # Errors
+    /// The model gives none.
+    pub fn map(&self) -> Result<&Map> {
+        let found = self.task.as_ref().and_then(|found| found.task.map());
+        found.ok_or_else(|| self.is_no("model with numbers for every pixel"))
+    }
+
+    /// The map that gives every pixel a class.
+    ///
+    /// # Errors
+    /// The model is for no segmentation.
+    pub fn segments(&self) -> Result<&Map> {
+        let found = self.task.as_ref().and_then(|found| found.task.map()).filter(|map| map.is_labelled());
+        found.ok_or_else(|| self.is_no("segmentation: it gives pixels no class"))
+    }
+
+    /// The scores of characters.
+    ///
+    /// # Errors
+    /// The model reads no text.
+    pub fn reader(&self) -> Result<&Reader> {
+        let found = self.task.as_ref().and_then(|found| found.task.reader());
+        found.ok_or_else(|| self.is_no("recogniser of text"))
+    }
+
+    /// The embedding.
+    ///
+    /// # Errors
+    /// The model gives none.
+    pub fn embedding(&self) -> Result<&Embedding> {
+        let found = self.task.as_ref().and_then(|found| found.task.embedding());
+        found.ok_or_else(|| self.is_no("embedding"))
+    }
+
+    /// That the model isn't what a target takes it for.
+    pub(crate) fn is_no(&self, what: &str) -> Error {
+        let is = self.task.as_ref().map(|found| format!("; it was recognised as {}", found.describe()));
+        let outputs = || format!("; its outputs are {}", self.outputs.join(", "));
+        let reason = format!("the model is no {what}{}", is.unwrap_or_else(outputs));
+        Error::NoSuchAnswer { reason }
+    }
+
     /// The class scores.
     ///
     /// # Errors
@@ -267,6 +342,15 @@ impl Network {
 
     /// Which of several outputs is explained where nobody says; `None` where there is no choice.
     pub fn choice_note(&self) -> Option<String> {
+        let taken = self.task.as_ref().and_then(|found| Some((found.task.output()?, found)));
+        if let Some((output, found)) = taken.filter(|(_, found)| self.explained == found.task.reads()) {
+            let others: Vec<String> =
+                self.outputs.iter().filter(|name| *name != output).map(|name| format!("`{name}`")).collect();
+            let kind = found.task.kind();
+            return (!others.is_empty()).then(|| {
+                format!("of several outputs `{output}` is taken for the {kind}; the others are {}", others.join(", "))
+            });
+        }
         let classes = self.classes.as_ref().filter(|_| self.chosen.is_none())?;
         let others: Vec<String> =
             self.outputs.iter().filter(|output| **output != classes.output).map(|name| format!("`{name}`")).collect();
@@ -370,7 +454,9 @@ fn step_over_head(graph: &GraphProto, output: &str) -> (String, Head) {
         match head_of(node) {
             Some(head) => return (node.input[0].clone(), head),
             // The largest few of the scores, sorted: the classes are those before.
-            None if node.op_type == "TopK" && !node.input.is_empty() => return step_over_head(graph, &node.input[0]),
+            None if matches!(&*node.op_type, "TopK" | "ArgMax") && !node.input.is_empty() => {
+                return step_over_head(graph, &node.input[0]);
+            }
             None => match passed_on(&index, node) {
                 Some(before) => value = before,
                 None => break,
@@ -428,7 +514,9 @@ fn class_scores(network: &Network, classes: &Classes, types: &Types) -> Result<(
     let name = &classes.logits;
     let Some(ty) = types.get(name) else { return Err(format!("the type of `{name}` is not known")) };
     if !ty.elem.is_float() {
-        return Err(format!("`{name}` does not hold floats"));
+        return Err(format!(
+            "`{name}` does not hold floats, and no floats were found before it by which it is decided"
+        ));
     }
     let dims = ty.shape.as_deref().unwrap_or_default();
     let shape: Vec<String> = dims.iter().map(|d| d.fixed().map_or("N".into(), |n| n.to_string())).collect();
@@ -446,14 +534,18 @@ fn class_scores(network: &Network, classes: &Classes, types: &Types) -> Result<(
     if several == 0 && classes.head != Head::Sigmoid {
         return not("a single number and no class");
     }
-    match unit_norm(network.model.graph(), name) {
-        true => Err(format!("`{name}` is scaled to length 1: an embedding, not one score a class")),
+    if unit_norm(network.model.graph(), name) {
+        return Err(format!("`{name}` is scaled to length 1: an embedding, not one score a class"));
+    }
+    let is_known = network.chosen.is_some() || classes.head != Head::Logits;
+    match !is_known && crate::task::embedding::is_called(&classes.output) {
+        true => Err(format!("`{}` is an embedding by its name, not one score a class", classes.output)),
         false => Ok(()),
     }
 }
 
 /// Whether a value is divided by its own norm, as embeddings are.
-fn unit_norm(graph: &GraphProto, name: &str) -> bool {
+pub(crate) fn unit_norm(graph: &GraphProto, name: &str) -> bool {
     let index = Index::new(graph);
     let mut value = name;
     while let Some(node) = index.producer_node(value) {

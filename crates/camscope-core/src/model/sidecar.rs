@@ -13,6 +13,7 @@ use super::given::Given;
 use super::labels::Labels;
 use super::network::Network;
 use super::preprocessing::{Color, Crop, Filter, Input, Layout, Preprocessing, Source, type_name};
+use crate::task::TaskSettings;
 use crate::text::printable_path;
 use crate::{Error, Result};
 
@@ -36,6 +37,8 @@ pub struct Sidecar {
     pub layer: Option<String>,
     /// The method to explain with by default.
     pub method: Option<String>,
+    /// What the model answers, as far as it is said.
+    pub task: TaskSettings,
 }
 
 /// What is known about the model file `model_path`, whose photo input has the shape `input_shape` (`None` for a free
@@ -110,7 +113,8 @@ impl Sidecar {
     /// Nothing but how photos are prepared.
     pub(super) fn of(preprocessing: Preprocessing) -> Self {
         let (labels, labels_from, notes) = (Labels::default(), None, Vec::new());
-        Self { preprocessing, labels, labels_from, notes, logits: None, layer: None, method: None }
+        let task = TaskSettings::default();
+        Self { preprocessing, labels, labels_from, notes, logits: None, layer: None, method: None, task }
     }
 
     /// What of it a person should be told, each a sentence: preprocessing that no file beside the model gives, and so on.
@@ -185,6 +189,7 @@ struct Raw {
     input: RawInput,
     output: RawOutput,
     explain: RawExplain,
+    task: TaskSettings,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -262,7 +267,11 @@ impl Raw {
     /// What isn't given is as [`Input::assumed`] has it, save mean and std of a `range` other than 0 to 1: ImageNet's are
     /// in units of that one, so for others they are 0 and 1.
     fn into_sidecar(self, path: &Path, model: &Input, embedded: &Embedded) -> Result<Sidecar> {
-        let Self { input, output, explain } = self;
+        let Self { input, output, explain, mut task } = self;
+        if let Some(priors) = task.priors.as_mut().filter(|priors| priors.ends_with(".npy")) {
+            *priors = path.with_file_name(&*priors).to_string_lossy().into_owned();
+        }
+        task.check().map_err(|reason| Error::Metadata { path: printable_path(path), reason })?;
         let assumed = embedded.preprocessing(model);
         let metadata = |reason: &str| Error::Metadata { path: printable_path(path), reason: reason.to_owned() };
         let crop = match (input.crop, input.resize_to) {
@@ -308,7 +317,7 @@ impl Raw {
             }
         };
         let (logits, layer, method) = (output.logits, explain.layer, explain.method);
-        Ok(Sidecar { labels, labels_from, logits, layer, method, ..Sidecar::of(preprocessing) })
+        Ok(Sidecar { labels, labels_from, logits, layer, method, task, ..Sidecar::of(preprocessing) })
     }
 }
 

@@ -3,7 +3,9 @@
 mod blend;
 mod colormap;
 mod enlarge;
+mod marks;
 
 pub use blend::{DEFAULT_ALPHA, DIMMED, normalise, normalise_signed, render};
 pub use colormap::{Colormap, Kind, add, all, by_name, diverging};
 pub use enlarge::{enlarge, heat_on_photo};
+pub use marks::{Mark, draw_marks};

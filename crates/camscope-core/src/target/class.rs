@@ -4,7 +4,7 @@ use std::{convert::Infallible, str::FromStr, sync::Arc};
 
 use ndarray::{ArrayD, IxDyn};
 
-use super::{Answer, ClassScore, Evaluated, Kind, Target, TargetRef};
+use super::{Answer, ClassScore, Evaluated, Kind, Place, Target, TargetRef};
 use crate::{
     error::{Error, Result},
     model::{Labels, Network},
@@ -47,6 +47,7 @@ impl Target for Class {
             seeds: vec![(classes.logits.clone(), as_logits(answer, &classes.logits, seed)?)],
             label: answer.labels.get(class).map(str::to_owned),
             class: Some(ClassScore { class, logit, probability }),
+            place: Place::default(),
         })
     }
 }
@@ -138,13 +139,24 @@ impl ClassSpec {
     }
 }
 
+/// The class that a label or a number names.
+///
+/// # Errors
+/// Nothing or too much goes by it.
+pub(crate) fn named(label: &str, labels: &Labels) -> Result<usize> {
+    match label.strip_prefix('#').and_then(|number| number.parse().ok()) {
+        Some(number) => Ok(number),
+        None => number(label, labels).map_or_else(|| labels.find(label), Ok),
+    }
+}
+
 /// The number that `label` is, unless a class is called so.
 fn number(label: &str, labels: &Labels) -> Option<usize> {
     label.parse().ok().filter(|_| !labels.names().iter().any(|name| name == label))
 }
 
 /// What comes first in [`ranking`].
-fn likeliest(logits: &[f32]) -> usize {
+pub(crate) fn likeliest(logits: &[f32]) -> usize {
     let key = |at: usize| if logits[at].is_nan() { f32::NEG_INFINITY } else { logits[at] };
     (1..logits.len()).fold(0, |best, at| if key(at).total_cmp(&key(best)).is_gt() { at } else { best })
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{
-    Answer, ClassSpec, Evaluated, Kind, Target,
+    Answer, ClassSpec, Evaluated, Kind, Place, Target,
     class::{as_logits, logits},
 };
 use crate::{error::Result, model::Network};
@@ -49,6 +49,7 @@ impl Target for Contrast {
             seeds: vec![(classes.logits.clone(), as_logits(answer, &classes.logits, seed)?)],
             label: Some(format!("{}, not {}", answer.labels.name(a), answer.labels.name(b))),
             class: None,
+            place: Place::default(),
         })
     }
 }

@@ -2,12 +2,17 @@
 //!
 //! A kind of target is a file here and a row of [`KINDS`]. What it reads, its number and its seeds are all that the rest needs to know.
 
-mod class;
+mod boxes;
+pub(crate) mod class;
 mod contrast;
 mod not;
-mod output;
+pub(crate) mod output;
+mod pixel;
+mod segment;
+mod similar;
+mod text;
 
-use std::{fmt, sync::Arc};
+use std::{fmt, path::Path, sync::Arc};
 
 use ndarray::ArrayD;
 
@@ -15,7 +20,9 @@ pub use class::{Class, ClassSpec, Score, probabilities, ranking};
 
 use crate::{
     error::{Error, Result},
+    image::Viewport,
     model::{Classes, Labels, Network},
+    task::{Task, detection::Detector, embedding::Embedding, segmentation::Map, text::Reader},
 };
 
 /// What is explained: a scalar over any of the model's outputs.
@@ -31,6 +38,12 @@ pub trait Target: fmt::Debug + Send + Sync {
     /// # Errors
     /// The model has nothing of the kind.
     fn reads(&self, network: &Network) -> Result<Vec<String>>;
+
+    /// Whether it is of one place of the image, as a box, a pixel or a character is: then a method that averages gradients over all places
+    /// loses it.
+    fn is_local(&self) -> bool {
+        false
+    }
 
     /// Its number for one image, and its seeds.
     ///
@@ -50,10 +63,16 @@ pub struct Answer<'a> {
     pub classes: Option<&'a Classes>,
     /// The classes' names.
     pub labels: &'a Labels,
+    /// What the model answers, where that is known.
+    pub task: Option<&'a dyn Task>,
+    /// Where the network's input lies in the photo.
+    pub viewport: Viewport,
     /// What of a class is explained.
     pub score: Score,
     /// A value that was listed in [`Target::reads`], as this image alone gives it: a batch of one first, where the value has a batch.
     pub output: &'a dyn Fn(&str) -> Result<ArrayD<f32>>,
+    /// The same of the picture in a file, which is prepared as this one was.
+    pub other: &'a dyn Fn(&Path, &str) -> Result<ArrayD<f32>>,
 }
 
 impl<'a> Answer<'a> {
@@ -63,6 +82,47 @@ impl<'a> Answer<'a> {
     /// The model gives none.
     pub fn class_scores(&self) -> Result<(&'a Scores, &'a Classes)> {
         self.scores.zip(self.classes).ok_or_else(|| Error::Value("the model gives no class scores".into()))
+    }
+
+    /// The detection head.
+    ///
+    /// # Errors
+    /// The model is no detector.
+    pub fn detector(&self) -> Result<&'a dyn Detector> {
+        self.task.and_then(Task::detector).ok_or_else(|| Error::Value("the model gives no boxes".into()))
+    }
+
+    /// The numbers for every pixel.
+    ///
+    /// # Errors
+    /// The model gives none.
+    pub fn map(&self) -> Result<&'a Map> {
+        self.task.and_then(Task::map).ok_or_else(|| Error::Value("the model gives no numbers for pixels".into()))
+    }
+
+    /// The map that gives every pixel a class.
+    ///
+    /// # Errors
+    /// The model gives none.
+    pub fn segments(&self) -> Result<&'a Map> {
+        let map = self.task.and_then(Task::map).filter(|map| map.is_labelled());
+        map.ok_or_else(|| Error::Value("the model gives no segments".into()))
+    }
+
+    /// The scores of characters.
+    ///
+    /// # Errors
+    /// The model reads no text.
+    pub fn reader(&self) -> Result<&'a Reader> {
+        self.task.and_then(Task::reader).ok_or_else(|| Error::Value("the model reads no text".into()))
+    }
+
+    /// The embedding.
+    ///
+    /// # Errors
+    /// The model gives none.
+    pub fn embedding(&self) -> Result<&'a Embedding> {
+        self.task.and_then(Task::embedding).ok_or_else(|| Error::Value("the model gives no embedding".into()))
     }
 }
 
@@ -88,6 +148,21 @@ pub struct Evaluated {
     pub label: Option<String>,
     /// The class, where the target is one.
     pub class: Option<ClassScore>,
+    /// Where it is, and what else is known of it.
+    pub place: Place,
+}
+
+/// Where a target is in an image, and what else is known of it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Place {
+    /// Of a box: left, top, right, bottom in the photo's pixels.
+    pub corners: Option<[f64; 4]>,
+    /// The number of its class, of a target that is not the class itself; of a character its position, from 0.
+    pub index: Option<usize>,
+    /// How sure the model is, from 0 to 1, where it says so.
+    pub probability: Option<f32>,
+    /// The text that it is.
+    pub text: Option<String>,
 }
 
 /// A class with its scores.
@@ -112,7 +187,17 @@ pub struct Kind {
 }
 
 /// Every kind.
-pub const KINDS: &[Kind] = &[class::KIND, contrast::KIND, not::KIND, output::KIND];
+pub const KINDS: &[Kind] = &[
+    class::KIND,
+    contrast::KIND,
+    boxes::KIND,
+    segment::KIND,
+    pixel::KIND,
+    text::KIND,
+    similar::KIND,
+    not::KIND,
+    output::KIND,
+];
 
 /// The target of a specification, such as `class:285` or `output:depth[0,3]`.
 ///
@@ -128,20 +213,20 @@ pub fn parse(spec: &str) -> Result<TargetRef> {
     (kind.parse)(rest).map_err(fail)
 }
 
-/// What is explained where nobody says: the likeliest class, else the only number there is.
+/// What is explained where nobody says: what the model says first.
 ///
 /// # Errors
-/// The model gives neither: it has to be said.
+/// Nothing is recognised, or there is nothing that could be meant: it has to be said.
 pub fn default_target(network: &Network, types: &onnx_grad::Types) -> Result<TargetRef> {
-    if network.classes.is_some() {
-        return Ok(ClassSpec::Top(1).target());
+    match &network.task {
+        Some(recognised) => recognised.task.first(),
+        None => Err(network.scores(types).err().unwrap_or_else(|| Error::Value("nothing to explain".into()))),
     }
-    let number = |output: &&String| {
-        let ty = types.get(output).filter(|ty| ty.elem.is_float());
-        ty.and_then(|ty| ty.shape.as_ref()).is_some_and(|dims| dims.iter().skip(1).all(|dim| dim.fixed() == Some(1)))
-    };
-    match network.outputs.iter().filter(number).collect::<Vec<_>>()[..] {
-        [name] => output::whole(name),
-        _ => Err(network.scores(types).err().unwrap_or_else(|| Error::Value("nothing to explain".into()))),
-    }
+}
+
+/// A pixel as targets take it: `X,Y`.
+fn pixel(text: &str) -> Result<(f64, f64), String> {
+    let number = |text: &str| text.trim().parse::<f64>().ok().filter(|number| number.is_finite());
+    let pair = text.split_once(',').and_then(|(x, y)| number(x).zip(number(y)));
+    pair.ok_or_else(|| format!("`{text}` is no pixel: two numbers X,Y, from the left and from the top"))
 }

@@ -31,14 +31,19 @@ impl Target for Not {
         self.0.reads(network)
     }
 
+    fn is_local(&self) -> bool {
+        self.0.is_local()
+    }
+
     fn evaluate(&self, answer: &Answer<'_>) -> Result<Evaluated> {
-        let Evaluated { target, score, seeds, label, .. } = self.0.evaluate(answer)?;
+        let Evaluated { target, score, seeds, label, place, .. } = self.0.evaluate(answer)?;
         Ok(Evaluated {
             target: Arc::new(Self(target)),
             score: -score,
             seeds: seeds.into_iter().map(|(name, seed)| (name, -seed)).collect(),
             label: label.map(|label| format!("not {label}")),
             class: None,
+            place,
         })
     }
 }

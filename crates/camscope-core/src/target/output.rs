@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ndarray::{ArrayD, Slice, SliceInfoElem};
 
-use super::{Answer, Evaluated, Kind, Target, TargetRef};
+use super::{Answer, Evaluated, Kind, Place, Target, TargetRef};
 use crate::{
     error::{Error, Result},
     model::Network,
@@ -35,7 +35,7 @@ struct Output {
 }
 
 /// The only number of an output.
-pub(super) fn whole(name: &str) -> Result<TargetRef> {
+pub(crate) fn whole(name: &str) -> Result<TargetRef> {
     Ok(Arc::new(Output { name: name.to_owned(), selection: None }))
 }
 
@@ -116,6 +116,7 @@ impl Target for Output {
             seeds: vec![(self.name.clone(), seed)],
             label: None,
             class: None,
+            place: Place::default(),
         })
     }
 }
@@ -144,7 +145,16 @@ mod tests {
     fn evaluate(spec: &str, value: &ArrayD<f32>) -> Result<Evaluated> {
         let labels = Labels::default();
         let output = |_: &str| Ok(value.clone());
-        let answer = Answer { scores: None, classes: None, labels: &labels, score: Score::default(), output: &output };
+        let answer = Answer {
+            scores: None,
+            classes: None,
+            labels: &labels,
+            task: None,
+            viewport: crate::image::Viewport::of([1, 1]),
+            score: Score::default(),
+            output: &output,
+            other: &|_, _| unreachable!(),
+        };
         super::super::parse(spec)?.evaluate(&answer)
     }
 

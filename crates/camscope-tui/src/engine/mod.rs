@@ -56,7 +56,9 @@ pub struct ModelInfo {
     pub modified: Option<SystemTime>,
     /// The classes' names.
     pub labels: Labels,
-    /// The layers in the order of the graph.
+    /// What the list of targets is headed with: `Classes`, `Boxes`.
+    pub heading: &'static str,
+    /// The layers in the order of the graph; behind them, where the default is several, all of these as one, called `auto`.
     pub layers: Vec<LayerInfo>,
     /// The layer that `auto` takes.
     pub default_layer: usize,
@@ -107,10 +109,23 @@ pub struct Scores {
     pub values: Vec<f32>,
     /// One a class.
     pub probabilities: Vec<f32>,
-    /// The targets that were asked for beside the classes, as `--target` takes them.
-    pub asked: Vec<String>,
-    /// All targets: those that were asked for, then the classes, the likeliest first.
+    /// What else can be explained: the targets that were asked for, then what the model says where that is no classes, the surest first.
+    pub asked: Vec<Asked>,
+    /// All targets: those of [`Scores::asked`], then the classes, the likeliest first.
     pub ranking: Vec<usize>,
+}
+
+/// A target other than a class.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Asked {
+    /// As `--target` takes it.
+    pub spec: String,
+    /// A name for people.
+    pub label: Option<String>,
+    /// How sure the model is, from 0 to 1, where it says so.
+    pub probability: Option<f32>,
+    /// Of a box: left, top, right, bottom in the photo's pixels.
+    pub corners: Option<[f64; 4]>,
 }
 
 impl Scores {
@@ -119,9 +134,24 @@ impl Scores {
         self.values.len().saturating_sub(self.asked.len())
     }
 
-    /// How a target was asked for; `None` for a class.
-    pub fn asked(&self, target: usize) -> Option<&str> {
-        self.asked.get(target.checked_sub(self.classes())?).map(String::as_str)
+    /// A target other than a class; `None` for a class.
+    pub fn asked(&self, target: usize) -> Option<&Asked> {
+        self.asked.get(target.checked_sub(self.classes())?)
+    }
+
+    /// How sure the model is of a target, from 0 to 1, where it says so.
+    pub fn probability(&self, target: usize) -> Option<f32> {
+        self.asked(target).map_or_else(|| self.probabilities.get(target).copied(), |asked| asked.probability)
+    }
+
+    /// The smallest box over a point of the photo, in its pixels.
+    pub fn over(&self, [x, y]: [f64; 2]) -> Option<usize> {
+        let area = |[left, top, right, bottom]: [f64; 4]| (right - left) * (bottom - top);
+        let boxes = self.asked.iter().enumerate().filter_map(|(at, asked)| Some((at, asked.corners?)));
+        let over = boxes
+            .filter(|(_, [left, top, right, bottom])| (*left..=*right).contains(&x) && (*top..=*bottom).contains(&y));
+        let smallest = over.min_by(|(_, one), (_, other)| area(*one).total_cmp(&area(*other)));
+        smallest.map(|(at, _)| at + self.classes())
     }
 }
 

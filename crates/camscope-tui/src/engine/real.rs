@@ -20,10 +20,11 @@ use camscope_core::{
     random,
     runtime::{Canceller, Runtime},
     subject::TypedModel,
-    target::{ClassSpec, Evaluated, TargetRef},
+    target::{self, ClassSpec, TargetRef},
+    task::Kind,
 };
 
-use super::{Engine, Fault, Heat, HeatKey, LayerInfo, ModelInfo, OpenOptions, Photo, Result, Scores};
+use super::{Asked, Engine, Fault, Heat, HeatKey, LayerInfo, ModelInfo, OpenOptions, Photo, Result, Scores};
 
 /// An open model. The default layer's explainer is made at once, since its passes are the cheap ones; the one of all layers when
 /// another layer is first wanted.
@@ -34,14 +35,21 @@ pub struct Opened {
     options: Options,
     /// What is explained beside the classes.
     asked: Vec<TargetRef>,
+    /// Whether what the model says is listed: where that is no classes.
+    lists: bool,
+    /// The targets of each photo: those that were asked for, then what the model says.
+    listed: Mutex<HashMap<u64, Arc<Vec<TargetRef>>>>,
     first: Arc<Explainer>,
     all: OnceLock<Result<All>>,
     making: Mutex<()>,
-    /// Explainers of the methods that need no gradient, by their place among all methods.
-    forward_only: Mutex<HashMap<usize, Arc<Explainer>>>,
+    /// Explainers of the methods of the host, by their place among all methods and the layer that they look at.
+    by_method: Mutex<HashMap<ByMethod, Arc<Explainer>>>,
     /// The passes run last, newest at the end.
     kept: Mutex<Kept>,
 }
+
+/// A method's place among all of them, and the layer that it looks at.
+type ByMethod = (usize, Option<usize>);
 
 struct All {
     explainer: Arc<Explainer>,
@@ -78,12 +86,13 @@ impl Opened {
     /// It cannot be explained at its default layer, or at none.
     pub fn new(runtime: &'static Runtime, network: Network, sidecar: Sidecar, how: &OpenOptions) -> Result<Self> {
         let path = network.path.clone();
-        let method = match &sidecar.method {
-            Some(name) => method::parse(name).map_err(|error| sidecar.at_fault("method", error))?,
-            None => Chosen::default(),
+        let asked_method = match &sidecar.method {
+            Some(name) => Some(method::parse(name).map_err(|error| sidecar.at_fault("method", error))?),
+            None => None,
         };
         let mut notes = sidecar.remarks();
         let mut asked = how.targets.clone();
+        let mut lists = false;
         let mut subject = TypedModel::for_targets(runtime, network.clone(), sidecar.clone(), &[])?;
         match &subject.network().classes {
             // Whatever else is asked for, the classes can be looked at too.
@@ -93,28 +102,45 @@ impl Opened {
             }
             Some(_) => {}
             None => {
-                if asked.is_empty() {
-                    asked.push(subject.default_target()?);
+                let mut all = asked.clone();
+                match subject.default_target() {
+                    // What the model says can be looked at too; without a task, only what is asked for.
+                    Ok(first) => {
+                        lists = subject.network().task.is_some();
+                        if !lists {
+                            asked.push(Arc::clone(&first));
+                        }
+                        all.push(first);
+                    }
+                    Err(error) if asked.is_empty() => return Err(error.into()),
+                    Err(_) => {}
                 }
-                subject = TypedModel::for_targets(runtime, network, sidecar, &asked)?;
+                subject = TypedModel::for_targets(runtime, network, sidecar, &all)?;
             }
         }
         notes.extend(subject.network().choice_note().filter(|_| asked.is_empty()));
         notes.extend(subject.label_mismatch());
+        let shown_first: Vec<TargetRef> =
+            asked.first().cloned().or_else(|| subject.default_target().ok()).into_iter().collect();
+        let method = asked_method.unwrap_or_else(|| method::default_for(&shown_first));
         let subject = Arc::new(subject);
         let resolved = subject.resolved();
         notes.extend(resolved.by.as_ref().map(|by| format!("layers are chosen by the plugin resolver `{by}`")));
         notes.extend(resolved.notes.iter().cloned());
         let default_layer = subject.default_layer().ok_or_else(|| subject.no_layers())?;
+        let is_fused = subject.default_layers().len() > 1;
         let options = Options {
             // The default layer's passes serve every method of gradients.
-            method: if method.method.needs_gradients() { method.clone() } else { Chosen::default() },
+            method: if matches!(method.method, Method::Cam(_)) { method.clone() } else { Chosen::default() },
             sign: Sign::default(),
-            layers: vec![Choice::Index(default_layer)],
+            layers: vec![if is_fused { Choice::Auto } else { Choice::Index(default_layer) }],
+            fuse: None,
             layout: None,
             score: how.score,
             gradients: true,
             batch: 1,
+            said: false,
+            seed: 0,
             verify: how.verify,
             session: how.session.clone(),
         };
@@ -124,11 +150,17 @@ impl Opened {
         notes.extend((!random.is_empty()).then(|| random::told(&random)));
         notes.extend(first.straight_through_note());
         notes.extend(first.forward_session().fallback().map(str::to_owned));
+        let mut layers: Vec<LayerInfo> = subject.layers().iter().map(describe).collect();
+        if is_fused {
+            layers.push(fused(&subject));
+        }
+        let default_layer = if is_fused { layers.len() - 1 } else { default_layer };
         let info = ModelInfo {
             modified: modified(&path),
             path,
+            heading: heading(&subject, asked.len()),
             labels: subject.labels().clone(),
-            layers: subject.layers().iter().map(describe).collect(),
+            layers,
             default_layer,
             method: METHODS.iter().position(|known| known.name() == method.method.name()).unwrap_or(0),
             notes,
@@ -141,10 +173,12 @@ impl Opened {
             subject,
             options,
             asked,
+            lists,
+            listed: Mutex::default(),
             first,
             all: OnceLock::new(),
             making: Mutex::default(),
-            forward_only: Mutex::default(),
+            by_method: Mutex::default(),
             kept: Mutex::default(),
         })
     }
@@ -166,30 +200,36 @@ impl Opened {
         Ok(All { explainer: Arc::new(explainer), reasons, taps })
     }
 
-    /// A target by its place; `classes` is how many of them there are.
-    fn target(&self, at: usize, classes: usize) -> TargetRef {
-        let asked = at.checked_sub(classes).and_then(|at| self.asked.get(at));
-        asked.map_or_else(|| class(at), Arc::clone)
+    /// A photo's target by its place; `classes` is how many of them there are.
+    fn target(&self, at: usize, classes: usize, photo: u64) -> TargetRef {
+        let listed = lock(&self.listed).get(&photo).cloned();
+        let asked = listed.as_deref().unwrap_or(&self.asked);
+        at.checked_sub(classes).and_then(|at| asked.get(at)).map_or_else(|| class(at), Arc::clone)
     }
 
-    /// The heat by a method that runs the model on changed images, whatever the layer.
-    fn by_forward_passes(&self, key: HeatKey, method: Method, photo: &Photo, canceller: &Canceller) -> Result<Heat> {
+    /// The heat by a method of the host.
+    fn by_host(&self, key: HeatKey, method: Method, photo: &Photo, canceller: &Canceller) -> Result<Heat> {
         let explainer = {
-            let mut made = lock(&self.forward_only);
-            match made.get(&key.method) {
+            let layer = method.needs().layer.then_some(key.layer);
+            let mut made = lock(&self.by_method);
+            match made.get(&(key.method, layer)) {
                 Some(explainer) => Arc::clone(explainer),
                 None => {
-                    let options =
-                        Options { method: method.into(), layers: vec![Choice::Input], ..self.options.clone() };
+                    let choice = match layer {
+                        None => Choice::Input,
+                        Some(layer) if layer >= self.subject.layers().len() => Choice::Auto,
+                        Some(layer) => Choice::Index(layer),
+                    };
+                    let options = Options { method: method.into(), layers: vec![choice], ..self.options.clone() };
                     let explainer = Arc::new(Explainer::of(self.runtime, Arc::clone(&self.subject), options)?);
-                    made.insert(key.method, Arc::clone(&explainer));
+                    made.insert((key.method, layer), Arc::clone(&explainer));
                     explainer
                 }
             }
         };
         let forward = self.forward(photo, false, &self.first, canceller)?;
-        let target = self.target(key.target, forward.logits().len());
-        let heatmap = explainer.perturb(&photo.tensor, &target, canceller)?;
+        let target = self.target(key.target, forward.logits().len(), key.photo);
+        let heatmap = explainer.host_heat(&photo.tensor, &target, canceller)?;
         Ok(Arc::new(normalise(heatmap.view())))
     }
 
@@ -198,7 +238,7 @@ impl Opened {
         if let Some(found) = find(&mut lock(&self.kept).forwards, pass) {
             return Ok(found);
         }
-        let forward = Arc::new(explainer.forward(&photo.tensor, canceller)?);
+        let forward = Arc::new(explainer.forward(&photo.tensor, canceller)?.of_photos(&[photo.seen]));
         keep(&mut lock(&self.kept).forwards, FORWARDS, pass, &forward);
         Ok(forward)
     }
@@ -227,33 +267,54 @@ impl Engine for Opened {
     fn scores(&self, photo: &Photo, canceller: &Canceller) -> Result<Scores> {
         let forward = self.forward(photo, false, &self.first, canceller)?;
         let mut values = forward.logits().to_vec();
-        let mut ranking: Vec<usize> = (values.len()..values.len() + self.asked.len()).collect();
-        ranking.extend(camscope_core::target::ranking(&values));
-        let evaluate = |target| self.first.evaluate(&forward, target).map(|found| found.into_iter().next());
-        let evaluated: Vec<Evaluated> = self
-            .asked
-            .iter()
-            .filter_map(|target| evaluate(target).transpose())
-            .collect::<std::result::Result<_, _>>()?;
-        values.extend(evaluated.iter().map(|found| found.score));
+        let classes = values.len();
+        let mut targets = self.asked.clone();
+        let mut asked = Vec::with_capacity(targets.len());
+        for target in &self.asked {
+            for found in self.first.evaluate(&forward, target)? {
+                values.push(found.score);
+                asked.push(Asked {
+                    spec: found.target.spec(),
+                    label: None,
+                    probability: found.place.probability,
+                    corners: found.place.corners,
+                });
+            }
+        }
+        if self.lists {
+            for item in self.first.predict(&forward)?.pop().unwrap_or_default().items {
+                targets.push(target::parse(&item.target)?);
+                values.push(item.score);
+                asked.push(Asked {
+                    spec: item.target,
+                    label: item.label,
+                    probability: item.probability,
+                    corners: item.corners,
+                });
+            }
+        }
+        let mut ranking: Vec<usize> = (classes..values.len()).collect();
+        ranking.extend(target::ranking(&values[..classes]));
+        lock(&self.listed).insert(photo.id, Arc::new(targets));
         Ok(Scores {
             values,
             probabilities: forward.scores.first().map(|scores| scores.probabilities.clone()).unwrap_or_default(),
-            asked: evaluated.iter().map(|found| found.target.spec()).collect(),
+            asked,
             ranking,
         })
     }
 
     fn heat(&self, key: HeatKey, photo: &Photo, canceller: &Canceller) -> Result<Heat> {
         let method = METHODS.get(key.method).copied().unwrap_or(METHODS[0]);
-        if !method.needs_gradients() {
-            return self.by_forward_passes(key, method, photo, canceller);
+        if matches!(method, Method::Host(_)) {
+            return self.by_host(key, method, photo, canceller);
         }
         let is_default = key.layer == self.info.default_layer;
         let pass = Pass { photo: key.photo, target: key.target, all: true };
         // The default layer's own passes are the shorter ones, unless those of all layers have run already.
         let kept = find(&mut lock(&self.kept).backwards, pass);
-        let (explainer, tap, all) = if is_default && kept.is_none() {
+        let is_fused = key.layer == self.subject.layers().len();
+        let (explainer, tap, all) = if is_default && (kept.is_none() || is_fused) {
             (&self.first, 0, false)
         } else {
             let all = self.all()?;
@@ -269,7 +330,7 @@ impl Engine for Opened {
         let backward = match kept {
             Some(backward) => backward,
             None => {
-                let target = self.target(key.target, forward.logits().len());
+                let target = self.target(key.target, forward.logits().len(), key.photo);
                 explainer.verify_once(photo.tensor.view(), &target)?;
                 let evaluated = explainer.evaluate(&forward, &target)?;
                 let backward = Arc::new(explainer.backward(&forward, &evaluated, canceller)?);
@@ -277,12 +338,19 @@ impl Engine for Opened {
                 backward
             }
         };
-        let heatmap = explainer.heatmap(&forward, &backward, tap, method)?.ok_or(Error::NoLayers)?;
+        let heatmap = match explainer.groups().get(tap).filter(|_| is_fused) {
+            Some(group) => explainer.group_heatmaps(&forward, &backward, group, method)?.into_iter().next(),
+            None => explainer.heatmap(&forward, &backward, tap, method)?,
+        };
+        let heatmap = heatmap.ok_or(Error::NoLayers)?;
         Ok(Arc::new(normalise(heatmap.view())))
     }
 
     fn prepare_layers(&self) -> Result<Vec<Option<String>>> {
-        Ok(self.all()?.reasons.clone())
+        let mut reasons = self.all()?.reasons.clone();
+        // Several layers as one need no passes of their own.
+        reasons.resize(self.info.layers.len(), None);
+        Ok(reasons)
     }
 }
 
@@ -304,6 +372,29 @@ fn describe(layer: &Layer) -> LayerInfo {
         shape: format!("{}×{}×{}", size(height), size(width), size(channels.copied().flatten())),
         layout: layer.layout.name(),
     }
+}
+
+/// What the list of targets is headed with.
+fn heading(subject: &TypedModel, asked: usize) -> &'static str {
+    match subject.network().task.as_ref().map(|found| found.task.kind()) {
+        Some(Kind::Classification) if asked == 0 => "Classes",
+        Some(Kind::Detection) => "Boxes",
+        Some(Kind::Segmentation) => "Segments",
+        Some(Kind::Text) => "Text",
+        _ => "Targets",
+    }
+}
+
+/// All the layers that `auto` means, as one.
+fn fused(subject: &TypedModel) -> LayerInfo {
+    let sizes = subject.default_layers().iter().map(|&at| {
+        let layer = &subject.layers()[at];
+        let [height, width] =
+            layer.layout.spatial(&layer.shape).map(|size| size.map_or("?".into(), |size| size.to_string()));
+        format!("{height}×{width}")
+    });
+    let shape = sizes.collect::<Vec<_>>().join(" + ");
+    LayerInfo { name: "auto".into(), op: "mean".into(), shape, layout: "fused".into() }
 }
 
 fn modified(path: &Path) -> Option<std::time::SystemTime> {

@@ -118,6 +118,7 @@ pub fn act(state: &mut State, action: Action) -> Vec<Command> {
         Action::ZoomOut => zoom(state, 1.0 / ZOOM_STEP, None),
         Action::ZoomReset => state.zoom = Zoom::default(),
         Action::Move(right, down) => shift(state, f32::from(right), f32::from(down)),
+        Action::Boxes => state.boxes = !state.boxes,
         Action::Crosshair => {
             state.crosshair = if state.crosshair.is_some() { None } else { Some(state.zoom.centre) };
         }

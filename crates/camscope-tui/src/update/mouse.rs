@@ -84,6 +84,13 @@ fn clicked(area: Rect, at: Position, list: &[usize], selected: usize) -> Option<
     list.get(list_start(selected, list.len(), height) + usize::from(row)).copied()
 }
 
+/// The smallest box under the mouse.
+fn under(state: &State, tile: &tiles::Tile, at: Position) -> Option<usize> {
+    let (x, y) = tiles::point(state, tile, at.x, at.y)?;
+    let (width, height) = state.photo()?.pixels.dimensions();
+    state.current_scores()?.over([f64::from(x) * f64::from(width), f64::from(y) * f64::from(height)])
+}
+
 fn press(state: &mut State, at: Position) {
     let tiles = tiles::tiles(state);
     let on = |tile: &&tiles::Tile| {
@@ -97,6 +104,8 @@ fn press(state: &mut State, at: Position) {
         Chooses::Point => {
             if state.crosshair.is_some() {
                 state.crosshair = tiles::point(state, tile, at.x, at.y).or(state.crosshair);
+            } else if let Some(target) = under(state, tile, at) {
+                choose_target(state, target);
             }
         }
     }

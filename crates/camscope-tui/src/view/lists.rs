@@ -20,14 +20,15 @@ const EIGHTHS: [&str; 9] = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉",
 pub(super) fn classes(state: &State, theme: &Theme, area: Rect, buf: &mut Buffer) {
     let list = state.target_list();
     let selected = list.iter().position(|class| Some(*class) == state.current_target());
-    let rows = heading(area, theme, "Classes", &list.len().to_string(), buf);
+    let name = state.model.as_ref().map_or("Classes", |model| model.heading);
+    let rows = heading(area, theme, name, &list.len().to_string(), buf);
     let start = list_start(selected.unwrap_or(0), list.len(), rows.height);
     let scores = state.current_scores();
     let width = usize::from(rows.width);
     let bar_width = if width >= 36 { 8 } else { 5 };
     for (row, class) in list.iter().enumerate().skip(start).take(rows.height.into()) {
         let y = rows.y + (row - start) as u16;
-        let probability = scores.and_then(|scores| scores.probabilities.get(*class)).copied();
+        let probability = scores.and_then(|scores| scores.probability(*class));
         let value = || scores.and_then(|scores| scores.values.get(*class)).copied().unwrap_or(0.0);
         let percent = probability
             .map_or_else(|| format!("{:6.2}", value()), |probability| format!("{:5.1}%", 100.0 * probability));

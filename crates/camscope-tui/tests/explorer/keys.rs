@@ -178,6 +178,38 @@ fn the_crosshair_reads_the_heat() {
 }
 
 #[test]
+fn boxes_stand_in_the_place_of_classes_and_a_click_takes_the_smallest_one_there() {
+    let mut rig = Rig::new((140, 40), Protocol::None);
+    rig.double.finds_boxes.store(true, std::sync::atomic::Ordering::SeqCst);
+    rig.settle();
+    let target = |rig: &Rig| {
+        let state = rig.explorer.state();
+        state.current_target().map(|target| state.target_name(target))
+    };
+    assert_eq!(target(&rig).as_deref(), Some("Egyptian cat (box:1)"));
+    rig.key("right").settle();
+    assert_eq!(target(&rig).as_deref(), Some("espresso (box:2)"));
+    rig.key("left").settle();
+    let click = |rig: &mut Rig, x: f64, y: f64| {
+        let shown = camscope_tui::tiles::tiles(rig.explorer.state());
+        let area = shown[0].area;
+        let at = |fraction: f64, from: u16, length: u16| from + (fraction * f64::from(length)) as u16;
+        let (column, row) = (at(x / 120.0, area.x, area.width), at(y / 80.0, area.y, area.height));
+        let kind = MouseEventKind::Down(MouseButton::Left);
+        rig.send(Event::Mouse(MouseEvent { kind, column, row, modifiers: KeyModifiers::NONE })).settle();
+    };
+    // The small one lies over the large one.
+    click(&mut rig, 60.0, 40.0);
+    assert_eq!(target(&rig).as_deref(), Some("espresso (box:2)"));
+    click(&mut rig, 100.0, 10.0);
+    assert_eq!(target(&rig).as_deref(), Some("Egyptian cat (box:1)"));
+    let command = |rig: &Rig| camscope_tui::command_line::explain(rig.explorer.state()).unwrap();
+    assert!(command(&rig).contains("--target box:1") && !command(&rig).contains("--no-boxes"), "{}", command(&rig));
+    rig.key("b").settle();
+    assert!(command(&rig).contains("--no-boxes"), "{}", command(&rig));
+}
+
+#[test]
 fn the_mouse_chooses_reads_zooms_and_drags() {
     let mut rig = rig();
     let mouse = |kind, column, row| Event::Mouse(MouseEvent { kind, column, row, modifiers: KeyModifiers::NONE });

@@ -9,9 +9,10 @@ use std::{
 use camscope_core::{
     Error, Result,
     explain::{Explained, Explainer, Explanation, Tap},
-    image::{Seen, write_png},
+    image::{Seen, within_photo, write_png},
     method::Sign,
-    overlay::{self, Colormap},
+    overlay::{self, Colormap, Mark, draw_marks},
+    task::Said,
     text::{printable, printable_path},
 };
 use image::RgbImage;
@@ -57,7 +58,7 @@ impl<'a> Job<'a> {
     ) -> Self {
         let colormap = if explainer.options().sign == Sign::Both { overlay::diverging(colormap) } else { colormap };
         let screen = if args.json { None } else { Screen::detect() };
-        let several = inputs * targets * args.how.layers.len() > 1;
+        let several = inputs * targets * explainer.groups().len() > 1;
         let tap_stems = tap_stems(explainer.taps());
         let (bar, random, stems) = (progress(inputs), explainer.random_nodes(), HashSet::new());
         Self { args, explainer, colormap, screen, bar, several, tap_stems, random, stems }
@@ -77,7 +78,7 @@ impl<'a> Job<'a> {
             // Told apart from earlier ones of the same name.
             let base = unused(&input.path().file_stem().unwrap_or_default().to_string_lossy(), &mut self.stems);
             for explanation in &explained.outcome.explanations {
-                let of_tap = &self.tap_stems[explanation.tap];
+                let of_tap = self.layer_stem(explanation);
                 let stem = if self.several {
                     format!("{base}.{of_tap}.{}", of_target(&explanation.target))
                 } else {
@@ -104,18 +105,39 @@ impl<'a> Job<'a> {
         failed
     }
 
+    /// The layers of an explanation as a part of files' names.
+    fn layer_stem(&self, explanation: &Explanation) -> String {
+        let stem = |explanation: &Explanation| self.tap_stems[explanation.tap].as_str();
+        match explanation.fused.as_slice() {
+            [] => stem(explanation).to_owned(),
+            parts => parts.iter().map(stem).collect::<Vec<_>>().join("+"),
+        }
+    }
+
+    /// The layers of an explanation, to be read.
+    fn layer_name(&self, explanation: &Explanation) -> String {
+        let name = |explanation: &Explanation| self.explainer.taps()[explanation.tap].name();
+        match explanation.fused.as_slice() {
+            [] => name(explanation).to_owned(),
+            parts => parts.iter().map(name).collect::<Vec<_>>().join(" + "),
+        }
+    }
+
     /// Draws and writes what was asked for of one explanation.
     fn files(&self, piece: &Piece<'_>) -> Result<Files> {
         let Piece { explained: many::Explained { photo, seen, outcome, .. }, explanation, stem } = piece;
         if explanation.heatmap.iter().flatten().any(|heat| !heat.is_finite()) {
-            let name = self.explainer.taps()[explanation.tap].name().to_owned();
+            let name = self.layer_name(explanation);
             return Err(Error::HeatNotFinite { name });
         }
         let start = Instant::now();
         let sign = self.explainer.options().sign;
         let is_drawn = self.screen.is_some() || self.args.output.is_some();
         let draw = || draw(photo.as_ref(), seen, explanation, (self.colormap, sign), self.args.look.alpha);
-        let drawn = if is_drawn { draw() } else { None };
+        let mut drawn = if is_drawn { draw() } else { None };
+        if let (Some(drawn), Some(said)) = (&mut drawn, &outcome.said) {
+            draw_marks(drawn, &marks(said, &explanation.target));
+        }
         let overlay = match (&drawn, &self.args.output) {
             (Some(drawn), Some(folder)) => Some(write_overlay(drawn, &folder.join(format!("{stem}.png")))?),
             _ => None,
@@ -137,9 +159,10 @@ impl<'a> Job<'a> {
             let files = files?;
             let tap = &self.explainer.taps()[explanation.tap];
             let text = if self.args.json {
-                self.json(input, explained.photo.is_some().then_some(&explained.seen), explanation, tap, &files)
+                let photo = explained.photo.as_ref();
+                self.json(input, (photo, photo.map(|_| &explained.seen)), explanation, tap, &files)
             } else {
-                self.summary(input, explanation, tap, &files)
+                self.summary(input, explanation, &files)
             };
             self.bar.suspend(|| {
                 if let (Some(screen), Some(drawn)) = (&self.screen, &files.drawn) {
@@ -161,9 +184,19 @@ impl<'a> Job<'a> {
         if !logits.is_empty() {
             write("logits", Array1::from(logits.to_vec()).insert_axis(Axis(0)).into_dyn())?;
         }
-        write("activations", self.explainer.read(&explanation.activation)?)?;
-        if let Some(gradient) = &explanation.gradient {
-            write("gradients", self.explainer.read(gradient)?)?;
+        if explanation.fused.is_empty() {
+            write("activations", self.explainer.read(&explanation.activation)?)?;
+            if let Some(gradient) = &explanation.gradient {
+                write("gradients", self.explainer.read(gradient)?)?;
+            }
+        }
+        for part in &explanation.fused {
+            // Of each layer its own arrays; the heatmap is that of all of them.
+            let of_tap = &self.tap_stems[part.tap];
+            self.write_raw(folder, &format!("{stem}.{of_tap}"), &[], part)?;
+        }
+        if let Some(attributions) = &explanation.attributions {
+            write("attributions", attributions.clone())?;
         }
         if let Some(heatmap) = &explanation.heatmap {
             write("heatmap", heatmap.clone().into_dyn())?;
@@ -171,9 +204,10 @@ impl<'a> Job<'a> {
         Ok(folder.join(stem))
     }
 
-    fn summary(&self, input: &Input, explanation: &Explanation, tap: &Tap, files: &Files) -> String {
+    fn summary(&self, input: &Input, explanation: &Explanation, files: &Files) -> String {
         let timing = &explanation.timing;
-        let Explained { spec, label, score, class, .. } = &explanation.target;
+        let target = &explanation.target;
+        let Explained { spec, label, score, class, .. } = target;
         let what = match (class, label) {
             (Some(class), Some(label)) => format!("{} ({})", printable(label), class.class),
             (Some(class), None) => format!("class {}", class.class),
@@ -182,16 +216,22 @@ impl<'a> Job<'a> {
         };
         let numbers = match class {
             Some(class) => format!("probability {:.1} %, logit {:.3}", 100.0 * class.probability, class.logit),
-            None => format!("score {score:.3}"),
+            None => match target.place.probability {
+                Some(probability) => format!("probability {:.1} %, score {score:.3}", 100.0 * probability),
+                None => format!("score {score:.3}"),
+            },
         };
         let mut text = format!(
             "{}: {what}, {numbers}; {} at {}, {} ms on {}\n",
             printable_path(input.path()),
             if explanation.heatmap.is_some() { self.explainer.options().method.method.name() } else { "gradient" },
-            printable(tap.name()),
+            printable(&self.layer_name(explanation)),
             (timing.preprocess + timing.forward + timing.backward + timing.method).round(),
             self.explainer.forward_session().provider(),
         );
+        if let Some(note) = &explanation.note {
+            text += &format!("  {}\n", printable(note));
+        }
         if let Some(blank) = explanation.blank {
             text += &format!("  blank: {}\n", blank.about(self.explainer.options().sign));
         }
@@ -203,7 +243,14 @@ impl<'a> Job<'a> {
         text
     }
 
-    fn json(&self, input: &Input, seen: Option<&Seen>, explanation: &Explanation, tap: &Tap, files: &Files) -> String {
+    fn json(
+        &self,
+        input: &Input,
+        (photo, seen): (Option<&RgbImage>, Option<&Seen>),
+        explanation: &Explanation,
+        tap: &Tap,
+        files: &Files,
+    ) -> String {
         let timing = &explanation.timing;
         let module = match tap {
             Tap::Layer(layer) => layer.output_of(),
@@ -220,13 +267,25 @@ impl<'a> Job<'a> {
             "label": target.label,
             "logit": target.class.map(|class| class.logit),
             "probability": target.class.map(|class| class.probability),
+            "task": self.explainer.network().task.as_ref().map(|found| found.task.kind().to_string()),
             "target": {
                 "spec": target.spec,
                 "kind": target.kind,
                 "label": target.label,
                 "score": target.score,
+                "probability": target.place.probability,
+                "box": target.place.corners.map(|corners| match photo {
+                    Some(photo) => within_photo(corners, photo.width(), photo.height()),
+                    None => corners,
+                }),
+                "index": target.place.index,
+                "text": target.place.text,
             },
+            "layers": explanation.fused.iter()
+                .map(|part| self.explainer.taps()[part.tap].value().unwrap_or("@input"))
+                .collect::<Vec<_>>(),
             "sign": self.explainer.options().sign.name(),
+            "note": explanation.note,
             "blank": explanation.blank.map(|blank| blank.name()),
             "heatmap_shape": explanation.heatmap.as_ref().map(|heatmap| heatmap.shape().to_vec()),
             "seen": seen.map(|seen| json!({ "x": seen.x, "y": seen.y, "width": seen.width, "height": seen.height })),
@@ -287,6 +346,27 @@ fn of_target(target: &Explained) -> String {
 fn plain(name: &str) -> String {
     let keep = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '@');
     name.trim_matches('/').chars().map(|c| if keep(c) { c } else { '_' }).collect()
+}
+
+/// The boxes that the model found, each with its label, and the one that is explained.
+fn marks(said: &Said, target: &Explained) -> Vec<Mark> {
+    let label = |label: Option<&str>, probability: Option<f32>| {
+        let percent = probability.map(|probability| format!("{:.0} %", 100.0 * probability));
+        label.map(str::to_owned).into_iter().chain(percent).collect::<Vec<_>>().join(" ")
+    };
+    let others = said.items.iter().filter(|item| item.corners != target.place.corners);
+    let mut marks: Vec<Mark> = others
+        .filter_map(|item| {
+            let text = label(item.label.as_deref(), item.probability);
+            Some(Mark { corners: item.corners?, label: text, is_chosen: false })
+        })
+        .collect();
+    marks.extend(target.place.corners.map(|corners| Mark {
+        corners,
+        label: label(target.label.as_deref(), target.place.probability),
+        is_chosen: true,
+    }));
+    marks
 }
 
 /// The overlay of an explanation; `None` where it has no heatmap. Of an array there is no photo: the heat alone.

@@ -10,7 +10,7 @@ use std::{
 
 use camscope_core::{
     Result,
-    explain::{Explainer, Outcome},
+    explain::{Blank, Explainer, Outcome},
     image::{Photo, Seen},
     model::Preprocessing,
     runtime::{Provider, ProviderChoice, Runtime},
@@ -124,10 +124,10 @@ pub(crate) fn each<T: Send, R: Send>(items: Vec<T>, work: impl Fn(T) -> R + Sync
 
 /// A photo or array as the model takes it.
 pub(crate) struct Ready {
-    photo: Option<RgbImage>,
-    notes: Vec<String>,
-    seen: Seen,
-    tensor: ArrayD<f32>,
+    pub(crate) photo: Option<RgbImage>,
+    pub(crate) notes: Vec<String>,
+    pub(crate) seen: Seen,
+    pub(crate) tensor: ArrayD<f32>,
     /// Milliseconds that it took to get there.
     took: f64,
 }
@@ -174,28 +174,48 @@ pub(crate) fn explain(
     targets: &[TargetRef],
 ) -> Vec<Result<Explained>> {
     let mut outcomes = Vec::with_capacity(ready.len());
-    let tensors: Vec<ArrayViewD<'_, f32>> = ready.iter().flatten().map(|ready| ready.tensor.view()).collect();
-    for alike in tensors.chunk_by(|one, next| one.shape() == next.shape()) {
+    let read: Vec<&Ready> = ready.iter().flatten().collect();
+    for alike in read.chunk_by(|one, next| one.tensor.shape() == next.tensor.shape()) {
         for together in alike.chunks(explainer.batch()).filter(|_| explainer.batch() > 1) {
-            match explainer.explain_all(together, targets) {
+            let tensors: Vec<ArrayViewD<'_, f32>> = together.iter().map(|ready| ready.tensor.view()).collect();
+            let seen: Vec<Seen> = together.iter().map(|ready| ready.seen).collect();
+            match explainer.explain_seen(&tensors, &seen, targets) {
                 Ok(explained) => outcomes.extend(explained.into_iter().map(Some)),
                 Err(_) => outcomes.extend(together.iter().map(|_| None)),
             }
         }
     }
     let mut outcomes = outcomes.into_iter();
+    // Once is enough: the next photo's would be the same.
+    let mut elsewhere = Some(|tensor: &ArrayD<f32>, seen| where_else(explainer, tensor, seen, targets));
     let finish = |ready: Result<Ready>| {
-        let Ready { photo, notes, seen, tensor, took } = ready?;
+        let Ready { photo, mut notes, seen, tensor, took } = ready?;
         let mut outcome = match outcomes.next().flatten() {
             Some(outcome) => outcome,
-            None => explainer.explain(tensor, targets)?,
+            None => explainer.explain_seen(&[tensor.view()], &[seen], targets)?.pop().unwrap_or_default(),
         };
+        if let Some(elsewhere) = elsewhere.take_if(|_| is_blind(&outcome)) {
+            notes.extend(elsewhere(&tensor, seen));
+        }
         for explanation in &mut outcome.explanations {
             explanation.timing.preprocess = took;
         }
         Ok(Explained { photo, notes, seen, outcome })
     };
     ready.into_iter().map(finish).collect()
+}
+
+/// Whether a target has no gradient at a layer.
+fn is_blind(outcome: &Outcome) -> bool {
+    outcome.explanations.iter().any(|explanation| explanation.blank == Some(Blank::NoGradient))
+}
+
+/// Where the first target does have a gradient.
+fn where_else(explainer: &Explainer, tensor: &ArrayD<f32>, seen: Seen, targets: &[TargetRef]) -> Option<String> {
+    let (runtime, target) = (Runtime::get()?, targets.first()?);
+    let found = explainer.last_with_gradient(runtime, tensor.view(), &[seen], target).ok()??;
+    let name = explainer.layers().get(found)?.name();
+    Some(format!("`{}` has a gradient at `{name}`: --layer {name}", target.spec()))
 }
 
 #[cfg(test)]

@@ -424,9 +424,9 @@ fn a_file_that_is_no_model_is_an_error_on_the_screen() {
 fn what_is_wrong_with_a_model_and_what_to_do_is_shown_whole() {
     let scene = Scene::new();
     let mut command = explorer(&scene);
-    command.args(["--ep", "cpu"]).arg(file("tests/fixtures/cases/seg_binary.onnx")).arg(cat_and_coffee());
+    command.args(["--ep", "cpu"]).arg(file("tests/fixtures/cases/embedding.onnx")).arg(cat_and_coffee());
     let mut terminal = Terminal::start(command, SIZE, PLAIN);
-    terminal.sees("output:NAME[0,3]");
+    terminal.sees("similar:OTHER.jpg");
     terminal.sees("no model is open: press o to open one, q to quit");
     terminal.press("q");
     terminal.ends_with(0);
@@ -557,4 +557,22 @@ fn the_demo_opens_the_explorer() {
     terminal.press("q");
     terminal.ends_with(0);
     assert!(!scene.path("camscope-demo").exists());
+}
+
+/// A key that comes together with a new size, as while somebody drags the window's edge.
+#[test]
+fn a_key_beside_a_new_size_is_not_lost() {
+    let scene = Scene::new();
+    let mut command = explorer(&scene);
+    command.args(["--ep", "cpu", "--graphics", "none"]).arg(lite()).arg(cat_and_coffee());
+    let terminal = Terminal::start(command, SIZE, PLAIN);
+    let class = |screen: &vt100::Screen| selected(screen)[0].clone();
+    let mut before = terminal.wait("a selected class", class);
+    for round in 0..24 {
+        let (columns, key) = if round % 2 == 0 { (121, RIGHT) } else { (120, LEFT) };
+        terminal.resize(columns, 40);
+        terminal.press(key);
+        let what = format!("another class in round {round}");
+        before = terminal.wait(&what, |screen| class(screen).filter(|now| *now != before));
+    }
 }

@@ -7,6 +7,7 @@ mod bench;
 mod commands;
 mod common;
 mod demo;
+mod devices;
 mod errors;
 mod explain;
 #[cfg(unix)]

@@ -52,7 +52,7 @@ fn every_key_of_a_sidecar_is_in_the_reference() {
     let scene = Scene::new();
     let model = scene.copy(&mobilenet(), "model.onnx");
     let mut sum = 0;
-    for table in ["input", "output", "explain"] {
+    for table in ["input", "output", "explain", "task"] {
         scene.write("model.toml", format!("[{table}]\nno_such_key = 1\n"));
         let ran = scene.run(["layers", model.to_str().expect("UTF-8")]);
         // What is expected there, as the message says it: `a`, `b`, …
@@ -80,8 +80,10 @@ fn every_field_of_json_is_in_the_reference() {
     std::fs::write(&earlier, &first.stdout).expect("written");
     let [earlier, profile] = [earlier, scene.path("profile")].map(|path| path.to_str().expect("UTF-8").to_owned());
     let again = [&bench[..], &["--compare", &earlier, "--profile", &profile]].concat();
-    let commands: [(&str, &[&str]); 7] = [
+    let commands: [(&str, &[&str]); 9] = [
         ("camscope explain --json", &["explain", "--json", "--ep", "cpu", "-o", "out", "--raw", "out", model, photo]),
+        ("camscope predict --json", &["predict", "--json", "--ep", "cpu", model, photo]),
+        ("camscope methods --json", &["methods", "--json"]),
         ("camscope layers --json", &["layers", "--json", model]),
         ("camscope check --json", &["check", "--json", "--ep", "cpu", model]),
         ("camscope bench --json", &again),

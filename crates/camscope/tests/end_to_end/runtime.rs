@@ -23,7 +23,7 @@ fn every_place_is_listed_in_order_and_one_is_taken() {
 fn the_text_marks_what_is_taken() {
     let ran = Scene::new().run(["runtime", "show"]).ok();
     let marked: Vec<&str> = ran.stdout.lines().filter(|line| line.starts_with("* ")).collect();
-    assert_eq!(marked.len(), 3, "{}", ran.stdout);
+    assert_eq!(marked.len(), 4, "{}", ran.stdout);
     assert!(marked[0].contains("ORT_DYLIB_PATH") && marked[1].contains("--ep auto"), "{marked:?}");
 }
 

@@ -181,3 +181,25 @@ fn occlusion_needs_no_gradient_and_lies_on_what_is_explained() {
     let ran = explain(&scene, lite(), &["--method", "occlusion:side=3"]);
     insta::assert_snapshot!("occlusion_parameter", ran.all());
 }
+
+#[test]
+fn auto_takes_no_layer_at_whose_places_the_target_has_no_gradient() {
+    let scene = Scene::new();
+    let explained = |name: &str, spec: &str, layer: &str| {
+        let ran = explain(&scene, case(name), &["--target", spec, "--layer", layer, "--json"]).ok_with_notes();
+        let line = ran.json().remove(0);
+        (line["blank"].clone(), line["layer"].as_str().unwrap_or_default().to_owned(), ran.stderr)
+    };
+    // The class token itself is the output: behind the last attention no other token reaches it.
+    let (blank, _, notes) = explained("headless_vit", "output:pooler_output[0,3]", "encoder");
+    assert_eq!(blank, "no-gradient");
+    assert!(notes.contains("has a gradient at `encoder.layers.encoder_layer_1.ln_1`"), "{notes}");
+    let (blank, layer, _) = explained("headless_vit", "output:pooler_output[0,3]", "auto");
+    assert_eq!((blank, &*layer), (Value::Null, "/encoder/layers/encoder_layer_1/ln_1/LayerNormalization_output_0"));
+    // Which token is read only the target says; another one is seen at the last layers.
+    let (blank, first, notes) = explained("tokens", "output:last_hidden_state[0,0,3]", "auto");
+    assert_eq!(blank, Value::Null);
+    assert!(notes.contains("has no gradient at any place of"), "{notes}");
+    let (_, later, _) = explained("tokens", "output:last_hidden_state[0,2,3]", "auto");
+    assert_ne!(first, later);
+}

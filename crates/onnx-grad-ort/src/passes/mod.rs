@@ -34,6 +34,7 @@ use onnx_grad::{
 use crate::{
     error::{Error, Result},
     kernels,
+    probe::sized_by_content,
     runtime::{Optimisation, Provider, ProviderChoice, Runtime, Session, SessionOptions},
 };
 
@@ -294,11 +295,15 @@ fn joint(plan: &Plan<'_>) -> Result<onnx_grad::Model> {
         *output = value_info(&output.name, None);
     }
     let like = |name: &str| gradient.seeds.iter().find(|(_, seed)| seed == name).map(|(output, _)| output.clone());
+    // A list of what was found has its own length in every run.
+    let found = sized_by_content(gradient.forward.graph());
     for input in &mut joint.input {
-        let known = plan.types.get(like(&input.name).as_deref().unwrap_or(&input.name)).cloned();
+        let own = like(&input.name);
+        let is_found = own.as_deref().is_some_and(|name| found.contains(name));
+        let known = plan.types.get(own.as_deref().unwrap_or(&input.name)).cloned();
         if let Some(ValueType { elem, shape: Some(dims) }) = known {
             let fixed = |(axis, dim): (usize, &Dim)| match dim {
-                Dim::Free if axis == 0 => Dim::Fixed(plan.batch),
+                Dim::Free if axis == 0 && !is_found => Dim::Fixed(plan.batch),
                 other => *other,
             };
             let shape = Some(dims.iter().enumerate().map(fixed).collect());

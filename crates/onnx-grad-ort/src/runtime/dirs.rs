@@ -26,6 +26,11 @@ pub fn runtimes(vars: &Vars) -> Option<PathBuf> {
     Some(data(vars)?.join("runtime"))
 }
 
+/// The folder that libraries of execution providers are installed into: `providers` in the [`data`] folder.
+pub fn providers(vars: &Vars) -> Option<PathBuf> {
+    Some(data(vars)?.join("providers"))
+}
+
 fn folder(vars: &Vars, xdg: &str, below_home: &str, windows: &str) -> Option<PathBuf> {
     // The specification says that a relative path in these variables is to be ignored.
     let absolute = |name: &str| vars.path(name).filter(|path| path.is_absolute());

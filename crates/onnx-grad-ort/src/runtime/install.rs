@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 use crate::text::{printable, printable_path};
 
 /// What the folders begin with that are being filled.
-const UNFINISHED: &str = ".new-";
+pub(super) const UNFINISHED: &str = ".new-";
 
 /// What [`install`] is doing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -106,19 +106,16 @@ pub fn install(search: &Search, gpu: bool, progress: &mut dyn FnMut(Progress)) -
     })
 }
 
-fn said(pin: &Pin, words: &str) -> String {
+/// What a client said of its failure.
+pub(super) fn said(pin: &Pin, words: &str) -> String {
     let client = if pin.client == Client::Pip { "pip" } else { "npm" };
     format!("{client} says: {}", printable(words))
 }
 
 /// Checks the fetched file, unpacks it, and puts the result in its place.
 fn unpack_checked(search: &Search, pin: &Pin, file: &Path, scratch: &Path, base: &Path) -> Result<Library> {
-    let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    check_sum(pin, file)?;
     let io = |action| move |source| Error::Io { action, path: printable_path(file), source };
-    let found = sha256(file).map_err(io("read"))?;
-    if found != pin.sha256 {
-        return Err(Error::RuntimeChecksum { file: printable(&name).into_owned(), expected: pin.sha256.into(), found });
-    }
     let new = scratch.join("new");
     fs::create_dir(&new).map_err(io("unpack"))?;
     match pin.client {
@@ -129,6 +126,16 @@ fn unpack_checked(search: &Search, pin: &Pin, file: &Path, scratch: &Path, base:
     // Tried before it is put in place: a library that this machine cannot run (its C library is too old) is not kept.
     usable(search, &new)?;
     put(search, &new, &base.join(pin.folder()))
+}
+
+/// Checks that the fetched file is the pinned one.
+pub(super) fn check_sum(pin: &Pin, file: &Path) -> Result<()> {
+    let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let found = sha256(file).map_err(|source| Error::Io { action: "read", path: printable_path(file), source })?;
+    if found == pin.sha256 {
+        return Ok(());
+    }
+    Err(Error::RuntimeChecksum { file: printable(&name).into_owned(), expected: pin.sha256.into(), found })
 }
 
 /// Renames the finished folder to its place. Where another process was faster, its result is as good.
@@ -162,7 +169,7 @@ fn usable(search: &Search, folder: &Path) -> Result<Library> {
 }
 
 /// Removes what installs that were killed have left behind, a day ago or more.
-fn sweep(base: &Path) {
+pub(super) fn sweep(base: &Path) {
     let old = |entry: &fs::DirEntry| {
         let modified = entry.metadata().and_then(|metadata| metadata.modified());
         modified.is_ok_and(|time| {

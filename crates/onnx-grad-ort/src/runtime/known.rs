@@ -31,6 +31,11 @@ impl Known {
         Self(dirs::cache(vars).map(|folder| folder.join("runtimes.json")))
     }
 
+    /// The same for libraries of execution providers: the version is that of the ONNX Runtime that took it in.
+    pub(super) fn provider_libraries(vars: &Vars) -> Self {
+        Self(dirs::cache(vars).map(|folder| folder.join("provider-libraries.json")))
+    }
+
     /// Remembers nothing.
     pub fn none() -> Self {
         Self(None)

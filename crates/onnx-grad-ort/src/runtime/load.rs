@@ -10,6 +10,7 @@ use ort::logging::LogLevel;
 
 use super::discover::{Library, Origin, Search};
 use super::log;
+use super::plugin;
 use super::provider::{AutoChoice, Provider};
 use super::session::words;
 use super::vars::Vars;
@@ -50,6 +51,8 @@ pub struct Runtime {
     pub(super) threads: Option<usize>,
     /// Channels in a block of the layout that fast convolutions work on, once it was asked for.
     pub(super) block: OnceLock<usize>,
+    /// Libraries of execution providers, and their devices.
+    pub(super) plugins: Mutex<plugin::State>,
     /// Libraries of custom operators, which every session from now on knows.
     pub(super) operators: Mutex<Vec<PathBuf>>,
 }
@@ -60,7 +63,7 @@ impl Runtime {
     ///
     /// # Errors
     ///
-    /// It cannot be loaded, or does not start.
+    /// It cannot be loaded, or does not start; what [`use_libraries`](super::use_libraries) named cannot be used.
     pub fn load(library: &Library) -> Result<&'static Runtime> {
         let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(runtime) = *loaded {
@@ -83,11 +86,22 @@ impl Runtime {
         // It starts at the level where everything is logged, and every message costs time.
         environment.set_log_level(printed.unwrap_or(LogLevel::Error).min(LogLevel::Error));
         let providers = available_providers().map_err(failed)?;
-        let (tried, auto, block, operators) = Default::default();
+        let (tried, auto, block, plugins, operators) = Default::default();
         let (library, threads) = (library.clone(), threads.count);
-        let runtime =
-            Box::leak(Box::new(Runtime { environment, library, providers, tried, auto, threads, block, operators }));
+        let runtime: &Runtime = Box::leak(Box::new(Runtime {
+            environment,
+            library,
+            providers,
+            tried,
+            auto,
+            threads,
+            block,
+            plugins,
+            operators,
+        }));
         *loaded = Some(runtime);
+        drop(loaded);
+        runtime.take_libraries()?;
         Ok(runtime)
     }
 

@@ -15,11 +15,14 @@
 //! The way of a library: [`discover`] finds files, [`inspect`] judges each, [`load`] loads the first good one;
 //! [`mod@install`] puts one where [`discover`] looks.
 
+pub mod device;
 pub mod dirs;
 pub mod discover;
 pub mod inspect;
 pub mod install;
 pub mod load;
+pub mod plugin;
+pub mod plugin_install;
 pub mod prober;
 pub mod provider;
 mod scalars;
@@ -39,14 +42,17 @@ mod log;
 mod pins;
 mod placement;
 mod places;
+mod plugin_pins;
 mod probe_model;
 mod unpack;
 mod version;
+mod vulkan;
 
 #[cfg(test)]
 mod tests;
 
 pub use cancel::Canceller;
+pub use device::{Device, DeviceKind, Hardware};
 pub use discover::{Candidate, Library, Origin, Search, Verdict};
 pub use elem::ElemType;
 pub use inspect::Unusable;
@@ -54,6 +60,8 @@ pub use install::{Progress, ensure, install};
 pub use known::Known;
 pub use load::{Runtime, SharedThreads, share_threads};
 pub use placement::Placement;
+pub use plugin::{ProviderLibraries, use_libraries};
+pub use plugin_install::{InstalledProvider, install_provider};
 pub use prober::Prober;
 pub use provider::{AutoChoice, Provider, ProviderChoice};
 pub use session::{Optimisation, Outputs, Session, SessionOptions, ValueInfo};

@@ -34,6 +34,26 @@ pub(super) struct Pin {
     pub(super) sha256: &'static str,
 }
 
+impl Pin {
+    /// A Python wheel that is no ONNX Runtime itself.
+    pub(super) const fn of_wheel(
+        package: &'static str,
+        version: &'static str,
+        os: &'static str,
+        arch: &'static str,
+        platform: &'static str,
+        size: u64,
+        sha256: &'static str,
+    ) -> Self {
+        Pin { client: Client::Pip, package, version, gpu: false, os, arch, platform, size, sha256 }
+    }
+
+    /// Whether the file is for that platform.
+    pub(super) fn is_for(&self, os: &str, arch: &str) -> bool {
+        self.os.is_empty() || (self.os == os && self.arch == arch)
+    }
+}
+
 const fn wheel(os: &'static str, arch: &'static str, platform: &'static str, size: u64, sha256: &'static str) -> Pin {
     Pin { client: Client::Pip, package: "onnxruntime", version: "1.32.0", gpu: false, os, arch, platform, size, sha256 }
 }
@@ -102,7 +122,7 @@ const PINS: &[Pin] = &[
 
 /// What to fetch on a platform, the first choice first; nothing where there is nothing for it.
 pub(super) fn for_platform(gpu: bool, os: &str, arch: &str) -> Vec<&'static Pin> {
-    let fits = |pin: &&Pin| pin.gpu == gpu && (pin.os.is_empty() || (pin.os == os && pin.arch == arch));
+    let fits = |pin: &&Pin| pin.gpu == gpu && pin.is_for(os, arch);
     // npm's file holds these libraries only.
     let in_npm = matches!((os, arch), ("linux" | "windows", "x86_64" | "aarch64") | ("macos", "aarch64"));
     PINS.iter().filter(fits).filter(|pin| pin.client == Client::Pip || in_npm).collect()

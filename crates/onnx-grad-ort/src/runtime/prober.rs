@@ -7,14 +7,22 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::discover::{Library, Origin};
 use super::inspect::{Unusable, probe_here};
+use super::load::Runtime;
 use super::version::Version;
 
 /// The hidden subcommand of `camscope` that has it load a library and print [`child_answer`].
 pub const PROBE_COMMAND: &str = "__probe-runtime";
 
+/// The hidden subcommand of `camscope` that has it take in a provider library and print [`provider_answer`].
+pub const PROBE_PROVIDER_COMMAND: &str = "__probe-ep-library";
+
 /// How long a library may take to load. The largest, with CUDA, takes a second from a slow disk.
 pub const LIMIT: Duration = Duration::from_secs(10);
+
+/// How long ONNX Runtime may take to take in a provider library: it looks for devices, some of which must wake up first.
+const PROVIDER_LIMIT: Duration = Duration::from_secs(60);
 
 /// What stands before the answer in a child's output: a library may print something of its own.
 const MARK: &str = "camscope-runtime: ";
@@ -64,10 +72,46 @@ impl Prober {
     }
 }
 
+/// What a child process prints about a provider library: whether the ONNX Runtime at `runtime` takes it in.
+pub fn provider_answer(runtime: &Path, library: &Path) -> String {
+    let probe = || {
+        let version = probe_here(runtime).map_err(|reason| reason.to_string())?;
+        let found = Library { origin: Origin::Variable, path: runtime.to_path_buf(), version };
+        let runtime = Runtime::load(&found).map_err(|error| error.to_string())?;
+        runtime.register_unprobed(library)
+    };
+    format!("\n{MARK}{}\n", serde_json::to_string(&probe()).unwrap_or_default())
+}
+
 /// What a child process prints about the library that it was given.
 pub fn child_answer(path: &Path) -> String {
     let answer = probe_here(path);
     format!("\n{MARK}{}\n", serde_json::to_string(&answer).unwrap_or_default())
+}
+
+impl Prober {
+    /// Has a child process load ONNX Runtime and take in a provider library, which may crash or hang; without one, this process will see.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot be used, in a clause about "it".
+    pub(super) fn probe_provider(&self, runtime: &Path, library: &Path) -> Result<(), String> {
+        let Prober::Child { program, .. } = self else { return Ok(()) };
+        let mut command = Command::new(program);
+        command.arg(PROBE_PROVIDER_COMMAND).arg(runtime).arg(library);
+        provider_in_child(command, PROVIDER_LIMIT)
+    }
+}
+
+fn provider_in_child(mut command: Command, limit: Duration) -> Result<(), String> {
+    let failed = |error: std::io::Error| format!("it cannot be tried in a process of its own: {error}");
+    command.stdin(Stdio::null()).stderr(Stdio::null());
+    let (text, status) = output_within(&mut command, limit).map_err(failed)?;
+    let status = status.ok_or_else(|| Unusable::Hang(limit).to_string())?;
+    match text.lines().rev().find_map(|line| line.strip_prefix(MARK)).map(serde_json::from_str) {
+        Some(Ok(answer)) => answer,
+        _ => Err(Unusable::Crash(status.to_string()).to_string()),
+    }
 }
 
 fn probe_in_thread(path: &Path, limit: Duration) -> Result<Version, Unusable> {
@@ -150,6 +194,17 @@ mod tests {
         let begun = Instant::now();
         assert_eq!(probe_in_child(shell("sleep 30"), limit), Err(Unusable::Hang(limit)));
         assert!(begun.elapsed() < Duration::from_secs(5));
+    }
+
+    #[test]
+    fn a_provider_library_that_crashes_or_hangs_is_told_from_one_that_is_refused() {
+        let refused = format!("echo noise; printf '\\n{MARK}{{\"Err\":\"it is none\"}}\\n'");
+        assert_eq!(provider_in_child(shell(&refused), LIMIT), Err("it is none".into()));
+        assert_eq!(provider_in_child(shell(&format!("printf '{MARK}{{\"Ok\":null}}\\n'")), LIMIT), Ok(()));
+        let error = provider_in_child(shell("kill -SEGV $$"), LIMIT).unwrap_err();
+        assert!(error.starts_with("loading it ends the process (signal: 11"), "{error}");
+        let error = provider_in_child(shell("sleep 30"), Duration::from_millis(100)).unwrap_err();
+        assert_eq!(error, "loading it did not end within 0.1 s");
     }
 
     #[test]

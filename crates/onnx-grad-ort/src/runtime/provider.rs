@@ -2,16 +2,18 @@
 
 use std::fmt;
 use std::str::FromStr;
-use std::sync::PoisonError;
+use std::sync::{Mutex, PoisonError};
 
 use ort::ep::{self, ExecutionProvider};
 use ort::session::builder::SessionBuilder;
 
+use super::device;
 use super::load::Runtime;
+use super::plugin::Spot;
 use super::probe_model;
 use super::session::{SessionOptions, words};
 use super::value::Value;
-use super::{gpu_libraries, log};
+use super::{gpu_libraries, log, vulkan};
 use crate::error::{Error, Result};
 
 /// An execution provider of ONNX Runtime.
@@ -38,6 +40,8 @@ pub enum Provider {
     WebGpu,
     /// The processor, through XNNPACK.
     Xnnpack,
+    /// Another one, which a library offers, by the name that `--ep` takes: `qnn` for `QNNExecutionProvider`.
+    Other(&'static str),
 }
 
 /// Which provider to use.
@@ -60,7 +64,7 @@ pub struct AutoChoice {
 }
 
 impl Provider {
-    /// Every provider that is known here.
+    /// Every provider that is known here, whether there is a library for it or not.
     pub const ALL: [Provider; 10] = [
         Provider::Cpu,
         Provider::Cuda,
@@ -74,7 +78,8 @@ impl Provider {
         Provider::Xnnpack,
     ];
 
-    /// The providers that `auto` takes, best first. The others must be named: TensorRT compiles every graph for minutes
+    /// The providers that `auto` takes, best first, where ONNX Runtime has them itself; a provider that is a library of its own it takes where
+    /// that has a real GPU ([`Device::is_real_gpu`](super::Device::is_real_gpu)). The others must be named: TensorRT compiles every graph for minutes
     /// before its first run; CoreML and WebGPU may compute with 16 bits, which gradients do not stand; XNNPACK has
     /// kernels for few operators and gains little over the CPU.
     pub const AUTO: [Provider; 6] =
@@ -93,10 +98,11 @@ impl Provider {
             Provider::CoreMl => "coreml",
             Provider::WebGpu => "webgpu",
             Provider::Xnnpack => "xnnpack",
+            Provider::Other(name) => name,
         }
     }
 
-    /// ONNX Runtime's name for it.
+    /// ONNX Runtime's name for it; of [`Provider::Other`] the same as [`Provider::name`].
     pub fn onnxruntime_name(self) -> &'static str {
         match self {
             Provider::Cpu => ep::CPU::NAME,
@@ -109,7 +115,23 @@ impl Provider {
             Provider::CoreMl => ep::CoreML::NAME,
             Provider::WebGpu => ep::WebGPU::NAME,
             Provider::Xnnpack => ep::XNNPACK::NAME,
+            Provider::Other(name) => name,
         }
+    }
+
+    /// Whether the library of this provider may offer `named` too, as that of `openvino` offers `openvino.auto`.
+    pub fn may_offer(self, named: Provider) -> bool {
+        self == named || named.name().strip_prefix(self.name()).is_some_and(|rest| rest.starts_with('.'))
+    }
+
+    /// The provider that ONNX Runtime calls like this.
+    pub(super) fn of_onnxruntime(name: &str) -> Self {
+        let known = Provider::ALL.into_iter().find(|provider| provider.onnxruntime_name() == name);
+        known.unwrap_or_else(|| {
+            let bare: String = name.replacen("ExecutionProvider", "", 1).to_lowercase();
+            let plain = |c: char| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '_' };
+            Provider::Other(kept(&bare.chars().map(plain).collect::<String>()))
+        })
     }
 
     /// Sets the provider up in the options of a session.
@@ -132,13 +154,15 @@ impl Provider {
             Provider::CoreMl => ep::CoreML::default().register(builder),
             Provider::WebGpu => ep::WebGPU::default().register(builder),
             Provider::Xnnpack => ep::XNNPACK::default().register(builder),
+            // Libraries' providers are set up by their devices.
+            Provider::Other(_) => return Err(Error::Provider { provider: self, reason: runtime.not_offered(self) }),
         };
         result.map_err(|error| self.failed(error.message()))
     }
 
     /// The error for what ONNX Runtime said, or better what it logged: for a library that is missing, the one says that
     /// the provider is not there, the other names the library.
-    fn failed(self, said: &str) -> Error {
+    pub(super) fn failed(self, said: &str) -> Error {
         Error::Provider { provider: self, reason: reason(said, &log::take_errors()) }
     }
 }
@@ -177,7 +201,11 @@ impl Runtime {
         let mut auto = self.auto.lock().unwrap_or_else(PoisonError::into_inner);
         auto.get_or_insert_with(|| {
             let mut rejected = Vec::new();
-            for provider in Provider::AUTO.into_iter().filter(|provider| self.is_built_with(*provider)) {
+            if let Some(device) = self.chosen_device() {
+                return AutoChoice { provider: device.provider, rejected };
+            }
+            rejected.extend(self.passed_over());
+            for provider in device::auto_order(|provider| self.is_built_with(provider), &self.devices()) {
                 match self.try_provider(provider) {
                     Err(Error::Provider { reason, .. }) if provider != Provider::Cpu => {
                         rejected.push((provider, reason))
@@ -197,18 +225,43 @@ impl Runtime {
     }
 
     fn try_now(&self, provider: Provider) -> Result<(), String> {
-        if !self.is_built_with(provider) {
-            let known = Provider::ALL.into_iter().filter(|provider| self.is_built_with(*provider));
-            let known: Vec<&str> = known.map(Provider::name).collect();
-            let library = crate::text::printable_path(self.path());
-            return Err(format!("{library} was built without it (it offers {})", known.join(", ")));
+        let device = self.device_of(provider);
+        if device.is_none() && !self.is_built_with(provider) {
+            return Err(self.absence(provider).unwrap_or_else(|| self.not_offered(provider)));
+        }
+        self.try_spot(Spot { provider, device })
+    }
+
+    /// Where a provider is not that was asked for.
+    fn not_offered(&self, provider: Provider) -> String {
+        if let Provider::Other(_) = provider {
+            let mut known: Vec<&str> =
+                Provider::ALL.into_iter().filter(|p| self.is_built_with(*p)).map(Provider::name).collect();
+            for device in self.devices() {
+                if !known.contains(&device.provider.name()) {
+                    known.push(device.provider.name());
+                }
+            }
+            return format!("no library offers it (there are {})", known.join(", "));
+        }
+        let known = Provider::ALL.into_iter().filter(|provider| self.is_built_with(*provider));
+        let known: Vec<&str> = known.map(Provider::name).collect();
+        let library = crate::text::printable_path(self.path());
+        format!("{library} was built without it (it offers {})", known.join(", "))
+    }
+
+    /// Runs the tiny model there.
+    pub(super) fn try_spot(&self, spot: Spot) -> Result<(), String> {
+        if spot.provider == Provider::WebGpu {
+            // It would write to stderr by itself, and not say why.
+            vulkan::adapters().map_err(str::to_owned)?;
         }
         let told = |error: Error| match error {
             Error::Provider { reason, .. } => reason,
             Error::Inference { reason: said, .. } => reason(&said, &log::take_errors()),
             other => other.to_string(),
         };
-        let session = self.bytes_on(provider, probe_model::BYTES, &SessionOptions::default()).map_err(told)?;
+        let session = self.bytes_on(spot, probe_model::BYTES, &SessionOptions::default()).map_err(told)?;
         if session.placement().is_some_and(|placement| placement.on_provider == 0) {
             return Err("it leaves even a convolution to the CPU".into());
         }
@@ -235,6 +288,35 @@ impl fmt::Display for ProviderChoice {
             ProviderChoice::Named(provider) => provider.fmt(f),
         }
     }
+}
+
+impl ProviderChoice {
+    /// Reads what [`ProviderChoice::from_str`] reads, and any other name that a library might offer.
+    ///
+    /// # Errors
+    ///
+    /// It is no name.
+    pub fn of_any_library(text: &str) -> Result<Self, NoSuchProvider> {
+        let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+        match text.parse() {
+            Err(_) if !text.is_empty() && text.chars().all(plain) => {
+                Ok(ProviderChoice::Named(Provider::of_onnxruntime(text)))
+            }
+            known => known,
+        }
+    }
+}
+
+/// The name, kept for good: there are as many as the user types and libraries offer.
+fn kept(name: &str) -> &'static str {
+    static NAMES: Mutex<Vec<&'static str>> = Mutex::new(Vec::new());
+    let mut names = NAMES.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(known) = names.iter().find(|known| **known == name) {
+        return known;
+    }
+    let kept: &'static str = Box::leak(name.to_owned().into_boxed_str());
+    names.push(kept);
+    kept
 }
 
 /// The text names no provider.
@@ -270,6 +352,20 @@ mod tests {
         assert_eq!("AUTO".parse(), Ok(ProviderChoice::Auto));
         let error = "cude".parse::<ProviderChoice>().unwrap_err().to_string();
         assert!(error.starts_with("there is no execution provider \"cude\"; there are auto, cpu, cuda,"), "{error}");
+    }
+
+    #[test]
+    fn a_name_that_only_a_library_can_offer_is_read_by_either_form() {
+        let any = |text: &str| ProviderChoice::of_any_library(text);
+        assert_eq!(any("webgpu"), Ok(ProviderChoice::Named(Provider::WebGpu)));
+        assert_eq!(any("auto"), Ok(ProviderChoice::Auto));
+        assert_eq!(any("QNNExecutionProvider"), any("qnn"));
+        let Ok(ProviderChoice::Named(provider)) = any("OpenVINOExecutionProvider.AUTO") else { panic!("a name") };
+        assert_eq!(provider.name(), "openvino.auto");
+        assert_eq!(provider, Provider::of_onnxruntime("OpenVINOExecutionProvider.AUTO"));
+        for text in ["", "\u{1b}[31m", "a b"] {
+            assert!(any(text).is_err());
+        }
     }
 
     #[test]

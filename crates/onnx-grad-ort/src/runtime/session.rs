@@ -14,6 +14,7 @@ use super::elem::ElemType;
 use super::load::Runtime;
 use super::log;
 use super::placement::{self, Placement};
+use super::plugin::Spot;
 use super::provider::{Provider, ProviderChoice};
 use super::scalars;
 use super::value::Value;
@@ -179,7 +180,11 @@ impl Runtime {
         };
         match self.session_on(provider, model, options) {
             // A provider that works may still refuse a model. Who leaves the choice to us wants the model to run.
-            Err(error) if options.provider == ProviderChoice::Auto && provider != Provider::Cpu => {
+            Err(error)
+                if options.provider == ProviderChoice::Auto
+                    && provider != Provider::Cpu
+                    && self.chosen_device().is_none() =>
+            {
                 let mut session = self.session_on(Provider::Cpu, model, options)?;
                 session.fallback = Some(format!("{provider} refuses this model: {error}"));
                 Ok(session)
@@ -197,12 +202,14 @@ impl Runtime {
         self.session_on(on, &Model::File(path), options)
     }
 
-    /// A session with exactly this provider, which is not tried before.
-    pub(super) fn bytes_on(&self, provider: Provider, model: &[u8], options: &SessionOptions) -> Result<Session> {
-        self.session_on(provider, &Model::Bytes(model), options)
+    /// A session with exactly this provider and device, which are not tried before.
+    pub(super) fn bytes_on(&self, spot: Spot, model: &[u8], options: &SessionOptions) -> Result<Session> {
+        self.session_on(spot, &Model::Bytes(model), options)
     }
 
-    fn session_on(&self, provider: Provider, model: &Model<'_>, options: &SessionOptions) -> Result<Session> {
+    fn session_on(&self, spot: impl Into<Spot>, model: &Model<'_>, options: &SessionOptions) -> Result<Session> {
+        let Spot { provider, device } = spot.into();
+        let device = device.or_else(|| self.device_of(provider));
         log::take_errors();
         const LOAD: &str = "load the model";
         let refused = |error: ort::Error| Error::Inference { action: LOAD, reason: words(error.message()).into() };
@@ -212,7 +219,12 @@ impl Runtime {
             let (key, value) = placement::RECORD;
             builder = builder.with_config_entry(key, value).map_err(|error| refused(error.into()))?;
         }
-        provider.register(self, &mut builder)?;
+        match &device {
+            Some(device) => builder = self.append(device, builder)?,
+            None if provider == Provider::Cpu => builder = self.append_cpu(builder)?,
+            None => provider.register(self, &mut builder)?,
+        }
+        let name = device.as_ref().map_or(provider.onnxruntime_name(), |device| &device.provider_name);
         let session = guarded(LOAD, || {
             match model {
                 Model::Bytes(bytes) => builder.commit_from_memory(bytes),
@@ -221,7 +233,7 @@ impl Runtime {
             .map_err(refused)
         })?;
         Ok(Session {
-            placement: records.then(|| placement::count(&session, provider.onnxruntime_name()).ok()).flatten(),
+            placement: records.then(|| placement::count(&session, name).ok()).flatten(),
             inputs: session.inputs().iter().map(info).collect(),
             outputs: session.outputs().iter().map(info).collect(),
             inner: Mutex::new(session),
@@ -236,7 +248,7 @@ impl Runtime {
             Optimisation::Basic => GraphOptimizationLevel::Level1,
             Optimisation::Off => GraphOptimizationLevel::Disable,
         };
-        // The binding's default has ONNX Runtime choose a device to its own liking, which `--ep cpu` must not.
+        // The binding's default has ONNX Runtime choose a device to its own liking, where none is appended: see `append_cpu`.
         let mut builder = ort::session::Session::builder(&self.environment)?
             .with_auto_device(AutoDevicePolicy::PreferCPU)?
             .with_optimization_level(level)?;

@@ -36,6 +36,34 @@ pub(super) fn wheel(file: &Path, folder: &Path) -> io::Result<()> {
     one_library(libraries)
 }
 
+/// Unpacks a provider library's Python wheel: what lies in `within` but for the Python files, and the licences.
+///
+/// # Errors
+///
+/// The file is damaged, or the folder cannot be written.
+pub(super) fn plugin(file: &Path, within: &str, folder: &Path) -> io::Result<()> {
+    let mut archive = zip::ZipArchive::new(BufReader::new(File::open(file)?)).map_err(io::Error::other)?;
+    let names: Vec<String> = archive.file_names().map(str::to_string).collect();
+    for path in &names {
+        let licence = path.split_once(".dist-info/licenses/").map(|(_, name)| name);
+        // The names in an archive are another's: only a last part is used.
+        let name = path.strip_prefix(within).or(licence).filter(|name| is_plain(name) && !name.ends_with(".py"));
+        // `libx.so.1` beside `libx.so` is the same file again, for linkers.
+        let again = |name: &str| {
+            name.rsplit_once(".so.").is_some_and(|(stem, _)| names.contains(&format!("{within}{stem}.so")))
+        };
+        let Some(name) = name.filter(|name| !again(name)) else { continue };
+        let mut entry = archive.by_name(path).map_err(io::Error::other)?;
+        write(&mut entry, &folder.join(name))?;
+    }
+    Ok(())
+}
+
+/// Whether it is the name of a file, and no path.
+fn is_plain(name: &str) -> bool {
+    !name.is_empty() && !name.starts_with('.') && !name.contains(['/', '\\', ':', '\0'])
+}
+
 /// Unpacks the libraries for one platform, as Node.js names it (`linux/x64`), of an npm package into a folder.
 ///
 /// # Errors
@@ -125,6 +153,34 @@ mod tests {
         fs::create_dir(&out).unwrap();
         wheel(&file, &out).unwrap();
         assert_eq!(names(&out), ["libonnxruntime.so.1.32.0", "libonnxruntime_providers_cuda.so"]);
+    }
+
+    #[test]
+    fn a_providers_wheel_is_unpacked_without_python_and_without_leaving_the_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("a.whl");
+        let mut archive = zip::ZipWriter::new(File::create(&file).unwrap());
+        for name in [
+            "ep/__init__.py",
+            "ep/libonnxruntime_providers_x.so",
+            "ep/libonnxruntime_providers_x.so.1",
+            "ep/libneeded.so.12",
+            "ep/cache.json",
+            "ep/../../escaped.so",
+            "ep/C:escaped.dll",
+            "ep-1.0.dist-info/licenses/LICENSE",
+            "ep-1.0.dist-info/METADATA",
+            "other/library.so",
+        ] {
+            archive.start_file(name, zip::write::SimpleFileOptions::default()).unwrap();
+            archive.write_all(b"contents").unwrap();
+        }
+        archive.finish().unwrap();
+        let out = folder.path().join("out");
+        fs::create_dir(&out).unwrap();
+        plugin(&file, "ep/", &out).unwrap();
+        assert_eq!(names(&out), ["LICENSE", "cache.json", "libneeded.so.12", "libonnxruntime_providers_x.so"]);
+        assert_eq!(names(folder.path()), ["a.whl", "out"]);
     }
 
     #[test]

@@ -100,7 +100,7 @@ fn bounds_told(v: &Vjp<'_>) -> Option<(Option<f64>, Option<f64>)> {
 }
 
 /// 1 between the bounds and on them. The bounds themselves get the cotangent where they cut.
-fn clip(v: &mut Vjp<'_>) -> Result {
+pub(crate) fn clip(v: &mut Vjp<'_>) -> Result {
     let (gy, x, elem) = (v.gy()?, v.x(0), v.elem()?);
     let (has_low, has_high) = (v.has(1), v.has(2));
     let (low, high) = (v.x(1), v.x(2));

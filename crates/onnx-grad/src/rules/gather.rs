@@ -20,10 +20,11 @@ pub(crate) const RULES: &[Entry] = &[
     rule("Unique", unique),
 ];
 
-/// Zeros of the shape of input `i`. A free batch, where the gradient has it too, is as large as the gradient's.
-fn zeros_for(v: &mut Vjp<'_>, i: usize, gradient: &Val) -> Result<Val> {
+/// Zeros of the shape of input `i`. A free batch, where the gradient has it too, is as large as the gradient's; `is_batch` says whether the
+/// first axis can be one: not where places along it are taken, as of a list of what was found.
+fn zeros_for(v: &mut Vjp<'_>, i: usize, gradient: &Val, is_batch: bool) -> Result<Val> {
     let (dims, out, x, elem) = (v.dims(i)?, v.out_dims(0)?, v.x(i), v.elem()?);
-    let batch_is_free = dims.first() == Some(&Dim::Free) && out.first() == Some(&Dim::Free);
+    let batch_is_free = is_batch && dims.first() == Some(&Dim::Free) && out.first() == Some(&Dim::Free);
     let rest: Option<Vec<i64>> = dims.iter().skip(1).map(|dim| dim.fixed().map(|size| size as i64)).collect();
     let shape = match rest {
         Some(rest) if batch_is_free => {
@@ -47,8 +48,8 @@ fn gather_elements(v: &mut Vjp<'_>) -> Result {
 /// Sends a gradient back to places given element by element.
 fn scatter_elements_back(v: &mut Vjp<'_>, gradient: &Val, indices: &Val, axis: usize) -> Result<Val> {
     let elem = v.elem()?;
-    let zeros = zeros_for(v, 0, gradient)?;
-    let is_free = v.out_dims(0)?.first() == Some(&Dim::Free);
+    let zeros = zeros_for(v, 0, gradient, axis > 0)?;
+    let is_free = axis > 0 && v.out_dims(0)?.first() == Some(&Dim::Free);
     let indices = if is_free {
         let shape = v.g.shape(gradient);
         v.g.expand_to(indices, &shape)
@@ -101,7 +102,8 @@ fn along_or_flat(v: &mut Vjp<'_>, gradient: &Val, places: &Val) -> Result<Val> {
 fn gather_nd(v: &mut Vjp<'_>) -> Result {
     let (gy, elem) = (v.gy()?, v.elem()?);
     let indices = full_indices(v, &gy)?;
-    let zeros = zeros_for(v, 0, &gy)?;
+    let has_batch = v.node().attr_int("batch_dims").unwrap_or(0) > 0;
+    let zeros = zeros_for(v, 0, &gy, has_batch)?;
     let gradient = scatter_nd_add(v, &zeros, &indices, &gy, elem);
     v.first(gradient)
 }

@@ -13,7 +13,7 @@ pub(super) fn compare(v: &mut Vjp<'_>, op: &str, a: &Val, b: &Val, elem: ElemTyp
 }
 
 /// 1 where value > bound.
-pub(super) fn above(v: &mut Vjp<'_>, value: &Val, bound: f64, elem: ElemType) -> Val {
+pub(crate) fn above(v: &mut Vjp<'_>, value: &Val, bound: f64, elem: ElemType) -> Val {
     let bound = v.g.scalar(elem, bound);
     compare(v, "Greater", value, &bound, elem)
 }

@@ -37,7 +37,7 @@ mod indexing;
 mod layer_norm;
 mod linear_attention;
 mod loss;
-mod mask;
+pub(crate) mod mask;
 mod matmul;
 mod max_pool;
 mod multi_head;
@@ -57,6 +57,7 @@ mod spatial;
 mod stop;
 mod window;
 
+pub(crate) use activation::clip as activation_clip;
 pub use max_pool::max_pool_gradient;
 
 /// The table of every family.

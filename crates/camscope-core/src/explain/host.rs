@@ -1,0 +1,332 @@
+//! Heat by methods that are computed on the host.
+
+use std::time::Instant;
+
+use ndarray::{Array2, Array3, ArrayD, ArrayView4, ArrayViewD, Axis, Ix3, concatenate};
+
+use super::{
+    Backward, Blank, Explained, Explainer, Explanation, Forward, Held, Tap, Timing, blank, milliseconds, tail::Tail,
+};
+use crate::{
+    error::{Error, Result},
+    layer::{self, Grid, Layout},
+    method::{AttentionMap, Heat, HostMethod, Method, Sign, Trial},
+    runtime::Canceller,
+    target::{Evaluated, TargetRef},
+};
+
+/// What a method looks at beside the image.
+#[derive(Default)]
+struct Looks {
+    /// A layer's layout, its activation and the gradient there.
+    layer: Option<(Layout, ArrayD<f32>, Option<ArrayD<f32>>)>,
+    /// Attention maps, each with its gradient.
+    maps: Vec<AttentionMap>,
+    /// Where the tokens lie.
+    grid: Option<Grid>,
+}
+
+/// Images a run where nothing else is said.
+pub(super) const BATCH: usize = 16;
+
+impl Explainer {
+    /// The heat of one image by a method of the host, at the first of [`Explainer::groups`], of the sign asked for, before normalisation.
+    ///
+    /// # Errors
+    /// The method is a program over activation and gradient; the target names what the model doesn't have; the runtime fails, or the work
+    /// was cancelled.
+    pub fn host_heat(&self, tensor: &ArrayD<f32>, target: &TargetRef, canceller: &Canceller) -> Result<Array2<f32>> {
+        let Method::Host(method) = self.options.method.method else {
+            return Err(Error::Value(format!("{} is no method of the host", self.options.method.method.name())));
+        };
+        let forward = self.run(tensor.clone(), canceller)?;
+        let evaluated = self.evaluate(&forward, target)?;
+        let by_tap =
+            self.explain_host(&forward, (&[tensor.view()], &evaluated), method, Timing::default(), canceller)?;
+        let first = self.in_groups(by_tap).into_iter().next().and_then(|images| images.into_iter().next());
+        let heat = first.and_then(|explanation| explanation.heatmap);
+        heat.ok_or_else(|| Error::Value("no image was explained".into()))
+    }
+
+    /// For each tap an explanation an image.
+    pub(super) fn explain_host(
+        &self,
+        forward: &Forward,
+        (images, evaluated): (&[ArrayViewD<'_, f32>], &[Evaluated]),
+        method: &'static dyn HostMethod,
+        timing: Timing,
+        canceller: &Canceller,
+    ) -> Result<Vec<Vec<Explanation>>> {
+        let backward = match method.needs().gradient {
+            true => Some(self.backward(forward, evaluated, canceller)?),
+            false => None,
+        };
+        if method.needs().attention {
+            return self.explain_attention(
+                forward,
+                (images, evaluated),
+                (method, backward.as_ref()),
+                timing,
+                canceller,
+            );
+        }
+        let mut explained = Vec::with_capacity(self.taps.len());
+        for (tap, what) in self.taps.iter().enumerate() {
+            let activation = self.activation_of(forward, tap)?;
+            let gradient = backward.as_ref().map(|backward| self.gradient(backward, tap)).transpose()?;
+            let mut of_tap = Vec::with_capacity(evaluated.len());
+            for (image, evaluated) in evaluated.iter().enumerate() {
+                let start = Instant::now();
+                let held = |value: &crate::runtime::Value| Held { value: value.clone(), blocked: None, image };
+                let mut at = Looks::default();
+                if let (Tap::Layer(layer), true) = (what, method.needs().layer) {
+                    let activation = self.read(&held(&activation))?;
+                    let slope = gradient.as_ref().map(|gradient| self.read(&held(gradient))).transpose()?;
+                    at.layer = Some((layer.layout, activation, slope));
+                }
+                let own = images.get(image).ok_or_else(|| Error::Value("no image was given".into()))?;
+                let found = self.trial((own.view(), evaluated, (forward, image)), at, (method, tap), canceller)?;
+                let timing = Timing { method: milliseconds(start), ..timing };
+                of_tap.push(self.found(
+                    tap,
+                    evaluated,
+                    found,
+                    (held(&activation), gradient.as_ref().map(held), timing),
+                ));
+            }
+            explained.push(of_tap);
+        }
+        Ok(explained)
+    }
+
+    /// One explanation an image, of all attention maps together.
+    fn explain_attention(
+        &self,
+        forward: &Forward,
+        (images, evaluated): (&[ArrayViewD<'_, f32>], &[Evaluated]),
+        (method, backward): (&'static dyn HostMethod, Option<&Backward>),
+        timing: Timing,
+        canceller: &Canceller,
+    ) -> Result<Vec<Vec<Explanation>>> {
+        let found = layer::attention(self.network().model.graph(), self.subject.types(), self.layers());
+        let grid = found.map(|(_, grid)| grid);
+        let mut explained = Vec::with_capacity(evaluated.len());
+        for (image, evaluated) in evaluated.iter().enumerate() {
+            let start = Instant::now();
+            let held = |value: &crate::runtime::Value| Held { value: value.clone(), blocked: None, image };
+            let slope = |tap: usize| backward.map(|backward| self.gradient(backward, tap)).transpose();
+            let mut at = Looks { grid, ..Looks::default() };
+            for tap in 0..self.taps.len() {
+                let read = |value: &crate::runtime::Value| canonical(self.read(&held(value))?, Layout::Nchw);
+                let map = read(&self.activation_of(forward, tap)?)?;
+                at.maps.push((map, slope(tap)?.as_ref().map(read).transpose()?));
+            }
+            let own = images.get(image).ok_or_else(|| Error::Value("no image was given".into()))?;
+            let found = self.trial((own.view(), evaluated, (forward, image)), at, (method, 0), canceller)?;
+            let timing = Timing { method: milliseconds(start), ..timing };
+            let activation = self.activation_of(forward, 0)?;
+            explained.push(self.found(0, evaluated, found, (held(&activation), slope(0)?.as_ref().map(held), timing)));
+        }
+        Ok(vec![explained])
+    }
+
+    /// The value at a tap, in its own layout: of the input the images.
+    fn activation_of(&self, forward: &Forward, tap: usize) -> Result<crate::runtime::Value> {
+        match (&self.runner, &self.taps[tap]) {
+            (super::Runner::Differentiated(_), Tap::Layer(_)) => self.activation(forward, tap),
+            (super::Runner::Forward(_), Tap::Layer(layer)) => {
+                forward.values.get(&layer.value).cloned().ok_or_else(|| super::missing(&layer.value))
+            }
+            (_, Tap::Input) => Ok(forward.input.clone()),
+        }
+    }
+
+    /// One image, one target, one tap.
+    fn trial(
+        &self,
+        (image, evaluated, (forward, place)): (ArrayViewD<'_, f32>, &Evaluated, (&Forward, usize)),
+        at: Looks,
+        (method, tap): (&'static dyn HostMethod, usize),
+        canceller: &Canceller,
+    ) -> Result<Heat> {
+        // One that was resolved: the same class for every changed image.
+        let target = &evaluated.target;
+        let seen: Vec<_> = forward.seen.get(place).copied().into_iter().collect();
+        let cancelled = || -> Result<()> {
+            match canceller.is_cancelled() {
+                true => Err(onnx_grad_ort::Error::Cancelled.into()),
+                false => Ok(()),
+            }
+        };
+        let of_images = |images: ArrayD<f32>| -> Result<(Forward, Vec<Evaluated>)> {
+            cancelled()?;
+            let count = images.len_of(Axis(0));
+            let forward = self.run(images, canceller)?.of_photos(&seen.repeat(count));
+            let evaluated = self.evaluate(&forward, target)?;
+            match evaluated.len() == count {
+                true => Ok((forward, evaluated)),
+                false => Err(Error::Value(format!("{} scores for {count} images", evaluated.len()))),
+            }
+        };
+        let scores = |evaluated: &[Evaluated]| evaluated.iter().map(|found| found.score).collect::<Vec<f32>>();
+        let mut score = |images: ArrayD<f32>| Ok(scores(&of_images(images)?.1));
+        let input = self.taps.iter().position(|tap| matches!(tap, Tap::Input));
+        let mut slope = |images: ArrayD<f32>| {
+            let (forward, evaluated) = of_images(images)?;
+            let backward = self.backward(&forward, &evaluated, canceller)?;
+            let input = input.ok_or_else(|| Error::Value("the input's gradient was not asked for".into()))?;
+            let slopes = self.gradient(&backward, input)?.to_f32()?;
+            Ok((scores(&evaluated), slopes.slice_axis(Axis(0), (0..evaluated.len()).into()).to_owned()))
+        };
+        let layout = at.layer.as_ref().map(|(layout, ..)| *layout);
+        let own = at.layer.as_ref().map(|(_, activation, _)| activation.clone());
+        let tail_of = self.tails.get(tap).and_then(Option::as_ref);
+        let mut tail = |changed: ArrayView4<'_, f32>| -> Result<Vec<f32>> {
+            cancelled()?;
+            let (tail, layout, own) = match (tail_of, layout, &own) {
+                (Some(tail), Some(layout), Some(own)) => (tail, layout, own),
+                _ => return Err(Error::Value("what lies behind the layer was not asked for".into())),
+            };
+            let rows: Vec<ArrayD<f32>> =
+                changed.outer_iter().map(|one| uncanonical(one.to_owned(), layout, own)).collect::<Result<_>>()?;
+            self.tail_scores(tail, rows, (forward, place), (target, &seen), canceller)
+        };
+        let (activation, gradient) = match at.layer {
+            Some((layout, activation, slope)) => {
+                (Some(canonical(activation, layout)?), slope.map(|slope| canonical(slope, layout)).transpose()?)
+            }
+            None => (None, None),
+        };
+        let mut trial = Trial {
+            image,
+            layout: self.sidecar().preprocessing.layout,
+            grey: self.grey(),
+            batch: tail_of.map_or(self.batch, |tail| if tail.is_by_one() { 1 } else { self.batch }),
+            seed: self.options.seed,
+            activation,
+            gradient,
+            grid: at.grid,
+            attention: at.maps,
+            score: &mut score,
+            slope: &mut slope,
+            tail: &mut tail,
+        };
+        method.heat(&mut trial, &self.options.method.parameters)
+    }
+
+    /// The scores of a target for other activations of a layer.
+    fn tail_scores(
+        &self,
+        tail: &Tail,
+        rows: Vec<ArrayD<f32>>,
+        of: (&Forward, usize),
+        (target, seen): (&TargetRef, &[crate::image::Seen]),
+        canceller: &Canceller,
+    ) -> Result<Vec<f32>> {
+        let mut scores = Vec::with_capacity(rows.len());
+        let most = if tail.is_by_one() { 1 } else { rows.len().max(1) };
+        for some in rows.chunks(most) {
+            let views: Vec<_> = some.iter().map(|row| row.view()).collect();
+            let together = concatenate(Axis(0), &views).map_err(|error| Error::Value(error.to_string()))?;
+            let values = tail.run(together, of, &self.fed, canceller)?;
+            let forward = self.forward_of(values, some.len(), of.0)?.of_photos(&seen.repeat(some.len()));
+            scores.extend(self.evaluate(&forward, target)?.iter().map(|found| found.score));
+        }
+        Ok(scores)
+    }
+
+    /// The middle of the grey levels as the model takes it, one a channel.
+    fn grey(&self) -> Vec<f32> {
+        let preprocessing = &self.sidecar().preprocessing;
+        let [low, high] = preprocessing.range;
+        let of = |(mean, std): (&f32, &f32)| ((low + high) / 2.0 - mean) / std;
+        preprocessing.mean.iter().zip(&preprocessing.std).map(of).collect()
+    }
+
+    fn found(
+        &self,
+        tap: usize,
+        evaluated: &Evaluated,
+        found: Heat,
+        (activation, gradient, timing): (Held, Option<Held>, Timing),
+    ) -> Explanation {
+        let is_zero = blank::is_blank(&found.map);
+        let heatmap = self.options.sign.of(found.map);
+        let blank = match (is_zero, self.options.sign) {
+            (true, _) => Some(Blank::NoEvidence),
+            (false, Sign::Both) => None,
+            (false, _) => blank::is_blank(&heatmap).then_some(Blank::OtherSign),
+        };
+        Explanation {
+            tap,
+            target: Explained::of(evaluated),
+            heatmap: Some(heatmap),
+            blank,
+            activation,
+            gradient,
+            timing,
+            fused: Vec::new(),
+            attributions: found.attributions,
+            note: found.note,
+        }
+    }
+}
+
+/// A value of one image as `[channels, height, width]`.
+fn canonical(value: ArrayD<f32>, layout: Layout) -> Result<Array3<f32>> {
+    let one = value.index_axis_move(Axis(0), 0);
+    let fail = |error: ndarray::ShapeError| Error::Value(error.to_string());
+    match layout {
+        Layout::Nchw => one.into_dimensionality::<Ix3>().map_err(fail),
+        Layout::Nhwc => Ok(one.into_dimensionality::<Ix3>().map_err(fail)?.permuted_axes([2, 0, 1])),
+        Layout::Tokens { prefix, height, width } => {
+            let tokens = one.slice_axis(Axis(0), (prefix..prefix + height * width).into()).to_owned();
+            let channels = tokens.len_of(Axis(1));
+            let grid = tokens.reversed_axes().as_standard_layout().into_owned();
+            grid.into_shape_with_order((channels, height, width)).map_err(fail)
+        }
+    }
+}
+
+/// The way back, a batch of one first; tokens that stand for no place are those of `own`.
+fn uncanonical(value: Array3<f32>, layout: Layout, own: &ArrayD<f32>) -> Result<ArrayD<f32>> {
+    Ok(match layout {
+        Layout::Nchw => value.insert_axis(Axis(0)).into_dyn(),
+        Layout::Nhwc => value.permuted_axes([1, 2, 0]).insert_axis(Axis(0)).into_dyn(),
+        Layout::Tokens { prefix, height, width } => {
+            let mut all = own.clone();
+            let channels = value.len_of(Axis(0));
+            let tokens = value.as_standard_layout().into_owned().into_shape_with_order((channels, height * width));
+            let tokens = tokens.map_err(|error| Error::Value(error.to_string()))?.reversed_axes();
+            all.slice_axis_mut(Axis(1), (prefix..prefix + height * width).into())
+                .index_axis_mut(Axis(0), 0)
+                .assign(&tokens);
+            all
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn layouts_go_to_channels_first_and_back() {
+        let tokens = Layout::Tokens { prefix: 1, height: 2, width: 3 };
+        for (layout, shape) in
+            [(Layout::Nchw, vec![1, 4, 2, 3]), (Layout::Nhwc, vec![1, 2, 3, 4]), (tokens, vec![1, 7, 4])]
+        {
+            let count: usize = shape.iter().product();
+            let value = ArrayD::from_shape_vec(shape, (0..count).map(|at| at as f32).collect()).unwrap();
+            let found = canonical(value.clone(), layout).unwrap();
+            assert_eq!(found.dim(), (4, 2, 3));
+            let expected = match layout {
+                Layout::Nchw => value[[0, 3, 1, 2]],
+                Layout::Nhwc => value[[0, 1, 2, 3]],
+                Layout::Tokens { .. } => value[[0, 6, 3]],
+            };
+            assert_eq!(found[[3, 1, 2]], expected);
+            assert_eq!(uncanonical(found, layout, &value).unwrap(), value);
+        }
+    }
+}

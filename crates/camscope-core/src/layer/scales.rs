@@ -1,0 +1,271 @@
+//! Where targets at places of an image are explained: boxes at the last feature maps of each scale, segments at the deepest ones.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use onnx_grad::{
+    graph::{Index, reads},
+    proto::{GraphProto, NodeProto},
+};
+
+use super::{
+    Layer,
+    find::{ancestors, descendants},
+};
+
+/// How many scales are fused at most, the finest first.
+const MOST: usize = 5;
+
+/// How many steps that mix places have to lie between a layer and the score. With fewer the heat would only show the cell that is read.
+const STEPS: usize = 2;
+
+/// What is explained, as far as the choice of layers goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// All of the image: the last layer before the classifier.
+    Whole,
+    /// Boxes: the last feature maps of each scale that every branch of the head reads.
+    Scales,
+    /// Pixels: the last feature maps of the coarsest scale.
+    Deepest,
+}
+
+/// The layers, by their places in `layers`, at which what `outputs` hold at places of the image is explained: several are to be fused. Empty
+/// where the head reads no layer.
+pub fn scales(graph: &GraphProto, layers: &[Layer], input: &str, outputs: &[&str], reach: Reach) -> Vec<usize> {
+    let index = Index::new(graph);
+    let from_input = descendants(graph, input);
+    let heads = heads(graph, &index, outputs, &from_input);
+    let by_value: HashMap<&str, usize> =
+        layers.iter().enumerate().map(|(at, layer)| (layer.value.as_str(), at)).collect();
+    match reach {
+        Reach::Whole => Vec::new(),
+        Reach::Scales => {
+            // The nodes that read one resolution belong together.
+            let mut groups: BTreeMap<(usize, usize), Vec<&NodeProto>> = BTreeMap::new();
+            for (node, data) in heads {
+                if let Some(size) = by_value.get(data).and_then(|&at| size(&layers[at])) {
+                    groups.entry(size).or_default().push(node);
+                }
+            }
+            let of_scale = |(size, nodes): (&(usize, usize), &Vec<&NodeProto>)| {
+                let shared = nodes
+                    .iter()
+                    .map(|node| behind(graph, &index, node))
+                    .reduce(|one, other| one.intersection(&other).copied().collect())?;
+                let steps = steps(graph, &index, nodes);
+                let of_size =
+                    |layer: &&Layer| self::size(layer) == Some(*size) && shared.contains(layer.value.as_str());
+                farthest(layers.iter().filter(of_size), &steps)
+            };
+            // The finest first: those are the largest.
+            let mut found: Vec<usize> = groups.iter().rev().filter_map(of_scale).take(MOST).collect();
+            found.dedup();
+            found
+        }
+        Reach::Deepest => {
+            let nodes: Vec<&NodeProto> = heads.iter().map(|(node, _)| *node).collect();
+            let steps = steps(graph, &index, &nodes);
+            // A pyramid's pooled maps are coarser still, and few operators work on them.
+            let mut work: BTreeMap<(usize, usize), usize> = BTreeMap::new();
+            for layer in layers.iter().filter(|layer| is_weighing(&layer.op)) {
+                if let Some(size) = size(layer) {
+                    *work.entry(size).or_default() += 1;
+                }
+            }
+            let most = work.values().max().copied().unwrap_or(0);
+            let coarsest = work
+                .iter()
+                .filter(|(_, count)| **count * 8 >= most)
+                .map(|(size, _)| *size)
+                .min_by_key(|(height, width)| height * width);
+            let of_size = |layer: &&Layer| coarsest.is_some_and(|coarsest| size(layer) == Some(coarsest));
+            farthest(layers.iter().filter(of_size), &steps).into_iter().collect()
+        }
+    }
+}
+
+/// The last layer that lies [`STEPS`] before the score, else the one that lies farthest from it, the last of these.
+fn farthest<'a>(layers: impl Iterator<Item = &'a Layer> + Clone, steps: &HashMap<&str, usize>) -> Option<usize> {
+    let count = |layer: &Layer| steps.get(layer.value.as_str()).copied();
+    let most = layers.clone().filter_map(count).max()?.min(STEPS);
+    layers.filter(|layer| count(layer).is_some_and(|count| count >= most)).last().map(|layer| layer.index)
+}
+
+fn size(layer: &Layer) -> Option<(usize, usize)> {
+    let [height, width] = layer.layout.spatial(&layer.shape);
+    height.zip(width)
+}
+
+/// The last operators with learned weights before the outputs, on every way back from them, each with the value that it works on.
+fn heads<'a>(
+    graph: &'a GraphProto,
+    index: &Index<'a>,
+    outputs: &[&'a str],
+    from_input: &HashSet<&str>,
+) -> Vec<(&'a NodeProto, &'a str)> {
+    let mut found: Vec<(&NodeProto, &str)> = Vec::new();
+    let mut seen: HashSet<&str> = HashSet::new();
+    let mut open: Vec<&str> = outputs.to_vec();
+    while let Some(name) = open.pop() {
+        let Some(at) = index.producer(name).filter(|_| seen.insert(name)) else { continue };
+        let node = &graph.node[at];
+        let data = || node.input.iter().map(String::as_str).filter(|name| from_input.contains(name));
+        let constant = |name: &&String| !name.is_empty() && !from_input.contains(name.as_str());
+        match data().next() {
+            Some(first) if is_weighing(&node.op_type) && node.input.iter().any(|name| constant(&name)) => {
+                found.push((node, first));
+            }
+            _ => open.extend(data()),
+        }
+    }
+    found
+}
+
+fn is_weighing(op: &str) -> bool {
+    matches!(op, "Conv" | "ConvTranspose" | "Gemm" | "MatMul" | "FusedConv" | "FusedGemm" | "FusedMatMul")
+}
+
+/// Everything that a node depends on.
+fn behind<'a>(graph: &'a GraphProto, index: &Index<'a>, node: &'a NodeProto) -> HashSet<&'a str> {
+    reads(node).into_iter().flat_map(|name| ancestors(graph, index, name)).collect()
+}
+
+/// For each value before `nodes`, the largest number of steps that mix places on a way from it through one of them.
+fn steps<'a>(graph: &'a GraphProto, index: &Index<'a>, nodes: &[&'a NodeProto]) -> HashMap<&'a str, usize> {
+    let mut steps: HashMap<&str, usize> = HashMap::new();
+    let mut before: HashSet<&str> = HashSet::new();
+    for node in nodes {
+        before.extend(behind(graph, index, node));
+    }
+    let is_head = |node: &NodeProto| nodes.iter().any(|head| std::ptr::eq(*head, node));
+    // Nodes are in topological order: what reads a value stands behind what makes it.
+    for node in graph.node.iter().rev() {
+        let own = usize::from(mixes(node));
+        let out = match is_head(node) {
+            true => Some(0),
+            false => node.output.iter().filter_map(|name| steps.get(name.as_str()).copied()).max(),
+        };
+        let Some(out) = out else { continue };
+        for name in reads(node) {
+            if before.contains(name) {
+                let most = steps.entry(name).or_default();
+                *most = (*most).max(out + own);
+            }
+        }
+    }
+    steps
+}
+
+/// Whether an output's place depends on several places of the input.
+fn mixes(node: &NodeProto) -> bool {
+    let is_wide = |name: &str| node.attr_ints(name).is_some_and(|sides| sides.iter().any(|side| *side > 1));
+    match &*node.op_type {
+        "Conv" | "FusedConv" | "ConvTranspose" | "MaxPool" | "AveragePool" | "DeformConv" => is_wide("kernel_shape"),
+        "Resize" | "Upsample" | "Softmax" | "Attention" | "MultiHeadAttention" => true,
+        "LSTM" | "GRU" | "RNN" | "GlobalAveragePool" => true,
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use onnx_grad::{ElemType, proto::TensorProto};
+
+    use super::*;
+    use crate::layer::Layout;
+
+    /// A graph of `op input… -> output @size kernel` lines; `w` is a constant.
+    fn graph(text: &str) -> (GraphProto, Vec<Layer>) {
+        let mut graph = GraphProto::default();
+        graph.initializer.push(TensorProto::floats("w".to_owned(), ElemType::Float, &[1], &[1.0]));
+        let mut layers = Vec::new();
+        for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
+            let mut words = line.split_whitespace();
+            let op = words.next().unwrap().to_owned();
+            let input: Vec<String> = words.by_ref().take_while(|word| *word != "->").map(str::to_owned).collect();
+            let output = words.next().unwrap().to_owned();
+            let (mut side, mut kernel) = (0, 1);
+            for word in words {
+                match word.strip_prefix('@') {
+                    Some(size) => side = size.parse().unwrap(),
+                    None => kernel = word.parse().unwrap(),
+                }
+            }
+            let attribute = vec![onnx_grad::attr::ints("kernel_shape", &[kernel, kernel])];
+            graph.node.push(NodeProto {
+                op_type: op.clone(),
+                input,
+                output: vec![output.clone()],
+                attribute,
+                ..Default::default()
+            });
+            if side > 1 {
+                layers.push(Layer {
+                    index: layers.len(),
+                    value: output,
+                    op,
+                    module: None,
+                    outputs_of: Vec::new(),
+                    shape: vec![None, Some(4), Some(side), Some(side)],
+                    elem: ElemType::Float,
+                    layout: Layout::Nchw,
+                    informative: true,
+                });
+            }
+        }
+        (graph, layers)
+    }
+
+    fn chosen(text: &str, outputs: &[&str], reach: Reach) -> Vec<String> {
+        let (graph, layers) = graph(text);
+        let found = scales(&graph, &layers, "x", outputs, reach);
+        found.into_iter().map(|at| layers[at].value.clone()).collect()
+    }
+
+    #[test]
+    fn boxes_are_explained_at_what_both_branches_of_each_scale_read() {
+        let net = "
+            Conv x w -> p3 @8 3
+            Conv p3 w -> p4 @4 3
+            Conv p3 w -> c3a @8 3
+            Conv c3a w -> c3b @8 3
+            Conv c3b w -> c3 @8 1
+            Conv p3 w -> b3a @8 3
+            Conv b3a w -> b3 @8 1
+            Conv p4 w -> c4a @4 3
+            Conv c4a w -> c4b @4 3
+            Conv c4b w -> c4 @4 1
+            Concat c3 b3 c4 -> y";
+        assert_eq!(chosen(net, &["y"], Reach::Scales), ["p3", "p4"]);
+    }
+
+    #[test]
+    fn one_convolution_of_a_single_cell_is_no_place_to_look() {
+        // The head reads n of one cell; two wide convolutions lie behind t.
+        let net = "
+            Conv x w -> s @8 3
+            Conv s w -> t @8 3
+            Conv t w -> m @8 3
+            Conv m w -> n @8 3
+            Conv n w -> h @8 1
+            Reshape h -> y";
+        assert_eq!(chosen(net, &["y"], Reach::Scales), ["t"]);
+    }
+
+    #[test]
+    fn pixels_are_explained_at_the_bottom_of_a_u() {
+        let net = "
+            Conv x w -> a @16 3
+            Conv a w -> b @8 3
+            Conv b w -> c @4 3
+            Conv c w -> d @4 3
+            ConvTranspose d w -> e @8 2
+            Concat e b -> f @8
+            Conv f w -> g @8 3
+            ConvTranspose g w -> h @16 2
+            Concat h a -> i @16
+            Conv i w -> j @16 3
+            Conv j w -> y @16 1";
+        assert_eq!(chosen(net, &["y"], Reach::Deepest), ["d"]);
+    }
+}

@@ -1,0 +1,80 @@
+//! What an image is compared with: an image without content.
+
+use ndarray::{ArrayD, Axis};
+
+use super::{Parameter, Parameters, host::Trial};
+use crate::{
+    error::{Error, Result},
+    model::Layout,
+};
+
+pub(super) const PARAMETER: Parameter = Parameter {
+    name: "baseline",
+    default: 0.0,
+    about: "what the image is compared with: zero (0 as the model takes it), grey, blur",
+};
+
+/// The words that a baseline has, with their numbers.
+pub(super) const WORDS: &[(&str, f64)] = &[("zero", 0.0), ("grey", 1.0), ("gray", 1.0), ("blur", 2.0)];
+
+/// The baseline that the parameters name, of the image's shape.
+///
+/// # Errors
+/// There is none of that number.
+pub(super) fn baseline(method: &'static str, trial: &Trial<'_>, parameters: &Parameters) -> Result<ArrayD<f32>> {
+    let image = trial.image.to_owned();
+    match parameters.get(PARAMETER.name) {
+        0.0 => Ok(ArrayD::zeros(image.raw_dim())),
+        1.0 => {
+            let channels = if trial.layout == Layout::Nchw { 1 } else { 3 };
+            let mut grey = image;
+            for (at, mut channel) in grey.axis_iter_mut(Axis(channels)).enumerate() {
+                channel.fill(trial.grey.get(at).copied().unwrap_or(0.0));
+            }
+            Ok(grey)
+        }
+        2.0 => {
+            let [down, across] = trial.layout.spatial_axes();
+            // Wide enough to leave no shape, as a share of the image's shorter side.
+            let deviation = trial.size().into_iter().min().unwrap_or(1) as f64 / 16.0;
+            Ok(blurred(blurred(image, down, deviation), across, deviation))
+        }
+        other => Err(Error::BadParameter {
+            method,
+            setting: format!("baseline={other}"),
+            reason: "it is zero, grey or blur".into(),
+        }),
+    }
+}
+
+/// Blurred along an axis by a Gaussian, edges repeated.
+fn blurred(image: ArrayD<f32>, axis: usize, deviation: f64) -> ArrayD<f32> {
+    let reach = (3.0 * deviation).ceil() as isize;
+    let weight = |by: isize| (-0.5 * (by as f64 / deviation.max(1e-6)).powi(2)).exp();
+    let sum: f64 = (-reach..=reach).map(weight).sum();
+    let size = image.len_of(Axis(axis)) as isize;
+    let mut out = ArrayD::zeros(image.raw_dim());
+    for at in 0..size {
+        let mut to = out.index_axis_mut(Axis(axis), at as usize);
+        for by in -reach..=reach {
+            let from = (at + by).clamp(0, size - 1) as usize;
+            to.scaled_add((weight(by) / sum) as f32, &image.index_axis(Axis(axis), from));
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blurring_keeps_constants_and_spreads_a_dot() {
+        let flat = ArrayD::from_elem(vec![1, 1, 4, 4], 3.0f32);
+        assert!(blurred(flat, 2, 2.0).iter().all(|value| (value - 3.0).abs() < 1e-5));
+        let mut dot = ArrayD::zeros(vec![1, 1, 1, 21]);
+        dot[[0, 0, 0, 10]] = 1.0;
+        let spread = blurred(dot, 3, 2.0);
+        assert!((spread.sum() - 1.0).abs() < 1e-4 && spread[[0, 0, 0, 10]] < 0.25 && spread[[0, 0, 0, 8]] > 0.1);
+    }
+}

@@ -1,0 +1,197 @@
+//! Methods that are computed on the host: loops of passes, and decompositions of a layer.
+
+use ndarray::{Array2, Array3, ArrayD, ArrayView3, ArrayView4, ArrayViewD};
+
+use onnx_grad::swap::Swap;
+
+use super::{Parameter, Parameters};
+use crate::{error::Result, layer::Grid, model};
+
+/// A way to find what matters that is no ONNX program: it runs the model on changed images, or takes a layer apart.
+pub trait HostMethod: Sync {
+    /// Its name on the command line.
+    fn name(&self) -> &'static str;
+
+    /// What it computes and who proposed it, in one line.
+    fn about(&self) -> &'static str;
+
+    /// What can be set, with the defaults.
+    fn parameters(&self) -> &'static [Parameter] {
+        &[]
+    }
+
+    /// What it looks at.
+    fn needs(&self) -> Needs;
+
+    /// Another backward pass than the derivative, for the gradients that it looks at.
+    fn swap(&self) -> Option<&'static Swap> {
+        None
+    }
+
+    /// Whether heat at a place comes of what is at that place, and not of a mean over all places.
+    fn keeps_places(&self) -> bool {
+        true
+    }
+
+    /// Whether it depends on the target at all.
+    fn is_of_target(&self) -> bool {
+        true
+    }
+
+    /// About how many forward passes it takes for one image, where `channels` is the number of the layer's.
+    fn passes(&self, parameters: &Parameters, channels: usize) -> f64;
+
+    /// The heat, positive where there is evidence.
+    ///
+    /// # Errors
+    /// A parameter that can't be, the runtime fails, or the work was cancelled.
+    fn heat(&self, trial: &mut Trial<'_>, parameters: &Parameters) -> Result<Heat>;
+}
+
+/// What a method looks at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Needs {
+    /// A layer's activation; without it, heat is of the input.
+    pub layer: bool,
+    /// The gradient at that layer.
+    pub gradient: bool,
+    /// Gradients at the input, of changed images.
+    pub slope: bool,
+    /// What the model makes of another activation of the layer.
+    pub tail: bool,
+    /// Attention maps, in place of a layer.
+    pub attention: bool,
+}
+
+/// What a method found.
+#[derive(Clone, Debug, Default)]
+pub struct Heat {
+    /// `[height, width]`, before the sign asked for is looked at.
+    pub map: Array2<f32>,
+    /// Of a method that looks at the input: a number an element of it, signed, of its shape.
+    pub attributions: Option<ArrayD<f32>>,
+    /// What to know of it, in a sentence.
+    pub note: Option<String>,
+}
+
+impl From<Array2<f32>> for Heat {
+    fn from(map: Array2<f32>) -> Self {
+        Self { map, attributions: None, note: None }
+    }
+}
+
+/// An attention map `[heads, tokens, tokens]`, and the gradient there.
+pub type AttentionMap = (Array3<f32>, Option<Array3<f32>>);
+
+/// The scores of some images, and ∂score/∂image of each, of the images' shape.
+pub type Slopes = (Vec<f32>, ArrayD<f32>);
+
+/// One image and the model's answer to any change of it.
+pub struct Trial<'a> {
+    /// The image as the model takes it, a batch of one first.
+    pub image: ArrayViewD<'a, f32>,
+    /// Where its height and width lie.
+    pub layout: model::Layout,
+    /// The middle of the grey levels as the model takes it, one a channel.
+    pub grey: Vec<f32>,
+    /// How many images run at once.
+    pub batch: usize,
+    /// Where random numbers start: the same seed gives the same heat.
+    pub seed: u64,
+    /// The layer's activation `[channels, height, width]`, where [`Needs::layer`] asks for it.
+    pub activation: Option<Array3<f32>>,
+    /// The gradient there, of the same shape, where [`Needs::gradient`] asks for it.
+    pub gradient: Option<Array3<f32>>,
+    /// The attention maps `[heads, tokens, tokens]`, the first block's first, each with its gradient where [`Needs::gradient`] asks for it.
+    pub attention: Vec<AttentionMap>,
+    /// Where the tokens lie.
+    pub grid: Option<Grid>,
+    /// The target's score for each of up to [`Trial::batch`] images, which lie along the first axis.
+    pub score: &'a mut dyn FnMut(ArrayD<f32>) -> Result<Vec<f32>>,
+    /// The same with the gradient at each image, where [`Needs::slope`] asks for it.
+    pub slope: &'a mut dyn FnMut(ArrayD<f32>) -> Result<Slopes>,
+    /// The target's score for each of up to [`Trial::batch`] activations of the layer, `[images, channels, height, width]`, where
+    /// [`Needs::tail`] asks for it.
+    pub tail: &'a mut dyn FnMut(ArrayView4<'_, f32>) -> Result<Vec<f32>>,
+}
+
+impl Trial<'_> {
+    /// Height and width of the image.
+    pub fn size(&self) -> [usize; 2] {
+        self.layout.spatial_axes().map(|axis| self.image.shape()[axis])
+    }
+
+    /// The attention maps.
+    ///
+    /// # Errors
+    /// The method doesn't ask for them.
+    pub fn maps(&self) -> Result<&[AttentionMap]> {
+        super::given(Some(&self.attention).filter(|maps| !maps.is_empty()), "attention").map(Vec::as_slice)
+    }
+
+    /// The layer's activation.
+    ///
+    /// # Errors
+    /// The method doesn't ask for it.
+    pub fn layer(&self) -> Result<ArrayView3<'_, f32>> {
+        super::given(self.activation.as_ref(), "activation").map(|array| array.view())
+    }
+
+    /// The gradient at the layer.
+    ///
+    /// # Errors
+    /// The method doesn't ask for it.
+    pub fn layer_gradient(&self) -> Result<ArrayView3<'_, f32>> {
+        super::given(self.gradient.as_ref(), "gradient").map(|array| array.view())
+    }
+
+    /// The scores of any number of images, [`Trial::batch`] at a time; they are made when their turn comes.
+    ///
+    /// # Errors
+    /// The runtime's.
+    pub fn scores(&mut self, count: usize, image: &mut dyn FnMut(usize) -> ArrayD<f32>) -> Result<Vec<f32>> {
+        let mut scores = Vec::with_capacity(count);
+        while scores.len() < count {
+            let some: Vec<ArrayD<f32>> =
+                (scores.len()..count.min(scores.len() + self.batch.max(1))).map(&mut *image).collect();
+            scores.extend((self.score)(super::together(&some)?)?);
+        }
+        Ok(scores)
+    }
+
+    /// Scores and gradients of any number of images, [`Trial::batch`] at a time; `take` gets each with its number.
+    ///
+    /// # Errors
+    /// The runtime's.
+    pub fn slopes(
+        &mut self,
+        count: usize,
+        image: &mut dyn FnMut(usize) -> ArrayD<f32>,
+        take: &mut dyn FnMut(usize, f32, ArrayViewD<'_, f32>),
+    ) -> Result<()> {
+        let mut done = 0;
+        while done < count {
+            let some: Vec<ArrayD<f32>> = (done..count.min(done + self.batch.max(1))).map(&mut *image).collect();
+            let (scores, gradients) = (self.slope)(super::together(&some)?)?;
+            for (score, gradient) in scores.into_iter().zip(gradients.outer_iter()) {
+                take(done, score, gradient.insert_axis(ndarray::Axis(0)).view());
+                done += 1;
+            }
+            if some.is_empty() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// The heat of attributions at the input: their sum over the channels.
+    pub fn summed(&self, attributions: ArrayD<f32>) -> Heat {
+        let channels = match self.layout {
+            model::Layout::Nchw => 1,
+            model::Layout::Nhwc => 3,
+        };
+        let map = attributions.sum_axis(ndarray::Axis(channels)).index_axis_move(ndarray::Axis(0), 0);
+        let map = map.into_dimensionality().unwrap_or_default();
+        Heat { map, attributions: Some(attributions), note: None }
+    }
+}

@@ -1,0 +1,288 @@
+//! A layer's first principal component, and the methods that draw it.
+
+use ndarray::{Array1, Array2, ArrayView2, ArrayView3, Axis};
+
+use super::{
+    Needs, Parameter, Parameters,
+    host::{Heat, HostMethod, Trial},
+};
+use crate::error::Result;
+
+/// The places of a layer as rows, its channels as columns, less the mean of each column.
+fn centred(layer: ArrayView3<'_, f32>) -> Array2<f64> {
+    let (channels, height, width) = layer.dim();
+    let flat = layer.mapv(|value| if value.is_nan() { 0.0 } else { f64::from(value) });
+    let flat = flat.into_shape_with_order((channels, height * width)).unwrap_or_default();
+    let mut rows = flat.reversed_axes();
+    if let Some(mean) = rows.mean_axis(Axis(0)) {
+        rows -= &mean;
+    }
+    rows
+}
+
+/// The unit eigenvector of a symmetric, positive semidefinite matrix with the largest eigenvalue, and that; by repeated multiplication.
+/// A matrix of zeros gives zeros.
+fn dominant(matrix: ArrayView2<'_, f64>) -> (Array1<f64>, f64) {
+    let n = matrix.nrows();
+    // The longest column has a part along the vector, unless all are zero.
+    let longest =
+        matrix.columns().into_iter().map(|column| (column.dot(&column), column)).max_by(|a, b| a.0.total_cmp(&b.0));
+    let Some((length, column)) = longest.filter(|(length, _)| *length > 0.0) else { return (Array1::zeros(n), 0.0) };
+    let mut vector = column.to_owned() / length.sqrt();
+    let mut value = 0.0;
+    for _ in 0..10_000 {
+        let next = matrix.dot(&vector);
+        let norm = next.dot(&next).sqrt();
+        if norm == 0.0 {
+            return (Array1::zeros(n), 0.0);
+        }
+        let next = next / norm;
+        let moved = (&next - &vector).mapv(|by| by * by).sum();
+        (vector, value) = (next, norm);
+        if moved < 1e-20 {
+            break;
+        }
+    }
+    (vector, value)
+}
+
+/// The projection of each place on the first right singular vector: u₁ σ₁ of the centred matrix, as `[height, width]`. Its sign is open.
+fn projection(layer: ArrayView3<'_, f32>) -> Array2<f32> {
+    let (channels, height, width) = layer.dim();
+    let rows = centred(layer);
+    let projected = if channels <= height * width {
+        rows.dot(&dominant(rows.t().dot(&rows).view()).0)
+    } else {
+        let (vector, value) = dominant(rows.dot(&rows.t()).view());
+        vector * value.sqrt()
+    };
+    projected.mapv(|value| value as f32).into_shape_with_order((height, width)).unwrap_or_default()
+}
+
+/// The sign that agrees with how active the places are.
+fn along_activity(projection: Array2<f32>, layer: ArrayView3<'_, f32>) -> Array2<f32> {
+    let activity = layer.sum_axis(Axis(0));
+    let mean = activity.mean().unwrap_or(0.0);
+    let agreement: f64 = projection.iter().zip(&activity).map(|(p, a)| f64::from(*p) * f64::from(a - mean)).sum();
+    if agreement < 0.0 { -projection } else { projection }
+}
+
+/// Eigen-CAM (Muhammad and Yeasin, "Eigen-CAM: Class Activation Map using Principal Components", 2020): the projection of the activation on
+/// its first principal component. The sign of a component is open; it is the one that agrees with the sum of the activation.
+pub(super) struct EigenCam;
+
+impl HostMethod for EigenCam {
+    fn name(&self) -> &'static str {
+        "eigencam"
+    }
+
+    fn about(&self) -> &'static str {
+        "the first principal component of the feature maps, whatever the target (Muhammad and Yeasin 2020); no gradient"
+    }
+
+    fn needs(&self) -> Needs {
+        Needs { layer: true, ..Needs::default() }
+    }
+
+    fn is_of_target(&self) -> bool {
+        false
+    }
+
+    fn passes(&self, _: &Parameters, _: usize) -> f64 {
+        1.0
+    }
+
+    fn heat(&self, trial: &mut Trial<'_>, _: &Parameters) -> Result<Heat> {
+        let layer = trial.layer()?;
+        Ok(along_activity(projection(layer), layer).into())
+    }
+}
+
+/// Eigen-CAM of activation × gradient, as pytorch-grad-cam has it.
+pub(super) struct EigenGradCam;
+
+impl HostMethod for EigenGradCam {
+    fn name(&self) -> &'static str {
+        "eigengradcam"
+    }
+
+    fn about(&self) -> &'static str {
+        "the first principal component of feature maps × gradient (pytorch-grad-cam)"
+    }
+
+    fn needs(&self) -> Needs {
+        Needs { layer: true, gradient: true, ..Needs::default() }
+    }
+
+    fn passes(&self, _: &Parameters, _: usize) -> f64 {
+        1.0
+    }
+
+    fn heat(&self, trial: &mut Trial<'_>, _: &Parameters) -> Result<Heat> {
+        let product = &trial.layer()? * &trial.layer_gradient()?;
+        Ok(along_activity(projection(product.view()), product.view()).into())
+    }
+}
+
+/// Seg-Eigen-CAM (Chung and Ying, "Seg-Eigen-CAM", Applied Sciences 15(13), 2025): Eigen-CAM of activation × |gradient| (equation 10), its
+/// sign such that the largest value is positive (equation 13).
+pub(super) struct SegEigenCam;
+
+impl HostMethod for SegEigenCam {
+    fn name(&self) -> &'static str {
+        "segeigencam"
+    }
+
+    fn about(&self) -> &'static str {
+        "the first principal component of feature maps × |gradient| (Chung and Ying 2025)"
+    }
+
+    fn needs(&self) -> Needs {
+        Needs { layer: true, gradient: true, ..Needs::default() }
+    }
+
+    fn passes(&self, _: &Parameters, _: usize) -> f64 {
+        1.0
+    }
+
+    fn heat(&self, trial: &mut Trial<'_>, _: &Parameters) -> Result<Heat> {
+        let size = trial.layer_gradient()?.mapv(f32::abs);
+        let projected = projection((&trial.layer()? * &size).view());
+        let (least, most) = projected.iter().fold((0.0f32, 0.0f32), |(least, most), v| (least.min(*v), most.max(*v)));
+        Ok(if -least > most { -projected } else { projected }.into())
+    }
+}
+
+/// KPCA-CAM (Karmani et al., "KPCA-CAM: Visual Explainability of Deep Computer Vision Models using Kernel PCA", 2024): the first component in
+/// the space of the kernel tanh(γ x·y + 1), γ one by the number of channels, as scikit-learn's `KernelPCA` has it.
+pub(super) struct KpcaCam;
+
+impl HostMethod for KpcaCam {
+    fn name(&self) -> &'static str {
+        "kpcacam"
+    }
+
+    fn about(&self) -> &'static str {
+        "the first kernel principal component of the feature maps, whatever the target (Karmani et al. 2024); no gradient"
+    }
+
+    fn parameters(&self) -> &'static [Parameter] {
+        &[Parameter {
+            name: "gamma",
+            default: 0.0,
+            about: "γ of the kernel tanh(γ x·y + 1); 0: one by the number of channels",
+        }]
+    }
+
+    fn needs(&self) -> Needs {
+        Needs { layer: true, ..Needs::default() }
+    }
+
+    fn is_of_target(&self) -> bool {
+        false
+    }
+
+    fn passes(&self, _: &Parameters, _: usize) -> f64 {
+        1.0
+    }
+
+    fn heat(&self, trial: &mut Trial<'_>, parameters: &Parameters) -> Result<Heat> {
+        let layer = trial.layer()?;
+        let (channels, height, width) = layer.dim();
+        let gamma = match parameters.get("gamma") {
+            0.0 => 1.0 / channels.max(1) as f64,
+            gamma => gamma,
+        };
+        let rows = centred(layer);
+        let mut kernel = rows.dot(&rows.t()).mapv(|product| (gamma * product + 1.0).tanh());
+        // Centred in the kernel's own space: less the means of rows and columns, plus that of all.
+        let means = kernel.mean_axis(Axis(0)).unwrap_or_default();
+        let mean = means.mean().unwrap_or(0.0);
+        kernel -= &means;
+        kernel -= &means.view().insert_axis(Axis(1));
+        kernel += mean;
+        // This kernel is not positive semidefinite: shifted, its largest eigenvalue becomes the one of largest magnitude.
+        let bound = kernel.rows().into_iter().map(|row| row.mapv(f64::abs).sum()).fold(0.0, f64::max);
+        let mut shifted = kernel.clone();
+        shifted.diag_mut().mapv_inplace(|value| value + bound);
+        let (vector, value) = dominant(shifted.view());
+        let projected = vector * (value - bound).max(0.0).sqrt();
+        let projected = projected.mapv(|value| value as f32).into_shape_with_order((height, width));
+        Ok(along_activity(projected.unwrap_or_default(), layer).into())
+    }
+}
+
+/// FEM (Fuad et al., "Features Understanding in 3D CNNs for Actions Recognition in Video", 2020): each channel weighted by the share of its
+/// values beyond its mean plus k deviations.
+pub(super) struct Fem;
+
+impl HostMethod for Fem {
+    fn name(&self) -> &'static str {
+        "fem"
+    }
+
+    fn about(&self) -> &'static str {
+        "feature maps weighted by how many of their values stand out, whatever the target (Fuad et al. 2020); no gradient"
+    }
+
+    fn parameters(&self) -> &'static [Parameter] {
+        &[Parameter { name: "k", default: 2.0, about: "values beyond the mean by k standard deviations stand out" }]
+    }
+
+    fn needs(&self) -> Needs {
+        Needs { layer: true, ..Needs::default() }
+    }
+
+    fn is_of_target(&self) -> bool {
+        false
+    }
+
+    fn passes(&self, _: &Parameters, _: usize) -> f64 {
+        1.0
+    }
+
+    fn heat(&self, trial: &mut Trial<'_>, parameters: &Parameters) -> Result<Heat> {
+        let layer = trial.layer()?;
+        let (_, height, width) = layer.dim();
+        let k = parameters.get("k") as f32;
+        let mut heat = Array2::zeros((height, width));
+        for channel in layer.outer_iter() {
+            let threshold = channel.mean().unwrap_or(0.0) + k * channel.std(0.0);
+            let above = channel.iter().filter(|value| **value > threshold).count();
+            heat.scaled_add(above as f32 / channel.len().max(1) as f32, &channel);
+        }
+        Ok(heat.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::Array3;
+
+    use super::*;
+
+    #[test]
+    fn the_component_is_the_direction_of_largest_spread() {
+        // Channel 1 is twice channel 0 and channel 2 is noise a hundred times smaller.
+        let layer = Array3::from_shape_fn((3, 2, 3), |(c, y, x)| {
+            let t = (3 * y + x) as f32;
+            [t, 2.0 * t, 0.01 * (t * 7.3).sin()][c]
+        });
+        for layer in [layer.clone(), layer.slice(ndarray::s![.., .., ..1]).to_owned()] {
+            let found = projection(layer.view());
+            let (_, height, width) = layer.dim();
+            let mean = layer.index_axis(Axis(0), 0).mean().unwrap();
+            for ((y, x), value) in found.indexed_iter() {
+                let expected = 5f32.sqrt() * (layer[[0, y, x]] - mean);
+                assert!((value.abs() - expected.abs()).abs() < 1e-2, "{height} {width}: {value} {expected}");
+            }
+        }
+    }
+
+    #[test]
+    fn constant_activations_have_no_component() {
+        let layer = Array3::from_elem((4, 3, 3), 2.0f32);
+        assert!(projection(layer.view()).iter().all(|value| *value == 0.0));
+        assert_eq!(projection(Array3::from_elem((4, 1, 1), 2.0f32).view()).dim(), (1, 1));
+    }
+}

@@ -1,0 +1,63 @@
+//! One score a class.
+
+use std::sync::Arc;
+
+use super::{Context, Item, Kind, Recognised, Said, Task};
+use crate::{
+    error::Result,
+    model::{Classes, Head},
+    target::{Answer, ClassSpec, Score, TargetRef, ranking},
+};
+
+/// How many classes are listed.
+const LISTED: usize = 5;
+
+/// One score a class.
+#[derive(Clone, Debug)]
+struct Classification(Classes);
+
+pub(super) fn recognise(context: &Context<'_>) -> Option<Recognised> {
+    let classes = context.network.classes.clone()?;
+    let index = onnx_grad::graph::Index::new(context.network.model.graph());
+    let decided = index.producer_node(&classes.output).map(|node| node.op_type.as_str());
+    let by = match classes.head {
+        _ if matches!(decided, Some("TopK" | "ArgMax")) => {
+            format!("the scores before the {} that gives `{}`", decided.unwrap_or_default(), classes.output)
+        }
+        Head::Softmax => format!("the softmax before `{}`", classes.output),
+        Head::Sigmoid => format!("the logistic function before `{}`", classes.output),
+        Head::Logits => format!("the shape of `{}`", classes.output),
+    };
+    Some(Recognised { task: Arc::new(Classification(classes)), by })
+}
+
+impl Task for Classification {
+    fn kind(&self) -> Kind {
+        Kind::Classification
+    }
+
+    fn reads(&self) -> Vec<String> {
+        vec![self.0.logits.clone()]
+    }
+
+    fn predict(&self, answer: &Answer<'_>) -> Result<Said> {
+        let (scores, _) = answer.class_scores()?;
+        let item = |class: usize| {
+            let (logit, probability) = (scores.logits[class], scores.probabilities[class]);
+            Item {
+                target: format!("class:{}", ClassSpec::Index(class)),
+                class: Some(class),
+                label: answer.labels.get(class).map(str::to_owned),
+                score: if answer.score == Score::Logit { logit } else { probability },
+                probability: Some(probability),
+                ..Item::default()
+            }
+        };
+        let items = ranking(&scores.logits).into_iter().take(LISTED).map(item).collect();
+        Ok(Said { items, ..Said::default() })
+    }
+
+    fn first(&self) -> Result<TargetRef> {
+        Ok(ClassSpec::Top(1).target())
+    }
+}

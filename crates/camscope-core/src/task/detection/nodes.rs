@@ -1,0 +1,101 @@
+//! What the last nodes of a detection head tell: which of its numbers are probabilities already, and where its classes begin.
+
+use std::collections::HashSet;
+
+use onnx_grad::{graph::Index, proto::NodeProto};
+
+use crate::task::Context;
+
+/// Operators that hand their input on: casts, and what a quantised model puts between others.
+const HAND_ON: &[&str] = &["Identity", "Cast", "QuantizeLinear", "DequantizeLinear", "Dropout"];
+
+/// The operators between a value and the weights before it: what is done to a head's numbers after its last convolution. Shapes and
+/// indices aside.
+pub(super) fn tail<'a>(context: &Context<'a>, value: &'a str) -> HashSet<&'a str> {
+    let index = Index::new(context.network.model.graph());
+    let (mut found, mut seen, mut open) = (HashSet::new(), HashSet::new(), vec![value]);
+    while let Some(name) = open.pop() {
+        let Some(node) = index.producer_node(name).filter(|_| seen.insert(name)) else { continue };
+        if matches!(&*node.op_type, "Conv" | "ConvTranspose" | "Gemm" | "MatMul" | "QLinearConv" | "QLinearMatMul") {
+            continue;
+        }
+        found.insert(&*node.op_type);
+        let is_float = |name: &&str| context.ty(name).is_none_or(|ty| ty.elem.is_float());
+        open.extend(node.input.iter().map(String::as_str).filter(|name| !name.is_empty()).filter(is_float));
+    }
+    found
+}
+
+/// Whether the logistic function lies between a value and the weights before it: then its scores are probabilities.
+pub(super) fn has_sigmoid(context: &Context<'_>, value: &str) -> bool {
+    tail(context, value).contains("Sigmoid")
+}
+
+/// Whether the graph has a node of that operator.
+pub(super) fn has(context: &Context<'_>, op: &str) -> bool {
+    context.network.model.graph().node.iter().any(|node| node.op_type == op)
+}
+
+/// A part of a value that is joined of several along an axis.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Part<'a> {
+    /// How much of the axis it takes.
+    pub(super) size: usize,
+    /// The operator that makes it; empty for an input or a constant.
+    pub(super) op: &'a str,
+}
+
+/// The parts that a value of three axes is joined of along axis 1 or 2. Only itself, where it is not joined.
+pub(super) fn parts<'a>(context: &Context<'a>, value: &'a str, axis: usize) -> Vec<Part<'a>> {
+    let index = Index::new(context.network.model.graph());
+    let mut found = Vec::new();
+    collect(context, &index, value, axis, &mut found, 0);
+    found
+}
+
+fn collect<'a>(
+    context: &Context<'a>,
+    index: &Index<'a>,
+    value: &'a str,
+    axis: usize,
+    found: &mut Vec<Part<'a>>,
+    depth: usize,
+) {
+    let Some(sizes) = context.extents(value) else { return };
+    let Some(size) = sizes.get(axis).copied().flatten() else { return };
+    let node = index.producer_node(value);
+    let op = node.map_or("", |node| &*node.op_type);
+    if let (Some(node), true) = (node, depth < 32)
+        && let Some(from) = node.input.first()
+    {
+        let same =
+            |from: &str| context.extents(from).and_then(|sizes| sizes.get(axis).copied().flatten()) == Some(size);
+        match op {
+            "Concat" => {
+                let along = along(node, sizes.len());
+                // Levels that are joined are all made alike.
+                let inputs = if along == Some(axis) { &node.input[..] } else { &node.input[..1] };
+                inputs.iter().for_each(|input| collect(context, index, input, axis, found, depth + 1));
+                return;
+            }
+            "Transpose" => {
+                if let Some(axis) = node.attr_ints("perm").and_then(|perm| perm.get(axis)?.to_owned().try_into().ok()) {
+                    return collect(context, index, from, axis, found, depth + 1);
+                }
+            }
+            // Height and width become one axis, behind the channels.
+            "Reshape" | "Flatten" if axis == 1 && same(from) => {
+                return collect(context, index, from, axis, found, depth + 1);
+            }
+            op if HAND_ON.contains(&op) => return collect(context, index, from, axis, found, depth + 1),
+            _ => {}
+        }
+    }
+    found.push(Part { size, op });
+}
+
+/// The axis that a node joins along.
+fn along(node: &NodeProto, rank: usize) -> Option<usize> {
+    let axis = node.attr_int("axis")?;
+    usize::try_from(if axis < 0 { axis + rank as i64 } else { axis }).ok()
+}

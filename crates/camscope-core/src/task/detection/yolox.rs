@@ -1,0 +1,73 @@
+//! YOLOX and YOLOv6: one output `[N, M, 5 + C]`, a box for each cell of the grids. Of each the centre, width and height, an objectness, and a score
+//! a class; what counts is the product of both. YOLOX's own export leaves the first four undecoded: offsets in the cell and logarithms
+//! in strides.
+
+use std::sync::Arc;
+
+use ndarray::ArrayD;
+
+use super::{Detection, Detector, Format, grids, nodes, yolov5::Decoded, yolov8};
+use crate::{error::Result, task::Context};
+
+pub(super) const FORMAT: Format =
+    Format { name: "yolox", about: "YOLOX, decoded or not, and YOLOv6: [N, cells, 5 + classes]", recognise };
+
+/// YOLOX's own default.
+const OVERLAP: f32 = 0.45;
+
+#[derive(Debug)]
+struct Head {
+    table: Decoded,
+    /// The cells, where the boxes are still to be decoded.
+    cells: Option<Vec<[f32; 3]>>,
+}
+
+fn recognise(context: &Context<'_>) -> Option<(Arc<dyn Detector>, String)> {
+    let name = context.settings.output.as_ref().or_else(|| context.outputs().first())?;
+    let shape = context.floats(name)?;
+    let &[_, Some(boxes), Some(columns)] = &shape[..] else { return None };
+    let strides = grids::strides(context.size, boxes, 1)?;
+    if columns < 6 {
+        return None;
+    }
+    let tail = nodes::tail(context, name);
+    let sizes: Vec<usize> = nodes::parts(context, name, 2).iter().map(|part| part.size).collect();
+    // Five numbers before the classes, not four.
+    let has_objectness =
+        sizes.ends_with(&[1, columns - 5]) || context.labels.len() + 5 == columns || tail.contains("Exp");
+    if context.settings.format.is_none() && !has_objectness {
+        return None;
+    }
+    let is_decoded = ["Add", "Mul", "Exp", "Sub"].iter().any(|op| tail.contains(op));
+    let by = format!(
+        "the shape of `{name}`: a box for each cell of grids of {} pixels, each with an objectness{}",
+        grids::listed(strides),
+        if is_decoded { "" } else { "; its last nodes don't decode the boxes" }
+    );
+    let head = Head {
+        table: Decoded::new(name, !nodes::has_sigmoid(context, name)),
+        cells: (!is_decoded).then(|| grids::each(context.size, strides).collect()),
+    };
+    Some((Arc::new(head), by))
+}
+
+impl Detector for Head {
+    fn reads(&self) -> Vec<String> {
+        self.table.reads()
+    }
+
+    fn boxes(&self, value: &dyn Fn(&str) -> Result<ArrayD<f32>>) -> Result<Vec<Detection>> {
+        self.table.with(value, |at, [x, y, width, height]| match self.cells.as_ref().and_then(|cells| cells.get(at)) {
+            // `demo_postprocess` of YOLOX's `utils/demo_utils.py`.
+            Some(&[column, row, stride]) => yolov8::around(
+                [(x + column) * stride, (y + row) * stride],
+                [width.exp() * stride, height.exp() * stride],
+            ),
+            None => yolov8::around([x, y], [width, height]),
+        })
+    }
+
+    fn overlap(&self) -> Option<f32> {
+        Some(OVERLAP)
+    }
+}

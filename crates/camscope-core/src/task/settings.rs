@@ -1,0 +1,126 @@
+//! What a sidecar says of a task: its table `[task]`.
+
+use serde::Deserialize;
+
+use super::detection::{FORMATS, formats_like};
+
+/// What a model answers, by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// One score a class.
+    Classification,
+    /// Boxes with classes.
+    Detection,
+    /// A class for every pixel.
+    Segmentation,
+    /// Characters, read from left to right.
+    Text,
+    /// A place for each key point, as the peak of a heat map.
+    Keypoints,
+    /// Numbers for every pixel: depth, saliency, a matte.
+    Dense,
+    /// A vector that is compared with others.
+    Embedding,
+    /// One number.
+    Number,
+}
+
+impl std::fmt::Display for Kind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Classification => "classification",
+            Self::Detection => "detection",
+            Self::Segmentation => "segmentation",
+            Self::Text => "text",
+            Self::Keypoints => "keypoints",
+            Self::Dense => "dense",
+            Self::Embedding => "embedding",
+            Self::Number => "number",
+        })
+    }
+}
+
+/// The table `[task]` of a sidecar. What isn't given is recognised.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TaskSettings {
+    /// What the model answers.
+    pub kind: Option<Kind>,
+    /// The format of a detection head: the name of one of [`super::detection::FORMATS`].
+    pub format: Option<String>,
+    /// The output that holds the answer, where one does.
+    pub output: Option<String>,
+    /// The output that holds boxes, where another holds their scores.
+    pub boxes: Option<String>,
+    /// The output that holds the boxes' scores.
+    pub scores: Option<String>,
+    /// The priors of a detector that gives offsets from them: an output or a constant of the model, or a file `.npy`, `[boxes, 4]`: centre x
+    /// and y, width and height as shares of the input.
+    pub priors: Option<String>,
+    /// Boxes that the model is less sure of are not listed; from 0 to 1.
+    pub threshold: Option<f32>,
+    /// Of two boxes of a class that overlap more than this (intersection over union) the surer is kept; from 0 to 1.
+    pub overlap: Option<f32>,
+    /// Which class of a text's scores is the blank.
+    pub blank: Option<Blank>,
+}
+
+/// Which class of a text's scores is the blank: `"first"`, `"last"`, or its number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Blank {
+    /// Class 0.
+    First,
+    /// The class of the highest number.
+    Last,
+    /// This one.
+    At(usize),
+}
+
+impl<'de> Deserialize<'de> for Blank {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Expected;
+        impl serde::de::Visitor<'_> for Expected {
+            type Value = Blank;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("\"first\", \"last\" or a class's number")
+            }
+
+            fn visit_str<E: serde::de::Error>(self, word: &str) -> Result<Blank, E> {
+                match word {
+                    "first" => Ok(Blank::First),
+                    "last" => Ok(Blank::Last),
+                    _ => Err(E::invalid_value(serde::de::Unexpected::Str(word), &self)),
+                }
+            }
+
+            fn visit_i64<E: serde::de::Error>(self, number: i64) -> Result<Blank, E> {
+                let at = usize::try_from(number);
+                at.map(Blank::At).map_err(|_| E::invalid_value(serde::de::Unexpected::Signed(number), &self))
+            }
+        }
+        deserializer.deserialize_any(Expected)
+    }
+}
+
+impl TaskSettings {
+    /// Refuses values that can't be.
+    ///
+    /// # Errors
+    /// Says which, and what there is.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        if let Some(format) =
+            self.format.as_ref().filter(|said| !FORMATS.iter().any(|known| known.name == said.as_str()))
+        {
+            let known = formats_like(format).join(", ");
+            return Err(format!("`format` under [task] is `{format}`, and camscope has {known}"));
+        }
+        for (key, value) in [("threshold", self.threshold), ("overlap", self.overlap)] {
+            if let Some(value) = value.filter(|value| !(0.0..=1.0).contains(value)) {
+                return Err(format!("`{key}` under [task] is {value}, and it must be from 0 to 1"));
+            }
+        }
+        Ok(())
+    }
+}
