@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use crate::{
-    graph::{Index, subgraphs, used_names},
+    graph::{Index, reads, subgraphs, used_names},
     model::Model,
     proto::{GraphProto, NodeProto},
     types::{Dim, ElemType, ValueType, value_info},
@@ -205,11 +205,14 @@ fn name_floats(graph: &mut GraphProto) {
 /// the way. For whoever looks for layers: its values are those of the graph, but nodes don't compute what they seem to. Its `value_info`
 /// has what else it names. `None`: nothing in the graph is quantised.
 pub fn outline(graph: &GraphProto) -> Option<GraphProto> {
-    let dynamic = graph.node.iter().any(|node| matches!(&*node.op_type, "ConvInteger" | "MatMulInteger"));
-    if !dynamic && !has_any(graph) {
+    let dynamic = |node: &NodeProto| {
+        matches!(&*node.op_type, "ConvInteger" | "MatMulInteger" | "QAttention" | "DynamicQuantizeLSTM")
+    };
+    if !graph.node.iter().any(dynamic) && !has_any(graph) {
         return None;
     }
     let index = Index::new(graph);
+    let fixed = of_no_image(graph);
     let mut same: HashMap<&str, &str> = HashMap::new();
     let mut gone: HashSet<usize> = HashSet::new();
     let mut identities: HashSet<usize> = HashSet::new();
@@ -242,7 +245,7 @@ pub fn outline(graph: &GraphProto) -> Option<GraphProto> {
         } else if matches!(&*node.op_type, "ConvInteger" | "MatMulInteger") {
             // Cast, scaled and with its bias it is what the float operator makes.
             let mut made = y;
-            while let Some((reader, output)) = finishing(graph, &index, made) {
+            while let Some((reader, output)) = finishing(graph, &index, &fixed, made) {
                 same.insert(made, output);
                 gone.insert(reader);
                 made = output;
@@ -269,6 +272,8 @@ pub fn outline(graph: &GraphProto) -> Option<GraphProto> {
             }
             "QLinearConcat" => Some((2..node.input.len()).step_by(3).collect()),
             "QLinearWhere" => Some(vec![0, 1, 4]),
+            "QAttention" => Some(vec![0, 1, 2, 5]),
+            "DynamicQuantizeLSTM" => Some((0..node.input.len().min(8)).collect()),
             op if op.starts_with("QLinear") => Some(vec![0]),
             _ => None,
         };
@@ -283,9 +288,13 @@ pub fn outline(graph: &GraphProto) -> Option<GraphProto> {
                     outline.value_info.push(value_info(input, Some(&ty)));
                 }
             }
-            node.domain.clear();
+            if node.op_type != "QAttention" {
+                node.domain.clear();
+            }
             node.op_type = match &*node.op_type {
                 "QGemm" => "Gemm".to_owned(),
+                "QAttention" => "Attention".to_owned(),
+                "DynamicQuantizeLSTM" => "LSTM".to_owned(),
                 "ConvInteger" => "Conv".to_owned(),
                 "MatMulInteger" | "DynamicQuantizeMatMul" | "MatMulIntegerToFloat" | "MatMulNBits" => {
                     "MatMul".to_owned()
@@ -309,25 +318,33 @@ pub fn outline(graph: &GraphProto) -> Option<GraphProto> {
     Some(outline)
 }
 
+/// The values that no image has a part in but by the scales that were found in it: weights, scales, biases in units of them.
+fn of_no_image(graph: &GraphProto) -> HashSet<&str> {
+    let mut fixed: HashSet<&str> = graph.initializer.iter().map(|tensor| tensor.name.as_str()).collect();
+    for node in &graph.node {
+        if node.op_type == "DynamicQuantizeLinear" {
+            fixed.extend(node.output.iter().skip(1).map(String::as_str));
+        } else if reads(node).into_iter().all(|name| fixed.contains(name)) {
+            fixed.extend(node.output.iter().map(String::as_str));
+        }
+    }
+    fixed
+}
+
 /// The one reader of the sums that an operator on integers makes, if it casts or scales them or adds a bias; with what it makes.
-fn finishing<'a>(graph: &'a GraphProto, index: &Index<'a>, made: &str) -> Option<(usize, &'a String)> {
+fn finishing<'a>(
+    graph: &'a GraphProto,
+    index: &Index<'a>,
+    fixed: &HashSet<&str>,
+    made: &str,
+) -> Option<(usize, &'a String)> {
     let &[at] = index.consumers(made) else { return None };
     let node = &graph.node[at];
-    let constant = |name: &String| {
-        let maker = index.producer_node(name);
-        index.constant(name).is_some()
-            || maker.is_some_and(|maker| {
-                maker.op_type == "Reshape" && maker.input.first().is_some_and(|from| index.constant(from).is_some())
-            })
-    };
-    let other = node.input.iter().find(|name| *name != made);
-    // Scales come from no image: one was found with the integers, the other is constant.
-    let scales =
-        |name: &String| constant(name) || index.producer_node(name).is_some_and(|maker| maker.op_type == "Mul");
+    let other = node.input.iter().find(|name| *name != made).is_some_and(|name| fixed.contains(name.as_str()));
     let finishes = match &*node.op_type {
         "Cast" => true,
-        "Mul" => other.is_some_and(scales) && index.producer_node(made).is_some_and(|maker| maker.op_type == "Cast"),
-        "Add" => other.is_some_and(constant),
+        "Mul" => other && index.producer_node(made).is_some_and(|maker| maker.op_type == "Cast"),
+        "Add" => other,
         _ => false,
     };
     node.output.first().filter(|_| finishes).map(|output| (at, output))

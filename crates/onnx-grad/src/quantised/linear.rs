@@ -1,15 +1,11 @@
 //! Products with weights: of quantised numbers, of integers, and of floats that are quantised on the way.
 
-use super::Shadow;
+use super::{Shadow, name};
 use crate::{
     builder::Val,
     proto::NodeProto,
     types::{Dim, ElemType},
 };
-
-fn name(node: &NodeProto, i: usize) -> &str {
-    node.input.get(i).map_or("", String::as_str)
-}
 
 impl Shadow<'_> {
     /// `QLinearConv`: x, its scale and zero point; w, its own, one a filter or one for all; y's; a bias in units of both scales.

@@ -8,6 +8,7 @@
 //!
 //! A cotangent of quantised integers is that of the numbers they are, in float32.
 
+mod contrib;
 mod layers;
 mod linear;
 mod moved;
@@ -64,6 +65,14 @@ pub(crate) fn spelled_out(
 
 /// The attribute that says of a `QuantizeLinear` that nothing of it saturates, for the sweep.
 pub(crate) const UNBOUNDED: &str = "unbounded";
+
+/// The attribute that says of an `LSTM` that the state before each step is quantised over its own range, for the sweep.
+pub(crate) const ROUNDED_STATE: &str = "rounded_state";
+
+/// An input's name; empty: it isn't there.
+fn name(node: &NodeProto, i: usize) -> &str {
+    node.input.get(i).map_or("", String::as_str)
+}
 
 /// A score at the end of its range has no slope, but what made it that high is just what is asked: its own rounding stops nothing.
 fn unbind(graph: &mut GraphProto, score: &str) {
@@ -141,6 +150,8 @@ impl Shadow<'_> {
                 "DynamicQuantizeMatMul" => self.dynamic_matmul(node),
                 "MatMulIntegerToFloat" => self.matmul_to_float(node),
                 "MatMulNBits" => self.matmul_bits(node),
+                "QAttention" => self.attention(node),
+                "DynamicQuantizeLSTM" => self.dynamic_lstm(node),
                 _ => self.pointwise(node),
             }
         } else {

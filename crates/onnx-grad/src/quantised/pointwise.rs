@@ -1,15 +1,11 @@
 //! ONNX Runtime's operators between quantised numbers: sums, products, activations, pools, concatenation.
 
-use super::Shadow;
+use super::{Shadow, name};
 use crate::{
     attr,
     builder::Val,
     proto::{AttributeProto, NodeProto},
 };
-
-fn name(node: &NodeProto, i: usize) -> &str {
-    node.input.get(i).map_or("", String::as_str)
-}
 
 /// The attributes that the float operator has too.
 fn kept(node: &NodeProto) -> Vec<AttributeProto> {

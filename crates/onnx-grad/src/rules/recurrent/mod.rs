@@ -14,6 +14,7 @@ use crate::{
     attr,
     builder::{Builder, Val},
     proto::GraphProto,
+    quantised::ROUNDED_STATE,
     registry::{Entry, Grad, Unsupported, rule},
     types::{Dim, ElemType, ValueType, value_info},
     vjp::Vjp,
@@ -159,6 +160,7 @@ fn runs(v: &mut Vjp<'_>, gates: i64) -> Result<Vec<Run>> {
         other => return Err(format!("its direction `{other}` is not known").into()),
     };
     let (elem, hidden) = (v.elem_of(&v.x(0))?, v.fixed(2, [2])?[0] as i64);
+    let is_rounded = v.node().attr_int(ROUNDED_STATE).unwrap_or(0) != 0;
     let padding = lengths::Padding::of(v, elem, usize::from(batch_first(v)))?;
     let all = v.y_kept(0, elem);
     let first = batch_first(v);
@@ -201,6 +203,10 @@ fn runs(v: &mut Vjp<'_>, gates: i64) -> Result<Vec<Run>> {
             v.g.reshape(&bias, &[2, gates * hidden])
         });
         let (w, r) = (pick(v.g, &v.x(1), at, 0), pick(v.g, &v.x(2), at, 0));
+        // What the gates see of it.
+        if is_rounded {
+            before = rounded(v.g, &before);
+        }
         runs.push(Run {
             at,
             reverse,
@@ -232,6 +238,28 @@ fn shifted(g: &mut Builder, sequence: &Val, initial: &Val, reverse: bool) -> Val
         let rest = g.slice(sequence, &[0], &[-1], &[0], &[1]);
         g.concat(&[&initial, &rest], 0)
     }
+}
+
+/// A sequence of states [steps, batch, hidden] as they are after each step's was quantised to 8 bits over its own range.
+fn rounded(g: &mut Builder, states: &Val) -> Val {
+    let zero = g.scalar(ElemType::Float, 0.0);
+    let end = |g: &mut Builder, reduce: &str, op: &str| {
+        let extreme = g.reduce(reduce, states, &[1, 2], true);
+        g.binary(op, &extreme, &zero)
+    };
+    let (low, high) = (end(g, "ReduceMin", "Min"), end(g, "ReduceMax", "Max"));
+    let range = g.sub(&high, &low);
+    let scale = g.scale(&range, ElemType::Float, 1.0 / 255.0);
+    let (flat, one) = (g.binary("Equal", &range, &zero), g.scalar(ElemType::Float, 1.0));
+    let scale = g.where_(&flat, &one, &scale);
+    let (steps, below) = (g.div(states, &scale), g.div(&low, &scale));
+    // Whole numbers from the lowest one on: the zero point is that of 0, rounded.
+    let (steps, below) = (g.unary("Round", &steps), g.unary("Round", &below));
+    let most = g.scalar(ElemType::Float, 255.0);
+    let above = g.add(&below, &most);
+    let steps = g.binary("Max", &steps, &below);
+    let steps = g.binary("Min", &steps, &above);
+    g.mul(&steps, &scale)
 }
 
 /// A sequence of states times weights transposed, plus half a bias.
