@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
-"""Gradients of recorded networks on several execution providers, against recorded autograd.
+"""Gradients of recorded networks on several execution providers and runtimes, against recorded autograd, in float32 and float16.
 
-    python3 tests/providers/run.py                     # everything; a table
+    python3 tests/providers/run.py                     # everything; a table (--release: with times)
     python3 tests/providers/run.py --quick             # a few networks, a few minutes
-    python3 tests/providers/run.py --write docs/providers.md
+    python3 tests/providers/run.py --release --write docs/providers.md
 
 What the providers need comes from the package registries, into a cache folder: OpenVINO from PyPI (`pip download`), ONNX Runtime with
-WebGPU from npm (`npm pack`), and a Vulkan device in software (SwiftShader) from Debian's package `chromium-common` (`apt-get download`;
-nothing is installed). What cannot be had is skipped, and said. The status is 1 where a gradient is wrong or a network doesn't run.
+WebGPU from npm (`npm pack`), a Vulkan device in software (SwiftShader) from Debian's package `chromium-common` (`apt-get download`), ONNX
+Runtime for Python from PyPI, and for WebAssembly from npm. Nothing is installed outside that folder. What cannot be had is skipped, and
+said. The status is 1 where a gradient is wrong or a network doesn't run.
 """
 
 import argparse
@@ -16,6 +17,7 @@ import json
 import os
 import pathlib
 import platform
+import queue
 import shutil
 import subprocess
 import sys
@@ -28,6 +30,9 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 OPENVINO = "1.24.1"
 NODE = "1.30.0"
+PYTHON = "1.32.0"
+ONNX = "1.23.2"
+WEB = "1.30.0"
 
 # Families of convolutional networks and of transformers, by both exporters of PyTorch and by tf2onnx.
 FILES = """
@@ -67,7 +72,13 @@ QUICK = {
     "openvino": """classifiers/mobilenet_v2.ts.onnx classifiers/mobilenet_v3_small.ts.onnx classifiers/squeezenet1_1.dynamo.onnx
         families/caformer.ts.onnx families/swin.dynamo.onnx""".split(),
     "webgpu": ["classifiers/resnet18.ts.onnx", "families/deit_distilled.dynamo.onnx"],
+    "python": ["classifiers/mobilenet_v2.ts.onnx"],
+    "wasm": ["classifiers/resnet18.ts.onnx"],
 }
+QUICK_HALVES = {"cpu": ["families/caformer.ts.onnx"]}
+
+
+PRECISIONS = ["float32", "float16"]
 
 
 class Unavailable(Exception):
@@ -162,53 +173,129 @@ def webgpu(cache):
     }
 
 
-PROVIDERS = {"cpu": lambda cache: {}, "openvino": openvino, "webgpu": webgpu}
+def python(cache):
+    """A Python of its own, with ONNX Runtime."""
+
+    def fill(scratch, ready):
+        del scratch
+        run([sys.executable, "-m", "venv", "--without-pip", ready])
+        (packages,) = ready.glob("lib/python3*/site-packages")
+        run([sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--target", packages,
+             f"onnxruntime=={PYTHON}", f"onnx=={ONNX}"])
+
+    return once(cache / f"python-{PYTHON}-{platform.python_version()}", fill) / "bin" / "python"
 
 
-def build():
-    """The program that runs the networks."""
-    subprocess.run(["cargo", "build", "--quiet", "--locked", "--package", "camscope-tests", "--bin", "provider-gradients"], cwd=ROOT,
-                   check=True)
+def web(cache):
+    """The module of ONNX Runtime for WebAssembly."""
+    run(["node", "--version"])
+
+    def fill(scratch, ready):
+        run(["npm", "install", "--silent", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix", scratch / "web", f"onnxruntime-web@{WEB}"])
+        modules = scratch / "web" / "node_modules"
+        # The rest is for browsers with a GPU.
+        for name in ["ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm"]:
+            shutil.copy(modules / "onnxruntime-web" / "dist" / name, ready)
+
+    return once(cache / f"onnxruntime-web-{WEB}", fill) / "ort.wasm.min.mjs"
+
+
+def by_camscope(variables):
+    def commands(cache, programs, scratch):
+        del scratch
+        return [programs["provider-gradients"]], variables(cache)
+
+    return commands
+
+
+def by_others(runtime):
+    def commands(cache, programs, scratch):
+        module = web(cache) if runtime == "wasm" else "-"
+        script = pathlib.Path(__file__).with_name("written.py")
+        return [python(cache), script, programs["camscope"], module, scratch], {}
+
+    return commands
+
+
+PROVIDERS = {
+    "cpu": by_camscope(lambda cache: {}),
+    "openvino": by_camscope(openvino),
+    "webgpu": by_camscope(webgpu),
+    "python": by_others("python"),
+    "wasm": by_others("wasm"),
+}
+
+
+def halves(cache, files, folder):
+    """The float16 form of each file, in a folder."""
+    run([python(cache), pathlib.Path(__file__).with_name("halves.py"), folder, *files])
+    return folder
+
+
+def build(release):
+    """The programs that run the networks: `provider-gradients` and `camscope`."""
     about = json.loads(subprocess.run(["cargo", "metadata", "--format-version", "1", "--no-deps"], cwd=ROOT, check=True,
                                       stdout=subprocess.PIPE).stdout)
-    return pathlib.Path(about["target_directory"]) / "debug" / "provider-gradients"
+    folder, programs = pathlib.Path(about["target_directory"]), {}
+    # Only the first has to be fast.
+    for package, program, fast in [("camscope-tests", "provider-gradients", release), ("camscope", "camscope", False)]:
+        command = ["cargo", "build", "--quiet", "--locked", "--package", package, "--bin", program]
+        subprocess.run(command + ["--release"] * fast, cwd=ROOT, check=True)
+        programs[program] = folder / ("release" if fast else "debug") / program
+    return programs
 
 
-def lines_until(process, deadline):
-    """A process's lines; it is ended at the deadline."""
-    timer = threading.Timer(max(deadline - time.monotonic(), 0.1), process.kill)
-    timer.start()
+def lines_until(process, deadline, row):
+    """A process's lines; it is ended at the deadline, or where a line takes longer than `row` seconds."""
+    lines = queue.Queue()
+
+    def read():
+        for line in process.stdout:
+            lines.put(line)
+        lines.put(None)
+
+    threading.Thread(target=read, daemon=True).start()
     try:
-        yield from process.stdout
+        while (line := lines.get(timeout=max(0.1, min(row, deadline - time.monotonic())))) is not None:
+            yield line
         process.wait()
+    except queue.Empty:
+        pass
     finally:
-        timer.cancel()
         process.kill()
 
 
-def measure(program, provider, variables, files, seconds):
+def measure(name, precision, command, variables, files, seconds, row, timed):
     """What became of each file: a dictionary of the program's answers."""
     answers, rest, deadline = {}, collections.deque(files), time.monotonic() + seconds
     environment = {name: value for name, value in os.environ.items() if name != "ORT_DYLIB_PATH"} | variables
-    while rest:
-        if time.monotonic() >= deadline:
-            break
-        process = subprocess.Popen([program, provider, *rest], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    def answered(file, answer):
+        answers[file] = answer
+        print(f"  {name:9} {precision:8} {file:45} {cell(answer)}", flush=True)
+
+    while rest and time.monotonic() < deadline:
+        process = subprocess.Popen([*command, *rest], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         errors = []
         reader = threading.Thread(target=lambda: errors.append(process.stderr.read()))
         reader.start()
-        for line in lines_until(process, deadline):
+        begun = time.monotonic()
+        for line in lines_until(process, deadline, row):
             answer = json.loads(line)
-            answers[answer["file"]] = answer
+            if not timed:
+                answer.pop("ratio", None)
+            answered(answer["file"], answer)
             rest.popleft()
-            print(f"  {provider:9} {answer['file']:45} {cell(answer)}", flush=True)
+            begun = time.monotonic()
         reader.join()
         if rest and time.monotonic() < deadline:
-            # It died: the next file was too much for it.
-            said = (errors[0].strip().splitlines() or [f"status {process.returncode}"])[-1]
+            # It died or was ended: the next file was too much for it.
             file = rest.popleft()
-            answers[file] = {"file": file, "verdict": "failed", "error": said}
-            print(f"  {provider:9} {file:45} {cell(answers[file])}", flush=True)
+            if time.monotonic() - begun >= row:
+                answered(file, {"file": file, "verdict": "slow", "seconds": row})
+            else:
+                said = (errors[0].strip().splitlines() or [f"status {process.wait()}"])[-1]
+                answered(file, {"file": file, "verdict": "failed", "error": said})
     for file in rest:
         answers[file] = {"file": file, "verdict": "not reached"}
     return answers
@@ -231,19 +318,27 @@ def cell(answer):
         return "not reached in the time"
     if verdict == "scores":
         return f"its scores are off by {number(answer['scores'])}"
+    if verdict == "slow":
+        return f"not done in {answer['seconds']:.0f} s"
     text = number(answer["input"])
     if answer["layer"] is not None:
         text += ", " + number(answer["layer"])
     if verdict != "right":
-        text += f" ({verdict}; at another input {number(answer['second'])})"
+        another = "" if answer["second"] is None else f"; at another input {number(answer['second'])}"
+        text += f" ({verdict}{another})"
+    if isinstance(answer.get("ratio"), float):
+        text += f"; {answer['ratio']:.1f} ×"
     return text
 
 
 def table(results, skipped, files):
-    names = [name for name in PROVIDERS if name in results]
-    lines = ["| network | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
+    names = [name for name in PROVIDERS if results.get(name)]
+    lines = ["| network | precision | " + " | ".join(names) + " |", "|---" * (len(names) + 2) + "|"]
     for file in files:
-        lines.append(f"| {file} | " + " | ".join(cell(results[name].get(file)) for name in names) + " |")
+        for precision in PRECISIONS:
+            cells = [cell(results[name].get(precision, {}).get(file)) for name in names]
+            if any(cells):
+                lines.append(f"| {file} | {precision} | " + " | ".join(cells) + " |")
     for name, reason in skipped.items():
         lines += ["", f"`{name}` was skipped: {reason}"]
     return "\n".join(lines) + "\n"
@@ -254,15 +349,23 @@ PAGE = """# Providers
 This page says which execution providers give the right gradients. A script makes it, which fetches what it needs from the package registries:
 
 ```sh
-python3 tests/providers/run.py --write docs/providers.md    # --quick: a few networks, printed
+python3 tests/providers/run.py --release --write docs/providers.md    # --quick: a few networks, printed
 ```
 
-Small networks with recorded gradients (`tests/fixtures`), in float32: each cell has the relative L2 error of the gradient at the input, and, where it was recorded, at
+Small networks with recorded gradients (`tests/fixtures`): each cell has the relative L2 error of the gradient at the input, and, where it was recorded, at
 the last layer, against float64 autograd. At most 1e-4 is right, or four times float32 autograd's own error. "Kink": off at the recorded input, but right at another one, so
-that a value lies next to a ReLU's or a maximum's tie. Where a provider's scores are off its plain forward pass is wrong, and no gradient can be right. Not measured here: float16, time, and a real GPU.
+that a value lies next to a ReLU's or a maximum's tie. Where a provider's scores are off its plain forward pass is wrong, and no gradient can be right. Not measured here: a real GPU.
+
+In float16 every weight is rounded, by up to 2⁻¹¹ = 5e-4 of itself. What that does to a gradient is the network's own: in these small ones with weights by chance, layers and
+kinks make it up to some tenths. So the same weights in float32 arithmetic are the measure: an error of at most four times theirs is right, or 5e-3, which is ten
+roundings. camscope brings a float16 model to float32 as it opens it (`cpu`, `openvino`, `webgpu`); `python` and `wasm` compute in float16.
+
+The last number is time, over that of the plain forward pass there: of an explanation at the input and the last layer (`cpu`, `openvino`, `webgpu`), or of the written model, which
+gives scores and gradient (`python`, `wasm`). These networks are so small that it tells the cost of many small steps; [performance.md](performance.md) has networks of full size.
 
 `cpu` is ONNX Runtime as `camscope runtime install` fetches it. `openvino` is the library of the PyPI package `onnxruntime-openvino` {openvino}, on its CPU device.
 `webgpu` is the library of the npm package `onnxruntime-node` {node}, on Vulkan in software (SwiftShader, from Debian's package `chromium-common`).
+`python` is what `camscope differentiate` writes, in PyPI's `onnxruntime` {python}; `wasm` the same in npm's `onnxruntime-web` {web}, its WebAssembly under Node, on one thread.
 
 {table}"""
 
@@ -272,40 +375,54 @@ def main():
     parser.add_argument("--quick", action="store_true", help="a few networks on each provider")
     parser.add_argument("--provider", action="append", choices=list(PROVIDERS), help="this one only; may be given several times")
     parser.add_argument("--only", metavar="TEXT", help="only files whose names have this in them")
-    parser.add_argument("--seconds", type=float, help="how long each provider may take (default: 3600, with --quick 240)")
+    parser.add_argument("--seconds", type=float, help="how long each provider may take for a precision (default: 1800, with --quick 40)")
+    parser.add_argument("--row", type=float, default=120, metavar="SECONDS", help="how long a network may take (default: 120)")
+    parser.add_argument("--precision", action="append", choices=PRECISIONS, help="this one only")
+    parser.add_argument("--release", action="store_true", help="an optimised build: without it camscope's own times say nothing and are left out")
     parser.add_argument("--cache", type=pathlib.Path, help="where to keep what is fetched")
     parser.add_argument("--write", type=pathlib.Path, metavar="FILE", help="write the page with the table here")
     options = parser.parse_args()
     base = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache")
     cache = (options.cache or base / "camscope-providers").resolve()
     cache.mkdir(parents=True, exist_ok=True)
-    seconds = options.seconds or (240 if options.quick else 3600)
+    seconds = options.seconds or (40 if options.quick else 1800)
     # What earlier runs gave stays in the table where this one is of one provider, or doesn't get so far.
-    known = cache / ("quick.json" if options.quick else "results.json")
-    results = json.loads(known.read_text(encoding="utf-8")) if options.provider and known.is_file() else {}
-    program, skipped, ran = build(), {}, []
-    for name in options.provider or PROVIDERS:
-        files = QUICK[name] if options.quick else FILES
-        files = [file for file in files if not options.only or options.only in file]
-        try:
-            variables = PROVIDERS[name](cache)
-        except Unavailable as error:
-            skipped[name] = str(error)
-            print(f"  {name:9} skipped: {error}", flush=True)
-            continue
-        answers = measure(program, name, variables, files, seconds)
-        ran += answers.values()
-        earlier = results.setdefault(name, {})
-        earlier |= {file: answer for file, answer in answers.items() if answer["verdict"] != "not reached" or file not in earlier}
+    known = cache / ("quick-table.json" if options.quick else "table.json")
+    part = options.provider or options.precision or options.only
+    results = json.loads(known.read_text(encoding="utf-8")) if part and known.is_file() else {}
+    programs, skipped, ran = build(options.release), {}, []
+    with tempfile.TemporaryDirectory() as scratch:
+        scratch = pathlib.Path(scratch)
+        for name in options.provider or PROVIDERS:
+            for precision in options.precision or PRECISIONS:
+                chosen = {"float32": QUICK, "float16": QUICK_HALVES}[precision].get(name, []) if options.quick else FILES
+                files = [file for file in chosen if not options.only or options.only in file]
+                if not files:
+                    continue
+                try:
+                    command, variables = PROVIDERS[name](cache, programs, scratch)
+                    short = halves(cache, files, scratch / "halves") if precision == "float16" else "-"
+                except Unavailable as error:
+                    skipped[f"{name} {precision}"] = str(error)
+                    print(f"  {name:9} {precision:8} skipped: {error}", flush=True)
+                    continue
+                # The runtime's name comes after the script's.
+                at = 2 if name in ("python", "wasm") else 1
+                command = [*command[:at], name, *command[at:], short]
+                timed = options.release or name in ("python", "wasm")
+                answers = measure(name, precision, command, variables, files, seconds, options.row, timed)
+                ran += answers.values()
+                earlier = results.setdefault(name, {}).setdefault(precision, {})
+                earlier |= {file: answer for file, answer in answers.items() if answer["verdict"] != "not reached" or file not in earlier}
     known.write_text(json.dumps(results), encoding="utf-8")
-    files = [file for file in FILES if any(file in answers for answers in results.values())]
-    text = table(results, skipped, files)
+    text = table(results, skipped, FILES)
     if options.write:
-        options.write.write_text(PAGE.format(openvino=OPENVINO, node=NODE, table=text), encoding="utf-8")
+        page = PAGE.format(openvino=OPENVINO, node=NODE, python=PYTHON, web=WEB, table=text)
+        options.write.write_text(page, encoding="utf-8")
     print("\n" + text)
     bad = [answer for answer in ran if answer["verdict"] in ("wrong", "failed")]
     print(f"{len(bad)} wrong or failed" if bad else "nothing wrong", end="")
-    unreached = sum(answer["verdict"] == "not reached" for answer in ran)
+    unreached = sum(answer["verdict"] in ("not reached", "slow") for answer in ran)
     print(f", {unreached} not reached" if unreached else "", end="")
     print(f", skipped: {', '.join(skipped)}" if skipped else "")
     return 1 if bad else 0

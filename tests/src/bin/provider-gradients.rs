@@ -1,15 +1,20 @@
 //! The gradients of recorded networks on an execution provider, against what was recorded: a JSON line for each file. `tests/providers/run.py`
 //! calls this once for each provider; `ORT_DYLIB_PATH` names the library.
 //!
-//! `provider-gradients PROVIDER FOLDER/FILE…`, the files being those of `tests/fixtures`.
+//! `provider-gradients PROVIDER HALVES FOLDER/FILE…`, the files being those of `tests/fixtures`. HALVES is `-`, or the folder of their float16 forms,
+//! which has their float32 forms with weights that are rounded to float16 in `rounded`.
 
-use std::{io::Write, time::Instant};
+use std::{
+    io::Write,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
 
 use camscope_core::{
     explain::{Explainer, Options},
     layer::Choice,
     model::{Network, resolve},
-    runtime::{Provider, ProviderChoice, ProviderLibraries, SessionOptions, use_libraries},
+    runtime::{ElemType, Provider, ProviderChoice, ProviderLibraries, SessionOptions, Value as Tensor, use_libraries},
     target::{ClassSpec, TargetRef},
 };
 use camscope_tests::{
@@ -22,6 +27,14 @@ use serde_json::{Value, json};
 
 /// The contract: relative error against float64 autograd, unless float32 autograd itself is worse.
 const TOLERANCE: f64 = 1e-4;
+
+/// The same for a float16 network: that rounds every weight by up to 2⁻¹¹ = 5e-4, which many layers add up and kinks enlarge. How much is the
+/// network's own; the same weights in float32 arithmetic say it, and four times that is allowed.
+const TOLERANCE_HALF: f64 = 5e-3;
+
+/// How often a pass is timed, and for how long at most.
+const ROUNDS: usize = 7;
+const LONGEST: Duration = Duration::from_secs(3);
 
 type Result<T> = std::result::Result<T, String>;
 
@@ -43,9 +56,7 @@ struct TypedModel {
 }
 
 impl TypedModel {
-    fn new(entry: &Value, file: &str, shape: &[usize], provider: Provider) -> Result<Self> {
-        let (folder, _) = file.split_once('/').ok_or("FOLDER/FILE")?;
-        let path = fixture(file);
+    fn new(entry: &Value, path: &Path, shape: &[usize], provider: Provider) -> Result<Self> {
         let mut layers: Vec<&str> = entry["module"].as_str().into_iter().collect();
         layers.push("@input");
         let options = Options {
@@ -57,9 +68,9 @@ impl TypedModel {
             session: SessionOptions { provider: ProviderChoice::Named(provider), ..Default::default() },
             ..Default::default()
         };
-        let network = Network::open(&path).map_err(|error| error.to_string())?;
-        let mut sidecar = resolve(&path, &network.input().shape).map_err(|error| error.to_string())?;
-        let (height, width) = if folder == "keras" { (shape[1], shape[2]) } else { (shape[2], shape[3]) };
+        let network = Network::open(path).map_err(|error| error.to_string())?;
+        let mut sidecar = resolve(path, &network.input().shape).map_err(|error| error.to_string())?;
+        let (height, width) = if shape[3] == 3 { (shape[1], shape[2]) } else { (shape[2], shape[3]) };
         sidecar.preprocessing.size = (height as u32, width as u32);
         let explainer = Explainer::new(runtime(), network, sidecar, options).map_err(|error| error.to_string())?;
         let class = ClassSpec::Index(entry["class"].as_u64().ok_or("a class")? as usize).target();
@@ -78,45 +89,64 @@ impl TypedModel {
     }
 }
 
-fn check(file: &str, provider: Provider) -> Result<Value> {
+/// Where a file's network is, and its float32 form: with `halves`, the one with weights rounded to float16.
+fn paths(file: &str, halves: Option<&Path>) -> (PathBuf, PathBuf) {
+    match halves {
+        None => (fixture(file), fixture(file)),
+        Some(folder) => (folder.join(file), folder.join("rounded").join(file)),
+    }
+}
+
+/// The larger of two errors, NaN being the largest.
+fn worse(worst: f64, error: f64) -> f64 {
+    if error <= worst { worst } else { error }
+}
+
+fn check(file: &str, halves: Option<&Path>, provider: Provider) -> Result<Value> {
     let (folder, name) = file.split_once('/').ok_or("FOLDER/FILE")?;
     let has = |entry: &&Value| entry["files"].as_array().is_some_and(|files| files.iter().any(|file| file == name));
     let entries = index(folder);
     let entry = entries.iter().find(has).ok_or("it is no recorded file")?;
     let mut recorded = Recording::open(&fixture(folder).join(format!("{}.npz", entry["name"].as_str().unwrap_or(""))));
     let input = recorded.floats("input");
-    let start = Instant::now();
-    let subject = TypedModel::new(entry, file, input.shape(), provider)?;
+    let (path, plain) = paths(file, halves);
+    let subject = TypedModel::new(entry, &path, input.shape(), provider)?;
     let (logits, found) = subject.run(&input)?;
-    let took = start.elapsed().as_secs_f64();
-    let mut errors = Vec::new();
+    let reference = || TypedModel::new(entry, &plain, input.shape(), Provider::Cpu);
     let names: &[(&str, &str)] = if found.len() == 2 {
         &[("grad_activation", "err_activation"), ("grad_input", "err_input")]
     } else {
         &[("grad_input", "err_input")]
     };
-    let mut within = true;
-    for (found, (name, allowance)) in found.iter().zip(names) {
-        let error = relative_error(found, &recorded.floats(name));
-        // Written so that NaN fails.
-        within &= error <= TOLERANCE.max(4.0 * recorded.number(allowance));
-        errors.push(error);
+    let wanted: Vec<ArrayD<f32>> = names.iter().map(|(name, _)| recorded.floats(name)).collect();
+    let recorded_logits = recorded.floats("logits");
+    let (mut allowed, mut scores_allowed) = (Vec::new(), TOLERANCE);
+    match halves {
+        None => allowed.extend(names.iter().map(|(_, name)| TOLERANCE.max(4.0 * recorded.number(name)))),
+        Some(_) => {
+            let (logits, rounded) = reference()?.run(&input)?;
+            let errors = rounded.iter().zip(&wanted).map(|(rounded, wanted)| relative_error(rounded, wanted));
+            allowed.extend(errors.map(|error| TOLERANCE_HALF.max(4.0 * error)));
+            scores_allowed = TOLERANCE_HALF.max(4.0 * relative_error(&logits, &recorded_logits));
+        }
     }
+    let errors: Vec<f64> = found.iter().zip(&wanted).map(|(found, wanted)| relative_error(found, wanted)).collect();
+    // Written so that NaN fails.
+    let within = errors.iter().zip(&allowed).all(|(error, allowed)| error <= allowed);
     // Off, or on the other side of a kink? At another input a wrong gradient is wrong, too; there the processor says what is right.
     let second = if within {
         None
     } else {
         let mut random = Random::new(11);
         let other = input.mapv(|number| number * 0.9 + 0.1 * (random.draw() as f32 - 0.5));
-        let (_, wanted) = TypedModel::new(entry, file, input.shape(), Provider::Cpu)?.run(&other)?;
+        let (_, wanted) = reference()?.run(&other)?;
         let (_, found) = subject.run(&other)?;
-        let errors = found.iter().zip(&wanted).map(|(found, wanted)| relative_error(found, wanted));
-        Some(errors.fold(0.0f64, |worst, error| if error <= worst { worst } else { error }))
+        Some(found.iter().zip(&wanted).map(|(found, wanted)| relative_error(found, wanted)).fold(0.0, worse))
     };
-    let kink = second.is_some_and(|error| error <= TOLERANCE);
-    let scores = relative_error(&logits, &recorded.floats("logits"));
+    let kink = second.is_some_and(|error| error <= if halves.is_some() { TOLERANCE_HALF } else { TOLERANCE });
+    let scores = relative_error(&logits, &recorded_logits);
     // Where the scores are off the gradient is one of another network: the provider's own fault.
-    let verdict = match (within, scores <= TOLERANCE, kink) {
+    let verdict = match (within, scores <= scores_allowed, kink) {
         (true, ..) => "right",
         (_, false, _) => "scores",
         (.., true) => "kink",
@@ -129,21 +159,50 @@ fn check(file: &str, provider: Provider) -> Result<Value> {
         "layer": (errors.len() == 2).then(|| finite(errors[0])),
         "second": second.map(finite),
         "scores": finite(scores),
+        "ratio": finite(ratio(&subject, &path, &input, provider)?),
         "verdict": verdict,
-        "seconds": took,
     }))
 }
 
+/// The time of an explanation at the input and the last layer over that of the plain forward pass there: medians, in turns.
+fn ratio(subject: &TypedModel, path: &Path, input: &ArrayD<f32>, provider: Provider) -> Result<f64> {
+    let network = Network::open(path).map_err(|error| error.to_string())?;
+    let options = SessionOptions { provider: ProviderChoice::Named(provider), ..Default::default() };
+    let session = runtime().session_of(&network.model, &options).map_err(|error| error.to_string())?;
+    let value = Tensor::from_f32_as(input.clone(), ElemType::Float).map_err(|error| error.to_string())?;
+    let name = network.input().name.clone();
+    let forward = || -> Result<()> {
+        let outputs = session.run(&[(&name, &value)]).map_err(|error| error.to_string())?;
+        // On a device a run has ended when its values have come.
+        outputs.iter().try_for_each(|(_, value)| value.to_f32().map(drop)).map_err(|error| error.to_string())
+    };
+    let (mut plain, mut whole, begun) = (Vec::new(), Vec::new(), Instant::now());
+    forward()?;
+    while plain.len() < ROUNDS && (plain.is_empty() || begun.elapsed() < LONGEST) {
+        let start = Instant::now();
+        forward()?;
+        plain.push(start.elapsed().as_secs_f64());
+        let start = Instant::now();
+        subject.run(input)?;
+        whole.push(start.elapsed().as_secs_f64());
+    }
+    let median = |mut times: Vec<f64>| {
+        times.sort_by(f64::total_cmp);
+        times[times.len() / 2]
+    };
+    Ok(median(whole) / median(plain))
+}
+
 /// Whether the provider runs the model as it is.
-fn plain(file: &str, provider: Provider) -> Result<()> {
-    let network = Network::open(&fixture(file)).map_err(|error| error.to_string())?;
+fn plain(path: &Path, provider: Provider) -> Result<()> {
+    let network = Network::open(path).map_err(|error| error.to_string())?;
     let options = SessionOptions { provider: ProviderChoice::Named(provider), ..Default::default() };
     runtime().session_of(&network.model, &options).map(drop).map_err(|error| error.to_string())
 }
 
 /// A line for a file that was not explained. Where the model itself does not load, that is the reason.
-fn failed(file: &str, provider: Provider, error: &str) -> Value {
-    match plain(file, provider) {
+fn failed(file: &str, halves: Option<&Path>, provider: Provider, error: &str) -> Value {
+    match plain(&paths(file, halves).0, provider) {
         Ok(()) => json!({"file": file, "verdict": "failed", "error": error}),
         Err(error) => json!({"file": file, "verdict": "unsupported", "error": error}),
     }
@@ -151,13 +210,11 @@ fn failed(file: &str, provider: Provider, error: &str) -> Value {
 
 fn main() -> std::process::ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let (name, files) = match arguments.split_first() {
-        Some(split) => split,
-        None => {
-            eprintln!("provider-gradients PROVIDER FOLDER/FILE…");
-            return 2.into();
-        }
+    let [name, halves, files @ ..] = arguments.as_slice() else {
+        eprintln!("provider-gradients PROVIDER HALVES FOLDER/FILE…");
+        return 2.into();
     };
+    let halves = (halves != "-").then(|| Path::new(halves));
     let provider = match provider(name) {
         Ok(provider) => provider,
         Err(error) => {
@@ -168,7 +225,7 @@ fn main() -> std::process::ExitCode {
     // Where ONNX Runtime has not the provider itself, that of `camscope runtime install --ep`.
     use_libraries(ProviderLibraries { provider: ProviderChoice::Named(provider), ..Default::default() });
     for file in files {
-        let line = check(file, provider).unwrap_or_else(|error| failed(file, provider, &error));
+        let line = check(file, halves, provider).unwrap_or_else(|error| failed(file, halves, provider, &error));
         println!("{line}");
         if std::io::stdout().flush().is_err() {
             return 1.into();

@@ -10,7 +10,10 @@ use camscope_tests::Random;
 use ndarray::{ArrayD, IxDyn};
 use onnx_grad::{EMITTED_OPSET, ElemType, Gradient, Model, Request, differentiate, upgrade::upgrade};
 
-use crate::case::{Arg, Case, Draw};
+use crate::{
+    case::{Arg, Case, Draw},
+    portable,
+};
 
 /// Half the distance of the outer pair of evaluations; the inner pair has half of it (Richardson's extrapolation).
 const STEP: f64 = 8e-3;
@@ -69,6 +72,7 @@ fn check_at(runtime: &Runtime, case: &Case, opset: i64, free_batch: bool) -> Res
     let gradient = differentiate(&model, &request).map_err(|error| error.to_string())?;
     let again = differentiate(&model, &request).map_err(|error| error.to_string())?;
     check_form(case, &model, &gradient, &again)?;
+    portable::check(case, &model, &gradient)?;
 
     let mut random = Random::new(7);
     let seeds: BTreeMap<&str, ArrayD<f32>> = outputs

@@ -3,6 +3,7 @@
 mod case;
 mod check;
 mod mutate;
+mod portable;
 mod table;
 
 use std::collections::HashSet;

@@ -101,7 +101,7 @@ impl Heads {
             .split_first()
             .map(|(first, rest)| rest.iter().fold(first.clone(), |all, next| v.g.binary("And", &all, next)));
         if let Some(allowed) = &allowed {
-            let lowest = v.g.scalar(elem, if elem == ElemType::Float16 { -60_000.0 } else { -1e30 });
+            let lowest = v.g.scalar(elem, elem.lowest());
             scores = v.g.where_(allowed, &scores, &lowest);
         }
         let mut p = v.g.op("Softmax", &[&scores], vec![attr::int("axis", -1)]);

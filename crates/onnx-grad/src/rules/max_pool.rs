@@ -2,7 +2,8 @@
 //!
 //! The places are found again, axis by axis: the maximum over a window is the maximum over rows of the maxima along each row. What the
 //! window's gradient is given to along the rows, each row gives on along its columns; that takes as many steps as the window is high and wide
-//! together. In each step the first place that has the maximum takes what is left to be given: so does PyTorch where several have it.
+//! together. In each step the first place that has the maximum takes what is left to be given: so does PyTorch where several have it. The last
+//! place takes the rest, without a comparison.
 
 use std::collections::BTreeMap;
 
@@ -55,7 +56,7 @@ fn emit(g: &mut Builder, (x, y, gy): (&Val, &Val, &Val), windows: &[Window], ele
     let mut pooled = vec![x.clone()];
     for axis in (1..windows.len()).rev() {
         let before = pooled.last().unwrap_or(x).clone();
-        pooled.push(maxima(g, &before, windows, axis, elem));
+        pooled.push(maxima(g, &before, windows, axis, elem)?);
     }
     let (mut maximum, mut gradient) = (y.clone(), gy.clone());
     for axis in 0..windows.len() {
@@ -64,7 +65,7 @@ fn emit(g: &mut Builder, (x, y, gy): (&Val, &Val, &Val), windows: &[Window], ele
             window if window.kernel > LONG && is_whole(window) => {
                 given_to_first(g, &from, &gradient, windows, axis, elem)
             }
-            _ => given_back(g, (&from, &maximum, &gradient), windows, axis, elem),
+            _ => given_back(g, (&from, &maximum, &gradient), windows, axis, elem)?,
         };
         maximum = from;
     }
@@ -88,35 +89,38 @@ fn given_to_first(g: &mut Builder, x: &Val, gradient: &Val, windows: &[Window], 
     g.mul(gradient, &here)
 }
 
-/// A value with the lowest number of its type around it along a spatial axis, so that every window lies within.
-fn padded(g: &mut Builder, x: &Val, windows: &[Window], axis: usize, elem: ElemType) -> Val {
-    let (window, rank) = (&windows[axis], windows.len() + 2);
-    let (before, after) = (window.begin.max(0), window.behind().max(0));
-    if before == 0 && after == 0 {
-        return x.clone();
-    }
-    let mut pads = vec![0; 2 * rank];
-    pads[axis + 2] = before;
-    pads[axis + 2 + rank] = after;
-    let pads = g.ints(&pads);
-    let lowest = g.constant(TensorProto::floats("", elem, &[], &[elem.lowest()]));
-    g.op("Pad", &[x, &pads, &lowest], vec![])
+/// The outputs that have place `j` of their windows inside the input. `None`: none has.
+fn reached(window: &Window, j: i64) -> Option<(i64, i64)> {
+    // Output `o` has the input's element `o · stride + offset` there.
+    let offset = j * window.dilation - window.begin;
+    let first = -offset.div_euclid(window.stride);
+    let end = (window.size - 1 - offset).div_euclid(window.stride) + 1;
+    let (first, end) = (first.max(0), end.min(window.out));
+    (first < end).then_some((first, end))
 }
 
-/// What stands at place `j` of every window along a spatial axis.
-fn at(g: &mut Builder, padded: &Val, windows: &[Window], axis: usize, j: i64) -> Val {
-    let window = &windows[axis];
-    let start = j * window.dilation + (-window.begin).max(0);
-    let end = start + (window.out - 1) * window.stride + 1;
-    let whole = window.size + window.begin.max(0) + window.behind().max(0);
-    if start == 0 && end == whole && window.stride == 1 {
-        return padded.clone();
+/// What stands at place `j` of every window along a spatial axis, the lowest number of the type where that is outside the input. `None`: it is
+/// outside everywhere.
+fn at(g: &mut Builder, x: &Val, windows: &[Window], axis: usize, j: i64, elem: ElemType) -> Option<Val> {
+    let (window, rank) = (&windows[axis], windows.len() + 2);
+    let (first, end) = reached(window, j)?;
+    let start = first * window.stride + j * window.dilation - window.begin;
+    let stop = start + (end - 1 - first) * window.stride + 1;
+    let inside = if start == 0 && stop == window.size && window.stride == 1 {
+        x.clone()
+    } else {
+        g.slice(x, &[start], &[stop], &[axis as i64 + 2], &[window.stride])
+    };
+    if first == 0 && end == window.out {
+        return Some(inside);
     }
-    g.slice(padded, &[start], &[end], &[axis as i64 + 2], &[window.stride])
+    let pads = g.ints(&around(rank, axis + 2, first, window.out - end));
+    let lowest = g.constant(TensorProto::floats("", elem, &[], &[elem.lowest()]));
+    Some(g.op("Pad", &[&inside, &pads, &lowest], vec![]))
 }
 
 /// The maxima of the windows along one spatial axis.
-fn maxima(g: &mut Builder, x: &Val, windows: &[Window], axis: usize, elem: ElemType) -> Val {
+fn maxima(g: &mut Builder, x: &Val, windows: &[Window], axis: usize, elem: ElemType) -> Result<Val> {
     let window = &windows[axis];
     let (begin, behind) = (window.begin, window.behind().max(0));
     if window.dilation == 1 && (0..window.kernel).contains(&begin) && behind < window.kernel {
@@ -130,15 +134,12 @@ fn maxima(g: &mut Builder, x: &Val, windows: &[Window], axis: usize, elem: ElemT
             attr::ints("pads", &pads),
             attr::ints("strides", &along(window.stride, 1)),
         ];
-        return g.op("MaxPool", &[x], attributes);
+        return Ok(g.op("MaxPool", &[x], attributes));
     }
     // Runtimes differ in which paddings they take.
-    let padded = padded(g, x, windows, axis, elem);
-    let first = at(g, &padded, windows, axis, 0);
-    (1..window.kernel).fold(first, |before, j| {
-        let next = at(g, &padded, windows, axis, j);
-        g.binary("Max", &before, &next)
-    })
+    let places: Vec<Val> = (0..window.kernel).filter_map(|j| at(g, x, windows, axis, j, elem)).collect();
+    let greatest = places.into_iter().reduce(|before, next| g.binary("Max", &before, &next));
+    greatest.ok_or_else(|| "its windows lie outside its input".into())
 }
 
 /// The gradient at x from that at its maxima along one spatial axis, where the axes before have the input's sizes, and those behind the
@@ -149,22 +150,28 @@ fn given_back(
     windows: &[Window],
     axis: usize,
     elem: ElemType,
-) -> Val {
+) -> Result<Val> {
     let (window, rank) = (&windows[axis], windows.len() + 2);
-    let padded = padded(g, x, windows, axis, elem);
-    // Place `o · stride + lane` is in that lane at o, a cell that the windows share.
-    let cells = window.out + (window.kernel - 1) * window.dilation / window.stride;
+    let last = (0..window.kernel).rev().find(|&j| reached(window, j).is_some());
+    let last = last.ok_or("its windows lie outside its input")?;
+    // Every element `cell · stride + lane` of the input is in that lane.
+    let cells = (window.size + window.stride - 1) / window.stride;
     let mut lanes: BTreeMap<i64, Val> = BTreeMap::new();
     let mut rest = gradient.clone();
-    for j in 0..window.kernel {
-        let here = at(g, &padded, windows, axis, j);
-        let here = g.binary("Equal", &here, maximum);
-        let here = g.cast(&here, elem);
-        let part = g.mul(&rest, &here);
-        if j + 1 < window.kernel {
+    for j in 0..=last {
+        // A maximum at no place before is at the last.
+        let part = if j == last {
+            rest.clone()
+        } else {
+            let Some(here) = at(g, x, windows, axis, j, elem) else { continue };
+            let here = g.binary("Equal", &here, maximum);
+            let here = g.cast(&here, elem);
+            let part = g.mul(&rest, &here);
             rest = g.sub(&rest, &part);
-        }
-        let (lane, cell) = (j * window.dilation % window.stride, j * window.dilation / window.stride);
+            part
+        };
+        let offset = j * window.dilation - window.begin;
+        let (lane, cell) = (offset.rem_euclid(window.stride), offset.div_euclid(window.stride));
         let part = g.pad_zeros(&part, &around(rank, axis + 2, cell, cells - window.out - cell));
         let part = match lanes.get(&lane) {
             None => part,
@@ -173,8 +180,7 @@ fn given_back(
         lanes.insert(lane, part);
     }
     let woven = woven(g, &lanes, windows, axis, cells);
-    let after = window.size + window.begin - cells * window.stride;
-    g.pad_zeros(&woven, &around(rank, axis + 2, -window.begin, after))
+    Ok(g.pad_zeros(&woven, &around(rank, axis + 2, 0, window.size - cells * window.stride)))
 }
 
 /// Lanes as one axis: cell 0 of each, cell 1 of each, and so on. A lane that no window reaches has zeros.
