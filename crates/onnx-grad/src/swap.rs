@@ -39,7 +39,7 @@ impl std::fmt::Debug for Swap {
 }
 
 /// Guided backpropagation (Springenberg et al., "Striving for Simplicity: The All Convolutional Net", 2015): through a ReLU goes what is
-/// positive, where its input is positive: max(gy, 0) · [x > 0].
+/// positive, where its input is positive: `max(gy, 0) · [x > 0]`.
 pub const GUIDED: Swap =
     Swap { name: "guided backpropagation", entries: &[rule("Relu", guided), rule("Clip", guided_clip)] };
 
