@@ -3,8 +3,11 @@
 use serde_json::Value;
 
 use super::labels::Labels;
-use super::preprocessing::{Crop, Filter, Input, Preprocessing, Source, bounds};
+use super::preprocessing::{Color, Crop, Filter, Input, Preprocessing, Source, bounds};
 use super::sizing::Sizing;
+
+/// The height of a line of text in PaddleOCR's models from its third version on (`rec_image_shape`).
+const LINE: u32 = 48;
 
 /// What a model file says of itself.
 #[derive(Debug, Default)]
@@ -16,6 +19,8 @@ pub(super) struct Embedded {
     /// What the sides have to be multiples of.
     pub(super) stride: Option<u32>,
     task: Option<String>,
+    /// Whether it has PaddleOCR's dictionary: it reads lines of text.
+    reads_lines: bool,
     /// Keys that are there and can't be understood.
     pub(super) unclear: Vec<&'static str>,
 }
@@ -33,6 +38,7 @@ impl Embedded {
                     is_read
                 }
                 "character" => {
+                    found.reads_lines = !are_words(value);
                     found.labels.get_or_insert_with(|| (characters(value), "character"));
                     true
                 }
@@ -65,6 +71,9 @@ impl Embedded {
         let fixed = |fixed: Option<usize>, said: u32, assumed: u32| if fixed.is_some() { assumed } else { said };
         let size = (fixed(input.height, said.0, assumed.size.0), fixed(input.width, said.1, assumed.size.1));
         let sizing = if self.size.is_some() { Sizing::Said } else { assumed.sizing };
+        if self.reads_lines && bounds(input.elem).is_none() {
+            return line(input, assumed);
+        }
         let Some(task) = &self.task else { return Preprocessing { size, sizing, ..assumed } };
         // The classifiers' transforms crop the centre, all others put borders around the photo; no mean, no std.
         let crop = if task == "classify" { Crop::CentreFraction(1.0) } else { Crop::Letterbox };
@@ -81,6 +90,29 @@ impl Embedded {
             source: Source::Ultralytics,
             ..assumed
         }
+    }
+}
+
+/// As PaddleOCR prepares lines of text: blue first, from -1 to 1, of one height and as wide as their proportions ask for.
+fn line(input: &Input, assumed: Preprocessing) -> Preprocessing {
+    let sizing = match (input.height, input.width) {
+        (_, None) => Sizing::Width,
+        _ => Sizing::Said,
+    };
+    let height = if input.height.is_some() { assumed.size.0 } else { LINE };
+    let color = if assumed.color == Color::Grey { Color::Grey } else { Color::Bgr };
+    let width = if sizing == Sizing::Said { assumed.size.1 } else { sizing.without_photo((height, 0)).1 };
+    Preprocessing {
+        size: (height, width),
+        sizing,
+        crop: Crop::Squash,
+        filter: Filter::Bilinear,
+        color,
+        range: [0.0, 1.0],
+        mean: vec![0.5; color.channels()],
+        std: vec![0.5; color.channels()],
+        source: Source::PaddleOcr,
+        ..assumed
     }
 }
 
@@ -104,11 +136,16 @@ fn side(value: &Value) -> Option<u32> {
 /// are the names of a detector's classes, as PaddleOCR's models of a page's layout have them, and stay as they are.
 fn characters(text: &str) -> Labels {
     let lines = text.lines().map(|line| line.trim_end_matches('\r').to_owned());
-    let words = lines.clone().filter(|line| line.chars().count() > 2).count();
-    if 2 * words > lines.clone().count() {
+    if are_words(text) {
         return Labels::new(lines.collect());
     }
     Labels::new(std::iter::once("blank".to_owned()).chain(lines).chain([" ".to_owned()]).collect())
+}
+
+/// Whether most lines are words, not characters.
+fn are_words(text: &str) -> bool {
+    let words = text.lines().filter(|line| line.trim_end_matches('\r').chars().count() > 2).count();
+    2 * words > text.lines().count()
 }
 
 /// A Python dictionary from number to name, or a list of names, as `str` writes it; or the same as JSON.
@@ -243,6 +280,23 @@ mod tests {
         // A detector's classes.
         let labels = Embedded::read([("character", "text\ntitle\nfigure\n")]).labels.unwrap().0;
         assert_eq!(labels.names(), ["text", "title", "figure"]);
+    }
+
+    #[test]
+    fn lines_of_text_are_prepared_as_paddleocr_prepares_them() {
+        let of = |character: &str, shape: [Option<usize>; 4]| {
+            let input = Input::new(&shape, None).unwrap();
+            Embedded::read([("character", character)]).preprocessing(&input)
+        };
+        let open = of("0\n1\n2", [None, Some(3), None, None]);
+        assert_eq!((open.sizing, open.size, open.color), (Sizing::Width, (48, 192), Color::Bgr));
+        assert_eq!(open.for_photo(500, 100).size, (48, 256));
+        assert_eq!((open.mean, open.std, open.range), (vec![0.5; 3], vec![0.5; 3], [0.0, 1.0]));
+        // Sides that the graph fixes are as they are.
+        let fixed = of("0\n1\n2", [None, Some(3), Some(32), Some(320)]);
+        assert_eq!((fixed.sizing, fixed.size), (Sizing::Said, (32, 320)));
+        let detector = of("text\ntitle\nfigure", [None, Some(3), Some(800), Some(608)]);
+        assert_eq!((detector.size, detector.color, detector.source), ((800, 608), Color::Rgb, Source::Assumed));
     }
 
     #[test]

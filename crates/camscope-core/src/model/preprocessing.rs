@@ -123,6 +123,8 @@ pub enum Source {
     Timm(PathBuf),
     /// The model file's own metadata, as Ultralytics writes it.
     Ultralytics,
+    /// What PaddleOCR does for lines of text: the model file has its dictionary.
+    PaddleOcr,
     /// Nowhere: the values usual for ImageNet, or grey levels where the input holds integers.
     Assumed,
     /// The caller's own values, and for what those leave open another source.
@@ -135,7 +137,7 @@ impl Source {
         match self {
             Self::Sidecar(path) | Self::HuggingFace(path) | Self::Timm(path) => Some(path),
             Self::Given(other) => other.path(),
-            Self::Ultralytics | Self::Assumed => None,
+            Self::Ultralytics | Self::PaddleOcr | Self::Assumed => None,
         }
     }
 
@@ -152,6 +154,10 @@ impl fmt::Display for Source {
             Self::HuggingFace(path) => write!(f, "preprocessing read from Hugging Face's {}", printable_path(path)),
             Self::Timm(path) => write!(f, "preprocessing read from timm's {}", printable_path(path)),
             Self::Ultralytics => write!(f, "preprocessing read from the model's own metadata (Ultralytics)"),
+            Self::PaddleOcr => write!(
+                f,
+                "preprocessing as PaddleOCR has it for lines of text, since the model's own metadata has its dictionary (`character`)"
+            ),
             Self::Assumed => {
                 write!(f, "preprocessing assumed, since nothing in or beside the model says how it was trained")
             }
