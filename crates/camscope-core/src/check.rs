@@ -120,7 +120,15 @@ fn explainable(
     doing("forward and backward");
     let canceller = Canceller::new();
     let forward = explainer.forward(tensor, &canceller)?;
-    let evaluated = explainer.evaluate(&forward, &target)?;
+    let evaluated = match explainer.evaluate(&forward, &target) {
+        // A detector without a find, say: that is no fault of the model's.
+        Err(Error::BadTarget { reason, .. }) if asked.is_empty() => {
+            let why = format!("not compared: {reason}; check it with a photo in which the model finds something");
+            rows.extend([noted("forward", why.clone()), noted("gradient", why)]);
+            return Ok(());
+        }
+        evaluated => evaluated?,
+    };
     let backward = explainer.backward(&forward, &evaluated, &canceller)?;
     // The same class, box or character for every step of the differences.
     let target = evaluated.first().map_or(target, |found| Arc::clone(&found.target));

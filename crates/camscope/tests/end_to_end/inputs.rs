@@ -353,3 +353,28 @@ fn a_scaled_softmax_gets_no_second_one() {
     assert!(softmax.1.as_f64().is_some_and(|p| p > 0.3), "{softmax:?}");
     assert_eq!(ended_by(&[("Softmax", &["logits"], "p"), ("Mul", &["p", "hundred"], "percent")]), softmax);
 }
+
+#[test]
+fn a_reader_of_text_that_reads_nothing_is_no_failure() {
+    let scene = Scene::new();
+    let bytes = std::fs::read(file("tests/fixtures/tasks/dense/text.ts.onnx")).expect("a fixture");
+    let mut model: ModelProto = prost::Message::decode(bytes.as_slice()).expect("a model");
+    let graph = model.graph.as_mut().expect("a graph");
+    let bias = graph.initializer.iter_mut().find(|tensor| tensor.name == "head.bias").expect("a bias");
+    let mut values = bias.to_floats().expect("floats");
+    // The blank, which is likeliest everywhere then.
+    values[0] += 100.0;
+    let dims = bias.dims.clone();
+    *bias = onnx_grad::proto::TensorProto::floats("head.bias", ElemType::Float, &dims, &values);
+    let model = scene.model("mute.onnx", &model);
+    let ran = scene.run(["check".as_ref(), model.as_os_str()]).ok();
+    assert!(
+        ran.stdout.contains("noted   gradient       not compared: the model reads no character here"),
+        "{}",
+        ran.all()
+    );
+    // Asked for, it is.
+    let ran = scene.run(["check".as_ref(), model.as_os_str(), "--target".as_ref(), "text:1".as_ref()]);
+    assert_eq!(ran.status, Some(1), "{}", ran.all());
+    assert!(ran.stdout.contains("FAILED  gradient       cannot explain `text:1`"), "{}", ran.all());
+}
