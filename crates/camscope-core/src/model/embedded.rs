@@ -71,7 +71,8 @@ impl Embedded {
         let fixed = |fixed: Option<usize>, said: u32, assumed: u32| if fixed.is_some() { assumed } else { said };
         let size = (fixed(input.height, said.0, assumed.size.0), fixed(input.width, said.1, assumed.size.1));
         let sizing = if self.size.is_some() { Sizing::Said } else { assumed.sizing };
-        if self.reads_lines && bounds(input.elem).is_none() {
+        let is_square = input.height.is_some() && input.height == input.width;
+        if self.reads_lines && !is_square && bounds(input.elem).is_none() {
             return line(input, assumed);
         }
         let Some(task) = &self.task else { return Preprocessing { size, sizing, ..assumed } };
@@ -133,7 +134,7 @@ fn side(value: &Value) -> Option<u32> {
 }
 
 /// PaddleOCR's dictionary, a character a line, as its decoder for CTC completes it: the blank before it, a space behind it. Lines of words
-/// are the names of a detector's classes, as PaddleOCR's models of a page's layout have them, and stay as they are.
+/// or numbers are the names of classes, as PaddleOCR's models of a page's layout and direction have them, and stay as they are.
 fn characters(text: &str) -> Labels {
     let lines = text.lines().map(|line| line.trim_end_matches('\r').to_owned());
     if are_words(text) {
@@ -144,7 +145,7 @@ fn characters(text: &str) -> Labels {
 
 /// Whether most lines are words, not characters.
 fn are_words(text: &str) -> bool {
-    let words = text.lines().filter(|line| line.trim_end_matches('\r').chars().count() > 2).count();
+    let words = text.lines().filter(|line| line.trim_end_matches('\r').chars().count() > 1).count();
     2 * words > text.lines().count()
 }
 
@@ -280,6 +281,9 @@ mod tests {
         // A detector's classes.
         let labels = Embedded::read([("character", "text\ntitle\nfigure\n")]).labels.unwrap().0;
         assert_eq!(labels.names(), ["text", "title", "figure"]);
+        // A classifier's, of how a page lies.
+        let labels = Embedded::read([("character", "0\n90\n180\n270")]).labels.unwrap().0;
+        assert_eq!(labels.names(), ["0", "90", "180", "270"]);
     }
 
     #[test]
@@ -295,6 +299,8 @@ mod tests {
         // Sides that the graph fixes are as they are.
         let fixed = of("0\n1\n2", [None, Some(3), Some(32), Some(320)]);
         assert_eq!((fixed.sizing, fixed.size), (Sizing::Said, (32, 320)));
+        let digits = of("0\n1\n2", [None, Some(3), Some(28), Some(28)]);
+        assert_eq!((digits.size, digits.source), ((28, 28), Source::Assumed));
         let detector = of("text\ntitle\nfigure", [None, Some(3), Some(800), Some(608)]);
         assert_eq!((detector.size, detector.color, detector.source), ((800, 608), Color::Rgb, Source::Assumed));
     }
