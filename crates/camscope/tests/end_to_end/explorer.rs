@@ -566,13 +566,17 @@ fn a_key_beside_a_new_size_is_not_lost() {
     let mut command = explorer(&scene);
     command.args(["--ep", "cpu", "--graphics", "none"]).arg(lite()).arg(cat_and_coffee());
     let terminal = Terminal::start(command, SIZE, PLAIN);
-    let class = |screen: &vt100::Screen| selected(screen)[0].clone();
-    let mut before = terminal.wait("a selected class", class);
+    let is_selected = |name| {
+        move |screen: &vt100::Screen| {
+            selected(screen)[0].as_ref().and_then(|class| class.starts_with(name).then_some(()))
+        }
+    };
+    terminal.wait("the first class", is_selected("Egyptian cat"));
     for round in 0..24 {
-        let (columns, key) = if round % 2 == 0 { (121, RIGHT) } else { (120, LEFT) };
+        // Which class must follow is said by name: a row that is half drawn looks like another class too.
+        let (columns, key, class) = if round % 2 == 0 { (121, RIGHT, "espresso") } else { (120, LEFT, "Egyptian cat") };
         terminal.resize(columns, 40);
         terminal.press(key);
-        let what = format!("another class in round {round}");
-        before = terminal.wait(&what, |screen| class(screen).filter(|now| *now != before));
+        terminal.wait(&format!("{class} in round {round}"), is_selected(class));
     }
 }
