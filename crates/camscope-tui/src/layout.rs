@@ -78,12 +78,24 @@ pub fn grid(room: Rect, count: usize, aspect: f64, cell: (u16, u16)) -> (u16, u1
     let most = ((room.width / SMALLEST.0).max(1), (room.height / SMALLEST.1).max(1));
     let count = u16::try_from(count.max(1)).unwrap_or(u16::MAX);
     let candidates = (1..=most.0.min(count)).map(|columns| (columns, count.div_ceil(columns)));
-    let area = |(columns, rows): (u16, u16)| {
-        let tile = Rect::new(0, 0, room.width / columns, (room.height / rows).saturating_sub(1));
-        let fitted = fit(tile, aspect, cell);
-        u32::from(fitted.width) * u32::from(fitted.height)
-    };
-    candidates.filter(|(_, rows)| *rows <= most.1).max_by_key(|grid| area(*grid)).unwrap_or(most)
+    let fits = |(_, rows): &(u16, u16)| *rows <= most.1;
+    candidates.filter(fits).max_by_key(|grid| shown(room, *grid, aspect, cell)).unwrap_or(most)
+}
+
+/// How many columns and rows of tiles show all of a few pictures largest, each with a line below it, however small that is.
+pub fn few(room: Rect, count: usize, aspect: f64, cell: (u16, u16)) -> (u16, u16) {
+    let count = u16::try_from(count.max(1)).unwrap_or(u16::MAX);
+    (1..=count)
+        .map(|columns| (columns, count.div_ceil(columns)))
+        .max_by_key(|grid| shown(room, *grid, aspect, cell))
+        .unwrap_or((1, 1))
+}
+
+/// The cells of a picture in such a grid.
+fn shown(room: Rect, (columns, rows): (u16, u16), aspect: f64, cell: (u16, u16)) -> u32 {
+    let tile = Rect::new(0, 0, room.width / columns, (room.height / rows).saturating_sub(1));
+    let fitted = fit(tile, aspect, cell);
+    u32::from(fitted.width) * u32::from(fitted.height)
 }
 
 /// The first entry that a list of `height` lines shows, so that the selected one is in its middle, as far as the ends allow.
@@ -144,5 +156,7 @@ mod tests {
         assert_eq!(grid(Rect::new(0, 0, 20, 40), 3, 1.0, (10, 20)), (1, 3));
         let (columns, rows) = grid(room, 1000, 1.0, (10, 20));
         assert_eq!((columns, rows), (5, 5));
+        assert_eq!(few(Rect::new(0, 0, 40, 10), 3, 1.0, (10, 20)), (3, 1));
+        assert_eq!(few(Rect::new(0, 0, 5, 1), 3, 1.0, (10, 20)).0 * few(Rect::new(0, 0, 5, 1), 3, 1.0, (10, 20)).1, 3);
     }
 }

@@ -1,12 +1,15 @@
 //! The pictures of a view: what each shows, and where.
 
-use camscope_core::overlay::{self, Kind};
+use camscope_core::{
+    method::METHODS,
+    overlay::{self, Kind},
+};
 use ratatui::layout::Rect;
 
 use crate::{
     action::View,
     engine::HeatKey,
-    layout::{Areas, THUMBNAIL, areas, fit, grid, list_start},
+    layout::{Areas, THUMBNAIL, areas, few, fit, grid, list_start},
     state::{LayerState, State},
 };
 
@@ -102,11 +105,10 @@ fn view_tiles(state: &State, room: Rect) -> Vec<Tile> {
     let aspect = f64::from(width.max(1)) / f64::from(height.max(1));
     let current = state.current_key();
     let wide = |contents: &[(Content, String, Chooses)]| {
-        let many = contents.len() > 1;
-        let (columns, rows) = if many { grid(room, contents.len(), aspect, state.screen.cell) } else { (1, 1) };
-        arrange(state, room, aspect, (columns, rows), contents)
+        let shape = few(room, contents.len(), aspect, state.screen.cell);
+        arrange(state, room, aspect, shape, contents)
     };
-    let one = |content| vec![(content, String::new(), Chooses::Point)];
+    let one = |content| vec![(content, what_is_shown(state, content), Chooses::Point)];
     match (state.view, current) {
         (View::Photo, _) | (_, None) => wide(&one(Content::Photo)),
         (View::Overlay, Some(key)) => wide(&one(Content::Overlay(key))),
@@ -137,7 +139,8 @@ fn view_tiles(state: &State, room: Rect) -> Vec<Tile> {
                     (Content::Overlay(HeatKey { target: class, ..key }), caption, Chooses::Class(class))
                 })
                 .collect();
-            wide(&contents)
+            let selected = contents.iter().position(|(_, _, chooses)| *chooses == Chooses::Class(key.target));
+            page(state, room, aspect, &contents, selected.unwrap_or(0))
         }
         (View::Contrast, Some(key)) => match state.rival() {
             None => wide(&one(Content::Overlay(key))),
@@ -152,6 +155,21 @@ fn view_tiles(state: &State, room: Rect) -> Vec<Tile> {
             }
         },
     }
+}
+
+/// What a single picture shows: of what the heat is, how sure the model is of it, at which layer and by which method.
+fn what_is_shown(state: &State, content: Content) -> String {
+    let Some(key) = content.heats().next() else { return String::new() };
+    let name = state.target_name(key.target);
+    let probability = state.current_scores().and_then(|scores| scores.probability(key.target));
+    let target = match probability {
+        Some(probability) => format!("{name} {:.1} %", 100.0 * probability),
+        None => name,
+    };
+    let looks = METHODS.get(key.method).is_none_or(|method| method.needs().layer);
+    let layer = state.model.as_ref().and_then(|model| model.layers.get(key.layer)).filter(|_| looks);
+    let layer = layer.map(|layer| format!(" · {}", layer.name)).unwrap_or_default();
+    format!("{target} · {}{layer}", state.method_name())
 }
 
 /// The layers of the sweep: those that have a gradient, as far as that is known, and pass the filter.

@@ -19,6 +19,7 @@ use ratatui::{
 
 use crate::{
     action::View,
+    compose::colormap,
     graphics::{Picture, Protocol, fill},
     layout::areas,
     state::{Mode, State},
@@ -48,7 +49,7 @@ pub fn draw(state: &State, screen: Rect, buf: &mut Buffer) -> Scene {
             fill(&picture, tile.area, buf);
             scene.pictures.push((tile.area, picture));
         }
-        caption(tile, &theme, buf);
+        caption(state, tile, &theme, buf);
     }
     if let Some(strip) = parts.strip {
         strip_mark(&theme, strip, &shown, buf);
@@ -103,14 +104,36 @@ fn title(state: &State, theme: &Theme, area: Rect, buf: &mut Buffer) {
     Line::from(spans).render(area, buf);
 }
 
-fn caption(tile: &Tile, theme: &Theme, buf: &mut Buffer) {
+fn caption(state: &State, tile: &Tile, theme: &Theme, buf: &mut Buffer) {
     let Some((area, caption)) = &tile.caption else { return };
     let style = if tile.selected { theme.selected } else { theme.faint };
+    let room = usize::from(area.width);
     let text = match tile.chooses {
-        tiles::Chooses::Layer(_) => text::fitted_end(caption, area.width.into()),
-        _ => text::fitted(caption, area.width.into()),
+        tiles::Chooses::Layer(_) => text::fitted_end(caption, room),
+        _ => text::fitted(caption, room),
     };
-    Line::styled(text, style).alignment(Alignment::Center).render(area.intersection(buf.area), buf);
+    let has_room = text::width(&text) + usize::from(LEGEND) + 6 <= room;
+    let legend =
+        if has_room && tile.chooses == tiles::Chooses::Point { legend(state, tile, theme) } else { Vec::new() };
+    let spans = std::iter::once(Span::styled(text, style)).chain(legend);
+    Line::from_iter(spans).alignment(Alignment::Center).render(area.intersection(buf.area), buf);
+}
+
+/// Cells of the legend's colours.
+const LEGEND: u16 = 10;
+
+/// The colours from no heat to the most there is in the picture: each heatmap is scaled by its own maximum.
+fn legend<'a>(state: &State, tile: &Tile, theme: &Theme) -> Vec<Span<'a>> {
+    if !matches!(tile.content, Content::Overlay(_) | Content::Heat(_)) || state.no_color {
+        return Vec::new();
+    }
+    let colors = colormap(tiles::position(&state.colormap)).table();
+    let cell = |at: u16| {
+        let [r, g, b] = colors[usize::from(255 * at / (LEGEND - 1))];
+        Span::styled(" ", Style::new().bg(Color::Rgb(r, g, b)))
+    };
+    let ends = |text| Span::styled(text, theme.faint);
+    std::iter::once(ends("  0 ")).chain((0..LEGEND).map(cell)).chain([ends(" 1")]).collect()
 }
 
 /// A line over the thumbnail of the image that is shown.

@@ -17,14 +17,17 @@ use crate::{
 /// Draws the line.
 pub(super) fn status(state: &State, theme: &Theme, area: Rect, buf: &mut Buffer) {
     let width = usize::from(area.width);
-    let right = text::fitted(&facts(state), width / 2);
+    // What is needed most comes first, and is given room before the facts.
+    let hints = hints(state);
+    let needed: usize = hints.iter().take(NEEDED).map(|hint| text::width(hint) + 2).sum();
+    let right = facts(state, (width / 2).min(width.saturating_sub(needed + 2)));
     let room = width.saturating_sub(text::width(&right) + 2);
     let (left, style) = match (&state.message, &state.opening) {
         (Some(message), _) => (message.text.clone(), if message.is_error { theme.error } else { theme.plain }),
         (None, Some(path)) => (format!("opening {} …", path.display()), theme.faint),
         (None, None) => match blank(state).or_else(|| readout(state)).or_else(|| state.notes.front().cloned()) {
             Some(line) => (line, theme.plain),
-            None => (hints(state), theme.faint),
+            None => (fitting(&hints, "  ", room), theme.faint),
         },
     };
     // A message needs the room more than the facts do; notes begin with what matters, and hints can wait.
@@ -37,7 +40,11 @@ pub(super) fn status(state: &State, theme: &Theme, area: Rect, buf: &mut Buffer)
     Line::styled(right, theme.faint).alignment(Alignment::Right).render(area, buf);
 }
 
-fn facts(state: &State) -> String {
+/// How many hints stay on the narrowest line.
+const NEEDED: usize = 4;
+
+/// Times, provider and protocol, as many as there is room for; the last ones stay.
+fn facts(state: &State, room: usize) -> String {
     let mut words = Vec::new();
     if state.queue > 0 {
         words.push(format!("{} to run", state.queue));
@@ -46,7 +53,22 @@ fn facts(state: &State) -> String {
     words.extend(times.iter().filter_map(|(what, time)| time.map(|time| format!("{what} {time:.0} ms"))));
     words.extend(state.model.as_ref().map(|model| model.provider.clone()));
     words.push(state.screen.protocol.name().to_owned());
-    words.join(" · ") + " "
+    let joined = |from: usize| words[from..].join(" · ") + " ";
+    let fits = |from: &usize| text::width(&joined(*from)) <= room;
+    (0..words.len()).find(fits).map_or_else(String::new, joined)
+}
+
+/// As many words from the first on as there is room for.
+fn fitting(words: &[String], between: &str, room: usize) -> String {
+    let mut line = String::new();
+    for word in words {
+        let with = if line.is_empty() { word.clone() } else { format!("{line}{between}{word}") };
+        if text::width(&with) > room {
+            break;
+        }
+        line = with;
+    }
+    line
 }
 
 /// Why nothing is coloured, where a heatmap is zero everywhere.
@@ -75,17 +97,17 @@ fn readout(state: &State) -> Option<String> {
     })
 }
 
-fn hints(state: &State) -> String {
+/// What the keys do, the most needed first.
+fn hints(state: &State) -> Vec<String> {
     let key = |action| state.keymap.keys(action).next().map(|key| key.to_string()).unwrap_or_default();
     let pair = |a, b| format!("{}{}", key(a), key(b));
-    format!(
-        "{} class  {} layer  {} view  {} method  {} search  {} help  {} quit",
-        pair(Action::PreviousClass, Action::NextClass),
-        pair(Action::PreviousLayer, Action::NextLayer),
-        key(Action::NextView),
-        key(Action::NextMethod),
-        key(Action::SearchClass),
-        key(Action::Help),
-        key(Action::Quit),
-    )
+    vec![
+        format!("{} class", pair(Action::PreviousClass, Action::NextClass)),
+        format!("{} layer", pair(Action::PreviousLayer, Action::NextLayer)),
+        format!("{} help", key(Action::Help)),
+        format!("{} quit", key(Action::Quit)),
+        format!("{} view", key(Action::NextView)),
+        format!("{} method", key(Action::NextMethod)),
+        format!("{} search", key(Action::SearchClass)),
+    ]
 }

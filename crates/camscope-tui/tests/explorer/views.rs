@@ -117,6 +117,41 @@ fn any_size_can_be_drawn() {
 }
 
 #[test]
+fn pictures_stay_in_their_room_and_apart() {
+    use camscope_tui::{layout::areas, tiles::tiles};
+    for size in [(40, 12), (50, 15), (60, 20), (70, 20), (80, 24), (90, 28), (140, 40), (250, 70)] {
+        for keys in ["", "2", "3", "4", "5", "6", "7 right"] {
+            let mut rig = Rig::new(size, Protocol::HalfBlocks);
+            rig.settle().keys(keys).settle();
+            let state = rig.explorer.state();
+            let room = areas(size, state.images.len());
+            let mut taken: Vec<ratatui::layout::Rect> = Vec::new();
+            let shown = tiles(state);
+            assert!(!shown.is_empty(), "{size:?} {keys}");
+            for tile in shown {
+                for part in std::iter::once(tile.area).chain(tile.caption.map(|(line, _)| line)) {
+                    let rooms = [Some(room.picture), room.strip];
+                    let is_inside = rooms.into_iter().flatten().any(|room| room.intersection(part) == part);
+                    assert!(is_inside, "{size:?} {keys}: {part:?} of {room:?}");
+                    assert!(taken.iter().all(|other| !other.intersects(part)), "{size:?} {keys}: {part:?} {taken:?}");
+                    taken.push(part);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn the_smallest_screens_say_what_they_show() {
+    for size in [(40, 12), (50, 15), (80, 24)] {
+        let mut rig = Rig::new(size, Protocol::HalfBlocks);
+        let screen = rig.settle().keys("right").settle().screen();
+        assert!(screen.contains("espresso") && screen.contains("gradcam"), "{screen}");
+        assert!(screen.contains("? help  q quit"), "{screen}");
+    }
+}
+
+#[test]
 fn text_from_files_cannot_steer_the_terminal() {
     let mut rig = Rig::with((120, 40), Protocol::HalfBlocks, start(&["evil\u{1b}]0;title\u{7}.jpg"]));
     rig.settle();
