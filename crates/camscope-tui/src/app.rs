@@ -281,8 +281,8 @@ impl<W: Write> Explorer<W> {
                     self.spawn(move || Some(Message::Layers(engine.prepare_layers())));
                 }
             }
-            Command::Complete(typed) => self.spawn(move || {
-                let paths = complete(&typed);
+            Command::Complete { typed, home } => self.spawn(move || {
+                let paths = complete(&typed, home.as_deref());
                 Some(Message::Paths(typed, paths))
             }),
             Command::Copy(text) => self.session.write(&clipboard::copy(&text))?,

@@ -47,7 +47,7 @@ pub enum Message {
     /// Paths that begin with what was typed.
     Paths(String, Vec<String>),
     /// A file was saved, or not.
-    Saved(Result<Vec<String>, String>),
+    Saved(Result<Vec<String>, NotSaved>),
     /// The process was asked to end.
     Terminate,
 }
@@ -74,7 +74,12 @@ pub enum Command {
     /// Make the layers beyond the default one ready.
     PrepareLayers,
     /// Find paths that begin like this.
-    Complete(String),
+    Complete {
+        /// The beginning of a path.
+        typed: String,
+        /// What a leading `~` stands for.
+        home: Option<PathBuf>,
+    },
     /// Put text on the clipboard of the person's terminal.
     Copy(String),
     /// Save what is shown.
@@ -85,11 +90,22 @@ pub enum Command {
     Suspend,
 }
 
+/// Why nothing was saved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NotSaved {
+    /// The file is there already.
+    IsThere(PathBuf),
+    /// Another reason.
+    Failed(String),
+}
+
 /// What is saved, and where.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Save {
     /// The file; its extension says what: `.png`, `.npy` or `.json`.
     pub path: PathBuf,
+    /// Whether a file that is there may be overwritten.
+    pub overwrite: bool,
     /// What is shown, for `.json`.
     pub description: serde_json::Value,
 }

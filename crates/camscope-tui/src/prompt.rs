@@ -113,6 +113,19 @@ impl Prompt {
         self.cursor = start;
     }
 
+    /// What all suggested paths begin with.
+    pub fn common_start(&self) -> String {
+        let paths = self.items.iter().filter_map(|item| match &item.value {
+            Value::Path(path) => Some(path.as_str()),
+            Value::Class(_) | Value::Action(_) => None,
+        });
+        let shared = |one: &str, other: &str| {
+            one.chars().zip(other.chars()).take_while(|(a, b)| a == b).map(|(a, _)| a.len_utf8()).sum::<usize>()
+        };
+        let common = paths.reduce(|one, other| &one[..shared(one, other)]);
+        common.unwrap_or_default().to_owned()
+    }
+
     /// Empties the line before the cursor.
     pub fn delete_to_start(&mut self) {
         self.text.replace_range(..self.cursor, "");

@@ -9,7 +9,7 @@ use ndarray_npy::WriteNpyExt;
 use crate::{
     compose::{Drawing, Scaled, draw},
     engine::Heat,
-    message::Save,
+    message::{NotSaved, Save},
 };
 
 /// Pixels between the pictures of a sheet.
@@ -30,8 +30,15 @@ pub struct Contents {
 /// Saves to the file whose extension says what. Gives the path for the message.
 ///
 /// # Errors
-/// Another extension, nothing to save, or the file cannot be written.
-pub fn save(save: &Save, contents: &Contents) -> Result<Vec<String>, String> {
+/// The file is there already and may not be overwritten, another extension, nothing to save, or it cannot be written.
+pub fn save(save: &Save, contents: &Contents) -> Result<Vec<String>, NotSaved> {
+    if !save.overwrite && save.path.exists() {
+        return Err(NotSaved::IsThere(save.path.clone()));
+    }
+    write(save, contents).map_err(NotSaved::Failed)
+}
+
+fn write(save: &Save, contents: &Contents) -> Result<Vec<String>, String> {
     let path = &save.path;
     let extension = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
     let failed = |error: &dyn std::fmt::Display| format!("cannot write {}: {error}", printable_path(path));

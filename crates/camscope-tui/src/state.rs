@@ -191,6 +191,12 @@ pub struct State {
     pub paints: Paints,
     /// Whether the interface is without colours.
     pub no_color: bool,
+    /// The person's own folder, which `~` stands for in a path.
+    pub home: Option<PathBuf>,
+    /// A file that is there already: saving to it once more overwrites it.
+    pub overwrite: Option<PathBuf>,
+    /// The image shown before one was opened by its path; where that cannot be read, it is gone back to.
+    pub came_from: Option<(PathBuf, usize)>,
     /// Whether to leave.
     pub quitting: bool,
 }
@@ -238,7 +244,20 @@ impl State {
             keymap,
             paints: Paints::default(),
             no_color: false,
+            home: std::env::home_dir(),
+            overwrite: None,
+            came_from: None,
             quitting: false,
+        }
+    }
+
+    /// A path as it was typed, with the person's own folder in the place of a leading `~`.
+    pub fn typed_path(&self, text: &str) -> PathBuf {
+        let text = text.trim();
+        match (text.strip_prefix('~'), &self.home) {
+            (Some(""), Some(home)) => home.clone(),
+            (Some(rest), Some(home)) if rest.starts_with('/') => home.join(rest.trim_start_matches('/')),
+            _ => PathBuf::from(text),
         }
     }
 

@@ -2,12 +2,12 @@
 
 use std::{path::Path, sync::Arc};
 
-use camscope_core::{layer::Choice, target::ClassSpec};
+use camscope_core::{layer::Choice, target::ClassSpec, text::printable_path};
 
 use crate::{
     engine::{Fault, ModelInfo},
-    message::{Command, Message, PluginNews},
-    prompt::Purpose,
+    message::{Command, Message, NotSaved, PluginNews},
+    prompt::{Prompt, Purpose},
     state::{LayerState, Mode, State},
     tiles,
 };
@@ -29,6 +29,11 @@ pub(super) fn arrived(state: &mut State, message: Message) -> Vec<Command> {
             }
         }
         Message::Photo(path, result) => {
+            if let Err(Fault::Failed(reason)) = &result
+                && leave_what_was_opened(state, &path, reason)
+            {
+                return Vec::new();
+            }
             let shown = state.image;
             for (at, entry) in state.images.iter_mut().enumerate().filter(|(_, entry)| entry.path == path) {
                 match &result {
@@ -90,11 +95,37 @@ pub(super) fn arrived(state: &mut State, message: Message) -> Vec<Command> {
             }
         }
         Message::Saved(Ok(paths)) => state.say(format!("saved {}", paths.join(", "))),
-        Message::Saved(Err(reason)) => state.complain(reason),
+        Message::Saved(Err(NotSaved::Failed(reason))) => state.complain(reason),
+        Message::Saved(Err(NotSaved::IsThere(path))) => {
+            state.complain(format!("{} is there already: enter overwrites it, esc leaves it", printable_path(&path)));
+            // Whoever types something else by now is not disturbed.
+            if matches!(state.mode, Mode::Normal) {
+                state.mode = Mode::Prompt(Prompt::new(Purpose::Save, path.to_string_lossy()));
+                state.overwrite = Some(path);
+            }
+        }
         // Cancelled work has been replaced by what is wanted more; the rest is `update`'s own.
         _ => {}
     }
     Vec::new()
+}
+
+/// Goes back from a file that was opened by its path and is no image that can be read; says why. Whether it was one.
+fn leave_what_was_opened(state: &mut State, path: &Path, reason: &str) -> bool {
+    let Some((_, before)) = state.came_from.take_if(|(opened, _)| opened == path) else { return false };
+    let Some(at) = state.images.iter().position(|entry| entry.path == path && entry.photo.is_none()) else {
+        return false;
+    };
+    // With nothing to go back to, the reason takes the picture's place.
+    if state.images.len() < 2 {
+        return false;
+    }
+    state.images.remove(at);
+    if state.image >= at {
+        state.image = before.min(state.images.len() - 1);
+    }
+    state.complain(reason.to_owned());
+    true
 }
 
 fn model(state: &mut State, result: Result<Arc<ModelInfo>, Fault>) -> Vec<Command> {

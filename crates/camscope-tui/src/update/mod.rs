@@ -280,6 +280,7 @@ fn folder_of_image(state: &State) -> String {
 }
 
 fn open_save(state: &mut State, extension: &str) {
+    state.overwrite = None;
     match (state.images.get(state.image), state.current_target()) {
         (Some(entry), Some(class)) => {
             let stem = entry.path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
@@ -316,7 +317,9 @@ fn save(state: &mut State, path: &str) -> Vec<Command> {
         state.complain("a file needs a name");
         return Vec::new();
     }
-    vec![Command::Save(Save { path: path.into(), description: command_line::description(state) })]
+    let path = state.typed_path(path);
+    let overwrite = state.overwrite.take().is_some_and(|known| known == path);
+    vec![Command::Save(Save { path, overwrite, description: command_line::description(state) })]
 }
 
 /// Whether a layer is known to have no gradient, and why.

@@ -39,7 +39,12 @@ pub(super) fn prompt(state: &mut State, mut prompt: Prompt, key: KeyEvent) -> Ve
         KeyCode::Char('p') if control => prompt.select(-1),
         KeyCode::Char('n') if control => prompt.select(1),
         KeyCode::Tab => match (prompt.purpose, prompt.chosen().map(|item| item.value.clone())) {
-            (Purpose::Open | Purpose::Save, Some(Value::Path(path))) => prompt.set(path),
+            // Suggestions for what was typed before are none.
+            (Purpose::Open | Purpose::Save, Some(Value::Path(path))) if !path.starts_with(&prompt.text) => {}
+            (Purpose::Open | Purpose::Save, Some(Value::Path(path))) => {
+                let common = prompt.common_start();
+                prompt.set(if common.len() > prompt.text.len() { common } else { path });
+            }
             _ => prompt.select(1),
         },
         KeyCode::BackTab => prompt.select(-1),
@@ -79,7 +84,7 @@ pub(super) fn paste(state: &mut State, text: &str) -> Vec<Command> {
 /// Asks for paths that begin like the line.
 pub(super) fn complete(state: &State) -> Vec<Command> {
     match &state.mode {
-        Mode::Prompt(prompt) => vec![Command::Complete(prompt.text.clone())],
+        Mode::Prompt(prompt) => vec![Command::Complete { typed: prompt.text.clone(), home: state.home.clone() }],
         _ => Vec::new(),
     }
 }
@@ -126,7 +131,7 @@ fn accept(state: &mut State, prompt: Prompt) -> Vec<Command> {
 
 /// Opens a model, or adds images and goes to the first of them. What a path is, is found out elsewhere: the state knows no files.
 fn open(state: &mut State, text: &str) -> Vec<Command> {
-    let path = std::path::PathBuf::from(text.trim());
+    let path = state.typed_path(text);
     if path.as_os_str().is_empty() {
         return Vec::new();
     }
@@ -137,6 +142,7 @@ fn open(state: &mut State, text: &str) -> Vec<Command> {
     let at = match state.images.iter().position(|entry| entry.path == path) {
         Some(at) => at,
         None => {
+            state.came_from = Some((path.clone(), state.image));
             state.images.push(ImageEntry::new(path));
             state.images.len() - 1
         }

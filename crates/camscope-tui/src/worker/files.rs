@@ -123,12 +123,17 @@ fn thumbnail(photo: &Photo) -> Photo {
 }
 
 /// The paths that begin with `typed`, folders with a slash at the end: what completion offers.
-pub fn complete(typed: &str) -> Vec<String> {
+pub fn complete(typed: &str, home: Option<&Path>) -> Vec<String> {
     let (folder, start) = typed.rsplit_once('/').map_or(("", typed), |(folder, start)| (folder, start));
     let place = match folder {
         "" if typed.starts_with('/') => PathBuf::from("/"),
         "" => PathBuf::from("."),
-        folder => PathBuf::from(folder),
+        folder => match (folder.strip_prefix('~'), home) {
+            (Some(rest), Some(home)) if rest.is_empty() || rest.starts_with('/') => {
+                home.join(rest.trim_start_matches('/'))
+            }
+            _ => PathBuf::from(folder),
+        },
     };
     let Ok(entries) = std::fs::read_dir(place) else { return Vec::new() };
     let prefix = &typed[..typed.len() - start.len()];
@@ -187,13 +192,18 @@ mod tests {
         }
         let at = folder.path().to_str().unwrap();
         let found = |typed: &str| {
-            let all = complete(&format!("{at}/{typed}"));
+            let all = complete(&format!("{at}/{typed}"), None);
             all.into_iter().map(|path| path[at.len() + 1..].to_owned()).collect::<Vec<_>>()
         };
         assert_eq!(found("ca"), ["car.onnx", "cat.jpg", "cats/"]);
         assert_eq!(found(""), ["car.onnx", "cat.jpg", "cats/", "dog.PNG"]);
         assert_eq!(found(".h"), [".hidden.png"]);
-        assert!(complete("/no/such/folder/x").is_empty());
+        let at_home = complete("~/", Some(folder.path()));
+        assert!(
+            !at_home.is_empty() && at_home.iter().all(|path| path.starts_with("~/") && !path.contains("//")),
+            "{at_home:?}"
+        );
+        assert!(complete("/no/such/folder/x", None).is_empty());
         let images: Vec<_> = images_of(folder.path()).unwrap();
         assert_eq!(images.len(), 3);
     }

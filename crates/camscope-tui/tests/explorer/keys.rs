@@ -287,6 +287,74 @@ fn what_is_shown_is_saved_as_picture_array_and_json() {
 }
 
 #[test]
+fn a_file_that_is_there_is_overwritten_only_when_that_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.png");
+    std::fs::write(&path, "mine").unwrap();
+    let mut rig = rig();
+    let told = |rig: &mut Rig| {
+        rig.settle();
+        while rig.explorer.state().message.is_none() {
+            rig.explorer.take_up(None, None).unwrap();
+        }
+        rig.explorer.state().message.clone().unwrap().text
+    };
+    rig.keys(&format!("s ctrl-u {} enter", path.display()));
+    assert!(told(&mut rig).ends_with("a.png is there already: enter overwrites it, esc leaves it"));
+    rig.key("esc").settle();
+    assert_eq!(std::fs::read(&path).unwrap(), b"mine");
+    rig.keys(&format!("s ctrl-u {} enter", path.display()));
+    assert!(told(&mut rig).contains("is there already"));
+    rig.key("enter");
+    assert!(told(&mut rig).starts_with("saved "));
+    assert!(image::open(&path).is_ok());
+}
+
+#[test]
+fn tab_completes_what_all_paths_share_and_a_tilde_is_home() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["photo_of_a_cat.jpg", "photo_of_a_cup.jpg"] {
+        std::fs::write(folder.path().join(name), "").unwrap();
+    }
+    let mut rig = rig();
+    let typed = |rig: &mut Rig, text: &str| {
+        rig.settle();
+        while !matches!(&rig.explorer.state().mode, Mode::Prompt(prompt) if prompt.text == text && !prompt.items.is_empty())
+        {
+            rig.explorer.take_up(None, None).unwrap();
+        }
+    };
+    let at = folder.path().display();
+    rig.keys(&format!("o ctrl-u {at}/ph"));
+    typed(&mut rig, &format!("{at}/ph"));
+    rig.key("tab");
+    typed(&mut rig, &format!("{at}/photo_of_a_c"));
+    rig.key("u");
+    typed(&mut rig, &format!("{at}/photo_of_a_cu"));
+    while !matches!(&rig.explorer.state().mode, Mode::Prompt(prompt) if prompt.items.len() == 1) {
+        rig.explorer.take_up(None, None).unwrap();
+    }
+    rig.key("tab");
+    typed(&mut rig, &format!("{at}/photo_of_a_cup.jpg"));
+    let state = rig.explorer.state();
+    let home = state.home.clone().unwrap();
+    assert_eq!(state.typed_path("~/x.png"), home.join("x.png"));
+    assert_eq!(state.typed_path("~me/x.png"), std::path::PathBuf::from("~me/x.png"));
+}
+
+#[test]
+fn a_mistyped_image_is_not_kept() {
+    let mut rig = rig();
+    rig.keys("n o ctrl-u elsewhere/broken.jpg enter").settle();
+    while rig.explorer.state().images.len() > 3 {
+        rig.explorer.take_up(None, None).unwrap();
+    }
+    let state = rig.explorer.state();
+    assert_eq!(state.image, 1);
+    assert!(state.message.as_ref().is_some_and(|message| message.is_error), "{:?}", state.message);
+}
+
+#[test]
 fn a_stuck_model_delays_no_key_and_is_cancelled() {
     let mut rig = rig();
     rig.double.stuck.store(true, Ordering::SeqCst);
