@@ -15,7 +15,7 @@ use image::RgbImage;
 use ratatui::layout::Rect;
 
 use super::escape::{maybe_through_tmux, move_to};
-use super::picture::{Payload, Picture, Placement};
+use super::picture::{Payload, Picture, Placement, next_id};
 use super::{Protocol, Screen, placeholders};
 
 /// The most base64 characters that one escape sequence may carry.
@@ -27,6 +27,9 @@ const HELD_PICTURES: usize = 64;
 /// How many bytes of pixels (4 bytes each, as the terminal stores them) it is asked to hold: kitty and Ghostty grant 320 MB to
 /// all programs together.
 const HELD_BYTES: usize = 64 << 20;
+
+/// How many pictures that were deleted are known as such: more than are kept for going back.
+const GONE: usize = 4096;
 
 /// A picture that the terminal keeps.
 #[derive(Debug)]
@@ -66,6 +69,15 @@ pub(super) fn encode(id: u32, screen: &Screen, image: &RgbImage, cells: (u16, u1
     Kept { number, transmission, size: image.dimensions(), is_virtual }
 }
 
+/// A transmission under another number, which its first sequence has.
+fn renumbered(transmission: &[u8], old: u32, new: u32) -> Vec<u8> {
+    let named = format!(",i={old},").into_bytes();
+    let Some(at) = transmission.windows(named.len()).position(|part| part == named) else {
+        return transmission.to_vec();
+    };
+    [&transmission[..at], format!(",i={new},").as_bytes(), &transmission[at + named.len()..]].concat()
+}
+
 /// `image` as PNG.
 pub(super) fn png(image: &RgbImage) -> Vec<u8> {
     let mut bytes = Vec::new();
@@ -85,6 +97,8 @@ pub(super) struct KittyPainter {
     shown: Vec<Shown>,
     /// Numbers of pictures that may or may not be there still, to be deleted.
     forgotten: Vec<u32>,
+    /// Pictures that were deleted, from the latest on.
+    gone: VecDeque<u32>,
     last_slot: u32,
 }
 
@@ -127,12 +141,20 @@ impl KittyPainter {
                 self.held.push_back(held); // the newest again
                 continue;
             }
-            out.write_all(&kept.transmission)?;
+            // kitty 0.26 loses a picture that comes again under the number of one that was deleted. Placeholders name the number.
+            let number = if self.gone.contains(&picture.id()) && !kept.is_virtual {
+                let number = placeholders::number(next_id());
+                out.write_all(&renumbered(&kept.transmission, kept.number, number))?;
+                number
+            } else {
+                out.write_all(&kept.transmission)?;
+                kept.number
+            };
             // Numbers come round after some thousands of pictures: the terminal has replaced the old one.
-            self.held.retain(|held| held.number != kept.number);
-            self.shown.retain(|shown| shown.number != kept.number);
+            self.held.retain(|held| held.number != number);
+            self.shown.retain(|shown| shown.number != number);
             let pixels = 4 * kept.size.0 as usize * kept.size.1 as usize;
-            self.held.push_back(Held { id: picture.id(), number: kept.number, pixels });
+            self.held.push_back(Held { id: picture.id(), number, pixels });
         }
         Ok(())
     }
@@ -140,22 +162,26 @@ impl KittyPainter {
     /// Shows the pictures where they belong, takes others away, and deletes the oldest where there are too many.
     pub(super) fn after(&mut self, out: &mut impl Write, placements: &[Placement], covered: &[Rect]) -> io::Result<()> {
         let visible = |placement: &&Placement| !placement.area.is_empty();
-        let direct =
-            placements.iter().filter(visible).filter_map(|placement| Some((placement.area, kept(placement)?.1)));
-        let wanted: Vec<(Rect, Rect, &Kept)> = direct
-            .filter(|(_, kept)| !kept.is_virtual)
-            .flat_map(|(area, kept)| around(area, covered).into_iter().map(move |piece| (area, piece, kept)))
+        let number = |picture: &Picture| self.held.iter().find(|held| held.id == picture.id()).map(|held| held.number);
+        let direct = placements.iter().filter(visible).filter_map(|placement| {
+            let (picture, kept) = kept(placement).filter(|(_, kept)| !kept.is_virtual)?;
+            Some((placement.area, number(picture)?, kept.size))
+        });
+        let wanted: Vec<(Rect, Rect, u32, (u32, u32))> = direct
+            .flat_map(|(area, number, size)| {
+                around(area, covered).into_iter().map(move |piece| (area, piece, number, size))
+            })
             .collect();
         // Where one goes, all are taken away and placed anew, in the same update, so that nothing flickers: kitty 0.26 may take
         // away others than the one that is named, and anew they cost some fifty bytes each.
-        let stays = |shown: &Shown| wanted.iter().any(|(area, piece, kept)| shown.is(*area, *piece, kept.number));
+        let stays = |shown: &Shown| wanted.iter().any(|(area, piece, number, _)| shown.is(*area, *piece, *number));
         if !self.shown.iter().all(stays) {
             self.shown.clear();
             self.command(out, "a=d,d=a,q=2")?;
         }
-        for (area, piece, kept) in wanted {
-            if !self.shown.iter().any(|shown| shown.is(area, piece, kept.number)) {
-                let shown = self.place(out, area, piece, kept)?;
+        for (area, piece, number, size) in wanted {
+            if !self.shown.iter().any(|shown| shown.is(area, piece, number)) {
+                let shown = self.place(out, area, piece, number, size)?;
                 self.shown.push(shown);
             }
         }
@@ -164,7 +190,11 @@ impl KittyPainter {
 
     /// Forgets what the terminal shows and holds, for it may have been cleared.
     pub(super) fn forget(&mut self) {
-        self.forgotten.extend(self.held.drain(..).map(|held| held.number));
+        for held in self.held.drain(..) {
+            self.gone.push_front(held.id);
+            self.forgotten.push(held.number);
+        }
+        self.gone.truncate(GONE);
         self.shown.clear();
     }
 
@@ -179,10 +209,17 @@ impl KittyPainter {
         if self.tmux { Vec::new() } else { b"\x1b_Ga=d,d=A,q=2\x1b\\".to_vec() }
     }
 
-    fn place(&mut self, out: &mut impl Write, area: Rect, piece: Rect, kept: &Kept) -> io::Result<Shown> {
+    fn place(
+        &mut self,
+        out: &mut impl Write,
+        area: Rect,
+        piece: Rect,
+        number: u32,
+        size: (u32, u32),
+    ) -> io::Result<Shown> {
         self.last_slot = self.last_slot % 0xff_ffff + 1;
-        let (slot, number) = (self.last_slot, kept.number);
-        let part = if piece == area { String::new() } else { part(area, piece, kept.size) };
+        let slot = self.last_slot;
+        let part = if piece == area { String::new() } else { part(area, piece, size) };
         let (columns, rows) = (piece.width, piece.height);
         move_to(out, piece.x, piece.y)?;
         self.command(out, &format!("a=p,i={number},p={slot},{part}c={columns},r={rows},C=1,q=2"))?;
@@ -200,6 +237,8 @@ impl KittyPainter {
             }
             let Some(oldest) = self.held.pop_front() else { break };
             bytes -= oldest.pixels;
+            self.gone.push_front(oldest.id);
+            self.gone.truncate(GONE);
             self.command(out, &format!("a=d,d=I,i={},q=2", oldest.number))?;
         }
         Ok(())

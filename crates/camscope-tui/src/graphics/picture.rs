@@ -95,8 +95,13 @@ fn within(budget: Option<u32>, (width, height): (u32, u32)) -> (u32, u32) {
 /// Encodes `image`, which should have [`pixels`], for so many cells of this screen. It takes milliseconds to tenths of a second:
 /// run it on a worker.
 pub fn encode(screen: &Screen, image: &RgbImage, cells: (u16, u16)) -> Picture {
+    encode_as(next_id(), screen, image, cells)
+}
+
+/// A number that no picture of this process has had.
+pub(super) fn next_id() -> u32 {
     static NEXT: AtomicU32 = AtomicU32::new(1);
-    encode_as(NEXT.fetch_add(1, Ordering::Relaxed), screen, image, cells)
+    NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
 /// [`encode`], with the picture's number.

@@ -135,6 +135,37 @@ fn no_pictures() {
     insta::assert_snapshot!(story(&Screen::new(Protocol::None)));
 }
 
+/// The numbers under which pictures are sent, placed and deleted.
+fn numbers<'a>(log: &'a str, start: &str) -> Vec<&'a str> {
+    let parts = log.split("\x1b_G").filter(|part| part.starts_with(start));
+    parts.filter_map(|part| part.split("i=").nth(1)?.split([',', ';', '\x1b']).next()).collect()
+}
+
+#[test]
+fn a_picture_that_was_deleted_comes_again_under_a_new_number() {
+    let screen = Screen::new(Protocol::Kitty);
+    let mut painter = Painter::new(&screen);
+    let pictures: Vec<_> = (1..=70).map(|id| picture(&screen, id)).collect();
+    let area = Rect::new(1, 1, 2, 2);
+    let mut show = |at: usize| {
+        let mut out = Vec::new();
+        let placements = [Placement { area, picture: &pictures[at] }];
+        painter.send(&mut out, &placements).unwrap();
+        painter.after(&mut out, &placements, &[], &Buffer::empty(Rect::new(0, 0, 9, 9))).unwrap();
+        String::from_utf8(out).unwrap()
+    };
+    let first = show(0);
+    let number = numbers(&first, "a=t")[0].to_owned();
+    let deleted: Vec<String> = (1..70).map(&mut show).collect();
+    assert!(deleted.iter().any(|log| numbers(log, "a=d,d=I").contains(&number.as_str())));
+    let again = show(0);
+    let [new] = numbers(&again, "a=t")[..] else { panic!("{again}") };
+    assert_ne!(new, number);
+    assert_eq!(numbers(&again, "a=p"), [new]);
+    // And it stays there.
+    assert!(!show(0).contains("a=t"));
+}
+
 #[test]
 fn a_large_picture_goes_in_chunks() {
     let mut state = 1u32;
