@@ -323,6 +323,8 @@ def cell(answer):
     text = number(answer["input"])
     if answer["layer"] is not None:
         text += ", " + number(answer["layer"])
+    if verdict == "copies":
+        return text + f" (too many copies: {json.dumps(answer['copies'])})"
     if verdict != "right":
         another = "" if answer["second"] is None else f"; at another input {number(answer['second'])}"
         text += f" ({verdict}{another})"
@@ -424,7 +426,7 @@ def main():
         page = PAGE.format(openvino=OPENVINO, node=NODE, python=PYTHON, web=WEB, table=text)
         options.write.write_text(page, encoding="utf-8")
     print("\n" + text)
-    bad = [answer for answer in ran if answer["verdict"] in ("wrong", "failed")]
+    bad = [answer for answer in ran if answer["verdict"] in ("wrong", "failed", "copies")]
     print(f"{len(bad)} wrong or failed" if bad else "nothing wrong", end="")
     unreached = sum(answer["verdict"] in ("not reached", "slow") for answer in ran)
     print(f", {unreached} not reached" if unreached else "", end="")
