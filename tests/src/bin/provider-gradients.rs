@@ -96,7 +96,7 @@ impl TypedModel {
 }
 
 /// Whether more went between host and device than what has to: in go the image, which the backward pass may read, too, and the seed; out
-/// come the scores and a heatmap. On the CPU nothing does.
+/// come the scores and a heatmap. On the CPU nothing does. What operators on the CPU give and take is not among them.
 fn too_many(copies: CopyCount, provider: Provider) -> bool {
     let (most_in, most_out) = if provider == Provider::Cpu { (0, 0) } else { (3, 2) };
     copies.to_device.count > most_in || copies.to_host.count > most_out
@@ -177,7 +177,9 @@ fn check(file: &str, halves: Option<&Path>, provider: Provider) -> Result<Value>
         "layer": (errors.len() == 2).then(|| finite(errors[0])),
         "second": second.map(finite),
         "scores": finite(scores),
-        "copies": { "to device": counted(copies.to_device), "to host": counted(copies.to_host) },
+        "copies": {
+            "to device": counted(copies.to_device), "to host": counted(copies.to_host), "for cpu": counted(copies.for_cpu),
+        },
         "ratio": finite(ratio(&subject, &path, &input, provider)?),
         "verdict": verdict,
     }))

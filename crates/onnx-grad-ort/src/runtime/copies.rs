@@ -17,7 +17,7 @@ use super::load::Runtime;
 use super::plugin::Spot;
 use super::provider::Provider;
 use super::session::{Optimisation, Session, SessionOptions};
-use super::value::Value;
+use super::value::{Held, Value};
 use crate::error::{Error, Result};
 
 /// Copies in one direction.
@@ -37,6 +37,8 @@ pub struct CopyCount {
     pub to_device: Copied,
     /// From the device to the host.
     pub to_host: Copied,
+    /// Besides, in either direction: of values that an operator on the CPU gives or takes, since the provider has none of its kind.
+    pub for_cpu: Copied,
 }
 
 impl CopyCount {
@@ -47,7 +49,11 @@ impl CopyCount {
             count: now.count.saturating_sub(then.count),
             bytes: now.bytes.saturating_sub(then.bytes),
         };
-        Self { to_device: less(self.to_device, earlier.to_device), to_host: less(self.to_host, earlier.to_host) }
+        Self {
+            to_device: less(self.to_device, earlier.to_device),
+            to_host: less(self.to_host, earlier.to_host),
+            for_cpu: less(self.for_cpu, earlier.for_cpu),
+        }
     }
 }
 
@@ -59,6 +65,7 @@ pub struct Copies(Arc<Shared>);
 struct Shared {
     to_device: Counter,
     to_host: Counter,
+    for_cpu: Counter,
     /// The sessions that bring values to the host: one for each place and element type.
     readers: Mutex<HashMap<(Place, ElemType), Arc<Session>>>,
 }
@@ -90,7 +97,8 @@ impl Counter {
 impl Copies {
     /// The count up to now.
     pub fn count(&self) -> CopyCount {
-        CopyCount { to_device: self.0.to_device.read(), to_host: self.0.to_host.read() }
+        let Shared { to_device, to_host, for_cpu, .. } = &*self.0;
+        CopyCount { to_device: to_device.read(), to_host: to_host.read(), for_cpu: for_cpu.read() }
     }
 }
 
@@ -263,8 +271,9 @@ impl Binding {
             binding.bind_input(*name, value.as_ort()).map_err(&failed)?;
             let at = session.inputs().iter().position(|input| input.name() == *name);
             match (value.is_remote(), at.and_then(|at| self.inputs.get(at)).copied().unwrap_or(false)) {
+                (false, true) if value.by_cpu() => counts.for_cpu.add(value),
                 (false, true) => counts.to_device.add(value),
-                (true, false) => counts.to_host.add(value),
+                (true, false) => counts.for_cpu.add(value),
                 _ => {}
             }
         }
@@ -283,7 +292,8 @@ impl Binding {
                 spot: self.spot.clone(),
                 _session: Arc::clone(&inner),
             });
-            (name.to_owned(), Value::held(value, remote))
+            let by_cpu = remote.is_none();
+            (name.to_owned(), Value::held(Held { value, remote, by_cpu }))
         };
         Ok(outputs.into_iter().map(held).collect())
     }

@@ -19,10 +19,12 @@ use crate::error::{Error, Result};
 #[derive(Clone)]
 pub struct Value(Arc<Held>);
 
-struct Held {
-    value: DynValue,
+pub(super) struct Held {
+    pub(super) value: DynValue,
     /// Where it lies on a device: how it comes from there.
-    remote: Option<Remote>,
+    pub(super) remote: Option<Remote>,
+    /// Whether an operator on the CPU gave it, in a session of a device.
+    pub(super) by_cpu: bool,
 }
 
 impl Value {
@@ -182,11 +184,16 @@ impl Value {
     }
 
     pub(super) fn from_ort(value: DynValue) -> Self {
-        Self::held(value, None)
+        Self::held(Held { value, remote: None, by_cpu: false })
     }
 
-    pub(super) fn held(value: DynValue, remote: Option<Remote>) -> Self {
-        Self(Arc::new(Held { value, remote }))
+    pub(super) fn held(held: Held) -> Self {
+        Self(Arc::new(held))
+    }
+
+    /// See [`Held::by_cpu`].
+    pub(super) fn by_cpu(&self) -> bool {
+        self.0.by_cpu
     }
 
     /// Whether the host can't read it where it lies.
