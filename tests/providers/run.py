@@ -305,6 +305,13 @@ def number(value):
     return value if isinstance(value, str) else f"{value:.1e}"
 
 
+def copied(copies):
+    """What went between host and device, where something did."""
+    counts = [copies[way]["count"] for way in ("to device", "to host", "for cpu")] if copies else [0, 0, 0]
+    text = f"; {counts[0]} in, {counts[1]} out" if any(counts) else ""
+    return text + (f", {counts[2]} for the CPU" if counts[2] else "")
+
+
 def cell(answer):
     if answer is None:
         return ""
@@ -323,9 +330,12 @@ def cell(answer):
     text = number(answer["input"])
     if answer["layer"] is not None:
         text += ", " + number(answer["layer"])
+    if verdict == "copies":
+        return text + f" (too many copies: {json.dumps(answer['copies'])})"
     if verdict != "right":
         another = "" if answer["second"] is None else f"; at another input {number(answer['second'])}"
         text += f" ({verdict}{another})"
+    text += copied(answer.get("copies"))
     if isinstance(answer.get("ratio"), float):
         text += f"; {answer['ratio']:.1f} ×"
     return text
@@ -363,6 +373,10 @@ where only the backward pass has such a convolution, as in DenseNet, the gradien
 In float16 every weight is rounded, by up to 2⁻¹¹ = 5e-4 of itself. What that does to a gradient is the network's own: in these small ones with weights by chance, layers and
 kinks make it up to some tenths. So the same weights in float32 arithmetic are the measure: an error of at most four times theirs is right, or 5e-3, which is ten
 roundings. camscope brings a float16 model to float32 as it opens it (`cpu`, `openvino`, `webgpu`); what it writes for `python` and `wasm` stays in float16.
+
+On a device, "in" and "out" are the copies that an explanation takes from the host and to it: in go the image and the seed, and the image again where the backward pass reads it; out come
+the scores and a heatmap. More is an error: the script's status is then 1. Other values stay on the device. "For the CPU" are the copies of values of operators that the provider has no
+kernel for, which ONNX Runtime gives to the CPU. What it copies within a run is not counted.
 
 The last number is time, over that of the plain forward pass there: of an explanation at the input and the last layer (`cpu`, `openvino`, `webgpu`), or of the written model, which
 gives scores and gradient (`python`, `wasm`). Without it, it was not measured. These networks are so small that it tells the cost of many small steps; [performance.md](performance.md) has networks of full size.
@@ -424,7 +438,7 @@ def main():
         page = PAGE.format(openvino=OPENVINO, node=NODE, python=PYTHON, web=WEB, table=text)
         options.write.write_text(page, encoding="utf-8")
     print("\n" + text)
-    bad = [answer for answer in ran if answer["verdict"] in ("wrong", "failed")]
+    bad = [answer for answer in ran if answer["verdict"] in ("wrong", "failed", "copies")]
     print(f"{len(bad)} wrong or failed" if bad else "nothing wrong", end="")
     unreached = sum(answer["verdict"] in ("not reached", "slow") for answer in ran)
     print(f", {unreached} not reached" if unreached else "", end="")

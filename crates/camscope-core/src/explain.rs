@@ -49,7 +49,7 @@ use crate::{
     method::{Cam, Chosen, Method, Sign},
     model::{Labels, Network, Sidecar},
     rules,
-    runtime::{Canceller, ElemType, Outputs, ProviderChoice, Runtime, Session, SessionOptions, Value},
+    runtime::{Canceller, CopyCount, ElemType, Outputs, ProviderChoice, Runtime, Session, SessionOptions, Value},
     subject::TypedModel,
     target::{Answer, Evaluated, Score, Scores, TargetRef, probabilities},
     task::Said,
@@ -409,6 +409,12 @@ impl Explainer {
             Runner::Differentiated(passes) => &passes.forward,
             Runner::Forward(session) => session,
         }
+    }
+
+    /// The copies between host and device so far. On the CPU there are none. Elsewhere the images and each target's seed go in, and what
+    /// targets read, heatmaps, and the arrays that somebody reads come out; all else stays on the device.
+    pub fn copies(&self) -> CopyCount {
+        self.options.session.copies.count()
     }
 
     fn passes(&self) -> Result<&Passes> {

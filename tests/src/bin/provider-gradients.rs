@@ -14,7 +14,10 @@ use camscope_core::{
     explain::{Explainer, Options},
     layer::Choice,
     model::{Network, resolve},
-    runtime::{ElemType, Provider, ProviderChoice, ProviderLibraries, SessionOptions, Value as Tensor, use_libraries},
+    runtime::{
+        Copied, CopyCount, ElemType, Provider, ProviderChoice, ProviderLibraries, SessionOptions, Value as Tensor,
+        use_libraries,
+    },
     target::{ClassSpec, TargetRef},
 };
 use camscope_tests::{
@@ -77,16 +80,30 @@ impl TypedModel {
         Ok(Self { explainer, class, layers: layers.len() })
     }
 
-    /// The scores, and the gradient at each layer, the input's last.
-    fn run(&self, input: &ArrayD<f32>) -> Result<(Vec<f32>, Vec<ArrayD<f32>>)> {
+    /// The scores, the gradient at each layer, the input's last, and the copies that explaining made: those of reading the gradients
+    /// are not among them.
+    fn run(&self, input: &ArrayD<f32>) -> Result<(Vec<f32>, Vec<ArrayD<f32>>, CopyCount)> {
+        let before = self.explainer.copies();
         let outcome = self.explainer.explain(input.clone(), std::slice::from_ref(&self.class));
         let outcome = outcome.map_err(|error| error.to_string())?;
+        let copies = self.explainer.copies().since(&before);
         let of = |at: usize| {
             let held = outcome.explanations.get(at).and_then(|explanation| explanation.gradient.as_ref());
             self.explainer.read(held.ok_or("no gradient")?).map_err(|error| error.to_string())
         };
-        Ok((outcome.logits().to_vec(), (0..self.layers).map(of).collect::<Result<_>>()?))
+        Ok((outcome.logits().to_vec(), (0..self.layers).map(of).collect::<Result<_>>()?, copies))
     }
+}
+
+/// Whether more went between host and device than what has to: in go the image, which the backward pass may read, too, and the seed; out
+/// come the scores and a heatmap. On the CPU nothing does. What operators on the CPU give and take is not among them.
+fn too_many(copies: CopyCount, provider: Provider) -> bool {
+    let (most_in, most_out) = if provider == Provider::Cpu { (0, 0) } else { (3, 2) };
+    copies.to_device.count > most_in || copies.to_host.count > most_out
+}
+
+fn counted(copied: Copied) -> Value {
+    json!({ "count": copied.count, "bytes": copied.bytes })
 }
 
 /// Where a file's network is, and its float32 form: with `halves`, the one with weights rounded to float16.
@@ -111,7 +128,7 @@ fn check(file: &str, halves: Option<&Path>, provider: Provider) -> Result<Value>
     let input = recorded.floats("input");
     let (path, plain) = paths(file, halves);
     let subject = TypedModel::new(entry, &path, input.shape(), provider)?;
-    let (logits, found) = subject.run(&input)?;
+    let (logits, found, copies) = subject.run(&input)?;
     let reference = || TypedModel::new(entry, &plain, input.shape(), Provider::Cpu);
     let names: &[(&str, &str)] = if found.len() == 2 {
         &[("grad_activation", "err_activation"), ("grad_input", "err_input")]
@@ -124,7 +141,7 @@ fn check(file: &str, halves: Option<&Path>, provider: Provider) -> Result<Value>
     match halves {
         None => allowed.extend(names.iter().map(|(_, name)| TOLERANCE.max(4.0 * recorded.number(name)))),
         Some(_) => {
-            let (logits, rounded) = reference()?.run(&input)?;
+            let (logits, rounded, _) = reference()?.run(&input)?;
             let errors = rounded.iter().zip(&wanted).map(|(rounded, wanted)| relative_error(rounded, wanted));
             allowed.extend(errors.map(|error| TOLERANCE_HALF.max(4.0 * error)));
             scores_allowed = TOLERANCE_HALF.max(4.0 * relative_error(&logits, &recorded_logits));
@@ -139,14 +156,15 @@ fn check(file: &str, halves: Option<&Path>, provider: Provider) -> Result<Value>
     } else {
         let mut random = Random::new(11);
         let other = input.mapv(|number| number * 0.9 + 0.1 * (random.draw() as f32 - 0.5));
-        let (_, wanted) = reference()?.run(&other)?;
-        let (_, found) = subject.run(&other)?;
+        let (_, wanted, _) = reference()?.run(&other)?;
+        let (_, found, _) = subject.run(&other)?;
         Some(found.iter().zip(&wanted).map(|(found, wanted)| relative_error(found, wanted)).fold(0.0, worse))
     };
     let kink = second.is_some_and(|error| error <= if halves.is_some() { TOLERANCE_HALF } else { TOLERANCE });
     let scores = relative_error(&logits, &recorded_logits);
     // Where the scores are off the gradient is one of another network: the provider's own fault.
     let verdict = match (within, scores <= scores_allowed, kink) {
+        (true, ..) if too_many(copies, provider) => "copies",
         (true, ..) => "right",
         (_, false, _) => "scores",
         (.., true) => "kink",
@@ -159,6 +177,9 @@ fn check(file: &str, halves: Option<&Path>, provider: Provider) -> Result<Value>
         "layer": (errors.len() == 2).then(|| finite(errors[0])),
         "second": second.map(finite),
         "scores": finite(scores),
+        "copies": {
+            "to device": counted(copies.to_device), "to host": counted(copies.to_host), "for cpu": counted(copies.for_cpu),
+        },
         "ratio": finite(ratio(&subject, &path, &input, provider)?),
         "verdict": verdict,
     }))

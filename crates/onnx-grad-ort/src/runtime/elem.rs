@@ -73,6 +73,17 @@ impl ElemType {
         matches!(self, ElemType::Float | ElemType::Float16 | ElemType::Double | ElemType::BFloat16)
     }
 
+    /// The bytes of an element; 0 where they differ or are not known.
+    pub(super) fn size(self) -> usize {
+        match self {
+            ElemType::Uint8 | ElemType::Int8 | ElemType::Bool => 1,
+            ElemType::Uint16 | ElemType::Int16 | ElemType::Float16 | ElemType::BFloat16 => 2,
+            ElemType::Float | ElemType::Int32 | ElemType::Uint32 => 4,
+            ElemType::Double | ElemType::Int64 | ElemType::Uint64 => 8,
+            ElemType::String | ElemType::Other => 0,
+        }
+    }
+
     pub(super) fn from_ort(ty: TensorElementType) -> Self {
         Self::ALL.iter().find(|(_, ort, _)| *ort == ty).map_or(ElemType::Other, |(elem, ..)| *elem)
     }

@@ -33,6 +33,7 @@ pub mod vars;
 mod block;
 mod cancel;
 mod config;
+mod copies;
 mod elem;
 mod fetch;
 mod gpu_libraries;
@@ -52,6 +53,7 @@ mod vulkan;
 mod tests;
 
 pub use cancel::Canceller;
+pub use copies::{Copied, Copies, CopyCount};
 pub use device::{Device, DeviceKind, Hardware};
 pub use discover::{Candidate, Library, Origin, Search, Verdict};
 pub use elem::ElemType;

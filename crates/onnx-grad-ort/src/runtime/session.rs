@@ -10,6 +10,7 @@ use ort::session::{RunOptions, SessionInputValue};
 use ort::value::{Outlet, ValueType};
 
 use super::cancel::Canceller;
+use super::copies::{Bound, Copies};
 use super::elem::ElemType;
 use super::load::Runtime;
 use super::log;
@@ -55,6 +56,8 @@ pub struct SessionOptions {
     pub own_operators: Option<usize>,
     /// Write the model as the optimiser leaves it into this file, and its weights into one beside it.
     pub optimised: Option<PathBuf>,
+    /// Counts copies between host and device.
+    pub copies: Copies,
 }
 
 impl SessionOptions {
@@ -87,6 +90,8 @@ pub struct Session {
     provider: Provider,
     placement: Option<Placement>,
     fallback: Option<String>,
+    /// Where its values lie.
+    pub(super) binding: Bound,
 }
 
 /// What a run gave, in the order of the model's outputs.
@@ -233,6 +238,7 @@ impl Runtime {
             .map_err(refused)
         })?;
         Ok(Session {
+            binding: Bound::of(&session, Spot { provider, device: device.clone() }, options),
             placement: records.then(|| placement::count(&session, name).ok()).flatten(),
             inputs: session.inputs().iter().map(info).collect(),
             outputs: session.outputs().iter().map(info).collect(),
@@ -324,19 +330,29 @@ impl Session {
         self.run_with(inputs, &Canceller::default())
     }
 
-    /// Runs the model, unless and until `canceller` is cancelled.
+    /// Runs the model, unless and until `canceller` is cancelled. On a device what it gives stays there until it is read, and what another
+    /// session there gave is taken as it lies.
     ///
     /// # Errors
     ///
     /// [`Error::Cancelled`], and those of [`Session::run`].
-    pub fn run_with(&self, inputs: &[(&str, &Value)], canceller: &Canceller) -> Result<Outputs> {
+    pub fn run_with<'a>(&self, inputs: &[(&'a str, &'a Value)], canceller: &Canceller) -> Result<Outputs> {
         const RUN: &str = "run the model";
         let failed = |error: ort::Error| Error::Inference { action: RUN, reason: words(error.message()).into() };
-        let inputs: Vec<(Cow<'_, str>, SessionInputValue<'_>)> =
-            inputs.iter().map(|(name, value)| (Cow::Borrowed(*name), value.as_ort().into())).collect();
         let mut session = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         let options = Arc::new(RunOptions::new().map_err(failed)?);
         let _running = canceller.enter(&options)?;
+        if let Bound::Device(binding) = &self.binding {
+            return guarded(RUN, || match binding.run(&mut session, inputs, &options, failed) {
+                Err(_) if canceller.is_cancelled() => Err(Error::Cancelled),
+                outputs => outputs.map(Outputs),
+            });
+        }
+        let at_device = matches!(self.binding, Bound::ToHost);
+        let placed = |(name, value): &(&'a str, &'a Value)| {
+            Ok((Cow::Borrowed(*name), SessionInputValue::from(value.at(|_| at_device)?.as_ort())))
+        };
+        let inputs: Vec<(Cow<'_, str>, SessionInputValue<'_>)> = inputs.iter().map(placed).collect::<Result<_>>()?;
         guarded(RUN, || match session.run_with_options(inputs, &options) {
             Ok(outputs) => Ok(Outputs(
                 outputs.into_iter().map(|(name, value)| (name.to_string(), Value::from_ort(value))).collect(),

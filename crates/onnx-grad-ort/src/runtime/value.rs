@@ -5,16 +5,27 @@ use std::sync::Arc;
 
 use half::{bf16, f16};
 use ndarray::{Array, ArrayBase, ArrayD, Data, Dimension, IxDyn};
-use ort::value::{DynValue, PrimitiveTensorElementType, Tensor, ValueType};
+use ort::value::{DynTensorValueType, DynValue, PrimitiveTensorElementType, Tensor, ValueType};
 
+use super::copies::Remote;
 use super::elem::ElemType;
 use crate::error::{Error, Result};
 
 /// A value of a model: mostly a tensor; models may also give sequences and maps, which can be passed on but not read.
 ///
 /// Cloning copies a reference, and so does feeding one session's output to another.
+///
+/// What a run gave on a device stays there; reading it copies it to the host, once.
 #[derive(Clone)]
-pub struct Value(Arc<DynValue>);
+pub struct Value(Arc<Held>);
+
+pub(super) struct Held {
+    pub(super) value: DynValue,
+    /// Where it lies on a device: how it comes from there.
+    pub(super) remote: Option<Remote>,
+    /// Whether an operator on the CPU gave it, in a session of a device.
+    pub(super) by_cpu: bool,
+}
 
 impl Value {
     /// A tensor of 32-bit floats.
@@ -136,39 +147,79 @@ impl Value {
 
     /// The tensor's element type; [`ElemType::Other`] for what is no tensor.
     pub fn elem_type(&self) -> ElemType {
-        self.0.dtype().tensor_type().map_or(ElemType::Other, ElemType::from_ort)
+        self.0.value.dtype().tensor_type().map_or(ElemType::Other, ElemType::from_ort)
     }
 
     /// The tensor's extents; empty for a scalar, and for what is no tensor.
     pub fn shape(&self) -> Vec<usize> {
-        let extents = self.0.dtype().tensor_shape().map(|shape| shape.iter()).into_iter().flatten();
+        let extents = self.0.value.dtype().tensor_shape().map(|shape| shape.iter()).into_iter().flatten();
         extents.map(|extent| usize::try_from(*extent).unwrap_or(0)).collect()
     }
 
     /// Whether it is a tensor, rather than a sequence, a map or an optional value.
     pub fn is_tensor(&self) -> bool {
-        matches!(self.0.dtype(), ValueType::Tensor { .. })
+        matches!(self.0.value.dtype(), ValueType::Tensor { .. })
+    }
+
+    /// Whether it lies on a device, so that reading it copies it.
+    pub fn is_remote(&self) -> bool {
+        self.0.remote.is_some()
+    }
+
+    /// The value where it lies, if a session that takes it can read it there; else on the host.
+    ///
+    /// # Errors
+    /// The runtime fails.
+    pub(super) fn at(&self, readable: impl FnOnce(&Remote) -> bool) -> Result<&Value> {
+        match &self.0.remote {
+            Some(remote) if !readable(remote) => remote.host(self),
+            _ => Ok(self),
+        }
+    }
+
+    /// The size of the tensor's elements together; 0 for what is no tensor.
+    pub(super) fn bytes(&self) -> u64 {
+        let elements: u64 = self.shape().iter().map(|&extent| extent as u64).product();
+        elements * self.elem_type().size() as u64
     }
 
     pub(super) fn from_ort(value: DynValue) -> Self {
-        Self(Arc::new(value))
+        Self::held(Held { value, remote: None, by_cpu: false })
+    }
+
+    pub(super) fn held(held: Held) -> Self {
+        Self(Arc::new(held))
+    }
+
+    /// See [`Held::by_cpu`].
+    pub(super) fn by_cpu(&self) -> bool {
+        self.0.by_cpu
+    }
+
+    /// Whether the host can't read it where it lies.
+    pub(super) fn lies_on_device(value: &DynValue) -> bool {
+        let tensor = value.view().downcast::<DynTensorValueType>();
+        tensor.is_ok_and(|tensor| !tensor.memory_info().is_cpu_accessible())
     }
 
     pub(super) fn as_ort(&self) -> &DynValue {
-        &self.0
+        &self.0.value
     }
 
     fn read<T, U>(&self, convert: impl Fn(T) -> U) -> Result<ArrayD<U>>
     where
         T: PrimitiveTensorElementType + Copy,
     {
-        let (_, elements) = self.0.try_extract_tensor::<T>().map_err(|error| Error::Value(error.to_string()))?;
+        if let Some(remote) = &self.0.remote {
+            return remote.host(self)?.read(convert);
+        }
+        let (_, elements) = self.0.value.try_extract_tensor::<T>().map_err(|error| Error::Value(error.to_string()))?;
         let elements = elements.iter().map(|element| convert(*element)).collect();
         Array::from_shape_vec(IxDyn(&self.shape()), elements).map_err(|error| Error::Value(error.to_string()))
     }
 
     fn unreadable(&self) -> Error {
-        Error::Value(format!("a value of type {} cannot be read as numbers", self.0.dtype()))
+        Error::Value(format!("a value of type {} cannot be read as numbers", self.0.value.dtype()))
     }
 }
 
@@ -201,7 +252,7 @@ where
 
 impl fmt::Debug for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Value({})", self.0.dtype())
+        write!(f, "Value({})", self.0.value.dtype())
     }
 }
 
