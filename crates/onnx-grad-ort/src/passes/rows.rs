@@ -13,10 +13,18 @@ use crate::kernels::{DOMAIN, elementwise, sparse_lhs_matmul};
 /// a classifier's last layers is made of. It has a row an image. Whether there was one.
 pub(super) fn skip_zeros(graph: &mut GraphProto, seeds: &[&str]) -> bool {
     let weights: HashMap<&str, &TensorProto> = graph.initializer.iter().map(|t| (t.name.as_str(), t)).collect();
+    // Weights of a quantised model, by the floats they stand for.
+    let quantised: HashMap<&str, &NodeProto> = graph
+        .node
+        .iter()
+        .filter(|node| node.domain.is_empty() && node.op_type == "DequantizeLinear")
+        .filter(|node| weights.get(node.input[0].as_str()).is_some_and(|tensor| tensor.dims.len() == 2))
+        .map(|node| (node.output[0].as_str(), node))
+        .collect();
     let is_weight = |name: &str| {
-        weights
-            .get(name)
-            .is_some_and(|tensor| tensor.dims.len() == 2 && ElemType::from_code(tensor.data_type) == ElemType::Float)
+        let is_float =
+            |tensor: &&TensorProto| tensor.dims.len() == 2 && ElemType::from_code(tensor.data_type) == ElemType::Float;
+        weights.get(name).is_some_and(is_float) || quantised.contains_key(name)
     };
     // What swaps the axes of a weight.
     let turned: HashMap<&str, &str> = graph
@@ -45,18 +53,62 @@ pub(super) fn skip_zeros(graph: &mut GraphProto, seeds: &[&str]) -> bool {
             few.extend(node.output.iter().cloned());
         }
     }
+    // They are dequantised once: each run reads a few of their rows.
+    let mut once = Vec::new();
+    found.retain(|_, product| match quantised.get(product.input[1].as_str()) {
+        Some(node) => {
+            let known = once.iter().any(|tensor: &TensorProto| tensor.name == node.output[0]);
+            let floats = if known { None } else { floats(node, &weights) };
+            let fits = known || floats.is_some();
+            once.extend(floats);
+            fits
+        }
+        None => true,
+    });
     if found.is_empty() {
         return false;
     }
     for (at, product) in found {
         graph.node[at] = product;
     }
+    graph.node.retain(|node| !node.output.iter().any(|name| once.iter().any(|tensor| tensor.name == *name)));
+    graph.initializer.extend(once);
     // A transposition that nobody reads any more would still be computed when the session is made.
     let read: HashSet<String> = graph.node.iter().flat_map(|node| node.input.iter().cloned()).collect();
     let given: HashSet<String> = graph.output.iter().map(|output| output.name.clone()).collect();
     let wanted = |name: &String| read.contains(name) || given.contains(name);
     graph.node.retain(|node| node.op_type != "Transpose" || node.output.iter().any(wanted));
     true
+}
+
+/// What a `DequantizeLinear` of constants makes, under its name; `None`: they are not at hand, or share scales in another way.
+fn floats(node: &NodeProto, weights: &HashMap<&str, &TensorProto>) -> Option<TensorProto> {
+    let constant = |i: usize| node.input.get(i).filter(|name| !name.is_empty()).map(|name| weights.get(name.as_str()));
+    let (x, scale) = (constant(0)??, constant(1)??);
+    let numbers = x.to_ints().ok()?;
+    let scales = scale.to_floats().ok()?;
+    let zeros = match constant(2) {
+        Some(zero) => zero?.to_ints().ok()?,
+        None => vec![0; scales.len()],
+    };
+    let &[rows, columns] = x.dims.as_slice() else { return None };
+    let (rows, columns) = (usize::try_from(rows).ok()?, usize::try_from(columns).ok()?);
+    let axis = node.attr_int("axis").unwrap_or(1);
+    let shared = match scale.dims.as_slice() {
+        [] | [1] => |_: usize, _: usize| 0,
+        &[size] if matches!(axis, 0 | -2) && size == x.dims[0] => |row, _| row,
+        &[size] if matches!(axis, 1 | -1) && size == x.dims[1] => |_, column| column,
+        _ => return None,
+    };
+    if node.attr_int("block_size").unwrap_or(0) != 0 || zeros.len() != scales.len() || numbers.len() != rows * columns {
+        return None;
+    }
+    let number = |at: usize| {
+        let of = shared(at / columns, at % columns);
+        f64::from((numbers[at] - zeros[of]) as f32 * scales[of] as f32)
+    };
+    let floats: Vec<f64> = (0..numbers.len()).map(number).collect();
+    Some(TensorProto::floats(node.output[0].clone(), ElemType::Float, &x.dims, &floats))
 }
 
 /// The node as a product of rows with a weight, if it is one. `turned` has the weights whose axes were swapped, by the result.
@@ -122,5 +174,31 @@ mod tests {
             assert_eq!([count("Gemm"), count("MatMul"), count("Transpose")], [1, 0, 0]);
         }
         assert!(!skip_zeros(&mut classifier(false), &["another"]));
+    }
+
+    #[test]
+    fn weights_in_integers_are_dequantised_once() {
+        let mut g = Builder::new();
+        let seed = g.input("seed");
+        let constant = |name: &str, elem: i32, dims: &[i64], bytes: &[u8]| TensorProto {
+            name: name.into(),
+            data_type: elem,
+            dims: dims.to_vec(),
+            raw_data: Some(bytes.to_vec().into()),
+            ..Default::default()
+        };
+        // uint8: two scores of three features.
+        let weight = g.constant(constant("w", 2, &[2, 3], &[0, 10, 20, 30, 40, 255]));
+        let scale = g.floats(ElemType::Float, &[2], &[0.5, 0.25]);
+        let zero = g.constant(constant("z", 2, &[2], &[10, 30]));
+        let floats = g.op("DequantizeLinear", &[&weight, &scale, &zero], vec![attr::int("axis", 0)]);
+        let gradient = g.op("Gemm", &[&seed, &floats], vec![]);
+        let output = value_info(gradient.name(), None);
+        let model = g.into_model(vec![value_info("seed", None)], vec![output]).expect("a model");
+        let mut graph = model.graph().clone();
+        assert!(skip_zeros(&mut graph, &["seed"]));
+        let [product] = graph.node.as_slice() else { panic!("{:?}", graph.node) };
+        let weight = graph.initializer.iter().find(|tensor| tensor.name == product.input[1]).expect("a constant");
+        assert_eq!(weight.to_floats().expect("floats"), [-5.0, 0.0, 5.0, 0.0, 2.5, 56.25]);
     }
 }

@@ -246,14 +246,51 @@ impl Shadow<'_> {
 
     /// The floats that integers stand for: (x − zero) · scale, each along an axis where it is given.
     fn number(&mut self, x: &str, scale: &str, zero: &str, axis: Option<usize>) -> Option<Val> {
+        if let Some(weights) = self.weights(x, Some(scale), zero, axis) {
+            return Some(weights);
+        }
         let difference = self.difference(x, zero, axis)?;
         let dims = self.dims(x)?;
         let scale = self.along(scale, axis, dims.len())?;
         Some(self.op("Mul", &[&difference, &scale], vec![], Some(dims)))
     }
 
+    /// [`Self::number`] of a constant in one node, which readers of the backward pass know for what it is; no scale: of 1. `None`: it
+    /// is no constant of 8 bits, or scales and zero points are not of one shape.
+    fn weights(&mut self, x: &str, scale: Option<&str>, zero: &str, axis: Option<usize>) -> Option<Val> {
+        let eight_bits = |elem| matches!(elem, ElemType::Int8 | ElemType::Uint8);
+        let dims = self.index.constant(x).filter(|tensor| eight_bits(tensor.elem_type())).and_then(|_| self.dims(x))?;
+        let of_zero = if zero.is_empty() { None } else { Some(self.dims(zero)?) };
+        let shared = match scale {
+            Some(scale) => self.dims(scale)?,
+            None => of_zero.clone().unwrap_or_default(),
+        };
+        if of_zero.is_some_and(|of_zero| of_zero != shared) {
+            return None;
+        }
+        let attributes = match (shared.as_slice(), axis) {
+            ([], _) => vec![],
+            ([size], Some(axis)) if dims.get(axis) == Some(size) => vec![attr::int("axis", axis as i64)],
+            _ => return None,
+        };
+        let scale = match scale {
+            Some(scale) => self.float(scale)?,
+            None => {
+                let sizes =
+                    shared.iter().map(|size| size.fixed().map(|size| size as i64)).collect::<Option<Vec<_>>>()?;
+                let count = sizes.iter().product::<i64>() as usize;
+                self.builder.floats(ElemType::Float, &sizes, &vec![1.0; count])
+            }
+        };
+        let zero = if zero.is_empty() { Val::absent() } else { Val::new(zero) };
+        Some(self.op("DequantizeLinear", &[&Val::new(x), &scale, &zero], attributes, Some(dims)))
+    }
+
     /// x − zero in floats.
     fn difference(&mut self, x: &str, zero: &str, axis: Option<usize>) -> Option<Val> {
+        if let Some(weights) = self.weights(x, None, zero, axis) {
+            return Some(weights);
+        }
         let dims = self.dims(x)?;
         let x = self.float(x)?;
         if zero.is_empty() {

@@ -3,6 +3,7 @@
 use crate::{
     attr,
     builder::Val,
+    proto::NodeProto,
     quantised::{OWN, STRAIGHT, UNBOUNDED},
     registry::{Entry, Grad, Unsupported, rule, through},
     types::ElemType,
@@ -126,6 +127,17 @@ fn over_shared(v: &mut Vjp<'_>, product: &Val) -> Result<Val> {
     })
 }
 
+/// A cotangent by a scale. That of integers that were just dequantised was multiplied with it.
+fn divided(v: &mut Vjp<'_>, cotangent: &Val, scale: &Val) -> Val {
+    let is_maker = |node: &&NodeProto| node.output.iter().any(|name| name == cotangent.name());
+    // It is among the last that were emitted.
+    let maker = v.g.nodes().iter().rev().take(64).find(is_maker).filter(|node| node.op_type == "Mul");
+    match maker.map(|node| node.input.as_slice()) {
+        Some([before, by]) if by == scale.name() => Val::new(before),
+        _ => v.g.div(cotangent, scale),
+    }
+}
+
 /// y = round(x / s) + z within the range of its type. Straight through: gx = gy / s where the rounded number is in range, and
 /// gs = −Σ gy x / s² there.
 fn quantize(v: &mut Vjp<'_>) -> Result {
@@ -134,7 +146,7 @@ fn quantize(v: &mut Vjp<'_>) -> Result {
     let x = v.cast_to(&x, ElemType::Float)?;
     let scale = spread(v, 1)?;
     let steps = v.g.div(&x, &scale);
-    let share = v.g.div(&gy, &scale);
+    let share = divided(v, &gy, &scale);
     // Runtimes don't tell every type; the zero point has the output's.
     let known = v.elem().ok().and_then(range);
     let of_zero = || v.elem_of(&v.x(2)).ok().filter(|_| v.has(2)).and_then(range);
