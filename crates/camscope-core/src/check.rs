@@ -156,6 +156,13 @@ fn explainable(
     let gradient = gradient.slice_axis(Axis(0), (0..1).into()).to_owned();
     doing("finite differences");
     let row = slope::row(&plain, &explainer, &At { tensor, gradient: &gradient, target: &target }, precision)?;
+    if let Some(note) = explainer.stopped_note() {
+        rows.push(noted("regions", note));
+        // Differences follow where regions lie, the gradient doesn't.
+        let outcome = if row.outcome == Outcome::Failed { Outcome::Noted } else { row.outcome };
+        rows.push(Row { outcome, ..row });
+        return Ok(());
+    }
     if estimate == 0 {
         rows.push(row);
         return Ok(());

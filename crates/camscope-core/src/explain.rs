@@ -130,6 +130,7 @@ pub struct Explainer {
     fed: Vec<(String, Value)>,
     programs: Programs,
     straight_through: Vec<String>,
+    stopped: Vec<String>,
     /// What the model gave for pictures that others are compared with, by file and value.
     others: Mutex<HashMap<(PathBuf, String), ArrayD<f32>>>,
     /// What [`Explainer::verify`] said, where that was asked for.
@@ -251,7 +252,7 @@ impl Explainer {
         let rows = fixed.or(passes.as_one.then_some(batch));
         let programs = Programs::new(runtime, &options.session);
         let fed = subject.fed(1)?;
-        let straight_through = gradient.straight_through;
+        let (straight_through, stopped) = (gradient.straight_through, gradient.stopped);
         let runner = Runner::Differentiated(Box::new(passes));
         Ok(Self {
             subject,
@@ -265,6 +266,7 @@ impl Explainer {
             fed,
             programs,
             straight_through,
+            stopped,
             others: Mutex::default(),
             verified: OnceLock::new(),
         })
@@ -314,7 +316,7 @@ impl Explainer {
         let rows = network.input().batch();
         let programs = Programs::new(runtime, &options.session);
         let fed = subject.fed(1)?;
-        let (runner, straight_through) = (Runner::Forward(session), Vec::new());
+        let (runner, straight_through, stopped) = (Runner::Forward(session), Vec::new(), Vec::new());
         Ok(Self {
             subject,
             taps,
@@ -327,6 +329,7 @@ impl Explainer {
             fed,
             programs,
             straight_through,
+            stopped,
             others: Mutex::default(),
             verified: OnceLock::new(),
         })
@@ -396,6 +399,19 @@ impl Explainer {
             count => format!("{count} nodes round"),
         };
         Some(format!("{nodes} to integers: gradients are straight-through estimates, as if nothing were rounded"))
+    }
+
+    /// What to say of nodes that don't hand all of the gradient on, where there are some: the regions that a two-stage detector proposes.
+    pub fn stopped_note(&self) -> Option<String> {
+        let nodes = match self.stopped.len() {
+            0 => return None,
+            1 => "1 node pools (RoiAlign)".to_owned(),
+            count => format!("{count} nodes pool (RoiAlign)"),
+        };
+        Some(format!(
+            "the gradient goes to what the regions that {nodes} hold, and not to where they lie, as in PyTorch: what proposes them is taken \
+             as given"
+        ))
     }
 
     /// Whether both passes were optimised as one graph, as they are on the CPU where that pays.

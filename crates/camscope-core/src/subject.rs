@@ -20,6 +20,8 @@ pub struct TypedModel {
     network: Network,
     sidecar: Sidecar,
     types: Types,
+    /// What is differentiated; empty: [`Network::heads`].
+    slopes: Vec<String>,
     layers: Vec<Layer>,
     default_layer: Option<usize>,
     /// What `auto` means: the default layer, or several.
@@ -56,10 +58,19 @@ impl TypedModel {
             // What isn't known of a model that doesn't run says nothing of the model.
             runs(runtime, &network, &sidecar)?;
         }
+        let mut slopes = match &network.task {
+            Some(found) if targets.is_empty() => found.task.slopes(),
+            _ => Vec::new(),
+        };
         if !targets.is_empty() {
             network.explained.clear();
         }
         for target in targets {
+            for name in target.slopes(&network)? {
+                if !slopes.contains(&name) {
+                    slopes.push(name);
+                }
+            }
             for name in target.reads(&network)? {
                 if !network.explained.contains(&name) {
                     network.explained.push(name);
@@ -76,13 +87,16 @@ impl TypedModel {
         if !is_chosen {
             let heads: Vec<&str> = network.heads().iter().map(String::as_str).collect();
             let reach = reach(&network, targets);
-            let found = layer::scales(network.model.graph(), &layers, &network.input().name, &heads, reach);
+            let slopes: Vec<&str> =
+                if slopes.is_empty() { heads.clone() } else { slopes.iter().map(String::as_str).collect() };
+            let (graph, input) = (network.model.graph(), &network.input().name);
+            let found = layer::scales(graph, &layers, input, (&heads, &slopes), reach);
             if !found.is_empty() {
                 default_layers = found;
             }
         }
         let default_layer = default_layers.first().copied();
-        Ok(Self { network, sidecar, types, layers, default_layer, default_layers, resolved, without })
+        Ok(Self { network, sidecar, types, slopes, layers, default_layer, default_layers, resolved, without })
     }
 
     /// The model.
@@ -105,10 +119,11 @@ impl TypedModel {
         self.network.heads().iter().map(String::as_str).collect()
     }
 
-    /// The float values that are explained: see [`Network::heads`].
+    /// The float values that are differentiated: those of [`Network::heads`] that targets have slopes in.
     pub fn heads(&self) -> Vec<&str> {
         let is_float = |name: &&str| self.types.get(name).is_none_or(|ty| ty.elem.is_float());
-        self.network.heads().iter().map(String::as_str).filter(is_float).collect()
+        let all = if self.slopes.is_empty() { self.network.heads() } else { &self.slopes };
+        all.iter().map(String::as_str).filter(is_float).collect()
     }
 
     /// What is explained where nobody says.

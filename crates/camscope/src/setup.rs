@@ -153,9 +153,9 @@ pub(crate) fn note_provider(runtime: &Runtime, explainer: &Explainer, run: &RunA
     }
 }
 
-/// Says that a gradient is an estimate, where the model rounds on its way.
+/// Says that a gradient is an estimate, where the model rounds on its way, and where it ends.
 pub(crate) fn note_estimate(explainer: &Explainer) {
-    note_all(&explainer.straight_through_note().into_iter().collect::<Vec<_>>());
+    note_all(&explainer.straight_through_note().into_iter().chain(explainer.stopped_note()).collect::<Vec<_>>());
 }
 
 /// Makes a folder, and those above it.

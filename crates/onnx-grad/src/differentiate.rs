@@ -51,6 +51,9 @@ pub struct Gradient {
     pub gradients: Vec<(String, Option<String>)>,
     /// The nodes that round and were differentiated as if they didn't: the straight-through estimator. In the order of the graph.
     pub straight_through: Vec<String>,
+    /// The nodes at which part of the gradient is not followed, as in the framework that their operator is from: the regions of `RoiAlign`.
+    /// In the order of the graph.
+    pub stopped: Vec<String>,
     /// How many nodes another rule than the registry's was taken for: see [`crate::swap`].
     pub swapped: usize,
 }
@@ -130,15 +133,16 @@ pub(crate) fn swapped(
     for name in request.wrt {
         gradients.push(((*name).to_owned(), seen_index.number(name).and_then(|value| sweep.total(value))));
     }
-    let Sweep { mut builder, mut kept, seeds, padded, mut straight_through, swapped, .. } = sweep;
+    let Sweep { mut builder, mut kept, seeds, padded, mut straight_through, mut stopped, swapped, .. } = sweep;
     straight_through.reverse();
     straight_through.dedup();
+    stopped.reverse();
     let wanted = gradients.iter().filter_map(|(_, gradient)| gradient.as_ref());
     narrow(&mut builder, &mut kept, (seen_index, types), &padded, wanted);
     let joint = partition::Joint { builder, kept, seeds, gradients };
     let index = Index::new(model.graph());
     let gradient = partition::partition(&model, &index, types, joint)?;
-    Ok(Gradient { straight_through, swapped, ..gradient })
+    Ok(Gradient { straight_through, stopped, swapped, ..gradient })
 }
 
 /// Refuses an answer without the gradient of an input that it was asked for: a rule may know only some of them.
@@ -174,6 +178,8 @@ struct Sweep<'a> {
     obstacles: Vec<UnsupportedNode>,
     /// The nodes whose rounding was passed by, last first.
     straight_through: Vec<String>,
+    /// The nodes that don't hand the gradient on to all of their inputs, last first.
+    stopped: Vec<String>,
 }
 
 impl<'a> Sweep<'a> {
@@ -202,6 +208,7 @@ impl<'a> Sweep<'a> {
             padded: Vec::new(),
             obstacles: Vec::new(),
             straight_through: Vec::new(),
+            stopped: Vec::new(),
         }
     }
 
@@ -337,6 +344,7 @@ impl<'a> Sweep<'a> {
                     self.note_padded(node, input, &value);
                     self.cotangents[input].push(value);
                 }
+                Grad::Stopped if *needed => self.stopped.push(label(node).to_owned()),
                 _ => {}
             }
         }

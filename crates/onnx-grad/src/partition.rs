@@ -89,6 +89,7 @@ pub(crate) fn partition(model: &Model, index: &Index<'_>, types: &KnownTypes<'_>
         seeds,
         gradients: gradients.into_iter().map(|gradient| (gradient.wrt, gradient.output)).collect(),
         straight_through: Vec::new(),
+        stopped: Vec::new(),
         swapped: 0,
     })
 }

@@ -16,6 +16,9 @@ pub enum Grad {
     Zero,
     /// The emitted value, of the same shape and type as the input.
     Of(crate::Val),
+    /// The output depends on this input, and the gradient isn't followed there, as in the framework that the operator is from. It is told:
+    /// [`crate::Gradient::stopped`].
+    Stopped,
 }
 
 /// Why a rule cannot differentiate this node.

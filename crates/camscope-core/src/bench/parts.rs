@@ -63,11 +63,20 @@ impl Parts {
         };
         let resolved = targets.iter().map(evaluate).collect::<Result<Vec<_>>>()?;
         let classes: Vec<usize> = resolved.iter().filter_map(|found| found.class).map(|found| found.class).collect();
-        let other: TargetRef = match (resolved.first(), forward.scores.is_empty()) {
-            (Some(first), true) => target::parse(&format!("not:{}", first.target.spec()))?,
-            _ => ClassSpec::Index(another(forward.logits(), &classes)).target(),
+        let other = match (resolved.first(), forward.scores.is_empty()) {
+            (Some(first), true) => {
+                let own = first.target.spec();
+                let said = explainer.predict(&forward)?.into_iter().flat_map(|said| said.items);
+                let like = |spec: &String| *spec != own && spec.split(':').next() == Some(first.target.kind());
+                let mut found = ["box:1", "box:2"].map(str::to_owned).into_iter().chain(said.map(|item| item.target));
+                let other = found.by_ref().filter(like).find_map(|spec| evaluate(&target::parse(&spec).ok()?).ok());
+                match other {
+                    Some(other) => other,
+                    None => evaluate(&target::parse(&format!("not:{own}"))?)?,
+                }
+            }
+            _ => evaluate(&ClassSpec::Index(another(forward.logits(), &classes)).target())?,
         };
-        let other = evaluate(&other)?;
         let targets = targets.to_vec();
         Ok(Self { plain, explainer, to_input, everywhere, tensor, targets, resolved, other })
     }

@@ -26,9 +26,14 @@ impl Plain {
         let mut inputs = session.inputs().iter();
         let input = inputs.find(|input| fed.iter().all(|(name, _)| *name != input.name));
         let input = input.ok_or_else(|| Error::Value("the model has no input".into()))?;
-        let copies = input.shape.first().copied().flatten().unwrap_or(1);
-        let views = vec![tensor.view(); copies];
-        let all = concatenate(Axis(0), &views).map_err(|error| Error::Value(error.to_string()))?;
+        // One that takes a single picture has no batch.
+        let all = if input.shape.len() + 1 == tensor.ndim() && tensor.len_of(Axis(0)) == 1 {
+            tensor.index_axis(Axis(0), 0).to_owned()
+        } else {
+            let copies = input.shape.first().copied().flatten().unwrap_or(1);
+            let views = vec![tensor.view(); copies];
+            concatenate(Axis(0), &views).map_err(|error| Error::Value(error.to_string()))?
+        };
         let picture = Value::from_f32_as(all, input.elem)?;
         let name = input.name.clone();
         Ok(Self { session, name, picture, fed })

@@ -30,11 +30,20 @@ pub enum Reach {
 }
 
 /// The layers, by their places in `layers`, at which what `outputs` hold at places of the image is explained: several are to be fused. Empty
-/// where the head reads no layer.
-pub fn scales(graph: &GraphProto, layers: &[Layer], input: &str, outputs: &[&str], reach: Reach) -> Vec<usize> {
+/// where the head reads no layer. Only what `slopes`, the differentiated ones among the outputs, depend on counts: a region that a detector
+/// proposes has no gradient, and so have the maps that only regions are proposed from.
+pub fn scales(
+    graph: &GraphProto,
+    layers: &[Layer],
+    input: &str,
+    (outputs, slopes): (&[&str], &[&str]),
+    reach: Reach,
+) -> Vec<usize> {
     let index = Index::new(graph);
     let from_input = descendants(graph, input);
     let heads = heads(graph, &index, outputs, &from_input);
+    let sloping = sloping(&index, slopes);
+    let has_slope = |layer: &&Layer| sloping.contains(layer.value.as_str());
     let by_value: HashMap<&str, usize> =
         layers.iter().enumerate().map(|(at, layer)| (layer.value.as_str(), at)).collect();
     match reach {
@@ -55,7 +64,7 @@ pub fn scales(graph: &GraphProto, layers: &[Layer], input: &str, outputs: &[&str
                 let steps = steps(graph, &index, nodes);
                 let of_size =
                     |layer: &&Layer| self::size(layer) == Some(*size) && shared.contains(layer.value.as_str());
-                farthest(layers.iter().filter(of_size), &steps)
+                farthest(layers.iter().filter(has_slope).filter(of_size), &steps)
             };
             // The finest first: those are the largest.
             let mut found: Vec<usize> = groups.iter().rev().filter_map(of_scale).take(MOST).collect();
@@ -79,7 +88,7 @@ pub fn scales(graph: &GraphProto, layers: &[Layer], input: &str, outputs: &[&str
                 .map(|(size, _)| *size)
                 .min_by_key(|(height, width)| height * width);
             let of_size = |layer: &&Layer| coarsest.is_some_and(|coarsest| size(layer) == Some(coarsest));
-            farthest(layers.iter().filter(of_size), &steps).into_iter().collect()
+            farthest(layers.iter().filter(has_slope).filter(of_size), &steps).into_iter().collect()
         }
     }
 }
@@ -112,6 +121,8 @@ fn heads<'a>(
         let data = || node.input.iter().map(String::as_str).filter(|name| from_input.contains(name));
         let constant = |name: &&String| !name.is_empty() && !from_input.contains(name.as_str());
         match data().next() {
+            // The map that regions are cut out of.
+            Some(first) if node.op_type == "RoiAlign" => found.push((node, first)),
             Some(first) if is_weighing(&node.op_type) && node.input.iter().any(|name| constant(&name)) => {
                 found.push((node, first));
             }
@@ -121,13 +132,40 @@ fn heads<'a>(
     found
 }
 
+/// Everything that gradients of these values come to.
+fn sloping<'a>(index: &Index<'a>, from: &[&'a str]) -> HashSet<&'a str> {
+    let mut found: HashSet<&str> = HashSet::new();
+    let mut open: Vec<&str> = from.to_vec();
+    while let Some(name) = open.pop() {
+        if found.insert(name)
+            && let Some(node) = index.producer_node(name)
+        {
+            open.extend(data(node));
+        }
+    }
+    found
+}
+
+/// What a node computes with, and not what it chooses by. Of regions it only takes what lies in them.
+fn data(node: &NodeProto) -> Vec<&str> {
+    let inputs = || node.input.iter().map(String::as_str);
+    match &*node.op_type {
+        "RoiAlign" | "TopK" | "Gather" | "GatherND" | "GatherElements" | "Slice" | "Reshape" | "Expand" | "Tile" => {
+            inputs().take(1).collect()
+        }
+        "ScatterND" | "ScatterElements" => inputs().step_by(2).collect(),
+        "NonMaxSuppression" | "NonZero" | "ArgMax" | "Shape" | "Size" => Vec::new(),
+        _ => reads(node),
+    }
+}
+
 fn is_weighing(op: &str) -> bool {
     matches!(op, "Conv" | "ConvTranspose" | "Gemm" | "MatMul" | "FusedConv" | "FusedGemm" | "FusedMatMul")
 }
 
 /// Everything that a node depends on.
 fn behind<'a>(graph: &'a GraphProto, index: &Index<'a>, node: &'a NodeProto) -> HashSet<&'a str> {
-    reads(node).into_iter().flat_map(|name| ancestors(graph, index, name)).collect()
+    data(node).into_iter().flat_map(|name| ancestors(graph, index, name)).collect()
 }
 
 /// For each value before `nodes`, the largest number of steps that mix places on a way from it through one of them.
@@ -146,7 +184,7 @@ fn steps<'a>(graph: &'a GraphProto, index: &Index<'a>, nodes: &[&'a NodeProto]) 
             false => node.output.iter().filter_map(|name| steps.get(name.as_str()).copied()).max(),
         };
         let Some(out) = out else { continue };
-        for name in reads(node) {
+        for name in data(node) {
             if before.contains(name) {
                 let most = steps.entry(name).or_default();
                 *most = (*most).max(out + own);
@@ -161,7 +199,7 @@ fn mixes(node: &NodeProto) -> bool {
     let is_wide = |name: &str| node.attr_ints(name).is_some_and(|sides| sides.iter().any(|side| *side > 1));
     match &*node.op_type {
         "Conv" | "FusedConv" | "ConvTranspose" | "MaxPool" | "AveragePool" | "DeformConv" => is_wide("kernel_shape"),
-        "Resize" | "Upsample" | "Softmax" | "Attention" | "MultiHeadAttention" => true,
+        "Resize" | "Upsample" | "RoiAlign" | "Softmax" | "Attention" | "MultiHeadAttention" => true,
         "LSTM" | "GRU" | "RNN" | "GlobalAveragePool" => true,
         _ => false,
     }
@@ -218,7 +256,7 @@ mod tests {
 
     fn chosen(text: &str, outputs: &[&str], reach: Reach) -> Vec<String> {
         let (graph, layers) = graph(text);
-        let found = scales(&graph, &layers, "x", outputs, reach);
+        let found = scales(&graph, &layers, "x", (outputs, outputs), reach);
         found.into_iter().map(|at| layers[at].value.clone()).collect()
     }
 
@@ -250,6 +288,28 @@ mod tests {
             Conv n w -> h @8 1
             Reshape h -> y";
         assert_eq!(chosen(net, &["y"], Reach::Scales), ["t"]);
+    }
+
+    #[test]
+    fn maps_that_only_regions_are_proposed_from_are_no_place_to_look() {
+        let net = "
+            Conv x w -> a @16 3
+            Conv a w -> p3 @8 3
+            Conv p3 w -> p4 @4 3
+            Conv p3 w -> r3 @8 1
+            Conv p4 w -> r4 @4 1
+            Concat r3 r4 -> regions
+            RoiAlign p3 regions w -> q @7
+            Gemm q w -> scores
+            Gemm q w -> offsets
+            Add offsets regions -> boxes";
+        let (graph, layers) = graph(net);
+        let chosen = |slopes: &[&str]| -> Vec<String> {
+            let found = scales(&graph, &layers, "x", (&["scores", "boxes"], slopes), Reach::Scales);
+            found.into_iter().map(|at| layers[at].value.clone()).collect()
+        };
+        assert_eq!(chosen(&["scores"]), ["p3"]);
+        assert_eq!(chosen(&["scores", "boxes"]), ["p3", "p4"]);
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod picture;
 mod preprocessing;
 mod sidecar;
 mod sizing;
+mod unbatched;
 
 pub use given::Given;
 pub use labels::Labels;

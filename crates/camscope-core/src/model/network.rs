@@ -18,7 +18,7 @@ use onnx_grad::{
     upgrade::upgrade,
 };
 
-use super::picture;
+use super::{picture, unbatched};
 use crate::{
     error::{Error, Result},
     image::{Seen, sniff},
@@ -147,6 +147,7 @@ impl Network {
         let note = brought.as_ref().map(note_of);
         let model = brought.map_or(model, |brought| brought.model);
         let model = with_floats(&model).unwrap_or(model);
+        let model = unbatched::with_batch(&model).unwrap_or(model);
         let inputs = inputs(model.graph()).map_err(|reason| Error::ModelInput { path: name.clone(), reason })?;
         let (image, picture_note) = picture::choose(&name, &inputs, picture)?;
         let outputs: Vec<String> = model.graph().output.iter().map(|output| output.name.clone()).collect();

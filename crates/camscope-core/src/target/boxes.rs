@@ -6,7 +6,7 @@ use super::{Answer, Evaluated, Kind, Target};
 use crate::{
     error::{Error, Result},
     model::{Labels, Network},
-    task::detection::{Detection, Detector, overlap, suppressed},
+    task::detection::{Detection, Detector, overlap, suppressed_until},
 };
 
 pub(super) const KIND: Kind = Kind {
@@ -62,33 +62,44 @@ impl Target for Wanted {
         Ok(network.detector()?.reads())
     }
 
+    fn slopes(&self, network: &Network) -> Result<Vec<String>> {
+        slopes(network)
+    }
+
     fn is_local(&self) -> bool {
         true
     }
 
     fn evaluate(&self, answer: &Answer<'_>) -> Result<Evaluated> {
         let head = answer.detector()?;
-        let boxes = suppressed(head, answer.output)?;
         let fail = |reason: String| Error::BadTarget { spec: self.spec(), reason };
-        let at = match &self.0 {
-            Which::Rank(rank) => Some(rank - 1).filter(|at| *at < boxes.len()),
-            Which::Label(label) => {
-                let class = super::class::named(label, answer.labels)?;
-                boxes.iter().position(|found| found.class == class)
-            }
+        let class = match &self.0 {
+            Which::Label(label) => Some(super::class::named(label, answer.labels)?),
+            _ => None,
+        };
+        let is_it = |(rank, found): (usize, &Detection)| match &self.0 {
+            Which::Rank(wanted) => rank == *wanted,
+            Which::Label(_) => class == Some(found.class),
             Which::Over(x, y) => {
                 let [x, y] = answer.viewport.to_input([*x, *y]);
-                let over = |found: &Detection| {
-                    let [left, top, right, bottom] = found.corners.map(f64::from);
-                    (left..=right).contains(&x) && (top..=bottom).contains(&y)
-                };
-                boxes.iter().position(over)
+                let [left, top, right, bottom] = found.corners.map(f64::from);
+                (left..=right).contains(&x) && (top..=bottom).contains(&y)
             }
         };
-        let at = at.ok_or_else(|| fail(missing(&self.0, &boxes, answer.labels)))?;
-        let found = boxes[at].clone();
-        Pinned { rank: at + 1, found }.evaluated(answer, None)
+        let mut boxes = suppressed_until(head, answer.output, &is_it)?;
+        let rank = boxes.len();
+        let last = boxes.pop();
+        let Some(found) = last.clone().filter(|found| is_it((rank, found))) else {
+            boxes.extend(last);
+            return Err(fail(missing(&self.0, &boxes, answer.labels)));
+        };
+        Pinned { rank, found }.evaluated(answer, None)
     }
+}
+
+/// The values that boxes' scores have slopes in.
+fn slopes(network: &Network) -> Result<Vec<String>> {
+    Ok(network.detector()?.evidence().into_iter().map(|lies| lies.value).collect())
 }
 
 /// Why no box is the one that was asked for.
@@ -173,6 +184,10 @@ impl Target for Pinned {
 
     fn reads(&self, network: &Network) -> Result<Vec<String>> {
         Ok(network.detector()?.reads())
+    }
+
+    fn slopes(&self, network: &Network) -> Result<Vec<String>> {
+        slopes(network)
     }
 
     fn is_local(&self) -> bool {

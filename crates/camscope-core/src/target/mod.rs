@@ -33,11 +33,19 @@ pub trait Target: fmt::Debug + Send + Sync {
     /// The name of its kind: the first word of [`Target::spec`].
     fn kind(&self) -> &'static str;
 
-    /// The values of the graph that it reads, which are then differentiated.
+    /// The values of the graph that it reads.
     ///
     /// # Errors
     /// The model has nothing of the kind.
     fn reads(&self, network: &Network) -> Result<Vec<String>>;
+
+    /// Those of them that it has a slope in, which are differentiated.
+    ///
+    /// # Errors
+    /// The model has nothing of the kind.
+    fn slopes(&self, network: &Network) -> Result<Vec<String>> {
+        self.reads(network)
+    }
 
     /// Whether it is of one place of the image, as a box, a pixel or a character is: then a method that averages gradients over all places
     /// loses it.

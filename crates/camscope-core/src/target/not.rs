@@ -31,6 +31,10 @@ impl Target for Not {
         self.0.reads(network)
     }
 
+    fn slopes(&self, network: &Network) -> Result<Vec<String>> {
+        self.0.slopes(network)
+    }
+
     fn is_local(&self) -> bool {
         self.0.is_local()
     }

@@ -36,8 +36,13 @@ pub trait Task: fmt::Debug + Send + Sync {
         None
     }
 
-    /// The values of the graph that it reads. Those of floats are differentiated.
+    /// The values of the graph that it reads.
     fn reads(&self) -> Vec<String>;
+
+    /// Those of them that its targets have a slope in: what is differentiated.
+    fn slopes(&self) -> Vec<String> {
+        self.reads()
+    }
 
     /// What the model says of one image, the surest first.
     ///

@@ -149,6 +149,7 @@ impl Opened {
         let random = first.random_nodes();
         notes.extend((!random.is_empty()).then(|| random::told(&random)));
         notes.extend(first.straight_through_note());
+        notes.extend(first.stopped_note());
         notes.extend(first.forward_session().fallback().map(str::to_owned));
         let mut layers: Vec<LayerInfo> = subject.layers().iter().map(describe).collect();
         if is_fused {

@@ -168,13 +168,14 @@ fn max_unpool(v: &mut Vjp<'_>) -> Result {
 }
 
 /// The mean over the sampling points of a bin is a product with one matrix of weights for each axis, so
-/// y\[r\] = Ar x\[image of r\] Brᵀ, and Arᵀ gy\[r\] Br is added to the cotangent of that image.
+/// y\[r\] = Ar x\[image of r\] Brᵀ, and Arᵀ gy\[r\] Br is added to the cotangent of that image. Where a region lies is not followed: nor is it
+/// by torchvision, whose detectors detach what they propose, and whose `roi_align` has no gradient there.
 fn roi_align(v: &mut Vjp<'_>) -> Result {
     if v.node().attr_str("mode").unwrap_or("avg") != "avg" {
         return Err("its mode `max` weighs before it compares, which runtimes read differently".into());
     }
-    if v.needs(1) {
-        return Err("there is no gradient for its regions".into());
+    if !v.needs(0) {
+        return Ok(roi_grads(v, Grad::NotNeeded));
     }
     let (gy, x, elem, sizes) = (v.gy()?, v.x(0), v.elem()?, v.fixed(0, [2, 3])?);
     let node = v.node();
@@ -189,7 +190,13 @@ fn roi_align(v: &mut Vjp<'_>) -> Result {
     let zeros = v.g.full(&shape, elem, 0.0);
     let images = v.g.unsqueeze(&v.x(2), &[1]);
     let gradient = scatter_nd_add(v, &zeros, &images, &product, elem);
-    v.first(gradient)
+    Ok(roi_grads(v, Grad::Of(gradient)))
+}
+
+/// The feature map's gradient, and none for the regions.
+fn roi_grads(v: &Vjp<'_>, of_map: Grad) -> Vec<Grad> {
+    let regions = if v.needs(1) { Grad::Stopped } else { Grad::NotNeeded };
+    vec![of_map, regions, Grad::NotNeeded]
 }
 
 /// R × bins × size: how much each bin of each region takes of each place along one axis (0: columns, 1: rows).

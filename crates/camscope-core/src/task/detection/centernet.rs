@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use super::{
-    Detection, Detector, Format,
+    Detection, Detector, Format, Lies,
     table::{ALL, Found, Says, Scores, Table, Values, called, corners, says, shared, the_most},
 };
 use crate::{error::Result, task::Context};
@@ -96,6 +96,10 @@ fn head(
 impl Detector for Head {
     fn reads(&self) -> Vec<String> {
         [&self.heat, &self.sides].into_iter().chain(&self.offset).map(|name| name.to_string()).collect()
+    }
+
+    fn evidence(&self) -> Vec<Lies> {
+        vec![Lies::in_all_of(&*self.heat)]
     }
 
     fn boxes(&self, value: Values<'_>) -> Result<Vec<Detection>> {

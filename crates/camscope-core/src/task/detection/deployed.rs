@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::{
-    Detection, Detector, Evidence, Format,
+    Detection, Detector, Evidence, Format, Lies,
     table::{Table, Values, called, shared},
 };
 use crate::{error::Result, task::Context};
@@ -52,6 +52,10 @@ fn recognise(context: &Context<'_>) -> Option<(Arc<dyn Detector>, String)> {
 impl Detector for Head {
     fn reads(&self) -> Vec<String> {
         [&self.labels, &self.boxes, &self.scores].map(|name| name.to_string()).to_vec()
+    }
+
+    fn evidence(&self) -> Vec<Lies> {
+        vec![Lies::in_all_of(&*self.scores)]
     }
 
     fn boxes(&self, value: Values<'_>) -> Result<Vec<Detection>> {

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use super::{
-    Detection, Detector, Format,
+    Detection, Detector, Format, Lies,
     table::{ALL, Found, Says, Scores, Table, Values, called, corners, pixels, says, shared, surest},
 };
 use crate::{error::Result, task::Context};
@@ -93,6 +93,10 @@ fn kind(context: &Context<'_>, queries: usize, columns: usize) -> (bool, String)
 impl Detector for Head {
     fn reads(&self) -> Vec<String> {
         vec![self.logits.to_string(), self.boxes.to_string()]
+    }
+
+    fn evidence(&self) -> Vec<Lies> {
+        vec![Lies::in_all_of(&*self.logits)]
     }
 
     fn boxes(&self, value: Values<'_>) -> Result<Vec<Detection>> {

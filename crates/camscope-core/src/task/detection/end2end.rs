@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use ndarray::ArrayD;
 
-use super::{Detection, Detector, Evidence, Format, nodes, yolov8};
+use super::{Detection, Detector, Evidence, Format, Lies, nodes, yolov8};
 use crate::{
     error::{Error, Result},
     task::{Context, Element},
@@ -35,7 +35,10 @@ fn recognise(context: &Context<'_>) -> Option<(Arc<dyn Detector>, String)> {
     }
     let task = context.metadata("task").filter(|task| yolov8::of_family(task));
     let fits = columns == 6 + yolov8::behind(context, task) && boxes.is_none_or(|boxes| boxes <= MOST);
-    let chooses = || nodes::has(context, "NonMaxSuppression") || nodes::tail(context, name).contains("TopK");
+    // Turned boxes are compared by matrices of overlaps; six numbers alone could be two classes of a transformer, which has a TopK too.
+    let compares = || task.is_some() && columns > 6 && nodes::has(context, "TopK");
+    let chooses =
+        || nodes::has(context, "NonMaxSuppression") || nodes::tail(context, name).contains("TopK") || compares();
     if context.settings.format.is_none() && !(fits && chooses()) {
         return None;
     }
@@ -58,6 +61,10 @@ impl Detector for Head {
         vec![self.output.to_string()]
     }
 
+    fn evidence(&self) -> Vec<Lies> {
+        vec![Lies::along(&*self.output, 2, 4..5)]
+    }
+
     fn boxes(&self, value: &dyn Fn(&str) -> Result<ArrayD<f32>>) -> Result<Vec<Detection>> {
         let all = value(&self.output)?;
         let &[1, boxes, columns] = all.shape() else {
@@ -69,7 +76,8 @@ impl Detector for Head {
         let of = |at: usize| {
             let given = [0, 1, 2, 3].map(|column| all[[0, at, column]]);
             let (score, class) = (all[[0, at, 4]], all[[0, at, 5]]);
-            let is_filled = class >= 0.0 && (score != 0.0 || given.iter().any(|side| *side != 0.0));
+            // Boxes that were covered have a score of zero, as has what fills up.
+            let is_filled = class >= 0.0 && score != 0.0;
             let element = Element { value: Arc::clone(&self.output), at: vec![0, at, 4] };
             let corners = match self.has_angle {
                 true => {

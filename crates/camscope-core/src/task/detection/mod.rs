@@ -9,6 +9,7 @@ mod detr;
 mod end2end;
 mod grids;
 mod nodes;
+mod origin;
 mod paddle;
 mod picodet;
 mod retinaface;
@@ -24,7 +25,7 @@ mod yolov7;
 mod yolov8;
 mod yolox;
 
-use std::{fmt, sync::Arc};
+use std::{fmt, ops::Range, sync::Arc};
 
 use ndarray::ArrayD;
 
@@ -34,7 +35,8 @@ use crate::{
     nearest::nearest,
     target::{Answer, Score, TargetRef},
 };
-pub use suppress::{overlap, suppressed};
+use origin::Origin;
+pub use suppress::{overlap, suppressed, suppressed_until};
 
 /// Boxes that the model is less sure of are not listed.
 const THRESHOLD: f32 = 0.25;
@@ -43,6 +45,11 @@ const THRESHOLD: f32 = 0.25;
 pub trait Detector: fmt::Debug + Send + Sync {
     /// The values that it reads.
     fn reads(&self) -> Vec<String>;
+
+    /// Where in these values the evidence lies; by default anywhere. The rest needs no gradient.
+    fn evidence(&self) -> Vec<Lies> {
+        self.reads().into_iter().map(Lies::in_all_of).collect()
+    }
 
     /// The boxes of one image, in any order, each with its likeliest class. `value` gives a value of [`Detector::reads`], a batch of one
     /// first.
@@ -54,6 +61,27 @@ pub trait Detector: fmt::Debug + Send + Sync {
     /// Of two boxes of a class that overlap more than this (intersection over union) the surer is kept. `None`: the model has chosen among
     /// them already.
     fn overlap(&self) -> Option<f32>;
+}
+
+/// Where numbers lie.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lies {
+    /// The value.
+    pub value: String,
+    /// Of one of its axes the range that they lie in.
+    pub along: Option<(usize, Range<usize>)>,
+}
+
+impl Lies {
+    /// Anywhere in a value.
+    pub fn in_all_of(value: impl Into<String>) -> Self {
+        Self { value: value.into(), along: None }
+    }
+
+    /// In a range of an axis.
+    pub fn along(value: impl Into<String>, axis: usize, range: Range<usize>) -> Self {
+        Self { value: value.into(), along: Some((axis, range)) }
+    }
 }
 
 /// A box.
@@ -92,6 +120,16 @@ impl Evidence {
     /// Elements whose probabilities are multiplied: logits or probabilities.
     pub fn several(elements: Vec<(Element, f32)>, are_logits: bool) -> Self {
         if are_logits { Self::Logits(elements) } else { Self::Probabilities(elements) }
+    }
+
+    /// The same elements where they come from, each by what `origin` says of it.
+    fn moved(self, origin: &impl Fn(Element) -> Element) -> Self {
+        let moved = |all: Vec<(Element, f32)>| all.into_iter().map(|(at, number)| (origin(at), number)).collect();
+        match self {
+            Self::Probabilities(all) => Self::Probabilities(moved(all)),
+            Self::Logits(all) => Self::Logits(moved(all)),
+            Self::Softmax { row, class } => Self::Softmax { row: moved(row), class },
+        }
     }
 
     /// The same elements with the values that they have in another answer.
@@ -215,7 +253,8 @@ pub(super) fn recognise(context: &Context<'_>) -> Option<Recognised> {
     let settings = context.settings;
     let threshold = settings.threshold.unwrap_or(THRESHOLD);
     let overlap = head.overlap().map(|own| settings.overlap.unwrap_or(own));
-    Some(Recognised { task: Arc::new(Detecting { head, format, threshold, overlap }), by })
+    let evidence = head.evidence().iter().map(|lies| (lies.value.as_str().into(), origin::of(context, lies))).collect();
+    Some(Recognised { task: Arc::new(Detecting { head, format, threshold, overlap, evidence }), by })
 }
 
 /// The names of formats like one that there isn't; all of them where none is like it.
@@ -232,15 +271,41 @@ struct Detecting {
     format: &'static str,
     threshold: f32,
     overlap: Option<f32>,
+    /// The values that hold evidence, each with where it comes from.
+    evidence: Vec<(Arc<str>, Origin)>,
+}
+
+impl Detecting {
+    /// The values that evidence comes from.
+    fn origins(&self) -> Vec<String> {
+        let mut names: Vec<String> = Vec::new();
+        for name in self.evidence.iter().flat_map(|(_, origin)| origin.values()) {
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        names
+    }
 }
 
 impl Detector for Detecting {
     fn reads(&self) -> Vec<String> {
-        self.head.reads()
+        let mut names = self.head.reads();
+        names.extend(self.origins().into_iter().filter(|name| !self.head.reads().contains(name)));
+        names
+    }
+
+    fn evidence(&self) -> Vec<Lies> {
+        self.origins().into_iter().map(Lies::in_all_of).collect()
     }
 
     fn boxes(&self, value: &dyn Fn(&str) -> Result<ArrayD<f32>>) -> Result<Vec<Detection>> {
-        self.head.boxes(value)
+        let origin = |element: Element| {
+            let known = self.evidence.iter().find(|(name, _)| *name == element.value);
+            known.and_then(|(_, origin)| origin.element(element.at.clone())).unwrap_or(element)
+        };
+        let boxes = self.head.boxes(value)?;
+        Ok(boxes.into_iter().map(|found| Detection { evidence: found.evidence.moved(&origin), ..found }).collect())
     }
 
     fn overlap(&self) -> Option<f32> {
@@ -258,7 +323,11 @@ impl Task for Detecting {
     }
 
     fn reads(&self) -> Vec<String> {
-        self.head.reads()
+        Detector::reads(self)
+    }
+
+    fn slopes(&self) -> Vec<String> {
+        self.origins()
     }
 
     fn predict(&self, answer: &Answer<'_>) -> Result<Said> {

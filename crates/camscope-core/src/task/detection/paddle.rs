@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::{
-    Detection, Detector, Evidence, Format,
+    Detection, Detector, Evidence, Format, Lies,
     table::{Table, Values, shared},
 };
 use crate::{error::Result, task::Context};
@@ -51,6 +51,10 @@ fn recognise(context: &Context<'_>) -> Option<(Arc<dyn Detector>, String)> {
 impl Detector for Head {
     fn reads(&self) -> Vec<String> {
         vec![self.output.to_string()]
+    }
+
+    fn evidence(&self) -> Vec<Lies> {
+        vec![Lies::along(&*self.output, 1, 1..2)]
     }
 
     fn boxes(&self, value: Values<'_>) -> Result<Vec<Detection>> {

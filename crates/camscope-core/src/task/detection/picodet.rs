@@ -5,7 +5,7 @@
 use std::{ops::Range, sync::Arc};
 
 use super::{
-    Detection, Detector, Format,
+    Detection, Detector, Format, Lies,
     table::{Found, Says, Scores, Table, Values, cells, extent, grid, says, shared, surest},
 };
 use crate::{error::Result, target::probabilities, task::Context};
@@ -170,6 +170,13 @@ impl Detector for Head {
             self.levels.iter().flat_map(|level| [level.scores.to_string(), level.distances.to_string()]).collect();
         names.dedup();
         names
+    }
+
+    fn evidence(&self) -> Vec<Lies> {
+        if self.is_joined {
+            return self.reads().into_iter().map(Lies::in_all_of).collect();
+        }
+        self.levels.iter().map(|level| Lies::in_all_of(&*level.scores)).collect()
     }
 
     fn boxes(&self, value: Values<'_>) -> Result<Vec<Detection>> {

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::{
-    Detection, Detector, Format,
+    Detection, Detector, Format, Lies,
     ssd::from_prior,
     table::{Found, Says, Scores, Table, Values, behind_background, cells, extent, grid, pixels, says, shared, surest},
 };
@@ -74,6 +74,10 @@ fn priors(size: [usize; 2]) -> Vec<[f32; 4]> {
 impl Detector for Head {
     fn reads(&self) -> Vec<String> {
         vec![self.scores.to_string(), self.boxes.to_string()]
+    }
+
+    fn evidence(&self) -> Vec<Lies> {
+        vec![Lies::in_all_of(&*self.scores)]
     }
 
     fn boxes(&self, value: Values<'_>) -> Result<Vec<Detection>> {

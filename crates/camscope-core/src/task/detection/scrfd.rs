@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use super::{
-    Detection, Detector, Format,
+    Detection, Detector, Format, Lies,
     table::{Found, Says, Scores, Table, Values, cells, extent, grid, says, shared, surest},
 };
 use crate::{error::Result, task::Context};
@@ -66,6 +66,10 @@ fn level(context: &Context<'_>, anchors: usize, stride: usize) -> Option<Level> 
 impl Detector for Head {
     fn reads(&self) -> Vec<String> {
         self.levels.iter().flat_map(|level| [level.scores.to_string(), level.boxes.to_string()]).collect()
+    }
+
+    fn evidence(&self) -> Vec<Lies> {
+        self.levels.iter().map(|level| Lies::in_all_of(&*level.scores)).collect()
     }
 
     fn boxes(&self, value: Values<'_>) -> Result<Vec<Detection>> {

@@ -9,7 +9,7 @@ use ndarray::Array2;
 use onnx_grad::graph::Index;
 
 use super::{
-    Detection, Detector, Format,
+    Detection, Detector, Format, Lies,
     table::{
         Found, Says, Scores, Table, Values, behind_background, called, corners, extent, is_linear, is_sigmoid, pixels,
         says, shared, surest,
@@ -154,6 +154,10 @@ impl Detector for Head {
             names.push(priors.to_string());
         }
         names
+    }
+
+    fn evidence(&self) -> Vec<Lies> {
+        vec![Lies::in_all_of(&*self.scores)]
     }
 
     fn boxes(&self, value: Values<'_>) -> Result<Vec<Detection>> {

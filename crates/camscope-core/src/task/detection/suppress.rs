@@ -16,22 +16,38 @@ const KEPT: usize = 300;
 /// # Errors
 /// The outputs are not as the format has them.
 pub fn suppressed(head: &dyn Detector, value: &dyn Fn(&str) -> Result<ArrayD<f32>>) -> Result<Vec<Detection>> {
+    suppressed_until(head, value, &|_| false)
+}
+
+/// As [`suppressed`], up to the first of those boxes that is the wanted one: `is_it` is told how many are kept, and the last of them.
+///
+/// # Errors
+/// Those of [`suppressed`].
+pub fn suppressed_until(
+    head: &dyn Detector,
+    value: &dyn Fn(&str) -> Result<ArrayD<f32>>,
+    is_it: &dyn Fn((usize, &Detection)) -> bool,
+) -> Result<Vec<Detection>> {
     let mut boxes: Vec<(f32, Detection)> =
         head.boxes(value)?.into_iter().map(|found| (found.evidence.probability(), found)).collect();
     // NaN comes last; equal ones stay in their order.
     boxes.retain(|(probability, found)| !probability.is_nan() && found.corners.iter().all(|side| side.is_finite()));
     boxes.sort_by(|(a, _), (b, _)| b.total_cmp(a));
     boxes.truncate(MOST);
-    let Some(most) = head.overlap() else { return Ok(boxes.into_iter().map(|(_, found)| found).collect()) };
+    let most = head.overlap();
     let mut kept: Vec<Detection> = Vec::new();
     for (_, found) in boxes {
-        if kept.len() == KEPT {
+        if most.is_some() && kept.len() == KEPT {
             break;
         }
-        let is_covered =
-            kept.iter().any(|surer| surer.class == found.class && overlap(surer.corners, found.corners) > most);
-        if !is_covered {
+        let covers =
+            |surer: &Detection, most: f32| surer.class == found.class && overlap(surer.corners, found.corners) > most;
+        if most.is_none_or(|most| !kept.iter().any(|surer| covers(surer, most))) {
+            let is_it = is_it((kept.len() + 1, &found));
             kept.push(found);
+            if is_it {
+                break;
+            }
         }
     }
     Ok(kept)

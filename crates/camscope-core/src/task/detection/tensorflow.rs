@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::{
-    Detection, Detector, Evidence, Format,
+    Detection, Detector, Evidence, Format, Lies,
     table::{Table, Values, called, pixels, shared},
 };
 use crate::{error::Result, task::Context};
@@ -52,6 +52,10 @@ fn is_background(label: &str) -> bool {
 impl Detector for Head {
     fn reads(&self) -> Vec<String> {
         [&self.boxes, &self.scores, &self.classes].into_iter().chain(&self.count).map(|name| name.to_string()).collect()
+    }
+
+    fn evidence(&self) -> Vec<Lies> {
+        vec![Lies::in_all_of(&*self.scores)]
     }
 
     fn boxes(&self, value: Values<'_>) -> Result<Vec<Detection>> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use ndarray::ArrayD;
 
-use super::{Detection, Detector, Evidence, Format, nodes};
+use super::{Detection, Detector, Evidence, Format, Lies, nodes};
 use crate::{
     error::{Error, Result},
     task::{Context, Element},
@@ -72,6 +72,10 @@ fn has_word(name: &str, words: &[&str]) -> bool {
 impl Detector for Head {
     fn reads(&self) -> Vec<String> {
         [&self.boxes, &self.scores, &self.labels].map(|name| name.to_string()).to_vec()
+    }
+
+    fn evidence(&self) -> Vec<Lies> {
+        vec![Lies::in_all_of(&*self.scores)]
     }
 
     fn boxes(&self, value: &dyn Fn(&str) -> Result<ArrayD<f32>>) -> Result<Vec<Detection>> {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use ndarray::{ArrayD, Axis, Ix2};
 
-use super::{Detection, Detector, Evidence, Format, grids, nodes, sigmoid, yolov8};
+use super::{Detection, Detector, Evidence, Format, Lies, grids, nodes, sigmoid, yolov8};
 use crate::{
     error::{Error, Result},
     task::{Context, Element},
@@ -109,6 +109,10 @@ impl Decoded {
 impl Detector for Decoded {
     fn reads(&self) -> Vec<String> {
         vec![self.output.to_string()]
+    }
+
+    fn evidence(&self) -> Vec<Lies> {
+        vec![Lies::along(&*self.output, 2, 4..usize::MAX)]
     }
 
     fn boxes(&self, value: &dyn Fn(&str) -> Result<ArrayD<f32>>) -> Result<Vec<Detection>> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use ndarray::ArrayD;
 
-use super::{Detection, Detector, Evidence, Format, nodes};
+use super::{Detection, Detector, Evidence, Format, Lies, nodes};
 use crate::{
     error::{Error, Result},
     task::{Context, Element},
@@ -43,6 +43,10 @@ fn joined(context: &Context<'_>, name: &str) -> usize {
 impl Detector for Head {
     fn reads(&self) -> Vec<String> {
         vec![self.output.to_string()]
+    }
+
+    fn evidence(&self) -> Vec<Lies> {
+        vec![Lies::along(&*self.output, 1, 6..7)]
     }
 
     fn boxes(&self, value: &dyn Fn(&str) -> Result<ArrayD<f32>>) -> Result<Vec<Detection>> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use ndarray::{ArrayD, ArrayView2, Axis, Ix2};
 
-use super::{Detection, Detector, Evidence, Format, grids, nodes};
+use super::{Detection, Detector, Evidence, Format, Lies, grids, nodes};
 use crate::{
     error::{Error, Result},
     task::{Context, Element},
@@ -153,6 +153,10 @@ impl Head {
 impl Detector for Head {
     fn reads(&self) -> Vec<String> {
         vec![self.output.to_string()]
+    }
+
+    fn evidence(&self) -> Vec<Lies> {
+        vec![Lies::along(&*self.output, if self.is_turned { 2 } else { 1 }, 4..4 + self.classes)]
     }
 
     fn boxes(&self, value: &dyn Fn(&str) -> Result<ArrayD<f32>>) -> Result<Vec<Detection>> {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use ndarray::ArrayD;
 
-use super::{Detection, Detector, Format, grids, nodes, yolov5::Decoded, yolov8};
+use super::{Detection, Detector, Format, Lies, grids, nodes, yolov5::Decoded, yolov8};
 use crate::{error::Result, task::Context};
 
 pub(super) const FORMAT: Format =
@@ -54,6 +54,10 @@ fn recognise(context: &Context<'_>) -> Option<(Arc<dyn Detector>, String)> {
 impl Detector for Head {
     fn reads(&self) -> Vec<String> {
         self.table.reads()
+    }
+
+    fn evidence(&self) -> Vec<Lies> {
+        self.table.evidence()
     }
 
     fn boxes(&self, value: &dyn Fn(&str) -> Result<ArrayD<f32>>) -> Result<Vec<Detection>> {
