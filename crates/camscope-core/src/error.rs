@@ -71,6 +71,30 @@ pub enum Error {
         /// The shape that is expected.
         expected: String,
     },
+    /// An input that takes an array leaves its size open, and no array was given.
+    #[error("the size of the model's input `{}` is open: it is {shape}", printable(name))]
+    ArrayWanted {
+        /// The input.
+        name: String,
+        /// Its shape.
+        shape: String,
+    },
+    /// A photo has more or fewer bands than the model takes.
+    #[error("{} has {found} bands, and the model takes {wanted}", printable(photo))]
+    Bands {
+        /// The file.
+        photo: String,
+        /// How many it has.
+        found: usize,
+        /// How many are wanted.
+        wanted: usize,
+    },
+    /// A method that needs height and width, and a volume.
+    #[error("{method} changes patches of a picture, and a volume or a video has three axes of space")]
+    NoPlane {
+        /// Its name.
+        method: &'static str,
+    },
     /// A tensor from a file has values that the model's input can't hold.
     #[error("the tensor in {path} doesn't fit the model's input `{}`: it has {reason}", printable(input))]
     TensorValues {
@@ -583,7 +607,8 @@ impl Error {
                 Some("give an .onnx file; PyTorch writes one with torch.onnx.export".into())
             }
             Error::ModelInput { .. } => Some(
-                "export the model with one input of the shape [batch, 3, height, width] or [batch, height, width, 3]"
+                "give an array in place of photos: --tensor FILE.npy; or export the model with one input of the shape [batch, 3, height, \
+                 width] or [batch, height, width, 3]"
                     .into(),
             ),
             Error::ModelOutput { .. } => Some(
@@ -595,6 +620,11 @@ impl Error {
             ),
             Error::BadPreprocessing { reason } if reason.contains("input takes") => {
                 Some("leave --range, --mean and --std out: such a model normalises grey levels itself".into())
+            }
+            Error::ArrayWanted { .. } => Some("give an array: camscope explain MODEL --tensor FILE.npy".into()),
+            Error::Bands { wanted, .. } => Some(format!("give a TIFF of {wanted} bands, or an array: --tensor FILE.npy")),
+            Error::NoPlane { .. } => {
+                Some("methods of activations and gradients work on any axes: --method gradcam, hirescam, integrated-gradients".into())
             }
             Error::TensorValues { .. } => Some("give whole numbers, grey levels mostly: normalisation is part of such a model".into()),
             Error::NotAnArray { .. } => Some("write it with numpy.save, as float32".into()),

@@ -47,7 +47,7 @@ use crate::{
     image::{Photo, Seen, Viewport},
     layer::{Choice, Layer, Layout},
     method::{Cam, Chosen, Method, Sign},
-    model::{Labels, Network, Sidecar},
+    model::{Labels, Network, Sidecar, space},
     rules,
     runtime::{Canceller, CopyCount, ElemType, Outputs, ProviderChoice, Runtime, Session, SessionOptions, Value},
     subject::TypedModel,
@@ -556,10 +556,12 @@ impl Explainer {
                     }
                     _ => None,
                 };
+                let space = heatmap.as_ref().map(|heat| self.space_of(&self.taps[tap], heat)).unwrap_or_default();
                 of_tap.push(Explanation {
                     tap,
                     target: Explained::of(evaluated),
                     heatmap,
+                    space,
                     blank,
                     activation: held(self.raw_activation(forward, tap)?, activation, image),
                     gradient: (!is_mean).then_some(slope),
@@ -605,8 +607,9 @@ impl Explainer {
             return Ok(one.clone());
         }
         let of_image = |image: usize| {
-            let heatmaps: Vec<&Array2<f32>> = by_tap.iter().filter_map(|heatmaps| heatmaps.get(image)).collect();
-            fused(&heatmaps, group.fuse, self.options.sign)
+            let of_image = group.taps.clone().zip(&by_tap).filter_map(|(tap, all)| Some((tap, all.get(image)?)));
+            let heatmaps: Vec<_> = of_image.map(|(tap, heat)| (heat, self.space_of(&self.taps[tap], heat))).collect();
+            fuse::fused_in_space(&heatmaps, group.fuse, self.options.sign).map(|(heat, _)| heat)
         };
         Ok((0..forward.images).filter_map(of_image).collect())
     }
@@ -861,6 +864,20 @@ impl Explainer {
             return Err(no_gradient(self.taps[tap].name()));
         }
         self.programs.plain(raw_gradient(backward, given)?, given.blocked)
+    }
+
+    /// The extents of a heatmap's own axes, where it is one of a tap.
+    fn space_of(&self, tap: &Tap, heat: &Array2<f32>) -> Vec<usize> {
+        let own = match tap {
+            Tap::Layer(layer) => layer.space(),
+            Tap::Input if !self.network().takes_photos() => {
+                let shape = self.network().input_shape(&self.sidecar().preprocessing).unwrap_or_default();
+                space(&shape)
+            }
+            Tap::Input | Tap::Other(_) => Vec::new(),
+        };
+        let fits = !own.is_empty() && own.iter().product::<usize>() == heat.len();
+        if fits { own } else { heat.shape().to_vec() }
     }
 
     /// As the forward pass gives it.

@@ -6,8 +6,8 @@ use onnx_grad_ort::Error as EngineError;
 
 use crate::{
     error::{Error, Result},
-    layer::{self, Choice, Layer, Layout, Reach, Resolved},
-    model::{self, Labels, Network, Sidecar},
+    layer::{self, Choice, Layer, Reach, Resolved},
+    model::{Labels, Network, Sidecar},
     probe::{self, Feed, probe_unrolled},
     runtime::{Runtime, Value},
     target::{TargetRef, default_target},
@@ -221,14 +221,8 @@ pub fn type_values(runtime: &Runtime, network: &mut Network, sidecar: &Sidecar) 
 /// # Errors
 /// One has no value.
 fn feeds(network: &Network, sidecar: &Sidecar) -> Result<Vec<Feed>> {
-    let preprocessing = &sidecar.preprocessing;
-    let (height, width) = (preprocessing.size.0 as usize, preprocessing.size.1 as usize);
     let input = network.input();
-    let batch = input.batch().unwrap_or(1);
-    let shape = match preprocessing.layout {
-        model::Layout::Nchw => vec![batch, preprocessing.channels(), height, width],
-        model::Layout::Nhwc => vec![batch, height, width, preprocessing.channels()],
-    };
+    let shape = network.input_shape(&sidecar.preprocessing)?;
     let mut feeds =
         vec![Feed { name: input.name.clone(), elem: input.elem, shape, free_batch: input.batch().is_none() }];
     for other in network.others() {
@@ -246,7 +240,8 @@ fn feeds(network: &Network, sidecar: &Sidecar) -> Result<Vec<Feed>> {
 fn runs(runtime: &Runtime, network: &Network, sidecar: &Sidecar) -> Result<()> {
     probe::run_once(runtime, &network.model, &feeds(network, sidecar)?).map_err(|error| {
         let (height, width) = sidecar.preprocessing.size;
-        let is_open = network.input().shape.iter().skip(1).filter(|size| size.is_none()).count() > 1;
+        let is_open =
+            network.takes_photos() && network.input().shape.iter().skip(1).filter(|size| size.is_none()).count() > 1;
         match error {
             EngineError::Inference { reason, .. } if is_open => Error::AssumedSize {
                 path: printable_path(&network.path),
@@ -280,10 +275,7 @@ fn why_none(runtime: &Runtime, network: &Network, sidecar: &Sidecar) -> Result<O
 
 /// The layers of a model.
 pub fn layers_of(network: &Network, sidecar: &Sidecar, types: &Types) -> Vec<Layer> {
-    let layout = match sidecar.preprocessing.layout {
-        model::Layout::Nchw => Layout::Nchw,
-        model::Layout::Nhwc => Layout::Nhwc,
-    };
+    let layout = network.input_layout(&sidecar.preprocessing);
     let heads: Vec<&str> = network.heads().iter().map(String::as_str).collect();
     let (graph, input) = (network.model.graph(), &network.input().name);
     let Some(outline) = onnx_grad::quantised::outline(graph) else {

@@ -177,6 +177,8 @@ fn to_abi(layer: &Layer, (texts, shape): &([CString; 3], Vec<i64>)) -> CamscopeL
         layout: match layer.layout {
             Layout::Nchw => plain(CAMSCOPE_LAYOUT_NCHW),
             Layout::Nhwc => plain(CAMSCOPE_LAYOUT_NHWC),
+            // Of signals and volumes the rank says enough: the interface has no name for them.
+            Layout::Ncl | Layout::Ncdhw | Layout::Ndhwc => AS_FOUND,
             Layout::Tokens { prefix, height, width } => CamscopeLayout {
                 kind: CAMSCOPE_LAYOUT_TOKENS,
                 prefix: prefix as u32,

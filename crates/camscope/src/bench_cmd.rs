@@ -37,7 +37,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<ExitCode> {
     plugins::load(&args.extra.plugins);
     let earlier = args.compare.as_deref().map(Earlier::read).transpose()?;
     let (network, sidecar) = open_for(&args.model, &args.input, args.image.as_deref())?;
-    let tensor = photo_or_pattern(args.image.as_deref(), &sidecar.preprocessing)?;
+    let tensor = photo_or_pattern(args.image.as_deref(), &network, &sidecar.preprocessing)?;
     if let Some(prefix) = &args.profile {
         check_prefix(prefix)?;
     }

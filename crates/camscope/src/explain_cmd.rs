@@ -51,8 +51,8 @@ pub(crate) fn explain(
 ) -> Result<ExitCode> {
     plugins::load(&args.extra.plugins);
     let colormap = overlay::by_name(&args.look.colormap)?;
-    let (network, mut sidecar) = open(&args.model, &args.input)?;
-    let mut inputs = Input::of(&args.images, &args.tensor, &network, &mut sidecar)?;
+    let (mut network, mut sidecar) = open(&args.model, &args.input)?;
+    let mut inputs = Input::of(&args.images, &args.tensor, &mut network, &mut sidecar)?;
     let mut preprocessing = prepared(&inputs, &sidecar.preprocessing);
     if sizes(&preprocessing) > KEPT {
         // One size after the other: a model has to be made ready for each.

@@ -133,6 +133,7 @@ pub(crate) fn opener(runtime: &'static Runtime, how: OpenOptions, asked: Option<
         // One size for all photos: that of the first, where nothing says another.
         let first = named.and_then(|asked| asked.images.first());
         let (network, sidecar) = open_for(path, &input, first.map(PathBuf::as_path))?;
+        network.refuse_photos()?;
         Ok(Arc::new(Opened::new(runtime, network, sidecar, &how)?))
     })
 }

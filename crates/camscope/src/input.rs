@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use camscope_core::{
     Error, Result,
     image::Photo,
-    model::{Layout, Network, Preprocessing, Sidecar, Sizing},
+    model::{Layout, Network, Preprocessing, Sidecar, Sizing, unusual_axes},
     text::printable_path,
 };
 use camscope_tui::worker::files::images_of;
@@ -24,21 +24,30 @@ impl Input {
     /// What the arguments name: photos, those of folders by name, and arrays. Arrays are read at once, since they say what size the model is to be made ready for.
     ///
     /// # Errors
-    /// An array cannot be read, or does not fit the model.
+    /// An array cannot be read, or does not fit the model; the model takes no photos.
     pub(crate) fn of(
         images: &[PathBuf],
         tensors: &[PathBuf],
-        network: &Network,
+        network: &mut Network,
         sidecar: &mut Sidecar,
     ) -> Result<Vec<Self>> {
+        if !images.is_empty() {
+            network.refuse_photos()?;
+        }
         let photos = images.iter().flat_map(|path| photos(path)).map(|path| Ok(Self::Photo(path)));
         let tensors = tensors.iter().map(|path| {
-            let array = read_tensor(path, sidecar.preprocessing.whole)?;
+            let array = read_tensor(path, sidecar.preprocessing.whole, network.input().shape.len())?;
             fit_values(path, &array, network)?;
             fit_tensor(path, &array, network, sidecar)?;
             Ok(Self::Tensor(path.clone(), array))
         });
-        photos.chain(tensors).collect()
+        let inputs: Vec<Self> = photos.chain(tensors).collect::<Result<_>>()?;
+        if let (Some(Self::Tensor(_, array)), false) = (inputs.first(), network.takes_photos())
+            && let Some(axes) = unusual_axes(array.shape())
+        {
+            eprintln!("note: by its shape, {:?}, the array's axes are taken as {axes}", array.shape());
+        }
+        Ok(inputs)
     }
 
     /// The file.
@@ -67,10 +76,10 @@ fn photos(path: &Path) -> Vec<PathBuf> {
     images.filter(|images| !images.is_empty()).unwrap_or_else(|| vec![path.to_owned()])
 }
 
-/// Reads an array of floats; one of integers where the model's input takes them.
-fn read_tensor(path: &Path, integers: bool) -> Result<ArrayD<f32>> {
+/// Reads an array of floats; one of integers where the model's input takes them. Where it has an axis less than the input, that is the batch.
+fn read_tensor(path: &Path, integers: bool, axes: usize) -> Result<ArrayD<f32>> {
     let array = read_array(path, integers)?;
-    Ok(if array.ndim() == 3 { array.insert_axis(Axis(0)) } else { array })
+    Ok(if array.ndim() + 1 == axes { array.insert_axis(Axis(0)) } else { array })
 }
 
 /// Reads an array of 32- or 64-bit floats, and of integers where these are wanted.
@@ -124,11 +133,11 @@ fn fit_values(path: &Path, array: &ArrayD<f32>, network: &Network) -> Result<()>
 }
 
 /// Makes the model ready for the array's size, or says that it doesn't fit.
-fn fit_tensor(path: &Path, array: &ArrayD<f32>, network: &Network, sidecar: &mut Sidecar) -> Result<()> {
+fn fit_tensor(path: &Path, array: &ArrayD<f32>, network: &mut Network, sidecar: &mut Sidecar) -> Result<()> {
     let shape = array.shape();
     let input = network.input();
-    let fits = shape.len() == 4
-        && shape[0] == 1
+    let fits = shape.len() == input.shape.len()
+        && shape.first() == Some(&1)
         && shape.iter().zip(&input.shape).skip(1).all(|(&have, want)| have > 0 && want.is_none_or(|want| want == have));
     if !fits {
         let expected = input.shape.iter().enumerate().map(|(axis, size)| match (axis, size) {
@@ -144,12 +153,24 @@ fn fit_tensor(path: &Path, array: &ArrayD<f32>, network: &Network, sidecar: &mut
         });
     }
     take_size(shape, &mut sidecar.preprocessing);
+    if !network.takes_photos() {
+        let input = network.input().name.clone();
+        network.take_array(shape).map_err(|expected| Error::TensorShape {
+            path: printable_path(path),
+            found: shape.to_vec(),
+            input,
+            expected,
+        })?;
+    }
     Ok(())
 }
 
-/// Has photos prepared for an input of that shape, which has four extents.
+/// Has photos prepared for an input of that shape; of arrays of other than four axes this is the size of a plane as large.
 pub(crate) fn take_size(shape: &[usize], preprocessing: &mut Preprocessing) {
-    let [height, width] = sides(preprocessing.layout).map(|axis| shape[axis]);
+    let [height, width] = match shape {
+        [_, _, _, _] => sides(preprocessing.layout).map(|axis| shape[axis]),
+        _ => [1, shape.iter().product()],
+    };
     (preprocessing.size, preprocessing.sizing) = ((height as u32, width as u32), Sizing::Said);
 }
 
@@ -164,13 +185,28 @@ pub(crate) fn sides(layout: Layout) -> [usize; 2] {
 /// The tensor of a photo, or of something made up.
 ///
 /// # Errors
-/// The photo cannot be read.
-pub(crate) fn photo_or_pattern(photo: Option<&Path>, preprocessing: &Preprocessing) -> Result<ArrayD<f32>> {
+/// The photo cannot be read, or the model takes none; the size of an array is open.
+pub(crate) fn photo_or_pattern(
+    photo: Option<&Path>,
+    network: &Network,
+    preprocessing: &Preprocessing,
+) -> Result<ArrayD<f32>> {
     match photo {
         Some(path) => {
+            network.refuse_photos()?;
             let photo = Photo::open_with(path, preprocessing.white)?;
             note_all(&photo.notes.iter().map(|note| format!("{}: {note}", photo.name)).collect::<Vec<_>>());
             Ok(photo.prepare(preprocessing)?.tensor)
+        }
+        None if !network.takes_photos() => {
+            let shape = [&[1], &network.input_shape(preprocessing)?[1..]].concat();
+            let plane = pattern(Layout::Nchw, 1, 1, shape.iter().product());
+            let array = plane.into_shape_with_order(IxDyn(&shape)).map_err(|error| Error::Value(error.to_string()))?;
+            Ok(if preprocessing.whole {
+                array.mapv(|value| ((value / 5.0 + 0.5).clamp(0.0, 1.0) * 255.0).round())
+            } else {
+                array
+            })
         }
         None => {
             let (height, width) = (preprocessing.size.0 as usize, preprocessing.size.1 as usize);

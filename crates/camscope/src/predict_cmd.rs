@@ -35,8 +35,8 @@ const LISTED: usize = 20;
 /// The model cannot be read or run. A photo that cannot be read is reported, the others go on, and the exit status is 1.
 pub(crate) fn run(args: &PredictArgs) -> Result<ExitCode> {
     plugins::load(&args.extra.plugins);
-    let (network, mut sidecar) = open(&args.model, &args.input)?;
-    let inputs = Input::of(&args.images, &args.tensor, &network, &mut sidecar)?;
+    let (mut network, mut sidecar) = open(&args.model, &args.input)?;
+    let inputs = Input::of(&args.images, &args.tensor, &mut network, &mut sidecar)?;
     if args.tensor.is_empty() {
         note_all(&sidecar.remarks());
     }

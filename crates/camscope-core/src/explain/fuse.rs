@@ -7,7 +7,7 @@ use ndarray::Array2;
 use super::{Explanation, Timing, blank};
 use crate::{
     method::Sign,
-    overlay::{enlarge, normalise, normalise_signed},
+    overlay::{enlarge, grow, normalise, normalise_signed},
 };
 
 /// How the heat of several layers becomes one. Each is normalised and enlarged to the finest first.
@@ -66,13 +66,39 @@ pub fn fused(heatmaps: &[&Array2<f32>], fuse: Fuse, sign: Sign) -> Option<Array2
     Some(all)
 }
 
+/// As [`fused`], where each heatmap has axes of its own, as [`Explanation::space`] has them; the result has those of the finest.
+pub(super) fn fused_in_space(
+    heatmaps: &[(&Array2<f32>, Vec<usize>)],
+    fuse: Fuse,
+    sign: Sign,
+) -> Option<(Array2<f32>, Vec<usize>)> {
+    let (_, finest) = heatmaps.iter().max_by_key(|(heat, _)| heat.len())?;
+    if finest.len() < 3 || heatmaps.iter().any(|(_, space)| space.len() != finest.len()) {
+        let planes: Vec<&Array2<f32>> = heatmaps.iter().map(|(heat, _)| *heat).collect();
+        let all = fused(&planes, fuse, sign)?;
+        let space = heatmaps.iter().find(|(heat, _)| heat.dim() == all.dim()).map(|(_, space)| space.clone());
+        let plane = all.shape().to_vec();
+        return Some((all, space.unwrap_or(plane)));
+    }
+    // A volume's slices lie one below the other: enlarged as a plane they would run into one another.
+    let (width, above) = finest.split_last()?;
+    let plane = (above.iter().product(), *width);
+    let grown = |(heat, space): &(&Array2<f32>, Vec<usize>)| {
+        let own = heat.as_standard_layout().into_owned().into_shape_with_order(space.as_slice()).ok()?;
+        grow(own.view(), finest).into_shape_with_order(plane).ok()
+    };
+    let grown: Vec<Array2<f32>> = heatmaps.iter().map(grown).collect::<Option<_>>()?;
+    Some((fused(&grown.iter().collect::<Vec<_>>(), fuse, sign)?, finest.clone()))
+}
+
 /// The explanations of a group's taps, of one image and target, as one.
 pub(super) fn fuse(parts: Vec<Explanation>, group: &Group, sign: Sign) -> Option<Explanation> {
     if parts.len() < 2 {
         return parts.into_iter().next();
     }
-    let heatmaps: Vec<&Array2<f32>> = parts.iter().filter_map(|part| part.heatmap.as_ref()).collect();
-    let heatmap = fused(&heatmaps, group.fuse, sign);
+    let heatmaps: Vec<(&Array2<f32>, Vec<usize>)> =
+        parts.iter().filter_map(|part| Some((part.heatmap.as_ref()?, part.space.clone()))).collect();
+    let (heatmap, space) = fused_in_space(&heatmaps, group.fuse, sign).unzip();
     let method = parts.iter().map(|part| part.timing.method).sum();
     let first = parts.first()?;
     let blank = match &heatmap {
@@ -82,7 +108,8 @@ pub(super) fn fuse(parts: Vec<Explanation>, group: &Group, sign: Sign) -> Option
         }
         _ => None,
     };
-    let mut whole = Explanation { heatmap, blank, timing: Timing { method, ..first.timing }, ..first.clone() };
+    let space = space.unwrap_or_default();
+    let mut whole = Explanation { heatmap, space, blank, timing: Timing { method, ..first.timing }, ..first.clone() };
     whole.fused = parts;
     Some(whole)
 }
@@ -103,6 +130,21 @@ mod tests {
         let max = fused(&[&array![[0.0, 0.0], [0.0, 2.0]], &fine], Fuse::Max, Sign::Positive).unwrap();
         assert_eq!(max, array![[0.0, 1.0], [0.0, 1.0]]);
         assert_eq!(fused(&[], Fuse::Mean, Sign::Positive), None);
+    }
+
+    #[test]
+    fn volumes_grow_along_their_own_axes() {
+        // Two slices of one pixel, and one of two.
+        let (deep, wide) = (array![[0.0], [1.0]], array![[0.0, 1.0]]);
+        let parts = [(&deep, vec![2, 1, 1]), (&wide, vec![1, 1, 2])];
+        let (all, space) = fused_in_space(&parts, Fuse::Max, Sign::Positive).unwrap();
+        assert_eq!((all.dim(), space), ((1, 2), vec![1, 1, 2]));
+        let fine = Array2::from_elem((4, 2), 0.5);
+        let parts = [(&deep, vec![2, 1, 1]), (&fine, vec![2, 2, 2])];
+        let (all, space) = fused_in_space(&parts, Fuse::Mean, Sign::Positive).unwrap();
+        assert_eq!(space, [2, 2, 2]);
+        // As planes, the first slice would take on heat of the second.
+        assert_eq!(all, array![[0.5, 0.5], [0.5, 0.5], [1.0, 1.0], [1.0, 1.0]]);
     }
 
     #[test]

@@ -10,7 +10,8 @@ use super::{
 use crate::{
     error::{Error, Result},
     layer::{self, Grid, Layout},
-    method::{AttentionMap, Heat, HostMethod, Method, Sign, Trial},
+    method::{AttentionMap, Heat, HostMethod, Method, Needs, Sign, Trial},
+    model::{self, in_plane, off_plane, space},
     runtime::Canceller,
     target::{Evaluated, TargetRef},
 };
@@ -173,15 +174,17 @@ impl Explainer {
             }
         };
         let scores = |evaluated: &[Evaluated]| evaluated.iter().map(|found| found.score).collect::<Vec<f32>>();
-        let mut score = |images: ArrayD<f32>| Ok(scores(&of_images(images)?.1));
+        let score = |images: ArrayD<f32>| Ok(scores(&of_images(images)?.1));
         let input = self.taps.iter().position(|tap| matches!(tap, Tap::Input));
-        let mut slope = |images: ArrayD<f32>| {
+        let slope = |images: ArrayD<f32>| {
             let (forward, evaluated) = of_images(images)?;
             let backward = self.backward(&forward, &evaluated, canceller)?;
             let input = input.ok_or_else(|| Error::Value("the input's gradient was not asked for".into()))?;
             let slopes = self.gradient(&backward, input)?.to_f32()?;
-            Ok((scores(&evaluated), slopes.slice_axis(Axis(0), (0..evaluated.len()).into()).to_owned()))
+            let slopes = slopes.slice_axis(Axis(0), (0..evaluated.len()).into()).to_owned();
+            Ok::<_, Error>((scores(&evaluated), slopes))
         };
+        let own_shape = image.shape().to_vec();
         let layout = at.layer.as_ref().map(|(layout, ..)| *layout);
         let own = at.layer.as_ref().map(|(_, activation, _)| activation.clone());
         let tail_of = self.tails.get(tap).and_then(Option::as_ref);
@@ -195,6 +198,19 @@ impl Explainer {
                 changed.outer_iter().map(|one| uncanonical(one.to_owned(), layout, own)).collect::<Result<_>>()?;
             self.tail_scores(tail, rows, (forward, place), (target, &seen), canceller)
         };
+        let is_photo = self.network().takes_photos();
+        let is_plane = is_photo || space(&own_shape).len() < 3;
+        if !is_plane && method.needs_plane() {
+            return Err(Error::NoPlane { method: method.name() });
+        }
+        // Other arrays are laid out in a plane for the method, and back for the model.
+        let image = if is_photo { image.to_owned() } else { in_plane(image.to_owned())? };
+        let back = |images: ArrayD<f32>| if is_photo { Ok(images) } else { off_plane(images, &own_shape) };
+        let mut score = |images: ArrayD<f32>| score(back(images)?);
+        let mut slope = |images: ArrayD<f32>| {
+            let (scores, slopes) = slope(back(images)?)?;
+            Ok((scores, if is_photo { slopes } else { in_plane(slopes)? }))
+        };
         let (activation, gradient) = match at.layer {
             Some((layout, activation, slope)) => {
                 (Some(canonical(activation, layout)?), slope.map(|slope| canonical(slope, layout)).transpose()?)
@@ -202,9 +218,10 @@ impl Explainer {
             None => (None, None),
         };
         let mut trial = Trial {
-            image,
-            layout: self.sidecar().preprocessing.layout,
-            grey: self.grey(),
+            layout: if is_photo { self.sidecar().preprocessing.layout } else { model::Layout::Nchw },
+            grey: if is_photo { self.grey() } else { middles(&image) },
+            is_plane,
+            image: image.view(),
             batch: tail_of.map_or(self.batch, |tail| if tail.is_by_one() { 1 } else { self.batch }),
             seed: self.options.seed,
             activation,
@@ -215,7 +232,9 @@ impl Explainer {
             slope: &mut slope,
             tail: &mut tail,
         };
-        method.heat(&mut trial, &self.options.method.parameters)
+        let mut heat = method.heat(&mut trial, &self.options.method.parameters)?;
+        heat.attributions = heat.attributions.take().map(back).transpose()?;
+        Ok(heat)
     }
 
     /// The scores of a target for other activations of a layer.
@@ -255,6 +274,12 @@ impl Explainer {
         (activation, gradient, timing): (Held, Option<Held>, Timing),
     ) -> Explanation {
         let is_zero = blank::is_blank(&found.map);
+        let space = match (self.options.method.method.needs(), &self.taps[tap]) {
+            // Of the tokens' grid, and of the input: the tap is another value.
+            (Needs { attention: true, .. }, _) => found.map.shape().to_vec(),
+            (Needs { layer: false, .. }, _) => self.space_of(&Tap::Input, &found.map),
+            (_, tap) => self.space_of(tap, &found.map),
+        };
         let heatmap = self.options.sign.of(found.map);
         let blank = match (is_zero, self.options.sign) {
             (true, _) => Some(Blank::NoEvidence),
@@ -265,6 +290,7 @@ impl Explainer {
             tap,
             target: Explained::of(evaluated),
             heatmap: Some(heatmap),
+            space,
             blank,
             activation,
             gradient,
@@ -276,13 +302,30 @@ impl Explainer {
     }
 }
 
-/// A value of one image as `[channels, height, width]`.
+/// The middle between the least and the largest value of each channel, which are second.
+fn middles(image: &ArrayD<f32>) -> Vec<f32> {
+    let middle = |values: ArrayViewD<'_, f32>| {
+        let range = values.iter().fold([f32::INFINITY, f32::NEG_INFINITY], |[a, b], v| [a.min(*v), b.max(*v)]);
+        range[0] / 2.0 + range[1] / 2.0
+    };
+    image.axis_iter(Axis(1)).map(middle).collect()
+}
+
+/// A value of one image as `[channels, height, width]`, all of space in a plane.
 fn canonical(value: ArrayD<f32>, layout: Layout) -> Result<Array3<f32>> {
     let one = value.index_axis_move(Axis(0), 0);
     let fail = |error: ndarray::ShapeError| Error::Value(error.to_string());
     match layout {
         Layout::Nchw => one.into_dimensionality::<Ix3>().map_err(fail),
         Layout::Nhwc => Ok(one.into_dimensionality::<Ix3>().map_err(fail)?.permuted_axes([2, 0, 1])),
+        Layout::Ncl => one.insert_axis(Axis(1)).into_dimensionality::<Ix3>().map_err(fail),
+        Layout::Ncdhw | Layout::Ndhwc => {
+            let one = if layout == Layout::Ncdhw { one } else { one.permuted_axes(vec![3, 0, 1, 2]) };
+            let one = one.into_dimensionality::<ndarray::Ix4>().map_err(fail)?;
+            let (channels, depth, height, width) = one.dim();
+            let plane = one.as_standard_layout().into_owned();
+            plane.into_shape_with_order((channels, depth * height, width)).map_err(fail)
+        }
         Layout::Tokens { prefix, height, width } => {
             let tokens = one.slice_axis(Axis(0), (prefix..prefix + height * width).into()).to_owned();
             let channels = tokens.len_of(Axis(1));
@@ -297,6 +340,13 @@ fn uncanonical(value: Array3<f32>, layout: Layout, own: &ArrayD<f32>) -> Result<
     Ok(match layout {
         Layout::Nchw => value.insert_axis(Axis(0)).into_dyn(),
         Layout::Nhwc => value.permuted_axes([1, 2, 0]).insert_axis(Axis(0)).into_dyn(),
+        Layout::Ncl => value.index_axis_move(Axis(1), 0).insert_axis(Axis(0)).into_dyn(),
+        Layout::Ncdhw | Layout::Ndhwc => {
+            let own = if layout == Layout::Ncdhw { own.view() } else { own.view().permuted_axes(vec![0, 4, 1, 2, 3]) };
+            let value = value.as_standard_layout().into_owned().into_shape_with_order(own.shape());
+            let value = value.map_err(|error| Error::Value(error.to_string()))?;
+            if layout == Layout::Ncdhw { value } else { value.permuted_axes(vec![0, 2, 3, 4, 1]) }
+        }
         Layout::Tokens { prefix, height, width } => {
             let mut all = own.clone();
             let channels = value.len_of(Axis(0));
@@ -317,9 +367,13 @@ mod tests {
     #[test]
     fn layouts_go_to_channels_first_and_back() {
         let tokens = Layout::Tokens { prefix: 1, height: 2, width: 3 };
-        for (layout, shape) in
-            [(Layout::Nchw, vec![1, 4, 2, 3]), (Layout::Nhwc, vec![1, 2, 3, 4]), (tokens, vec![1, 7, 4])]
-        {
+        for (layout, shape) in [
+            (Layout::Nchw, vec![1, 4, 2, 3]),
+            (Layout::Nhwc, vec![1, 2, 3, 4]),
+            (Layout::Ncdhw, vec![1, 4, 2, 1, 3]),
+            (Layout::Ndhwc, vec![1, 2, 1, 3, 4]),
+            (tokens, vec![1, 7, 4]),
+        ] {
             let count: usize = shape.iter().product();
             let value = ArrayD::from_shape_vec(shape, (0..count).map(|at| at as f32).collect()).unwrap();
             let found = canonical(value.clone(), layout).unwrap();
@@ -327,7 +381,9 @@ mod tests {
             let expected = match layout {
                 Layout::Nchw => value[[0, 3, 1, 2]],
                 Layout::Nhwc => value[[0, 1, 2, 3]],
-                Layout::Tokens { .. } => value[[0, 6, 3]],
+                Layout::Ncdhw => value[[0, 3, 1, 0, 2]],
+                Layout::Ndhwc => value[[0, 1, 0, 2, 3]],
+                Layout::Ncl | Layout::Tokens { .. } => value[[0, 6, 3]],
             };
             assert_eq!(found[[3, 1, 2]], expected);
             assert_eq!(uncanonical(found, layout, &value).unwrap(), value);

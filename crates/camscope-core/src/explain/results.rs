@@ -105,6 +105,9 @@ pub struct Explanation {
     /// The heat, `[height, width]` at the layer's resolution, before normalisation; as [`Options::sign`](super::Options::sign) says after
     /// ReLU. `None` at the input for methods that look at a layer.
     pub heatmap: Option<Array2<f32>>,
+    /// The extents of the heat's own axes: height and width; of a signal its length alone; of a volume or a video depth (or time), height and
+    /// width, the slices lying one below the other in [`Explanation::heatmap`]. Empty where there is no heat.
+    pub space: Vec<usize>,
     /// Why there is no heat anywhere, where there is none.
     pub blank: Option<Blank>,
     /// The layer's activation.
@@ -120,6 +123,15 @@ pub struct Explanation {
     pub attributions: Option<ArrayD<f32>>,
     /// What to know of it, in a sentence.
     pub note: Option<String>,
+}
+
+impl Explanation {
+    /// The heat on its own axes: [`Explanation::heatmap`] in the shape of [`Explanation::space`].
+    pub fn heat(&self) -> Option<ArrayD<f32>> {
+        let heat = self.heatmap.clone()?.as_standard_layout().into_owned();
+        let plane = heat.clone().into_dyn();
+        Some(heat.into_shape_with_order(self.space.as_slice()).unwrap_or(plane))
+    }
 }
 
 /// A target as it came out for an image.

@@ -44,6 +44,7 @@ pub fn fit(photo: &RgbImage, preprocessing: &Preprocessing) -> Result<Fitted> {
         // The BGR order is a matter of the tensor.
         Color::Rgb | Color::Bgr => window::<3>(photo.as_raw(), photo.dimensions(), &placement, preprocessing),
         Color::Grey => window::<1>(&grey(photo), photo.dimensions(), &placement, preprocessing),
+        Color::Bands(wanted) => return Err(Error::Bands { photo: "the photo".into(), found: 3, wanted }),
     };
     Ok(Fitted { pixels, seen: placement.seen(photo.width(), photo.height()) })
 }
@@ -96,13 +97,16 @@ fn prepare_deep(photo: &Deep, preprocessing: &Preprocessing) -> Result<Prepared>
         channels = 3;
     }
     let fitted = match (channels, preprocessing.color) {
-        (1, _) => float_window::<1>(&levels, (width, height), &placement, preprocessing),
+        (1, Color::Rgb | Color::Bgr | Color::Grey) => {
+            float_window::<1>(&levels, (width, height), &placement, preprocessing)
+        }
         (_, Color::Grey) => {
             let luma = |p: &[f32]| (p[0] * 19595.0 + p[1] * 38470.0 + p[2] * 7471.0) / 65536.0;
             let grey: Vec<f32> = levels.chunks_exact(3).map(luma).collect();
             float_window::<1>(&grey, (width, height), &placement, preprocessing)
         }
         (_, Color::Rgb | Color::Bgr) => float_window::<3>(&levels, (width, height), &placement, preprocessing),
+        (found, Color::Bands(wanted)) => return Err(Error::Bands { photo: "the photo".into(), found, wanted }),
     };
     let level = |row: usize, column: usize, channel: usize| fitted[[row, column, channel % fitted.dim().2]];
     let channels = preprocessing.channels();

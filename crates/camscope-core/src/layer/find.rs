@@ -13,13 +13,13 @@ use super::{Layer, Layout, class_token::last_informative, layout::layouts, modul
 /// The layers of a graph: float values with height and width, larger than one pixel, that depend on `input` and that one of
 /// `outputs` depends on.
 ///
-/// `layout` is the input's. Order: the graph's.
+/// `layout` is the input's, where that is known. Order: the graph's.
 pub fn find<'a>(
     graph: &'a GraphProto,
     types: &Types,
     input: &'a str,
     outputs: &[&'a str],
-    layout: Layout,
+    layout: Option<Layout>,
 ) -> Vec<Layer> {
     let index = Index::new(graph);
     let from_input = descendants(graph, input);

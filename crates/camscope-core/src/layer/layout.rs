@@ -20,14 +20,16 @@ enum Axes {
 
 type Shape = Vec<Option<usize>>;
 
-/// The layout of every value that has one, when the input has the given one.
+/// The layout of every value that has one, when the input has the given one, where it has one.
 pub(super) fn layouts<'a>(
     graph: &'a GraphProto,
     types: &Types,
     input: &'a str,
-    layout: Layout,
+    layout: Option<Layout>,
 ) -> HashMap<&'a str, Layout> {
-    let mut known: HashMap<&str, Axes> = HashMap::from([(input, Axes::Known(layout))]);
+    let mut known: HashMap<&str, Axes> = layout.map(|layout| (input, Axes::Known(layout))).into_iter().collect();
+    // Of signals and volumes alone: in models of images, values of three axes are tokens.
+    let rank = shape_of(types, input).map_or(4, |shape| shape.len());
     let batch = shape_of(types, input).and_then(|shape| shape.first().copied()).flatten();
     let stacked = stacked(graph, types);
     let mut grids: Vec<Layout> = Vec::new();
@@ -38,11 +40,12 @@ pub(super) fn layouts<'a>(
                 continue;
             }
             let axes = match number {
-                0 => first_output(node, &shape, &known, types),
+                0 => first_output(node, &shape, &known, (types, rank)),
                 _ => inherited(node, &shape, &known, types),
             };
             // The batch's own: windows are stacked along the first axis.
-            let recovered = || if shape.first() == Some(&batch) { recovered(node, &shape, &grids) } else { None };
+            let recovered =
+                || if shape.first() == Some(&batch) { recovered(node, &shape, (&grids, rank)) } else { None };
             if let Some(axes) = axes.or_else(recovered) {
                 known.insert(output, axes);
                 if let Axes::Known(layout @ Layout::Tokens { .. }) = axes
@@ -99,15 +102,26 @@ fn shape_of(types: &Types, name: &str) -> Option<Shape> {
     Some(ty.shape.as_ref()?.iter().map(|dim| dim.fixed()).collect())
 }
 
-fn first_output(node: &NodeProto, shape: &Shape, known: &HashMap<&str, Axes>, types: &Types) -> Option<Axes> {
+fn first_output(
+    node: &NodeProto,
+    shape: &Shape,
+    known: &HashMap<&str, Axes>,
+    (types, rank): (&Types, usize),
+) -> Option<Axes> {
     let data = node.input.first()?;
     let before = known.get(data.as_str()).copied();
     let from = shape_of(types, data);
     match node.op_type.as_str() {
         // These take axis 1 as channels and the rest as space whatever was meant before.
         "Conv" | "ConvTranspose" | "MaxPool" | "AveragePool" if shape.len() == 4 => Some(Axes::Known(Layout::Nchw)),
+        "Conv" | "ConvTranspose" | "MaxPool" | "AveragePool" if shape.len() == 3 && rank < 4 => {
+            Some(Axes::Known(Layout::Ncl))
+        }
+        "Conv" | "ConvTranspose" | "MaxPool" | "AveragePool" if shape.len() == 5 && rank > 4 => {
+            Some(Axes::Known(Layout::Ncdhw))
+        }
         "BatchNormalization" if shape.len() == 4 && before.is_none() => Some(Axes::Known(Layout::Nchw)),
-        "Transpose" => transposed(node.attr_ints("perm")?, before?),
+        "Transpose" => transposed(node.attr_ints("perm")?, before?, (shape, rank)),
         "Reshape" | "Flatten" => reshaped(before?, &from?, shape),
         "Squeeze" | "Unsqueeze" => reshaped(before?, &from?, shape),
         "Concat" => joined(node, shape, known, types),
@@ -116,8 +130,16 @@ fn first_output(node: &NodeProto, shape: &Shape, known: &HashMap<&str, Axes>, ty
     }
 }
 
-fn transposed(perm: &[i64], before: Axes) -> Option<Axes> {
+fn transposed(perm: &[i64], before: Axes, (to, rank): (&Shape, usize)) -> Option<Axes> {
     match (perm, before) {
+        ([0, 4, 1, 2, 3], Axes::Known(Layout::Ndhwc)) => Some(Axes::Known(Layout::Ncdhw)),
+        ([0, 2, 3, 4, 1], Axes::Known(Layout::Ncdhw)) => Some(Axes::Known(Layout::Ndhwc)),
+        ([0, 2, 1], Axes::Known(Layout::Ncl)) => {
+            Some(Axes::Known(Layout::Tokens { prefix: 0, height: 1, width: to.get(1).copied().flatten()? }))
+        }
+        ([0, 2, 1], Axes::Known(Layout::Tokens { prefix: 0, height: 1, .. })) if rank < 4 => {
+            Some(Axes::Known(Layout::Ncl))
+        }
         ([0, 3, 1, 2], Axes::Known(Layout::Nhwc)) => Some(Axes::Known(Layout::Nchw)),
         ([0, 2, 3, 1], Axes::Known(Layout::Nchw)) => Some(Axes::Known(Layout::Nhwc)),
         ([0, 2, 1], Axes::Known(Layout::Tokens { prefix, height, width })) => {
@@ -204,12 +226,13 @@ fn inherited(node: &NodeProto, shape: &Shape, known: &HashMap<&str, Axes>, types
 
 /// Layouts that come back after an attention took the axes apart: channels are last where they are normalised, and tokens of a
 /// number that only one grid so far had are that grid's.
-fn recovered(node: &NodeProto, shape: &Shape, grids: &[Layout]) -> Option<Axes> {
+fn recovered(node: &NodeProto, shape: &Shape, (grids, rank): (&[Layout], usize)) -> Option<Axes> {
     let op = node.op_type.as_str();
     let over_last = node.attr_int("axis").unwrap_or(-1);
     let normalises = op == "LayerNormalization" && (over_last == -1 || over_last == shape.len() as i64 - 1);
     match shape.len() {
         4 if normalises => Some(Axes::Known(Layout::Nhwc)),
+        5 if normalises && rank > 4 => Some(Axes::Known(Layout::Ndhwc)),
         3 if normalises || matches!(op, "MatMul" | "Add") => {
             let mut fitting = grids.iter().filter(|grid| fits(Axes::Known(**grid), shape));
             let first = fitting.next()?;
@@ -223,6 +246,7 @@ fn recovered(node: &NodeProto, shape: &Shape, grids: &[Layout]) -> Option<Axes> 
 fn fits(axes: Axes, shape: &Shape) -> bool {
     match axes {
         Axes::Known(Layout::Nchw | Layout::Nhwc) => shape.len() >= 4,
+        Axes::Known(layout @ (Layout::Ncl | Layout::Ncdhw | Layout::Ndhwc)) => shape.len() == layout.rank(),
         Axes::Known(Layout::Tokens { prefix, height, width }) => {
             shape.len() == 3 && shape[1] == Some(prefix + height * width)
         }

@@ -26,6 +26,12 @@ pub enum Layout {
     Nchw,
     /// Batch, height, width, channels.
     Nhwc,
+    /// Batch, channels, length: a signal.
+    Ncl,
+    /// Batch, channels, depth, height, width: a volume, or a video, whose depth is time.
+    Ncdhw,
+    /// Batch, depth, height, width, channels.
+    Ndhwc,
     /// Batch, tokens, channels: first `prefix` tokens that stand for no place (class, registers), then those of the grid, row by
     /// row.
     Tokens {
@@ -43,25 +49,51 @@ impl Layout {
     pub fn rank(self) -> usize {
         match self {
             Self::Nchw | Self::Nhwc => 4,
-            Self::Tokens { .. } => 3,
+            Self::Ncdhw | Self::Ndhwc => 5,
+            Self::Ncl | Self::Tokens { .. } => 3,
         }
     }
 
-    /// The axes of height and width; `None` where one axis holds both.
+    /// The axes of height and width; `None` where these are not two axes.
     pub fn spatial_axes(self) -> Option<[usize; 2]> {
         match self {
             Self::Nchw => Some([2, 3]),
             Self::Nhwc => Some([1, 2]),
-            Self::Tokens { .. } => None,
+            Self::Ncl | Self::Ncdhw | Self::Ndhwc | Self::Tokens { .. } => None,
         }
     }
 
-    /// Height and width of an activation of that shape.
+    /// The axis of the channels.
+    pub fn channel_axis(self) -> usize {
+        match self {
+            Self::Nchw | Self::Ncl | Self::Ncdhw => 1,
+            Self::Nhwc => 3,
+            Self::Ndhwc => 4,
+            Self::Tokens { .. } => 2,
+        }
+    }
+
+    /// The extents of space of an activation of that shape, on its own axes: one of a signal, three of a volume, else height and width.
+    pub fn space(self, shape: &[Option<usize>]) -> Vec<Option<usize>> {
+        let at = |axis: usize| shape.get(axis).copied().flatten();
+        match self {
+            Self::Ncl => vec![at(2)],
+            Self::Ncdhw => vec![at(2), at(3), at(4)],
+            Self::Ndhwc => vec![at(1), at(2), at(3)],
+            Self::Nchw | Self::Nhwc | Self::Tokens { .. } => self.spatial(shape).to_vec(),
+        }
+    }
+
+    /// Height and width of an activation of that shape, all of space laid out in a plane: a signal is one row, the slices of a volume lie one
+    /// below the other.
     pub fn spatial(self, shape: &[Option<usize>]) -> [Option<usize>; 2] {
         let at = |axis: usize| shape.get(axis).copied().flatten();
         match self {
             Self::Nchw => [at(2), at(3)],
             Self::Nhwc => [at(1), at(2)],
+            Self::Ncl => [Some(1), at(2)],
+            Self::Ncdhw => [at(2).zip(at(3)).map(|(depth, height)| depth * height), at(4)],
+            Self::Ndhwc => [at(1).zip(at(2)).map(|(depth, height)| depth * height), at(3)],
             Self::Tokens { height, width, .. } => [Some(height), Some(width)],
         }
     }
@@ -71,6 +103,9 @@ impl Layout {
         match self {
             Self::Nchw => "NCHW".into(),
             Self::Nhwc => "NHWC".into(),
+            Self::Ncl => "NCL".into(),
+            Self::Ncdhw => "NCDHW".into(),
+            Self::Ndhwc => "NDHWC".into(),
             Self::Tokens { prefix, height, width } => format!("tokens {prefix}+{height}×{width}"),
         }
     }
@@ -79,13 +114,17 @@ impl Layout {
 impl std::str::FromStr for Layout {
     type Err = String;
 
-    /// `nchw`, `nhwc`, `tokens:14x14`, or with a class token `tokens:1+14x14`.
+    /// `nchw`, `nhwc`, `ncl`, `ncdhw`, `ndhwc`, `tokens:14x14`, or with a class token `tokens:1+14x14`.
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || "it must be nchw, nhwc, tokens:HEIGHTxWIDTH or tokens:PREFIX+HEIGHTxWIDTH".to_owned();
+        let wrong =
+            || "it must be nchw, nhwc, ncl, ncdhw, ndhwc, tokens:HEIGHTxWIDTH or tokens:PREFIX+HEIGHTxWIDTH".to_owned();
         let lower = text.to_ascii_lowercase();
         match lower.as_str() {
             "nchw" => Ok(Self::Nchw),
             "nhwc" => Ok(Self::Nhwc),
+            "ncl" => Ok(Self::Ncl),
+            "ncdhw" => Ok(Self::Ncdhw),
+            "ndhwc" => Ok(Self::Ndhwc),
             other => {
                 let grid = other.strip_prefix("tokens:").ok_or_else(wrong)?;
                 let (prefix, grid) = grid.split_once('+').unwrap_or(("0", grid));
@@ -125,6 +164,11 @@ pub struct Layer {
 }
 
 impl Layer {
+    /// The extents of its space, on its own axes: see [`Layout::space`]. Of an extent that isn't known 0.
+    pub fn space(&self) -> Vec<usize> {
+        self.layout.space(&self.shape).into_iter().map(Option::unwrap_or_default).collect()
+    }
+
     /// The module whose output it is, by which it can be asked for; `None` where it is only made inside of one.
     pub fn output_of(&self) -> Option<&str> {
         self.module.as_deref().filter(|_| !self.outputs_of.is_empty())
@@ -137,7 +181,7 @@ impl Layer {
     pub fn taken_as(mut self, layout: Layout) -> Result<Self> {
         let tokens = match layout {
             Layout::Tokens { prefix, height, width } => Some(prefix + height * width),
-            Layout::Nchw | Layout::Nhwc => None,
+            _ => None,
         };
         if self.shape.len() != layout.rank() || tokens.is_some_and(|tokens| self.shape[1] != Some(tokens)) {
             let shape =

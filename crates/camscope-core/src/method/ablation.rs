@@ -80,6 +80,10 @@ impl HostMethod for ReciproCam {
         Needs { layer: true, tail: true, ..Needs::default() }
     }
 
+    fn needs_plane(&self) -> bool {
+        true
+    }
+
     fn passes(&self, _: &Parameters, _: usize) -> f64 {
         // A number of places; the last layers of usual networks have 49.
         49.0

@@ -33,6 +33,7 @@ pub(super) fn baseline(method: &'static str, trial: &Trial<'_>, parameters: &Par
             }
             Ok(grey)
         }
+        2.0 if !trial.is_plane => Err(Error::NoPlane { method }),
         2.0 => {
             let [down, across] = trial.layout.spatial_axes();
             // Wide enough to leave no shape, as a share of the image's shorter side.

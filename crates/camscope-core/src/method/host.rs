@@ -33,6 +33,12 @@ pub trait HostMethod: Sync {
         true
     }
 
+    /// Whether it needs an image or a layer of two axes, height and width: its patches would run over the edges of a volume's slices, which
+    /// lie one below the other.
+    fn needs_plane(&self) -> bool {
+        false
+    }
+
     /// Whether it depends on the target at all.
     fn is_of_target(&self) -> bool {
         true
@@ -88,10 +94,13 @@ pub type Slopes = (Vec<f32>, ArrayD<f32>);
 
 /// One image and the model's answer to any change of it.
 pub struct Trial<'a> {
-    /// The image as the model takes it, a batch of one first.
+    /// The image as the model takes it, a batch of one first. Other arrays are laid out in a plane: a signal is one row, the slices of a volume
+    /// lie one below the other.
     pub image: ArrayViewD<'a, f32>,
     /// Where its height and width lie.
     pub layout: model::Layout,
+    /// Whether neighbours in the plane are neighbours: not across a volume's slices.
+    pub is_plane: bool,
     /// The middle of the grey levels as the model takes it, one a channel.
     pub grey: Vec<f32>,
     /// How many images run at once.

@@ -347,13 +347,29 @@ fn finish(
     Ok(model)
 }
 
-/// Brings both values to float32 `[N, C, H, W]` and emits the method's program over them.
+/// `[N, C, D, H, W]` as `[N, C, D · H, W]`: the slices one below the other.
+fn in_a_plane(g: &mut Builder, value: &Val) -> Val {
+    let lead = g.op("Shape", &[value], vec![attr::int("start", 0), attr::int("end", 2)]);
+    let down = g.op("Shape", &[value], vec![attr::int("start", 2), attr::int("end", 4)]);
+    let down = g.reduce("ReduceProd", &down, &[0], true);
+    let across = g.op("Shape", &[value], vec![attr::int("start", 4)]);
+    let shape = g.concat(&[&lead, &down, &across], 0);
+    g.op("Reshape", &[value, &shape], vec![attr::int("allowzero", 1)])
+}
+
+/// Brings both values to float32 `[N, C, H, W]`, all of space in a plane (see [`Layout::spatial`]), and emits the method's program over them.
 fn emit(g: &mut Builder, method: &dyn Cam, layout: Layout, elem: ElemType, a: &Val, d: &Val) -> Val {
     let mut canonical = |value: &Val| {
         let value = if elem == ElemType::Float { value.clone() } else { g.cast(value, ElemType::Float) };
         match layout {
             Layout::Nchw => value,
             Layout::Nhwc => g.transpose(&value, &[0, 3, 1, 2]),
+            Layout::Ncl => g.unsqueeze(&value, &[2]),
+            Layout::Ncdhw => in_a_plane(g, &value),
+            Layout::Ndhwc => {
+                let channels_first = g.transpose(&value, &[0, 4, 1, 2, 3]);
+                in_a_plane(g, &channels_first)
+            }
             Layout::Tokens { prefix, height, width } => {
                 let (first, last) = (prefix as i64, (prefix + height * width) as i64);
                 let grid = if prefix == 0 { value } else { g.slice(&value, &[first], &[last], &[1], &[1]) };
@@ -406,6 +422,7 @@ pub(crate) mod tests {
             image,
             layout,
             grey: Vec::new(),
+            is_plane: true,
             batch,
             seed: 0,
             activation: None,

@@ -36,6 +36,10 @@ impl HostMethod for Occlusion {
         Needs::default()
     }
 
+    fn needs_plane(&self) -> bool {
+        true
+    }
+
     fn passes(&self, parameters: &Parameters, _: usize) -> f64 {
         // Of a usual image of 224 pixels a side.
         (1.0 + ((224.0 - parameters.get("window")) / parameters.get("stride").max(1.0)).max(0.0).ceil()).powi(2)

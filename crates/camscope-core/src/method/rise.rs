@@ -36,6 +36,10 @@ impl HostMethod for Rise {
         Needs::default()
     }
 
+    fn needs_plane(&self) -> bool {
+        true
+    }
+
     fn passes(&self, parameters: &Parameters, _: usize) -> f64 {
         parameters.get("masks")
     }

@@ -73,6 +73,10 @@ impl HostMethod for ScoreCam {
         Needs { layer: true, ..Needs::default() }
     }
 
+    fn needs_plane(&self) -> bool {
+        true
+    }
+
     fn passes(&self, parameters: &Parameters, channels: usize) -> f64 {
         let samples = if self.0 == Kind::Score { 1.0 } else { parameters.get("samples") };
         1.0 + samples * channels as f64

@@ -39,6 +39,10 @@ impl HostMethod for Lime {
         Needs::default()
     }
 
+    fn needs_plane(&self) -> bool {
+        true
+    }
+
     fn passes(&self, parameters: &Parameters, _: usize) -> f64 {
         parameters.get("samples")
     }
@@ -99,6 +103,10 @@ impl HostMethod for KernelShap {
 
     fn needs(&self) -> Needs {
         Needs::default()
+    }
+
+    fn needs_plane(&self) -> bool {
+        true
     }
 
     fn passes(&self, parameters: &Parameters, _: usize) -> f64 {

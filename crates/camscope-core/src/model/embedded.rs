@@ -101,7 +101,7 @@ fn line(input: &Input, assumed: Preprocessing) -> Preprocessing {
         _ => Sizing::Said,
     };
     let height = if input.height.is_some() { assumed.size.0 } else { LINE };
-    let color = if assumed.color == Color::Grey { Color::Grey } else { Color::Bgr };
+    let color = if assumed.color == Color::Rgb { Color::Bgr } else { assumed.color };
     let width = if sizing == Sizing::Said { assumed.size.1 } else { sizing.without_photo((height, 0)).1 };
     Preprocessing {
         size: (height, width),

@@ -33,6 +33,25 @@ pub struct Given {
 }
 
 impl Given {
+    /// Refuses what is about photos for an input that takes none.
+    pub(super) fn refuse_for_array(&self) -> Result<()> {
+        let about_photos = [
+            ("--size", self.size.is_some()),
+            ("--crop", self.crop.is_some()),
+            ("--bgr", self.bgr),
+            ("--range", self.range.is_some()),
+            ("--mean", self.mean.is_some()),
+            ("--std", self.std.is_some()),
+            ("--white", self.white.is_some()),
+        ];
+        match about_photos.into_iter().find(|(_, is_given)| *is_given) {
+            Some((option, _)) => Err(Error::BadPreprocessing {
+                reason: format!("{option} is about photos, and the model takes an array as it is"),
+            }),
+            None => Ok(()),
+        }
+    }
+
     /// Puts it in place of what was found.
     pub(super) fn apply(&self, sidecar: &mut Sidecar, input: &Input, stride: Option<u32>, model: &str) -> Result<()> {
         if let Some(path) = &self.labels {
@@ -60,6 +79,9 @@ impl Given {
         if self.bgr && preprocessing.color != Color::Bgr {
             if preprocessing.color == Color::Grey {
                 return wrong("its input has one channel: there is no order of colours".into());
+            }
+            if let Color::Bands(bands) = preprocessing.color {
+                return wrong(format!("its input has {bands} bands: there is no order of colours"));
             }
             preprocessing.color = Color::Bgr;
             // They belong to the channels.

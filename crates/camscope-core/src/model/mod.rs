@@ -1,5 +1,6 @@
 //! The model file, and what is known about it: which input takes the image, how a photo becomes that input, and what its classes are called.
 
+mod array;
 mod embedded;
 mod fed;
 mod foreign;
@@ -12,6 +13,8 @@ mod sidecar;
 mod sizing;
 mod unbatched;
 
+pub use array::{channel_axis, channels_second, unusual_axes};
+pub(crate) use array::{in_plane, off_plane, space};
 pub use given::Given;
 pub use labels::Labels;
 pub use network::{Classes, Head, Input, Network};

@@ -98,6 +98,8 @@ pub struct Network {
     pub inputs: Vec<Input>,
     /// Which of [`Network::inputs`] takes the image.
     image: usize,
+    /// The shape of the arrays that the input takes, where it takes no photos and one was given.
+    pub(super) array: Option<Vec<usize>>,
     /// The names of its outputs.
     pub outputs: Vec<String>,
     /// The output that somebody named for the class scores.
@@ -156,6 +158,7 @@ impl Network {
             model,
             inputs,
             image,
+            array: None,
             outputs,
             chosen: None,
             classes: None,

@@ -88,6 +88,9 @@ pub enum Color {
     /// One channel of luma.
     #[serde(alias = "grey", alias = "GRAY", alias = "gray")]
     Grey,
+    /// So many bands, in the file's order, other than one or three.
+    #[serde(skip)]
+    Bands(usize),
 }
 
 /// The order of the input's axes.
@@ -125,6 +128,8 @@ pub enum Source {
     Ultralytics,
     /// What PaddleOCR does for lines of text: the model file has its dictionary.
     PaddleOcr,
+    /// It takes an array as it is.
+    Array,
     /// Nowhere: the values usual for ImageNet, or grey levels where the input holds integers.
     Assumed,
     /// The caller's own values, and for what those leave open another source.
@@ -137,7 +142,7 @@ impl Source {
         match self {
             Self::Sidecar(path) | Self::HuggingFace(path) | Self::Timm(path) => Some(path),
             Self::Given(other) => other.path(),
-            Self::Ultralytics | Self::PaddleOcr | Self::Assumed => None,
+            Self::Ultralytics | Self::PaddleOcr | Self::Array | Self::Assumed => None,
         }
     }
 
@@ -158,6 +163,7 @@ impl fmt::Display for Source {
                 f,
                 "preprocessing as PaddleOCR has it for lines of text, since the model's own metadata has its dictionary (`character`)"
             ),
+            Self::Array => write!(f, "no preprocessing: the input takes an array as it is"),
             Self::Assumed => {
                 write!(f, "preprocessing assumed, since nothing in or beside the model says how it was trained")
             }
@@ -224,11 +230,15 @@ impl Preprocessing {
 
     /// Where the values are from, and what they are, in a line for the user.
     pub fn describe(&self) -> String {
+        if self.source == Source::Array {
+            return self.source.to_string();
+        }
         let list = |values: &[f32]| values.iter().map(f32::to_string).collect::<Vec<_>>().join(" ");
         let color = match self.color {
-            Color::Rgb => "RGB",
-            Color::Bgr => "BGR",
-            Color::Grey => "grey",
+            Color::Rgb => "RGB".to_owned(),
+            Color::Bgr => "BGR".to_owned(),
+            Color::Grey => "grey".to_owned(),
+            Color::Bands(bands) => format!("{bands} bands"),
         };
         let [low, high] = self.range;
         let (height, width) = self.size;
@@ -253,7 +263,7 @@ impl Preprocessing {
         text
     }
 
-    /// How many channels the network takes: 1 or 3.
+    /// How many channels the network takes: 1 or 3, or as many as there are bands.
     pub fn channels(&self) -> usize {
         self.color.channels()
     }
@@ -304,18 +314,24 @@ impl Preprocessing {
 }
 
 impl Color {
-    /// 1 for grey, else 3.
+    /// 1 for grey, as many as there are bands, else 3.
     pub fn channels(self) -> usize {
-        if self == Self::Grey { 1 } else { 3 }
+        match self {
+            Self::Grey => 1,
+            Self::Bands(bands) => bands,
+            Self::Rgb | Self::Bgr => 3,
+        }
     }
 }
 
-/// ImageNet's mean and standard deviation in the channels' order; for grey their mean over the channels.
+/// ImageNet's mean and standard deviation in the channels' order; for grey their mean over the channels; 0 and 1
+/// for other bands, of which there are none.
 pub(super) fn imagenet_statistics(color: Color) -> (Vec<f32>, Vec<f32>) {
     match color {
         Color::Rgb => (vec![0.485, 0.456, 0.406], vec![0.229, 0.224, 0.225]),
         Color::Bgr => (vec![0.406, 0.456, 0.485], vec![0.225, 0.224, 0.229]),
         Color::Grey => (vec![0.449], vec![0.226]),
+        Color::Bands(bands) => (vec![0.0; bands], vec![1.0; bands]),
     }
 }
 
@@ -354,33 +370,38 @@ pub(super) fn type_name(elem: ElemType) -> String {
 }
 
 impl Input {
-    /// Reads a shape; `layout` decides where it is known. Else the axis that has 3 or 1 entries holds the channels.
+    /// Reads a shape; `layout` decides where it is known. Else the axis that has 3 or 1 entries holds the channels, or the last where it is
+    /// shorter than height and width, which are alike.
     ///
     /// # Errors
     /// A sentence, if the shape isn't that of a batch of photos.
     pub(super) fn new(shape: &[Option<usize>], layout: Option<Layout>) -> Result<Self, String> {
-        let wrong = |reason: &str| format!("its input is {}, and {reason}", shape_text(shape));
-        let &[_, second, third, last] = shape else {
-            return Err(wrong("a photo needs four axes: batch, channels, height and width"));
-        };
+        let &[_, second, third, last] = shape else { return Err(no_photo(shape)) };
         let channels = |axis: Option<usize>| matches!(axis, Some(1 | 3));
-        let layout = layout.unwrap_or(if !channels(second) && channels(last) { Layout::Nhwc } else { Layout::Nchw });
+        let bands_last = match (second, third, last) {
+            (Some(height), Some(width), Some(last)) => height == width && last < height,
+            (None, None, Some(_)) => true,
+            _ => false,
+        };
+        let is_last = !channels(second) && (channels(last) || bands_last);
+        let layout = layout.unwrap_or(if is_last { Layout::Nhwc } else { Layout::Nchw });
         let (channels, height, width) = match layout {
             Layout::Nchw => (second, third, last),
             Layout::Nhwc => (last, second, third),
         };
-        if let Some(count) = channels
-            && count != 1
-            && count != 3
-        {
-            return Err(wrong(&format!("a photo has 3 channels, or 1 in grey, not {count}")));
+        if channels == Some(0) {
+            return Err(format!("its input is {}, and has no channels", shape_text(shape)));
         }
         Ok(Self { layout, channels, height, width, elem: ElemType::Float, dense: None })
     }
 
     /// The colours to assume.
     pub(super) fn color(&self) -> Color {
-        if self.channels == Some(1) { Color::Grey } else { Color::Rgb }
+        match self.channels {
+            Some(1) => Color::Grey,
+            None | Some(3) => Color::Rgb,
+            Some(bands) => Color::Bands(bands),
+        }
     }
 
     /// The range, mean and std to assume: ImageNet's; for integers, grey levels as they are.
@@ -445,6 +466,11 @@ impl Input {
     }
 }
 
+/// Why an input of that shape takes no photos.
+pub(super) fn no_photo(shape: &[Option<usize>]) -> String {
+    format!("its input is {}, and a photo needs four axes: batch, channels, height and width", shape_text(shape))
+}
+
 /// A shape as text, free axes as `?`: `? × 3 × 224 × 224`.
 pub(super) fn shape_text(shape: &[Option<usize>]) -> String {
     let axes: Vec<String> = shape.iter().map(|axis| axis.map_or_else(|| "?".to_owned(), |n| n.to_string())).collect();
@@ -469,9 +495,23 @@ mod tests {
 
     #[test]
     fn an_input_that_takes_no_photos_is_refused() {
-        for shape in [&[Some(1), Some(768)][..], &[], &[None, Some(4), Some(64), Some(64)]] {
+        for shape in [&[Some(1), Some(768)][..], &[], &[None, Some(0), Some(64), Some(64)]] {
             assert!(Input::new(shape, None).is_err());
         }
+    }
+
+    #[test]
+    fn bands_are_channels_that_are_neither_one_nor_three() {
+        let found = |shape: [usize; 4]| {
+            let shape = shape.map(|size| (size > 0).then_some(size));
+            let input = Input::new(&shape, None).unwrap().assumed();
+            (input.color, input.layout)
+        };
+        assert_eq!(found([1, 6, 64, 64]), (Color::Bands(6), Layout::Nchw));
+        assert_eq!(found([1, 64, 64, 6]), (Color::Bands(6), Layout::Nhwc));
+        assert_eq!(found([0, 0, 0, 13]), (Color::Bands(13), Layout::Nhwc));
+        assert_eq!(found([0, 4, 0, 0]), (Color::Bands(4), Layout::Nchw));
+        assert_eq!(found([1, 256, 14, 14]), (Color::Bands(256), Layout::Nchw));
     }
 
     #[test]

@@ -88,8 +88,11 @@ impl Declared<'_> {
         if matches!(self.elem, ElemType::Bool | ElemType::String | ElemType::Other(_)) {
             return Err(no_photo(format!("its input takes {}, and a photo has grey levels", type_name(self.elem))));
         }
+        let takes_photos = self.shape.len() == 4;
         let input = |layout| -> Result<Input> {
-            let input = Input::new(self.shape, layout).map_err(no_photo)?;
+            let open = [None; 4];
+            let shape = if takes_photos { self.shape } else { &open };
+            let input = Input::new(shape, layout).map_err(no_photo)?;
             Ok(Input { elem: self.elem, dense: self.dense, ..input })
         };
         let toml = given.sidecar.clone().unwrap_or_else(|| self.path.with_extension("toml"));
@@ -107,6 +110,14 @@ impl Declared<'_> {
         }
         let unclear = embedded.unclear.iter();
         sidecar.notes.extend(unclear.map(|key| format!("the model's metadata has a `{key}` that is not understood")));
+        if !takes_photos {
+            given.refuse_for_array()?;
+            let preprocessing = &mut sidecar.preprocessing;
+            // A sidecar is named where another part of it is wrong.
+            if !matches!(preprocessing.source, Source::Sidecar(_)) {
+                preprocessing.source = Source::Array;
+            }
+        }
         given.apply(&mut sidecar, &known, embedded.stride, &printable_path(self.path))?;
         let path = sidecar.preprocessing.source.path().unwrap_or(self.path).to_owned();
         agree(&sidecar.preprocessing, &known, &path)?;
@@ -181,7 +192,11 @@ fn agree(preprocessing: &Preprocessing, input: &Input, path: &Path) -> Result<()
     match input.channels {
         Some(channels) if channels != preprocessing.channels() => Err(metadata(format!(
             "it feeds {} into an input of {channels}",
-            if preprocessing.color == Color::Grey { "one grey channel" } else { "three colour channels" }
+            match preprocessing.color {
+                Color::Grey => "one grey channel".to_owned(),
+                Color::Bands(bands) => format!("{bands} bands"),
+                Color::Rgb | Color::Bgr => "three colour channels".to_owned(),
+            }
         ))),
         _ => Ok(()),
     }

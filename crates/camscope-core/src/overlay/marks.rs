@@ -75,12 +75,22 @@ fn label(image: &mut RgbImage, mark: &Mark, scale: u32, colour: [u8; 3]) {
     let room = i64::from(image.width()) - width;
     let (x, above) = (left.clamp(0, room.max(0)), top - height);
     let y = (if above >= 0 { above } else { top.max(0) }).min(i64::from(image.height()) - height).max(0);
+    letters(image, (x, y), &text, (scale, colour));
+}
+
+/// Writes a line on dark ground, with its left upper corner at `at`; what does not fit is cut off.
+pub(super) fn write(image: &mut RgbImage, at: (i64, i64), text: &str, scale: u32) {
+    letters(image, at, text, (scale, CHOSEN));
+}
+
+fn letters(image: &mut RgbImage, (x, y): (i64, i64), text: &str, (scale, colour): (u32, [u8; 3])) {
+    let [width, height] = [text.chars().count() as u32 * LETTER[0] * scale, LETTER[1] * scale].map(i64::from);
     fill(image, [x, y, x + width, y + height], GROUND);
     let [r, g, b] = colour;
     let style = MonoTextStyle::new(&FONT_6X10, Rgb888::new(r, g, b));
     let mut canvas = Canvas { image, at: (x, y), scale };
     // The canvas draws whatever lies within it: there is nothing that can fail.
-    let _ = Text::with_baseline(&text, Point::zero(), style, Baseline::Top).draw(&mut canvas);
+    let _ = Text::with_baseline(text, Point::zero(), style, Baseline::Top).draw(&mut canvas);
 }
 
 /// A place of an image where each point is a square of `scale` pixels.

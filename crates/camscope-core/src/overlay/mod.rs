@@ -2,10 +2,16 @@
 
 mod blend;
 mod colormap;
+mod curve;
 mod enlarge;
+mod grow;
 mod marks;
+mod sheet;
 
 pub use blend::{DEFAULT_ALPHA, DIMMED, normalise, normalise_signed, render};
 pub use colormap::{Colormap, Kind, add, all, by_name, diverging};
+pub use curve::curve;
 pub use enlarge::{enlarge, heat_on_photo};
+pub use grow::grow;
 pub use marks::{Mark, draw_marks};
+pub use sheet::sheet;

@@ -13,7 +13,7 @@ use camscope_core::{
     Error,
     explain::{Backward, Explainer, Forward, Options},
     image,
-    layer::{Choice, Layer, Layout},
+    layer::{Choice, Layer},
     method::{self, Chosen, METHODS, Method, Sign},
     model::{Network, Sidecar},
     overlay::normalise,
@@ -361,11 +361,7 @@ fn class(number: usize) -> TargetRef {
 
 fn describe(layer: &Layer) -> LayerInfo {
     let [height, width] = layer.layout.spatial(&layer.shape);
-    let channels = match layer.layout {
-        Layout::Nchw => layer.shape.get(1),
-        Layout::Nhwc => layer.shape.get(3),
-        Layout::Tokens { .. } => layer.shape.get(2),
-    };
+    let channels = layer.shape.get(layer.layout.channel_axis());
     let size = |size: Option<usize>| size.map_or("?".into(), |size| size.to_string());
     LayerInfo {
         name: layer.name().to_owned(),

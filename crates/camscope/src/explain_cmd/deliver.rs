@@ -11,13 +11,14 @@ use camscope_core::{
     explain::{Explained, Explainer, Explanation, Tap},
     image::{Seen, within_photo, write_png},
     method::Sign,
+    model::channels_second,
     overlay::{self, Colormap, Mark, draw_marks},
     task::Said,
     text::{printable, printable_path},
 };
 use image::RgbImage;
 use indicatif::{ProgressBar, ProgressStyle};
-use ndarray::{Array1, ArrayD, Axis};
+use ndarray::{Array1, ArrayD, Axis, Ix2, Ix3, Ix4};
 use serde_json::json;
 
 use super::many::{self, each};
@@ -125,7 +126,7 @@ impl<'a> Job<'a> {
 
     /// Draws and writes what was asked for of one explanation.
     fn files(&self, piece: &Piece<'_>) -> Result<Files> {
-        let Piece { explained: many::Explained { photo, seen, outcome, .. }, explanation, stem } = piece;
+        let Piece { explained: many::Explained { photo, array, seen, outcome, .. }, explanation, stem } = piece;
         if explanation.heatmap.iter().flatten().any(|heat| !heat.is_finite()) {
             let name = self.layer_name(explanation);
             return Err(Error::HeatNotFinite { name });
@@ -133,7 +134,12 @@ impl<'a> Job<'a> {
         let start = Instant::now();
         let sign = self.explainer.options().sign;
         let is_drawn = self.screen.is_some() || self.args.output.is_some();
-        let draw = || draw(photo.as_ref(), seen, explanation, (self.colormap, sign), self.args.look.alpha);
+        let look = (self.colormap, sign);
+        let own_axes = array.as_ref().filter(|_| !self.explainer.network().takes_photos());
+        let draw = || match own_axes {
+            Some(array) => draw_array(array, explanation, look, self.args.look.alpha),
+            None => draw(photo.as_ref(), seen, explanation, look, self.args.look.alpha),
+        };
         let mut drawn = if is_drawn { draw() } else { None };
         if let (Some(drawn), Some(said)) = (&mut drawn, &outcome.said) {
             draw_marks(drawn, &marks(said, &explanation.target));
@@ -198,8 +204,8 @@ impl<'a> Job<'a> {
         if let Some(attributions) = &explanation.attributions {
             write("attributions", attributions.clone())?;
         }
-        if let Some(heatmap) = &explanation.heatmap {
-            write("heatmap", heatmap.clone().into_dyn())?;
+        if let Some(heatmap) = explanation.heat() {
+            write("heatmap", heatmap)?;
         }
         Ok(folder.join(stem))
     }
@@ -287,7 +293,7 @@ impl<'a> Job<'a> {
             "sign": self.explainer.options().sign.name(),
             "note": explanation.note,
             "blank": explanation.blank.map(|blank| blank.name()),
-            "heatmap_shape": explanation.heatmap.as_ref().map(|heatmap| heatmap.shape().to_vec()),
+            "heatmap_shape": explanation.heatmap.as_ref().map(|_| &explanation.space),
             "seen": seen.map(|seen| json!({ "x": seen.x, "y": seen.y, "width": seen.width, "height": seen.height })),
             "straight_through": self.explainer.straight_through().len(),
             "provider": self.explainer.forward_session().provider().name(),
@@ -386,6 +392,36 @@ pub(crate) fn draw(
             overlay::render(&black, heat.view(), seen, colormap, 0.0)
         }
     })
+}
+
+/// The heat of an array of other than four axes: of a volume or a video a sheet of slices, of a signal or a table a curve over its heat.
+fn draw_array(
+    array: &ArrayD<f32>,
+    explanation: &Explanation,
+    (colormap, sign): (&dyn Colormap, Sign),
+    alpha: f32,
+) -> Option<RgbImage> {
+    let normalised = |heat| if sign == Sign::Both { overlay::normalise_signed(heat) } else { overlay::normalise(heat) };
+    let array = channels_second(array.clone()).index_axis_move(Axis(0), 0);
+    match (array.ndim(), explanation.space.len()) {
+        (4, 3) => {
+            let heat = normalised(explanation.heat()?.view()).into_dimensionality::<Ix3>().ok()?;
+            let volume = array.into_dimensionality::<Ix4>().ok()?;
+            Some(overlay::sheet(volume.view(), heat.view(), colormap, alpha))
+        }
+        (2, 1 | 2) => {
+            let heat = normalised(explanation.heatmap.as_ref()?.view().into_dyn());
+            let heat = heat.into_dimensionality::<Ix2>().ok()?;
+            let signal = array.into_dimensionality::<Ix2>().ok()?;
+            Some(overlay::curve(signal.view(), heat.view(), colormap, alpha))
+        }
+        // The layer has other axes than the array: its heat alone.
+        _ => {
+            let (height, width) = explanation.heatmap.as_ref()?.dim();
+            let zoom = 480_usize.div_ceil(height.max(width).max(1));
+            draw(None, &Seen::all((width * zoom) as u32, (height * zoom) as u32), explanation, (colormap, sign), alpha)
+        }
+    }
 }
 
 /// Writes an overlay as PNG; one that cannot be encoded leaves the file as it was. The result is the path.

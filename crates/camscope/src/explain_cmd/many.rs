@@ -144,6 +144,8 @@ pub(crate) struct Ready {
 /// What the model made of it.
 pub(crate) struct Explained {
     pub(crate) photo: Option<RgbImage>,
+    /// What the model was fed, where that was no photo.
+    pub(crate) array: Option<ArrayD<f32>>,
     /// What to know of the file, each a sentence.
     pub(crate) notes: Vec<String>,
     pub(crate) seen: Seen,
@@ -209,7 +211,8 @@ pub(crate) fn explain(
         for explanation in &mut outcome.explanations {
             explanation.timing.preprocess = took;
         }
-        Ok(Explained { photo, notes, seen, outcome })
+        let array = photo.is_none().then_some(tensor);
+        Ok(Explained { photo, array, notes, seen, outcome })
     };
     ready.into_iter().map(finish).collect()
 }
