@@ -3,7 +3,8 @@
 use std::{path::Path, sync::Arc};
 
 use camscope_core::{
-    explain::{Explainer, Options},
+    Error,
+    explain::{Explainer, Options, Smooth},
     layer::Choice,
     method::{self, METHODS, Method, Sign},
     model::{Network, resolve_given},
@@ -43,16 +44,23 @@ fn explainer(name: &str, layers: Vec<Choice>, method: &str) -> Explainer {
     explainer_of(&fixture("classifiers").join(format!("{name}.ts.onnx")), 96, layers, method)
 }
 
+fn options(layers: Vec<Choice>, method: &str) -> Options {
+    let session = SessionOptions { provider: ProviderChoice::Named(Provider::Cpu), ..Default::default() };
+    let method = method::parse(method).expect("a method");
+    Options { method, layers, sign: Sign::Both, session, ..Default::default() }
+}
+
 fn explainer_of(file: &Path, side: u32, layers: Vec<Choice>, method: &str) -> Explainer {
+    explainer_with(file, side, options(layers, method)).expect("an explainer")
+}
+
+fn explainer_with(file: &Path, side: u32, options: Options) -> Result<Explainer, Error> {
     let runtime = runtime();
     let network = Network::open(file).expect("a model");
     let mut sidecar = resolve_given(&network, &Default::default()).expect("a sidecar");
     sidecar.preprocessing.size = (side, side);
-    let session = SessionOptions { provider: ProviderChoice::Named(Provider::Cpu), ..Default::default() };
-    let method = method::parse(method).expect("a method");
-    let options = Options { method, layers, sign: Sign::Both, session, ..Default::default() };
     let subject = TypedModel::new(runtime, network, sidecar).expect("a typed model");
-    Explainer::of(runtime, Arc::new(subject), options).expect("an explainer")
+    Explainer::of(runtime, Arc::new(subject), options)
 }
 
 fn input(name: &str) -> ArrayD<f32> {
@@ -102,6 +110,67 @@ fn methods_at_the_input_give_what_captum_gives() {
         assert!(error <= 1e-3, "{ours} is off by {error:.2e}");
         let sum = attributions.sum_axis(ndarray::Axis(1)).index_axis_move(ndarray::Axis(0), 0);
         assert_eq!(found.heatmap.clone().expect("heat").into_dyn(), sum);
+    }
+}
+
+const SMOOTHED: [(&str, &str); 2] = [("resnet18", "layer3"), ("mobilenet_v2", "features.18")];
+
+/// The heat of a method with its heat smoothed.
+fn smoothed(name: &str, module: &str, (method, sign, smooth): (&str, Sign, Smooth), number: u64) -> ArrayD<f32> {
+    let file = fixture("classifiers").join(format!("{name}.ts.onnx"));
+    let layers = if module.is_empty() { vec![] } else { vec![Choice::Name(module.to_owned())] };
+    let explainer = explainer_with(&file, 96, Options { sign, smooth, ..options(layers, method) });
+    let outcome = explainer.expect("an explainer").explain(input(name), &[class(number)]).expect("an outcome");
+    outcome.explanations[0].heatmap.clone().expect("a heatmap").into_dyn()
+}
+
+#[test]
+fn smoothing_gives_what_pytorch_grad_cam_gives() {
+    let mut wrong = Vec::new();
+    for (name, module) in SMOOTHED {
+        let mut recorded = Recording::open(&fixture("host_methods").join(format!("{name}.smooth.npz")));
+        let number = recorded.number("class") as u64;
+        let eigen = Smooth { eigen: true, ..Smooth::default() };
+        for method in
+            ["gradcam", "hirescam", "gradcam++", "xgradcam", "layercam", "gradcam-elementwise", "fem", "scorecam"]
+        {
+            let heat = smoothed(name, module, (method, Sign::Both, eigen), number);
+            let expected = recorded.floats(&format!("eigen.{method}"));
+            // The sign of a component is open.
+            let error = relative_error(&heat, &expected).min(relative_error(&-&heat, &expected));
+            if error > 1e-3 {
+                wrong.push(format!("eigen {method} of {name}: {error:.2e}"));
+            }
+        }
+        let augment = Smooth { augment: true, ..Smooth::default() };
+        for method in ["gradcam", "layercam"] {
+            let heat = smoothed(name, module, (method, Sign::Positive, augment), number);
+            let error = relative_error(&heat, &recorded.floats(&format!("augment.{method}")));
+            if error > 1e-3 {
+                wrong.push(format!("augment {method} of {name}: {error:.2e}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// What has no feature maps to take apart is refused; changed images smooth anything.
+#[test]
+fn every_method_is_smoothed_or_refused() {
+    let file = fixture("classifiers").join("resnet18.ts.onnx");
+    let eigen = Smooth { eigen: true, ..Smooth::default() };
+    for method in METHODS.iter().filter(|method| !method.needs().attention) {
+        let made = explainer_with(&file, 96, Options { smooth: eigen, ..options(vec![], method.name()) });
+        assert_eq!(made.is_ok(), method.weighs_channels(), "{}", method.name());
+    }
+    let augment = Smooth { augment: true, ..Smooth::default() };
+    for method in ["saliency", "eigencam", "occlusion:window=32,stride=32"] {
+        let heat = smoothed("resnet18", "", (method, Sign::Both, augment), 3);
+        assert_eq!(heat.shape(), [96, 96], "{method}");
+        assert!(
+            heat.iter().all(|heat| (-1.0..=1.0).contains(heat)) && heat.iter().any(|heat| *heat != 0.0),
+            "{method}"
+        );
     }
 }
 

@@ -183,6 +183,12 @@ pub enum Error {
         /// The method.
         method: &'static str,
     },
+    /// Heat is to be smoothed by a principal component, and it is no sum of feature maps.
+    #[error("{method} weighs no feature maps, and smoothing by `eigen` takes weighted feature maps apart")]
+    CannotSmooth {
+        /// The method.
+        method: &'static str,
+    },
     /// A layer was asked for, and the method looks at none.
     #[error("the method {method} looks at no layer, and `{}` was asked for", printable(layer))]
     NoLayerForMethod {
@@ -688,6 +694,7 @@ impl Error {
             Error::NothingToSwap { .. } => {
                 Some("it would be the plain gradient: --method saliency or input-x-gradient shows that".into())
             }
+            Error::CannotSmooth { .. } => Some("--smooth augment smooths any method".into()),
             Error::NoLayerForMethod { .. } => Some("leave --layer out, or choose a method that looks at layers".into()),
             Error::UnknownInput { known, .. } if known.is_empty() => Some("leave --input out: the model takes the image alone".into()),
             Error::UnknownInput { known, .. } => {

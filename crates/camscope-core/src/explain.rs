@@ -15,6 +15,7 @@ mod host;
 mod nonfinite;
 mod programs;
 mod results;
+mod smooth;
 mod tail;
 mod taps;
 mod verify;
@@ -39,6 +40,7 @@ use self::{
 };
 pub use fuse::{Fuse, Group, fused};
 pub use results::{Backward, Blank, Explained, Explanation, Forward, Held, Outcome, Timing};
+pub use smooth::Smooth;
 pub use taps::Tap;
 
 use crate::{
@@ -62,6 +64,8 @@ pub struct Options {
     pub method: Chosen,
     /// Which side of the evidence is shown.
     pub sign: Sign,
+    /// How heat is smoothed.
+    pub smooth: Smooth,
     /// The layers; none: `auto`.
     pub layers: Vec<Choice>,
     /// How the heat of several layers becomes one; `None`: each has its own, save where `auto` means several, which are fused.
@@ -90,6 +94,7 @@ impl Default for Options {
         Self {
             method: Chosen::default(),
             sign: Sign::default(),
+            smooth: Smooth::default(),
             layers: Vec::new(),
             fuse: None,
             layout: None,
@@ -154,6 +159,9 @@ impl Explainer {
     /// A layer isn't there or has no gradient, an operator can't be differentiated, or the runtime refuses.
     pub fn of(runtime: &'static Runtime, subject: Arc<TypedModel>, options: Options) -> Result<Self> {
         let needs = options.method.method.needs();
+        if options.smooth.eigen && !options.method.method.weighs_channels() {
+            return Err(Error::CannotSmooth { method: options.method.method.name() });
+        }
         if !needs.layer {
             refuse_layers(&options)?;
         }
@@ -489,6 +497,19 @@ impl Explainer {
         if let ([image, ..], [target, ..]) = (images, targets) {
             self.verify_once(image.view(), target)?;
         }
+        if self.options.smooth.augment {
+            return self.explain_augmented(images, seen, targets);
+        }
+        self.explain_once(images, seen, targets)
+    }
+
+    /// Without smoothing by changed images.
+    fn explain_once(
+        &self,
+        images: &[ArrayViewD<'_, f32>],
+        seen: &[Seen],
+        targets: &[TargetRef],
+    ) -> Result<Vec<Outcome>> {
         let canceller = Canceller::new();
         let share = |start: Instant| milliseconds(start) / images.len() as f64;
         let start = Instant::now();
@@ -828,7 +849,12 @@ impl Explainer {
             return Err(no_gradient(layer.name()));
         }
         let values = (self.raw_activation(forward, tap)?, raw_gradient(backward, gradient)?);
-        let heatmaps = self.programs.heatmaps((method, sign), layer, values, [activation.blocked, gradient.blocked])?;
+        let blocked = [activation.blocked, gradient.blocked];
+        if self.options.smooth.eigen {
+            let smoothed = self.programs.smoothed((method, sign), layer, values, blocked)?;
+            return Ok(smoothed.into_iter().take(forward.images).collect());
+        }
+        let heatmaps = self.programs.heatmaps((method, sign), layer, values, blocked)?;
         Ok(heatmaps.outer_iter().take(forward.images).map(|heatmap| heatmap.to_owned()).collect())
     }
 

@@ -231,9 +231,9 @@ pub(crate) struct MethodArgs {
     #[arg(
         long,
         value_name = "NAME[:KEY=VALUE,…]",
-        help = "The method, see `camscope methods` [default: from the model's sidecar, else gradcam; hirescam for targets at one place]"
+        help = "The method, see `camscope methods`, or all of them: all; may be given several times [default: from the model's sidecar, else gradcam; hirescam for targets at one place]"
     )]
-    pub(crate) method: Option<String>,
+    pub(crate) method: Vec<String>,
     /// Where random numbers start, of methods that draw some: the same seed gives the same heat
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) seed: u64,
@@ -278,6 +278,15 @@ impl From<FuseArg> for Fuse {
             FuseArg::Max => Self::Max,
         }
     }
+}
+
+/// `--smooth`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SmoothArg {
+    /// By a principal component.
+    Eigen,
+    /// Over changed images.
+    Augment,
 }
 
 /// How heatmaps look: shared by the commands that draw them.
@@ -334,9 +343,16 @@ pub(crate) struct ExplainArgs {
     /// Trust an execution provider other than the CPU: don't compare the first explanation of a model with the CPU's
     #[arg(long)]
     pub(crate) no_verify: bool,
+    /// Smooth the heat: by the first principal component of the weighted feature maps, or over the mirrored, darker and brighter image;
+    /// may be given twice
+    #[arg(long, value_enum, value_name = "HOW")]
+    pub(crate) smooth: Vec<SmoothArg>,
     /// Write the overlays into this folder, as STEM.png
     #[arg(short, long, value_name = "DIR")]
     pub(crate) output: Option<PathBuf>,
+    /// Put all overlays on one sheet, each with its method, layer, target and score below: a PNG, or a JPEG if FILE ends in .jpg
+    #[arg(long, value_name = "FILE")]
+    pub(crate) sheet: Option<PathBuf>,
     /// Write logits, activations, gradients and heatmap into this folder, as STEM.logits.npy and so on
     #[arg(long, value_name = "DIR")]
     pub(crate) raw: Option<PathBuf>,

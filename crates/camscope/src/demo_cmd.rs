@@ -45,7 +45,7 @@ pub(crate) fn run(args: &DemoArgs) -> Result<ExitCode> {
             images: images.iter().map(|image| folder.join(image)).collect(),
             tensor: Vec::new(),
             how: MethodArgs {
-                method: None,
+                method: Vec::new(),
                 layers: vec![camscope_core::layer::Choice::Auto],
                 layout: None,
                 classes,
@@ -58,7 +58,9 @@ pub(crate) fn run(args: &DemoArgs) -> Result<ExitCode> {
             look: LookArgs { colormap: "jet".into(), alpha: camscope_core::overlay::DEFAULT_ALPHA, no_boxes: false },
             run: args.run.clone(),
             no_verify: false,
+            smooth: Vec::new(),
             output: written.clone(),
+            sheet: None,
             raw: None,
             batch: None,
             json: false,

@@ -2,10 +2,12 @@
 
 pub(crate) mod deliver;
 pub(crate) mod many;
+mod sheet;
 pub(crate) mod sized;
 
 use std::{
     ops::Range,
+    path::Path,
     process::ExitCode,
     sync::{Arc, Mutex, mpsc::sync_channel},
     thread,
@@ -13,26 +15,31 @@ use std::{
 
 use camscope_core::{
     EngineError, Error, Result,
-    explain::{Explainer, Options},
+    explain::{Explainer, Options, Smooth},
+    layer::Choice,
+    method::Chosen,
     model::Preprocessing,
     overlay, random,
     runtime::Runtime,
     subject::TypedModel,
+    text::printable_path,
 };
 
 use self::{
-    deliver::Job,
+    deliver::{Job, Stems},
     many::{Explained, Ready},
+    sheet::Sheet,
     sized::{KEPT, of_size, sized, sizes},
 };
 use crate::{
-    cli::ExplainArgs,
+    cli::{ExplainArgs, MethodArgs, SmoothArg},
     input::{Input, prepared},
-    plugins,
+    output, plugins,
     setup::{
-        class_clashes, create_folder, note_all, note_estimate, note_provider, open, options, subject, suited,
-        work_between_runs,
+        asks_for_all, class_clashes, create_folder, methods, note_all, note_estimate, note_provider, open, options,
+        subject, work_between_runs,
     },
+    whole::end_between_files,
 };
 
 /// Runs `camscope explain`.
@@ -63,7 +70,15 @@ pub(crate) fn explain(
     for folder in args.output.iter().chain(&args.raw) {
         create_folder(folder)?;
     }
+    if let Some(folder) = args.sheet.as_deref().and_then(Path::parent).filter(|folder| !folder.as_os_str().is_empty()) {
+        create_folder(folder)?;
+    }
+    end_between_files();
     let options = Options {
+        smooth: Smooth {
+            eigen: args.smooth.contains(&SmoothArg::Eigen),
+            augment: args.smooth.contains(&SmoothArg::Augment),
+        },
         gradients: args.raw.is_some(),
         verify: !args.no_verify,
         said: !args.look.no_boxes,
@@ -89,60 +104,109 @@ pub(crate) fn explain(
         let first_size = preprocessing.first().unwrap_or(&sidecar.preprocessing);
         let (own, own_sidecar) = sized(&network, &sidecar, &args.input, first_size)?;
         let (first_subject, targets) = subject(runtime, own, own_sidecar, &args.how)?;
-        let options = Options { batch, ..suited(options, &args.how, first_subject.sidecar(), &targets)? };
-        let explainer = Explainer::of(runtime, Arc::new(first_subject), options.clone())?;
+        let first_subject = Arc::new(first_subject);
+        let methods = methods(&args.how, first_subject.sidecar(), &targets)?;
+        plugins::note_resolved(first_subject.resolved());
+        note_all(&first_subject.label_mismatch().into_iter().collect::<Vec<_>>());
+        note_all(&class_clashes(&args.how.classes, first_subject.labels()));
         let mut first = reading.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         let image = first.iter().flatten().find_map(|ready| ready.as_ref().ok());
-        let explainer = match (image, targets.first()) {
-            // What is read off one token may be blind to all others.
-            (Some(image), Some(target)) if !matches!(target.kind(), "class" | "contrast" | "box") => {
-                let (explainer, note) = explainer.sighted(runtime, image.tensor.view(), &[image.seen], target)?;
-                note_all(&note.into_iter().collect::<Vec<_>>());
-                explainer
-            }
-            _ => explainer,
-        };
-        let options = explainer.options().clone();
-        let explainer = Arc::new(explainer);
-        note_provider(runtime, &explainer, &args.run);
-        note_estimate(&explainer);
-        plugins::note_resolved(explainer.subject().resolved());
-        note_all(&explainer.subject().label_mismatch().into_iter().collect::<Vec<_>>());
-        note_all(&class_clashes(&args.how.classes, explainer.labels()));
-        let random = explainer.random_nodes();
-        if !random.is_empty() {
-            note_all(&[random::told(&random)]);
-        }
-
-        let mut job = Job::new(args, &explainer, colormap, inputs.len(), targets.len());
-        let ready = runs.iter().map(|run| first.take().unwrap_or_else(|| read(run)));
-        let made = Mutex::new(vec![(first_size.size, Arc::clone(&explainer))]);
-        let make = |preprocessing: &Preprocessing| {
-            let (network, sidecar) = sized(&network, &sidecar, &args.input, preprocessing)?;
-            let subject = TypedModel::for_targets(runtime, network, sidecar, &targets)?;
-            Explainer::of(runtime, Arc::new(subject), options.clone()).map(Arc::new)
-        };
-        let explain = |run: &Range<usize>, ready: Vec<Result<Ready>>| {
-            let preprocessing = &preprocessing[run.start];
-            match of_size(&made, preprocessing.size, || make(preprocessing)) {
-                Ok(explainer) => many::explain(&explainer, ready, &targets),
+        let image = image.map(|ready| (ready.tensor.clone(), ready.seen));
+        let mut stems = Stems::new(&methods);
+        let mut sheet = args.sheet.as_ref().map(|_| Sheet::default());
+        let (mut failed, mut is_first) = (false, true);
+        for chosen in &methods {
+            let options = Options { batch, ..of_method(&options, chosen, methods.len()) };
+            let explainer = match Explainer::of(runtime, Arc::clone(&first_subject), options) {
+                Ok(explainer) => explainer,
+                Err(error) if methods.len() == 1 => return Err(error),
                 Err(error) => {
-                    let (text, mut error) = (error.to_string(), Some(error));
-                    let mut next = || error.take().unwrap_or_else(|| Error::Value(text.clone()));
-                    ready.iter().map(|_| Err(next())).collect()
+                    failed |= !told_of_refusal(&args.how, chosen, &error);
+                    continue;
+                }
+            };
+            let explainer = match (&image, targets.first()) {
+                // What is read off one token may be blind to all others.
+                (Some((image, seen)), Some(target)) if !matches!(target.kind(), "class" | "contrast" | "box") => {
+                    let (explainer, note) = explainer.sighted(runtime, image.view(), &[*seen], target)?;
+                    note_all(&note.into_iter().collect::<Vec<_>>());
+                    explainer
+                }
+                _ => explainer,
+            };
+            let options = explainer.options().clone();
+            let explainer = Arc::new(explainer);
+            if is_first {
+                note_provider(runtime, &explainer, &args.run);
+                note_estimate(&explainer);
+                let random = explainer.random_nodes();
+                if !random.is_empty() {
+                    note_all(&[random::told(&random)]);
                 }
             }
-        };
-        let deliver = |run: &Range<usize>, explained| job.deliver(&inputs[run.clone()], explained);
-        let provider = explainer.forward_session().provider();
-        let failed = match many::beside(provider, args.run.threads.map(usize::from)) {
-            true => side_by_side(&runs, ready, explain, deliver),
-            false => in_turn(&runs, ready, explain, deliver),
-        };
-        job.finish();
+
+            let mut job =
+                Job::new(args, &explainer, colormap, (inputs.len(), targets.len()), stems.of(chosen), sheet.take());
+            let ready = runs.iter().map(|run| first.take().unwrap_or_else(|| read(run)));
+            let made = Mutex::new(vec![(first_size.size, Arc::clone(&explainer))]);
+            let make = |preprocessing: &Preprocessing| {
+                let (network, sidecar) = sized(&network, &sidecar, &args.input, preprocessing)?;
+                let subject = TypedModel::for_targets(runtime, network, sidecar, &targets)?;
+                Explainer::of(runtime, Arc::new(subject), options.clone()).map(Arc::new)
+            };
+            let explain = |run: &Range<usize>, ready: Vec<Result<Ready>>| {
+                let preprocessing = &preprocessing[run.start];
+                match of_size(&made, preprocessing.size, || make(preprocessing)) {
+                    Ok(explainer) => many::explain(&explainer, ready, &targets),
+                    Err(error) => {
+                        let (text, mut error) = (error.to_string(), Some(error));
+                        let mut next = || error.take().unwrap_or_else(|| Error::Value(text.clone()));
+                        ready.iter().map(|_| Err(next())).collect()
+                    }
+                }
+            };
+            let deliver = |run: &Range<usize>, explained| job.deliver(&inputs[run.clone()], explained);
+            let provider = explainer.forward_session().provider();
+            failed |= match many::beside(provider, args.run.threads.map(usize::from)) {
+                true => side_by_side(&runs, ready, explain, deliver),
+                false => in_turn(&runs, ready, explain, deliver),
+            };
+            sheet = job.finish();
+            is_first = false;
+        }
+        if let (Some(path), Some(sheet)) = (&args.sheet, &sheet) {
+            sheet.write(path)?;
+            if !args.json {
+                output::print(&format!("sheet: {}\n", printable_path(path)))?;
+            }
+        }
         Ok(failed)
     })?;
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// The options of one of several methods.
+fn of_method(options: &Options, chosen: &Chosen, methods: usize) -> Options {
+    let mut options = Options { method: chosen.clone(), ..options.clone() };
+    // The layers are meant for those that look at one.
+    if methods > 1 && !chosen.method.needs().layer {
+        options.layers = vec![Choice::Auto];
+        (options.fuse, options.layout) = (None, None);
+    }
+    options
+}
+
+/// Says why one of several methods is not there; whether that is as it should be: of all methods, some suit no model of this kind.
+fn told_of_refusal(how: &MethodArgs, chosen: &Chosen, error: &Error) -> bool {
+    let name = chosen.method.name();
+    let is_unsuited =
+        matches!(error, Error::NoAttention { .. } | Error::NothingToSwap { .. } | Error::CannotSmooth { .. });
+    if asks_for_all(how) && is_unsuited {
+        note_all(&[format!("{name} is left out: {error}")]);
+        return true;
+    }
+    output::complain(&format!("{name}: {error}"), error.help().as_deref());
+    false
 }
 
 /// Explains each run and delivers what it came to; whether something failed. While one is delivered the next one is read, but nothing

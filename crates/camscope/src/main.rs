@@ -29,6 +29,7 @@ mod plugins;
 mod predict_cmd;
 mod runtime_cmd;
 mod setup;
+mod whole;
 
 use std::process::ExitCode;
 

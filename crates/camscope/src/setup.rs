@@ -76,10 +76,11 @@ pub(crate) fn subject(
 /// # Errors
 /// There is no such method.
 pub(crate) fn options(how: &MethodArgs, run: &RunArgs, sidecar: &Sidecar) -> Result<Options> {
-    let method = asked_method(how, sidecar)?.unwrap_or_default();
+    let method = asked_methods(how, sidecar)?.into_iter().next().unwrap_or_default();
     Ok(Options {
         method,
         sign: how.sign.into(),
+        smooth: Default::default(),
         layers: how.layers.clone(),
         fuse: how.fuse.map(Into::into),
         layout: how.layout,
@@ -93,28 +94,72 @@ pub(crate) fn options(how: &MethodArgs, run: &RunArgs, sidecar: &Sidecar) -> Res
     })
 }
 
-/// The options with the method that suits the targets, where nobody asked for one; a word where one was asked for that doesn't.
+/// The options with the method that suits the targets, where nobody asked for one; a word where one was asked for that doesn't. For what
+/// takes one method.
 ///
 /// # Errors
-/// There is no such method.
+/// There is no such method, or several were asked for.
 pub(crate) fn suited(options: Options, how: &MethodArgs, sidecar: &Sidecar, targets: &[TargetRef]) -> Result<Options> {
-    if let Some(asked) = asked_method(how, sidecar)? {
-        note_all(&method::mistrust(asked.method, targets).into_iter().collect::<Vec<_>>());
-        return Ok(options);
+    match asked_methods(how, sidecar)?.as_slice() {
+        [] => Ok(Options { method: method::default_for(targets), ..options }),
+        [asked] => {
+            note_all(&method::mistrust(asked.method, targets).into_iter().collect::<Vec<_>>());
+            Ok(options)
+        }
+        several => {
+            Err(Error::Value(format!("{} methods were asked for, and one is measured at a time", several.len())))
+        }
     }
-    Ok(Options { method: method::default_for(targets), ..options })
 }
 
-/// The method that is asked for: by the option, else by the sidecar; `None` where neither says.
+/// The methods that explain the targets: those asked for, else the one that suits; a word on those that don't.
 ///
 /// # Errors
 /// There is no such method.
-fn asked_method(how: &MethodArgs, sidecar: &Sidecar) -> Result<Option<method::Chosen>> {
-    match (&how.method, &sidecar.method) {
-        (Some(name), _) => method::parse(name).map(Some),
-        (None, Some(name)) => method::parse(name).map(Some).map_err(|error| sidecar.at_fault("method", error)),
-        (None, None) => Ok(None),
+pub(crate) fn methods(how: &MethodArgs, sidecar: &Sidecar, targets: &[TargetRef]) -> Result<Vec<method::Chosen>> {
+    let asked = asked_methods(how, sidecar)?;
+    if asked.is_empty() {
+        return Ok(vec![method::default_for(targets)]);
     }
+    if !asks_for_all(how) {
+        note_all(&asked.iter().filter_map(|asked| method::mistrust(asked.method, targets)).collect::<Vec<_>>());
+    }
+    Ok(asked)
+}
+
+/// As `--method` takes all of them.
+const ALL: &str = "all";
+
+/// Whether whatever method there is is asked for.
+pub(crate) fn asks_for_all(how: &MethodArgs) -> bool {
+    how.method.iter().any(|name| name == ALL)
+}
+
+/// The methods that are asked for: by the option, else by the sidecar; none where neither says. One that is named beside `all` stands in
+/// the place of the same with its defaults.
+///
+/// # Errors
+/// There is no such method.
+fn asked_methods(how: &MethodArgs, sidecar: &Sidecar) -> Result<Vec<method::Chosen>> {
+    if how.method.is_empty() {
+        let own = sidecar.method.iter().map(|name| method::parse(name));
+        return own.map(|own| own.map_err(|error| sidecar.at_fault("method", error))).collect();
+    }
+    let mut named: Vec<method::Chosen> = Vec::new();
+    for name in how.method.iter().filter(|name| *name != ALL) {
+        let chosen = method::parse(name)?;
+        if !named.contains(&chosen) {
+            named.push(chosen);
+        }
+    }
+    if !asks_for_all(how) {
+        return Ok(named);
+    }
+    let of = |method: &method::Method| -> Vec<method::Chosen> {
+        let own: Vec<_> = named.iter().filter(|named| named.method == *method).cloned().collect();
+        if own.is_empty() { vec![(*method).into()] } else { own }
+    };
+    Ok(method::METHODS.iter().flat_map(of).collect())
 }
 
 /// How sessions are made.

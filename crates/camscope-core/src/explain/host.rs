@@ -224,6 +224,7 @@ impl Explainer {
             image: image.view(),
             batch: tail_of.map_or(self.batch, |tail| if tail.is_by_one() { 1 } else { self.batch }),
             seed: self.options.seed,
+            eigen: self.options.smooth.eigen,
             activation,
             gradient,
             grid: at.grid,

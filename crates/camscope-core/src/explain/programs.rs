@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use ndarray::{Array3, Ix3};
+use ndarray::{Array2, Array3, Ix3, Ix4};
 use onnx_grad_ort::blocked::Unblocker;
 
 use crate::{
@@ -16,8 +16,8 @@ use crate::{
     runtime::{Runtime, Session, SessionOptions, Value},
 };
 
-/// A method's name and sign, and layout, element type and blocks of what its program takes.
-type ProgramKey = (&'static str, Sign, Layout, i32, [Option<usize>; 2]);
+/// A method's name and sign, whether its product is wanted before it is summed, and layout, element type and blocks of what its program takes.
+type ProgramKey = (&'static str, Sign, bool, Layout, i32, [Option<usize>; 2]);
 
 /// The programs, by method and what they take; each is made when first wanted.
 pub(super) struct Programs {
@@ -49,11 +49,31 @@ impl Programs {
         (activation, gradient): (&Value, &Value),
         blocked: [Option<usize>; 2],
     ) -> Result<Array3<f32>> {
-        let key = (method.name(), sign, layer.layout, layer.elem.code(), blocked);
+        let key = (method.name(), sign, false, layer.layout, layer.elem.code(), blocked);
         let program = self.program(key, || method::program(method, sign, layer.layout, layer.elem, blocked))?;
         let mut outputs = program.run(&[("activation", activation), ("gradient", gradient)])?;
         let heatmaps = outputs.take("heatmap").ok_or_else(|| super::missing("heatmap"))?.to_f32()?;
         heatmaps.into_dimensionality::<Ix3>().map_err(|error| Error::Value(error.to_string()))
+    }
+
+    /// The same by the first principal component of what is summed.
+    ///
+    /// # Errors
+    /// The runtime fails; the heat is no such sum.
+    pub(super) fn smoothed(
+        &self,
+        (method, sign): (&'static dyn Cam, Sign),
+        layer: &Layer,
+        (activation, gradient): (&Value, &Value),
+        blocked: [Option<usize>; 2],
+    ) -> Result<Vec<Array2<f32>>> {
+        // What is kept of it is decided afterwards: the program is that of any sign.
+        let key = (method.name(), Sign::Both, true, layer.layout, layer.elem.code(), blocked);
+        let program = self.program(key, || method::weighted_program(method, layer.layout, layer.elem, blocked))?;
+        let mut outputs = program.run(&[("activation", activation), ("gradient", gradient)])?;
+        let weighted = outputs.take("weighted").ok_or_else(|| super::missing("weighted"))?.to_f32()?;
+        let weighted = weighted.into_dimensionality::<Ix4>().map_err(|error| Error::Value(error.to_string()))?;
+        Ok(weighted.outer_iter().map(|image| sign.of(method::along_component(image))).collect())
     }
 
     /// The value as NCHW, where it lies in blocks.

@@ -26,6 +26,10 @@ impl HostMethod for AblationCam {
         Needs { layer: true, tail: true, ..Needs::default() }
     }
 
+    fn weighs_channels(&self) -> bool {
+        true
+    }
+
     fn passes(&self, _: &Parameters, channels: usize) -> f64 {
         1.0 + channels as f64
     }
@@ -45,13 +49,10 @@ impl HostMethod for AblationCam {
             }
             without.extend((trial.tail)(some.view())?);
         }
-        let mut heat = Array2::zeros((height, width));
-        for (without, channel) in without.into_iter().zip(layer.outer_iter()) {
-            // Of a score of 0 no share can be taken: then the fall itself.
-            let fall = if score == 0.0 { score - without } else { (score - without) / score };
-            heat.scaled_add(fall, &channel);
-        }
-        Ok(heat.into())
+        // Of a score of 0 no share can be taken: then the fall itself.
+        let fall = |without: f32| if score == 0.0 { score - without } else { (score - without) / score };
+        let weights: Vec<f32> = without.into_iter().map(fall).collect();
+        trial.weighed(&weights)
     }
 }
 

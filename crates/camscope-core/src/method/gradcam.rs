@@ -24,4 +24,9 @@ impl Cam for GradCam {
         let weight = g.reduce_mean(gradient, &[2, 3], true);
         weigh_channels(g, &weight, activation)
     }
+
+    fn weighted(&self, g: &mut Builder, activation: &Val, gradient: &Val) -> Option<Val> {
+        let weight = g.reduce_mean(gradient, &[2, 3], true);
+        Some(g.mul(&weight, activation))
+    }
 }

@@ -25,4 +25,9 @@ impl Cam for GradCamElementwise {
         let positive = g.relu(&product);
         g.reduce_sum(&positive, &[1], false)
     }
+
+    fn weighted(&self, g: &mut Builder, activation: &Val, gradient: &Val) -> Option<Val> {
+        let product = g.mul(gradient, activation);
+        Some(g.relu(&product))
+    }
 }

@@ -18,19 +18,29 @@ impl Cam for GradCamPlusPlus {
     }
 
     fn build(&self, g: &mut Builder, activation: &Val, gradient: &Val) -> Val {
-        let square = g.mul(gradient, gradient);
-        let cube = g.mul(&square, gradient);
-        let total = g.reduce_sum(activation, &[2, 3], true);
-        let twice = g.scale(&square, ElemType::Float, 2.0);
-        let third = g.mul(&total, &cube);
-        let epsilon = g.scalar(ElemType::Float, 1e-6);
-        let divisor = g.add(&twice, &third);
-        let divisor = g.add(&divisor, &epsilon);
-        let alpha = g.div(&square, &divisor);
-        // relu(G) is 0 wherever G is, so α needs no masking there: its quotient is 0/ε.
-        let positive = g.relu(gradient);
-        let share = g.mul(&positive, &alpha);
-        let weight = g.reduce_sum(&share, &[2, 3], true);
+        let weight = weight(g, activation, gradient);
         weigh_channels(g, &weight, activation)
     }
+
+    fn weighted(&self, g: &mut Builder, activation: &Val, gradient: &Val) -> Option<Val> {
+        let weight = weight(g, activation, gradient);
+        Some(g.mul(&weight, activation))
+    }
+}
+
+/// A weight a channel, `[N, C, 1, 1]`.
+fn weight(g: &mut Builder, activation: &Val, gradient: &Val) -> Val {
+    let square = g.mul(gradient, gradient);
+    let cube = g.mul(&square, gradient);
+    let total = g.reduce_sum(activation, &[2, 3], true);
+    let twice = g.scale(&square, ElemType::Float, 2.0);
+    let third = g.mul(&total, &cube);
+    let epsilon = g.scalar(ElemType::Float, 1e-6);
+    let divisor = g.add(&twice, &third);
+    let divisor = g.add(&divisor, &epsilon);
+    let alpha = g.div(&square, &divisor);
+    // relu(G) is 0 wherever G is, so α needs no masking there: its quotient is 0/ε.
+    let positive = g.relu(gradient);
+    let share = g.mul(&positive, &alpha);
+    g.reduce_sum(&share, &[2, 3], true)
 }

@@ -23,4 +23,8 @@ impl Cam for HiResCam {
     fn build(&self, g: &mut Builder, activation: &Val, gradient: &Val) -> Val {
         weighted_sum(g, gradient, activation)
     }
+
+    fn weighted(&self, g: &mut Builder, activation: &Val, gradient: &Val) -> Option<Val> {
+        Some(g.mul(gradient, activation))
+    }
 }

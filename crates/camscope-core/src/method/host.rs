@@ -44,6 +44,11 @@ pub trait HostMethod: Sync {
         true
     }
 
+    /// Whether its heat is a sum of weighted feature maps, by [`Trial::weighed`]: their first principal component can stand in its place.
+    fn weighs_channels(&self) -> bool {
+        false
+    }
+
     /// About how many forward passes it takes for one image, where `channels` is the number of the layer's.
     fn passes(&self, parameters: &Parameters, channels: usize) -> f64;
 
@@ -107,6 +112,8 @@ pub struct Trial<'a> {
     pub batch: usize,
     /// Where random numbers start: the same seed gives the same heat.
     pub seed: u64,
+    /// Whether [`Trial::weighed`] gives the first principal component in place of the sum.
+    pub eigen: bool,
     /// The layer's activation `[channels, height, width]`, where [`Needs::layer`] asks for it.
     pub activation: Option<Array3<f32>>,
     /// The gradient there, of the same shape, where [`Needs::gradient`] asks for it.
@@ -152,6 +159,27 @@ impl Trial<'_> {
     /// The method doesn't ask for it.
     pub fn layer_gradient(&self) -> Result<ArrayView3<'_, f32>> {
         super::given(self.gradient.as_ref(), "gradient").map(|array| array.view())
+    }
+
+    /// Σ over the channels of weight · feature map; of smoothed heat the first principal component of those products.
+    ///
+    /// # Errors
+    /// The method doesn't ask for the activation.
+    pub fn weighed(&self, weights: &[f32]) -> Result<Heat> {
+        let layer = self.layer()?;
+        if self.eigen {
+            let mut weighted = layer.to_owned();
+            for (mut channel, weight) in weighted.outer_iter_mut().zip(weights) {
+                channel *= *weight;
+            }
+            return Ok(super::along_component(weighted.view()).into());
+        }
+        let (_, height, width) = layer.dim();
+        let mut heat = Array2::zeros((height, width));
+        for (channel, weight) in layer.outer_iter().zip(weights) {
+            heat.scaled_add(*weight, &channel);
+        }
+        Ok(heat.into())
     }
 
     /// The scores of any number of images, [`Trial::batch`] at a time; they are made when their turn comes.

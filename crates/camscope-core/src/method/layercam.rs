@@ -24,4 +24,9 @@ impl Cam for LayerCam {
         let positive = g.relu(gradient);
         weighted_sum(g, &positive, activation)
     }
+
+    fn weighted(&self, g: &mut Builder, activation: &Val, gradient: &Val) -> Option<Val> {
+        let positive = g.relu(gradient);
+        Some(g.mul(&positive, activation))
+    }
 }

@@ -34,6 +34,7 @@ use onnx_grad_ort::blocked::{self, unblocked};
 
 pub use host::{AttentionMap, Heat, HostMethod, Needs, Slopes, Trial};
 pub use parameters::{Parameter, Parameters};
+pub(crate) use principal::along_component;
 pub use sign::Sign;
 
 use crate::{
@@ -60,6 +61,12 @@ pub trait Cam: Sync {
     /// them: a box, a pixel, a character.
     fn keeps_places(&self) -> bool {
         false
+    }
+
+    /// Emits what the heatmap is the sum of over the channels, `[N, C, H, W]`, for smoothing by its first principal component; `None`: it is
+    /// no such sum.
+    fn weighted(&self, _: &mut Builder, _activation: &Val, _gradient: &Val) -> Option<Val> {
+        None
     }
 
     /// Emits the program: the heatmap `[N, H, W]`, positive where there is evidence, from float32 `[N, C, H, W]` values.
@@ -118,6 +125,18 @@ impl Method {
         match self {
             Self::Cam(method) => method.keeps_places(),
             Self::Host(method) => method.keeps_places(),
+        }
+    }
+
+    /// Whether its heat is a sum of weighted feature maps, whose first principal component can stand in its place.
+    pub fn weighs_channels(self) -> bool {
+        match self {
+            Self::Cam(method) => {
+                let mut g = Builder::new();
+                let [activation, gradient] = ["activation", "gradient"].map(|name| g.input(name));
+                method.weighted(&mut g, &activation, &gradient).is_some()
+            }
+            Self::Host(method) => method.weighs_channels(),
         }
     }
 
@@ -248,6 +267,17 @@ impl From<Method> for Chosen {
     }
 }
 
+impl Chosen {
+    /// The method with those parameters that are not their defaults, as `--method` takes it.
+    pub fn spec(&self) -> String {
+        let defaults = Parameters::defaults(self.method.parameters());
+        let others = self.parameters.iter().filter(|(name, value)| *value != defaults.get(name));
+        let settings: Vec<String> = others.map(|(name, value)| format!("{name}={value}")).collect();
+        let name = self.method.name();
+        if settings.is_empty() { name.to_owned() } else { format!("{name}:{}", settings.join(",")) }
+    }
+}
+
 /// A method as `--method` takes it: `NAME` or `NAME:KEY=VALUE,…`.
 ///
 /// # Errors
@@ -357,28 +387,54 @@ fn in_a_plane(g: &mut Builder, value: &Val) -> Val {
     g.op("Reshape", &[value, &shape], vec![attr::int("allowzero", 1)])
 }
 
-/// Brings both values to float32 `[N, C, H, W]`, all of space in a plane (see [`Layout::spatial`]), and emits the method's program over them.
-fn emit(g: &mut Builder, method: &dyn Cam, layout: Layout, elem: ElemType, a: &Val, d: &Val) -> Val {
-    let mut canonical = |value: &Val| {
-        let value = if elem == ElemType::Float { value.clone() } else { g.cast(value, ElemType::Float) };
-        match layout {
-            Layout::Nchw => value,
-            Layout::Nhwc => g.transpose(&value, &[0, 3, 1, 2]),
-            Layout::Ncl => g.unsqueeze(&value, &[2]),
-            Layout::Ncdhw => in_a_plane(g, &value),
-            Layout::Ndhwc => {
-                let channels_first = g.transpose(&value, &[0, 4, 1, 2, 3]);
-                in_a_plane(g, &channels_first)
-            }
-            Layout::Tokens { prefix, height, width } => {
-                let (first, last) = (prefix as i64, (prefix + height * width) as i64);
-                let grid = if prefix == 0 { value } else { g.slice(&value, &[first], &[last], &[1], &[1]) };
-                let channels_first = g.transpose(&grid, &[0, 2, 1]);
-                g.reshape(&channels_first, &[0, -1, height as i64, width as i64])
-            }
+/// As [`program`], with the output `weighted`, `[N, C, H, W]` in float32, whose sum over the channels the heatmap is.
+///
+/// # Errors
+/// The method has no such sum.
+pub(crate) fn weighted_program(
+    method: &dyn Cam,
+    layout: Layout,
+    elem: ElemType,
+    blocked: [Option<usize>; 2],
+) -> Result<Model> {
+    let mut g = Builder::new();
+    let inputs = ["activation", "gradient"].map(|name| g.input(name));
+    let [activation, gradient] = [0, 1].map(|at| {
+        let value = match blocked[at] {
+            Some(channels) => unblocked(&mut g, &inputs[at], channels),
+            None => inputs[at].clone(),
+        };
+        canonical(&mut g, layout, elem, &value)
+    });
+    let weighted = method.weighted(&mut g, &activation, &gradient);
+    let weighted = weighted.ok_or_else(|| Error::CannotSmooth { method: method.name() })?;
+    finish(g, &["activation", "gradient"], &weighted, "weighted", (layout.rank(), elem), (4, ElemType::Float))
+}
+
+/// A value as float32 `[N, C, H, W]`, all of space in a plane (see [`Layout::spatial`]).
+fn canonical(g: &mut Builder, layout: Layout, elem: ElemType, value: &Val) -> Val {
+    let value = if elem == ElemType::Float { value.clone() } else { g.cast(value, ElemType::Float) };
+    match layout {
+        Layout::Nchw => value,
+        Layout::Nhwc => g.transpose(&value, &[0, 3, 1, 2]),
+        Layout::Ncl => g.unsqueeze(&value, &[2]),
+        Layout::Ncdhw => in_a_plane(g, &value),
+        Layout::Ndhwc => {
+            let channels_first = g.transpose(&value, &[0, 4, 1, 2, 3]);
+            in_a_plane(g, &channels_first)
         }
-    };
-    let (activation, gradient) = (canonical(a), canonical(d));
+        Layout::Tokens { prefix, height, width } => {
+            let (first, last) = (prefix as i64, (prefix + height * width) as i64);
+            let grid = if prefix == 0 { value } else { g.slice(&value, &[first], &[last], &[1], &[1]) };
+            let channels_first = g.transpose(&grid, &[0, 2, 1]);
+            g.reshape(&channels_first, &[0, -1, height as i64, width as i64])
+        }
+    }
+}
+
+/// Brings both values to float32 `[N, C, H, W]` and emits the method's program over them.
+fn emit(g: &mut Builder, method: &dyn Cam, layout: Layout, elem: ElemType, a: &Val, d: &Val) -> Val {
+    let [activation, gradient] = [a, d].map(|value| canonical(g, layout, elem, value));
     method.build(g, &activation, &gradient)
 }
 
@@ -425,6 +481,7 @@ pub(crate) mod tests {
             is_plane: true,
             batch,
             seed: 0,
+            eigen: false,
             activation: None,
             gradient: None,
             attention: Vec::new(),

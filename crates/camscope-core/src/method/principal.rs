@@ -67,6 +67,12 @@ fn along_activity(projection: Array2<f32>, layer: ArrayView3<'_, f32>) -> Array2
     if agreement < 0.0 { -projection } else { projection }
 }
 
+/// The projection of each place of weighted feature maps on their first principal component, of the sign that agrees with their sum:
+/// pytorch-grad-cam's `eigen_smooth`.
+pub(crate) fn along_component(weighted: ArrayView3<'_, f32>) -> Array2<f32> {
+    along_activity(projection(weighted), weighted)
+}
+
 /// Eigen-CAM (Muhammad and Yeasin, "Eigen-CAM: Class Activation Map using Principal Components", 2020): the projection of the activation on
 /// its first principal component. The sign of a component is open; it is the one that agrees with the sum of the activation.
 pub(super) struct EigenCam;
@@ -93,8 +99,7 @@ impl HostMethod for EigenCam {
     }
 
     fn heat(&self, trial: &mut Trial<'_>, _: &Parameters) -> Result<Heat> {
-        let layer = trial.layer()?;
-        Ok(along_activity(projection(layer), layer).into())
+        Ok(along_component(trial.layer()?).into())
     }
 }
 
@@ -120,7 +125,7 @@ impl HostMethod for EigenGradCam {
 
     fn heat(&self, trial: &mut Trial<'_>, _: &Parameters) -> Result<Heat> {
         let product = &trial.layer()? * &trial.layer_gradient()?;
-        Ok(along_activity(projection(product.view()), product.view()).into())
+        Ok(along_component(product.view()).into())
     }
 }
 
@@ -237,21 +242,23 @@ impl HostMethod for Fem {
         false
     }
 
+    fn weighs_channels(&self) -> bool {
+        true
+    }
+
     fn passes(&self, _: &Parameters, _: usize) -> f64 {
         1.0
     }
 
     fn heat(&self, trial: &mut Trial<'_>, parameters: &Parameters) -> Result<Heat> {
-        let layer = trial.layer()?;
-        let (_, height, width) = layer.dim();
         let k = parameters.get("k") as f32;
-        let mut heat = Array2::zeros((height, width));
-        for channel in layer.outer_iter() {
+        let share = |channel: ArrayView2<'_, f32>| {
             let threshold = channel.mean().unwrap_or(0.0) + k * channel.std(0.0);
             let above = channel.iter().filter(|value| **value > threshold).count();
-            heat.scaled_add(above as f32 / channel.len().max(1) as f32, &channel);
-        }
-        Ok(heat.into())
+            above as f32 / channel.len().max(1) as f32
+        };
+        let weights: Vec<f32> = trial.layer()?.outer_iter().map(share).collect();
+        trial.weighed(&weights)
     }
 }
 

@@ -1,7 +1,5 @@
 //! Random-CAM: a baseline that ignores the target.
 
-use ndarray::Array2;
-
 use super::{
     Needs, Parameters,
     host::{Heat, HostMethod, Trial},
@@ -29,18 +27,17 @@ impl HostMethod for RandomCam {
         false
     }
 
+    fn weighs_channels(&self) -> bool {
+        true
+    }
+
     fn passes(&self, _: &Parameters, _: usize) -> f64 {
         1.0
     }
 
     fn heat(&self, trial: &mut Trial<'_>, _: &Parameters) -> Result<Heat> {
         let mut random = Random::new(trial.seed);
-        let layer = trial.layer()?;
-        let (_, height, width) = layer.dim();
-        let mut heat = Array2::zeros((height, width));
-        for channel in layer.outer_iter() {
-            heat.scaled_add((2.0 * random.even() - 1.0) as f32, &channel);
-        }
-        Ok(heat.into())
+        let weights: Vec<f32> = trial.layer()?.outer_iter().map(|_| (2.0 * random.even() - 1.0) as f32).collect();
+        trial.weighed(&weights)
     }
 }

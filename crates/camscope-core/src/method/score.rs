@@ -77,6 +77,10 @@ impl HostMethod for ScoreCam {
         true
     }
 
+    fn weighs_channels(&self) -> bool {
+        true
+    }
+
     fn passes(&self, parameters: &Parameters, channels: usize) -> f64 {
         let samples = if self.0 == Kind::Score { 1.0 } else { parameters.get("samples") };
         1.0 + samples * channels as f64
@@ -84,7 +88,7 @@ impl HostMethod for ScoreCam {
 
     fn heat(&self, trial: &mut Trial<'_>, parameters: &Parameters) -> Result<Heat> {
         let layer = trial.layer()?.to_owned();
-        let (channels, height, width) = layer.dim();
+        let channels = layer.len_of(Axis(0));
         let (size, layout) = (trial.size(), trial.layout);
         let image = trial.image.to_owned();
         let samples = match self.0 {
@@ -122,11 +126,8 @@ impl HostMethod for ScoreCam {
             .chunks(samples)
             .map(|some| some.iter().map(|score| f64::from(*score)).sum::<f64>() / samples as f64)
             .collect();
-        let mut heat = Array2::zeros((height, width));
-        for (weight, channel) in softmax(&scores).into_iter().zip(layer.outer_iter()) {
-            heat.scaled_add(weight as f32, &channel);
-        }
-        Ok(heat.into())
+        let weights: Vec<f32> = softmax(&scores).into_iter().map(|weight| weight as f32).collect();
+        trial.weighed(&weights)
     }
 }
 

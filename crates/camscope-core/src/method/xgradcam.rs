@@ -17,12 +17,22 @@ impl Cam for XGradCam {
     }
 
     fn build(&self, g: &mut Builder, activation: &Val, gradient: &Val) -> Val {
-        let product = g.mul(gradient, activation);
-        let numerator = g.reduce_sum(&product, &[2, 3], true);
-        let total = g.reduce_sum(activation, &[2, 3], true);
-        let epsilon = g.scalar(ElemType::Float, 1e-7);
-        let divisor = g.add(&total, &epsilon);
-        let weight = g.div(&numerator, &divisor);
+        let weight = weight(g, activation, gradient);
         weigh_channels(g, &weight, activation)
     }
+
+    fn weighted(&self, g: &mut Builder, activation: &Val, gradient: &Val) -> Option<Val> {
+        let weight = weight(g, activation, gradient);
+        Some(g.mul(&weight, activation))
+    }
+}
+
+/// A weight a channel, `[N, C, 1, 1]`.
+fn weight(g: &mut Builder, activation: &Val, gradient: &Val) -> Val {
+    let product = g.mul(gradient, activation);
+    let numerator = g.reduce_sum(&product, &[2, 3], true);
+    let total = g.reduce_sum(activation, &[2, 3], true);
+    let epsilon = g.scalar(ElemType::Float, 1e-7);
+    let divisor = g.add(&total, &epsilon);
+    g.div(&numerator, &divisor)
 }

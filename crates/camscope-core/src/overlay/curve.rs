@@ -3,7 +3,7 @@
 use image::{Rgb, RgbImage};
 use ndarray::{ArrayView1, ArrayView2, Axis};
 
-use super::{Colormap, marks, render, sheet::Levels};
+use super::{Colormap, marks, render, slices::Levels};
 use crate::image::Seen;
 
 /// How wide the picture is.

@@ -66,11 +66,11 @@ fn fill(image: &mut RgbImage, [left, top, right, bottom]: [i64; 4], colour: [u8;
 
 /// The label above the box, or within it where there is no room.
 fn label(image: &mut RgbImage, mark: &Mark, scale: u32, colour: [u8; 3]) {
-    let text: String = mark.label.chars().map(|c| if c.is_control() || u32::from(c) > 255 { '?' } else { c }).collect();
+    let text = drawable(&mark.label);
     if text.is_empty() {
         return;
     }
-    let (width, height) = (text.chars().count() as i64 * i64::from(LETTER[0] * scale), i64::from(LETTER[1] * scale));
+    let [width, height] = text_size(&text, scale).map(i64::from);
     let [left, top, ..] = mark.corners.map(|side| side.round().clamp(-1e6, 1e6) as i64);
     let room = i64::from(image.width()) - width;
     let (x, above) = (left.clamp(0, room.max(0)), top - height);
@@ -86,11 +86,25 @@ pub(super) fn write(image: &mut RgbImage, at: (i64, i64), text: &str, scale: u32
 fn letters(image: &mut RgbImage, (x, y): (i64, i64), text: &str, (scale, colour): (u32, [u8; 3])) {
     let [width, height] = [text.chars().count() as u32 * LETTER[0] * scale, LETTER[1] * scale].map(i64::from);
     fill(image, [x, y, x + width, y + height], GROUND);
-    let [r, g, b] = colour;
+    draw_text(image, text, (x, y), scale, colour);
+}
+
+/// The text in letters that can be drawn: characters beyond Latin-1 and controls become question marks.
+fn drawable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() || u32::from(c) > 255 { '?' } else { c }).collect()
+}
+
+/// Width and height of a line of text in pixels, each letter's dots being squares of `scale` pixels.
+pub fn text_size(text: &str, scale: u32) -> [u32; 2] {
+    [text.chars().count() as u32 * LETTER[0] * scale, LETTER[1] * scale]
+}
+
+/// Draws a line of text, its upper left corner at `at`; what lies beyond the image is cut. Characters beyond Latin-1 become question marks.
+pub fn draw_text(image: &mut RgbImage, text: &str, at: (i64, i64), scale: u32, [r, g, b]: [u8; 3]) {
     let style = MonoTextStyle::new(&FONT_6X10, Rgb888::new(r, g, b));
-    let mut canvas = Canvas { image, at: (x, y), scale };
+    let mut canvas = Canvas { image, at, scale };
     // The canvas draws whatever lies within it: there is nothing that can fail.
-    let _ = Text::with_baseline(text, Point::zero(), style, Baseline::Top).draw(&mut canvas);
+    let _ = Text::with_baseline(&drawable(text), Point::zero(), style, Baseline::Top).draw(&mut canvas);
 }
 
 /// A place of an image where each point is a square of `scale` pixels.

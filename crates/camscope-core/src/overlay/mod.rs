@@ -7,11 +7,13 @@ mod enlarge;
 mod grow;
 mod marks;
 mod sheet;
+mod slices;
 
 pub use blend::{DEFAULT_ALPHA, DIMMED, normalise, normalise_signed, render};
 pub use colormap::{Colormap, Kind, add, all, by_name, diverging};
 pub use curve::curve;
 pub use enlarge::{enlarge, heat_on_photo};
 pub use grow::grow;
-pub use marks::{Mark, draw_marks};
-pub use sheet::sheet;
+pub use marks::{Mark, draw_marks, draw_text, text_size};
+pub use sheet::{Cell, sheet, shrunk};
+pub use slices::slices;

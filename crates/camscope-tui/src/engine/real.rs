@@ -130,6 +130,7 @@ impl Opened {
         let default_layer = subject.default_layer().ok_or_else(|| subject.no_layers())?;
         let is_fused = subject.default_layers().len() > 1;
         let options = Options {
+            smooth: Default::default(),
             // The default layer's passes serve every method of gradients.
             method: if matches!(method.method, Method::Cam(_)) { method.clone() } else { Chosen::default() },
             sign: Sign::default(),

@@ -1,16 +1,16 @@
 //! What becomes of explanations: overlays and arrays on the disk, pictures and text in the terminal.
 
 use std::{
-    collections::HashSet,
+    collections::{BTreeMap, HashSet},
     path::{Path, PathBuf},
     time::Instant,
 };
 
 use camscope_core::{
     Error, Result,
-    explain::{Explained, Explainer, Explanation, Tap},
+    explain::{Explained, Explainer, Explanation, Smooth, Tap},
     image::{Seen, within_photo, write_png},
-    method::Sign,
+    method::{Chosen, Sign},
     model::channels_second,
     overlay::{self, Colormap, Mark, draw_marks},
     task::Said,
@@ -21,8 +21,11 @@ use indicatif::{ProgressBar, ProgressStyle};
 use ndarray::{Array1, ArrayD, Axis, Ix2, Ix3, Ix4};
 use serde_json::json;
 
-use super::many::{self, each};
-use crate::{cli::ExplainArgs, input::Input, output, picture::Screen, setup::failed};
+use super::{
+    many::{self, each},
+    sheet::{self, Sheet},
+};
+use crate::{cli::ExplainArgs, input::Input, output, picture::Screen, setup::failed, whole::whole};
 
 /// One explanation that is to be written.
 struct Piece<'a> {
@@ -44,30 +47,52 @@ pub(super) struct Job<'a> {
     tap_stems: Vec<String>,
     /// The nodes that draw random numbers.
     random: Vec<String>,
+    /// The method as a part of files' names, where there are several.
+    method_stem: Option<String>,
+    /// Where the pictures of all methods are put together.
+    sheet: Option<Sheet>,
+    /// How many inputs are delivered.
+    delivered: usize,
     /// The stems used: photos of one name in two folders must not overwrite each other.
     stems: HashSet<String>,
 }
 
 impl<'a> Job<'a> {
-    /// Delivers to where `args` say; `inputs` and `targets` are how many there are in all.
+    /// Delivers to where `args` say; `inputs` and `targets` are how many there are in all, `method_stem` is a part of files' names. What is
+    /// drawn is put on the sheet too.
     pub(super) fn new(
         args: &'a ExplainArgs,
         explainer: &'a Explainer,
         colormap: &'static dyn Colormap,
-        inputs: usize,
-        targets: usize,
+        (inputs, targets): (usize, usize),
+        method_stem: Option<String>,
+        sheet: Option<Sheet>,
     ) -> Self {
         let colormap = if explainer.options().sign == Sign::Both { overlay::diverging(colormap) } else { colormap };
         let screen = if args.json { None } else { Screen::detect() };
         let several = inputs * targets * explainer.groups().len() > 1;
         let tap_stems = tap_stems(explainer.taps());
         let (bar, random, stems) = (progress(inputs), explainer.random_nodes(), HashSet::new());
-        Self { args, explainer, colormap, screen, bar, several, tap_stems, random, stems }
+        Self {
+            args,
+            explainer,
+            colormap,
+            screen,
+            bar,
+            several,
+            tap_stems,
+            random,
+            method_stem,
+            sheet,
+            delivered: 0,
+            stems,
+        }
     }
 
-    /// The end.
-    pub(super) fn finish(&self) {
+    /// The end. The result is the sheet.
+    pub(super) fn finish(self) -> Option<Sheet> {
         self.bar.finish_and_clear();
+        self.sheet
     }
 
     /// Delivers what a run gave, an entry an input, in order: files first, on all processors, then what is said of them. Whether one
@@ -79,12 +104,14 @@ impl<'a> Job<'a> {
             // Told apart from earlier ones of the same name.
             let base = unused(&input.path().file_stem().unwrap_or_default().to_string_lossy(), &mut self.stems);
             for explanation in &explained.outcome.explanations {
-                let of_tap = self.layer_stem(explanation);
-                let stem = if self.several {
-                    format!("{base}.{of_tap}.{}", of_target(&explanation.target))
-                } else {
-                    base.clone()
-                };
+                let mut stem = base.clone();
+                if let Some(method) = &self.method_stem {
+                    stem += &format!(".{method}");
+                }
+                if self.several {
+                    let of_tap = self.layer_stem(explanation);
+                    stem += &format!(".{of_tap}.{}", of_target(&explanation.target));
+                }
                 pieces.push(Piece { explained, explanation, stem });
             }
         }
@@ -99,8 +126,12 @@ impl<'a> Job<'a> {
             });
             if let Err(error) = told {
                 failed = true;
-                self.bar.suspend(|| output::report(&error));
+                self.bar.suspend(|| match &self.method_stem {
+                    Some(method) => output::complain(&format!("{method}: {error}"), error.help().as_deref()),
+                    None => output::report(&error),
+                });
             }
+            self.delivered += 1;
             self.bar.inc(1);
         }
         failed
@@ -133,7 +164,7 @@ impl<'a> Job<'a> {
         }
         let start = Instant::now();
         let sign = self.explainer.options().sign;
-        let is_drawn = self.screen.is_some() || self.args.output.is_some();
+        let is_drawn = self.screen.is_some() || self.args.output.is_some() || self.sheet.is_some();
         let look = (self.colormap, sign);
         let own_axes = array.as_ref().filter(|_| !self.explainer.network().takes_photos());
         let draw = || match own_axes {
@@ -148,21 +179,30 @@ impl<'a> Job<'a> {
             (Some(drawn), Some(folder)) => Some(write_overlay(drawn, &folder.join(format!("{stem}.png")))?),
             _ => None,
         };
+        let cell = drawn.as_ref().filter(|_| self.sheet.is_some()).map(|drawn| overlay::shrunk(drawn, sheet::SIDE));
         let drawing = start.elapsed().as_secs_f64() * 1e3;
         let raw = match &self.args.raw {
             Some(folder) => Some(self.write_raw(folder, stem, outcome.logits(), explanation)?),
             None => None,
         };
-        Ok(Files { drawn: drawn.filter(|_| self.screen.is_some()), overlay, raw, drawing })
+        Ok(Files { drawn: drawn.filter(|_| self.screen.is_some()), cell, overlay, raw, drawing })
     }
 
     /// Shows and prints what there is to say of one input, up to the first piece of it that failed.
-    fn tell(&self, input: &Input, explained: &many::Explained, files: Vec<Result<Files>>) -> Result<()> {
+    fn tell(&mut self, input: &Input, explained: &many::Explained, files: Vec<Result<Files>>) -> Result<()> {
         for note in &explained.notes {
             self.bar.suspend(|| eprintln!("note: {}: {}", printable_path(input.path()), printable(note)));
         }
+        if let (Some(sheet), Some(photo)) = (&mut self.sheet, &explained.photo) {
+            sheet.photo(self.delivered, input.path(), photo);
+        }
         for (explanation, files) in explained.outcome.explanations.iter().zip(files) {
-            let files = files?;
+            let mut files = files?;
+            let layer = self.layer_name(explanation);
+            let chosen = &self.explainer.options().method;
+            if let (Some(sheet), Some(picture)) = (&mut self.sheet, files.cell.take()) {
+                sheet.add(self.delivered, (chosen, layer), &explanation.target, picture);
+            }
             let tap = &self.explainer.taps()[explanation.tap];
             let text = if self.args.json {
                 let photo = explained.photo.as_ref();
@@ -184,7 +224,7 @@ impl<'a> Job<'a> {
     fn write_raw(&self, folder: &Path, stem: &str, logits: &[f32], explanation: &Explanation) -> Result<PathBuf> {
         let write = |what: &str, array: ArrayD<f32>| {
             let path = folder.join(format!("{stem}.{what}.npy"));
-            ndarray_npy::write_npy(&path, &array)
+            whole(|| ndarray_npy::write_npy(&path, &array))
                 .map_err(|error| failed("write", &path, std::io::Error::other(error.to_string())))
         };
         if !logits.is_empty() {
@@ -267,6 +307,8 @@ impl<'a> Job<'a> {
             "image": input.path().to_string_lossy(),
             "model": self.explainer.network().path.to_string_lossy(),
             "method": self.explainer.options().method.method.name(),
+            "parameters": self.explainer.options().method.parameters.iter().collect::<BTreeMap<_, _>>(),
+            "smooth": smooth_names(self.explainer.options().smooth),
             "layer": if let Tap::Layer(layer) = tap { &layer.value } else { tap.name() },
             "module": module,
             "class": target.class.map(|class| class.class),
@@ -316,6 +358,8 @@ impl<'a> Job<'a> {
 
 /// What one explanation came to.
 struct Files {
+    /// The overlay, where it is put on a sheet, made smaller.
+    cell: Option<RgbImage>,
     /// The overlay, where it is shown.
     drawn: Option<RgbImage>,
     overlay: Option<PathBuf>,
@@ -323,6 +367,29 @@ struct Files {
     raw: Option<PathBuf>,
     /// Milliseconds that drawing and encoding the overlay took.
     drawing: f64,
+}
+
+/// As `--smooth` takes it.
+fn smooth_names(smooth: Smooth) -> Vec<&'static str> {
+    let names = [(smooth.eigen, "eigen"), (smooth.augment, "augment")];
+    names.into_iter().filter(|(is_on, _)| *is_on).map(|(_, name)| name).collect()
+}
+
+/// The methods as parts of files' names, where there are several: one that is named twice, with other parameters, has a number.
+pub(super) struct Stems {
+    used: HashSet<String>,
+    several: bool,
+}
+
+impl Stems {
+    pub(super) fn new(methods: &[Chosen]) -> Self {
+        Self { used: HashSet::new(), several: methods.len() > 1 }
+    }
+
+    /// Of the next method.
+    pub(super) fn of(&mut self, chosen: &Chosen) -> Option<String> {
+        self.several.then(|| unused(chosen.method.name(), &mut self.used))
+    }
 }
 
 /// The layers' names as parts of files' names; a layer that is named twice has one name.
@@ -407,7 +474,7 @@ fn draw_array(
         (4, 3) => {
             let heat = normalised(explanation.heat()?.view()).into_dimensionality::<Ix3>().ok()?;
             let volume = array.into_dimensionality::<Ix4>().ok()?;
-            Some(overlay::sheet(volume.view(), heat.view(), colormap, alpha))
+            Some(overlay::slices(volume.view(), heat.view(), colormap, alpha))
         }
         (2, 1 | 2) => {
             let heat = normalised(explanation.heatmap.as_ref()?.view().into_dyn());
@@ -431,7 +498,7 @@ fn draw_array(
 pub(crate) fn write_overlay(picture: &RgbImage, path: &Path) -> Result<PathBuf> {
     let mut bytes = Vec::new();
     write_png(picture, &mut bytes)
-        .and_then(|()| std::fs::write(path, &bytes))
+        .and_then(|()| whole(|| std::fs::write(path, &bytes)))
         .map_err(|source| failed("write", path, source))?;
     Ok(path.to_owned())
 }

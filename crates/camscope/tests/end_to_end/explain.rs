@@ -49,6 +49,8 @@ fn another_class_moves_the_heat() {
         "image",
         "model",
         "method",
+        "parameters",
+        "smooth",
         "layer",
         "layers",
         "task",
