@@ -65,6 +65,7 @@ pub fn draw(state: &State, screen: Rect, buf: &mut Buffer) -> Scene {
     }
     crosshair(state, &shown, &mut scene, buf);
     status::status(state, &theme, parts.status, buf);
+    scene.covered.extend(long_message(state, &theme, screen, buf));
     match &state.mode {
         Mode::Normal => {}
         Mode::Help(scroll) => scene.covered.push(popups::help(state, &theme, *scroll, screen, buf)),
@@ -183,6 +184,24 @@ fn notice(state: &State, theme: &Theme, area: Rect, shown: &[Tile], buf: &mut Bu
     buf.set_style(room, theme.popup);
     paragraph.render(room, buf);
     Some(room)
+}
+
+/// Above the last line, all of a message that the last line has no room for. Gives what it covers.
+fn long_message(state: &State, theme: &Theme, screen: Rect, buf: &mut Buffer) -> Option<Rect> {
+    let message = state.message.as_ref()?;
+    let text = camscope_core::text::printable(&message.text);
+    if text::width(&text) + 2 <= usize::from(screen.width) || screen.height < 4 {
+        return None;
+    }
+    let style = if message.is_error { theme.error } else { theme.plain };
+    let paragraph = Paragraph::new(text).style(style).wrap(Wrap { trim: true });
+    let room = Rect { x: screen.x + 1, y: 0, width: screen.width - 2, height: screen.height / 2 };
+    let lines = text_lines(&paragraph, room);
+    let area = Rect { y: screen.bottom() - 1 - lines, height: lines, x: screen.x, width: screen.width };
+    Clear.render(area, buf);
+    buf.set_style(area, theme.popup);
+    paragraph.render(Rect { x: room.x, width: room.width, ..area }, buf);
+    Some(area)
 }
 
 /// Lines that a paragraph needs, as far as there is room.

@@ -152,6 +152,19 @@ fn the_smallest_screens_say_what_they_show() {
 }
 
 #[test]
+fn a_message_too_long_for_a_line_can_be_read_whole() {
+    let mut rig = Rig::new((50, 20), Protocol::HalfBlocks);
+    rig.settle();
+    let name = format!("{}/{}.gif", "folder".repeat(9), "x".repeat(20));
+    rig.keys(&format!("s ctrl-u {name} enter"));
+    while rig.explorer.state().message.is_none() {
+        rig.explorer.take_up(None, None).unwrap();
+    }
+    let screen: String = rig.screen().lines().map(str::trim).collect::<Vec<_>>().join(" ");
+    assert!(screen.contains("the name must end in .png, .npy or .json"), "{}", rig.screen());
+}
+
+#[test]
 fn text_from_files_cannot_steer_the_terminal() {
     let mut rig = Rig::with((120, 40), Protocol::HalfBlocks, start(&["evil\u{1b}]0;title\u{7}.jpg"]));
     rig.settle();
