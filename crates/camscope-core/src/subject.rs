@@ -7,6 +7,7 @@ use onnx_grad_ort::Error as EngineError;
 use crate::{
     error::{Error, Result},
     layer::{self, Choice, Layer, Layout, Reach, Resolved},
+    layer_ranges::{Stored, stored},
     model::{self, Labels, Network, Sidecar},
     probe::{self, Feed, probe_unrolled},
     runtime::{Runtime, Value},
@@ -21,6 +22,7 @@ pub struct TypedModel {
     sidecar: Sidecar,
     types: Types,
     layers: Vec<Layer>,
+    stored: Vec<Option<Stored>>,
     default_layer: Option<usize>,
     /// What `auto` means: the default layer, or several.
     default_layers: Vec<usize>,
@@ -82,7 +84,8 @@ impl TypedModel {
             }
         }
         let default_layer = default_layers.first().copied();
-        Ok(Self { network, sidecar, types, layers, default_layer, default_layers, resolved, without })
+        let stored = stored(&network, &layers);
+        Ok(Self { network, sidecar, types, layers, stored, default_layer, default_layers, resolved, without })
     }
 
     /// The model.
@@ -141,6 +144,16 @@ impl TypedModel {
     /// Every layer of the model.
     pub fn layers(&self) -> &[Layer] {
         &self.layers
+    }
+
+    /// For each of [`TypedModel::layers`] the type that its numbers have in the file, where that is not float32.
+    pub fn stored(&self) -> &[Option<Stored>] {
+        &self.stored
+    }
+
+    /// In which ways the model is quantised: `QDQ`, `QOperator`, `dynamic`, `weights`. Empty: it is not.
+    pub fn forms(&self) -> Vec<&'static str> {
+        onnx_grad::quantised::forms(self.network.model.graph())
     }
 
     /// The layer that `auto` takes.
