@@ -3,8 +3,9 @@
 use camscope_core::{
     explain::{Explainer, Explanation, Held, Options},
     layer::{Choice, Layer},
+    layer_ranges::{LayerRange, Ranges},
     model::{Network, resolve},
-    runtime::{Provider, ProviderChoice, SessionOptions},
+    runtime::{Canceller, Optimisation, Provider, ProviderChoice, SessionOptions, Value as Tensor},
     subject::TypedModel,
     target::ClassSpec,
 };
@@ -150,4 +151,61 @@ fn what_was_float16_keeps_the_float32_gradient_at_the_last_layer() {
 fn size_of(name: &str) -> (u32, u32) {
     let input = Recording::open(&fixture(&format!("quantised/{name}.double.npz"))).floats("input");
     (input.shape()[2] as u32, input.shape()[3] as u32)
+}
+
+/// Without optimisation: what is fused rounds elsewhere.
+fn plain() -> SessionOptions {
+    SessionOptions {
+        provider: ProviderChoice::Named(Provider::Cpu),
+        optimisation: Optimisation::Off,
+        ..Default::default()
+    }
+}
+
+fn ranges(subject: &TypedModel, input: &ndarray::ArrayD<f32>) -> Vec<LayerRange> {
+    let ranges = Ranges::new(runtime(), subject, &plain()).expect("a session");
+    ranges.of(subject, input, &Canceller::new()).expect("ranges")
+}
+
+#[test]
+fn saturated_numbers_are_those_whose_integers_are_at_an_end() {
+    for (file, name) in [("mobilenet_v2.qdq", "mobilenet_v2"), ("resnet18.qoperator", "resnet18"), ("vit.qdq", "vit")] {
+        let subject = subject(&format!("quantised/{file}.onnx"), size_of(name));
+        // Three times what the ranges were calibrated for.
+        let input = Recording::open(&fixture(&format!("quantised/{file}.npz"))).floats("input").mapv(|x| 3.0 * x);
+        let found = ranges(&subject, &input);
+        let network = subject.network();
+        let mut graph = network.model.graph().clone();
+        let rounded = onnx_grad::quantised::rounded(&graph);
+        graph.output.extend(rounded.iter().map(|value| onnx_grad::value_info(&value.integers, None)));
+        let session = runtime().session_of(&network.model.with_graph(graph), &plain()).expect("a session");
+        let image = Tensor::from_f32_as(input, camscope_core::runtime::ElemType::Float).expect("a tensor");
+        let values = session.run(&[(&network.input().name, &image)]).expect("a run");
+        let (mut compared, mut saturating) = (0, 0);
+        for (layer, range) in subject.layers().iter().zip(&found) {
+            let Some(value) = rounded.iter().find(|value| value.float == layer.value) else { continue };
+            let integers = values.get(&value.integers).expect("integers").to_f32().expect("numbers");
+            let (least, most) = if value.type_name() == Some("int8") { (-128.0, 127.0) } else { (0.0, 255.0) };
+            let zero = value.zero.expect("a zero point") as f32;
+            let is_relu6 = zero == least && (value.scale.expect("a scale") * 255.0 - 6.0).abs() < 1e-2;
+            let at_end = |number: &f32| *number == least && zero != least || *number == most && !is_relu6;
+            let count = integers.iter().filter(|number| at_end(number)).count();
+            assert_eq!(range.saturated, Some(count), "{file} {}", layer.name());
+            assert_eq!(range.numbers, integers.len());
+            (compared, saturating) = (compared + 1, saturating + usize::from(count > 0));
+        }
+        assert!(compared > 5 && saturating > 3, "{file}: {saturating} of {compared} saturate");
+    }
+}
+
+#[test]
+fn of_a_float16_model_numbers_that_it_could_not_hold_saturate() {
+    let subject = subject("quantised/resnet18.float16.onnx", size_of("resnet18"));
+    let input = Recording::open(&fixture("quantised/resnet18.float16.npz")).floats("input");
+    let saturated = |factor: f32| {
+        let ranges = ranges(&subject, &input.mapv(|x| factor * x));
+        ranges.iter().map(|range| range.saturated.expect("a count")).sum::<usize>()
+    };
+    assert_eq!(saturated(1.0), 0);
+    assert!(saturated(1e5) > 0);
 }

@@ -11,9 +11,10 @@ use crate::{
     error::{Error, Result},
     explain::{Explainer, Forward, Options},
     layer::Choice,
+    layer_ranges::{Ranges, Stored},
     model::{Input, Network, Sidecar},
     random,
-    runtime::{Canceller, ElemType, Optimisation, Outputs, Runtime, Session, SessionOptions, Value},
+    runtime::{Canceller, Optimisation, Runtime, SessionOptions},
     subject::TypedModel,
     target::TargetRef,
 };
@@ -165,65 +166,49 @@ fn explainable(
     }
     if estimate == 0 {
         rows.push(row);
-        return Ok(());
+    } else {
+        rows.push(noted("quantised", format!("{estimate} nodes round: gradients are straight-through estimates")));
+        // A function of steps has no slope to be compared with; an estimate is far from it where steps are long.
+        let outcome = if row.outcome == Outcome::Failed { Outcome::Noted } else { row.outcome };
+        rows.push(Row { outcome, ..row });
     }
-    rows.push(noted("quantised", format!("{estimate} nodes round: gradients are straight-through estimates")));
-    // A function of steps has no slope to be compared with; an estimate is far from it where steps are long.
-    let outcome = if row.outcome == Outcome::Failed { Outcome::Noted } else { row.outcome };
-    rows.push(Row { outcome, ..row });
-    rows.extend(saturation_row(runtime, &subject, tensor, session)?);
+    doing("ranges of the layers");
+    rows.extend(saturation_rows(runtime, &subject, tensor, session)?);
     Ok(())
 }
 
-/// How many numbers of each quantised layer are at the end of their range, where gradients stop. A zero point at an end is a ReLU's own.
-fn saturation_row(
+/// How many numbers of each layer are at the end of their type's range, where gradients stop and answers are off: all in all, then the
+/// layers with any.
+fn saturation_rows(
     runtime: &'static Runtime,
     subject: &TypedModel,
     tensor: &ArrayD<f32>,
     session: &SessionOptions,
-) -> Result<Option<Row>> {
-    let (network, layers) = (subject.network(), subject.layers());
-    let mut graph = network.model.graph().clone();
-    let rounded: Vec<_> = onnx_grad::quantised::rounded(&graph)
-        .into_iter()
-        .filter_map(|value| Some((layers.iter().find(|layer| layer.value == value.float)?, value)))
-        .collect();
-    let outputs = rounded.iter().map(|(_, value)| onnx_grad::value_info(&value.integers, None));
-    graph.output.extend(outputs.collect::<Vec<_>>());
-    let session = runtime.session_of(&network.model.with_graph(graph), session)?;
-    let values = run(&session, subject, tensor)?;
-    let (mut lines, mut sum, mut count) = (Vec::new(), 0, 0);
-    for (layer, value) in &rounded {
-        let Some(integers) = values.get(&value.integers) else { continue };
-        let (least, most) = match integers.elem_type().code() {
-            2 => (0.0, 255.0),
-            3 => (-128.0, 127.0),
-            4 => (0.0, 65535.0),
-            5 => (-32768.0, 32767.0),
-            _ => continue,
-        };
-        let Ok(numbers) = integers.to_f32() else { continue };
-        let own = |end: f32| value.zero.is_some_and(|zero| zero as f32 == end);
-        let saturates = |number: &&f32| **number >= most && !own(most) || **number <= least && !own(least);
-        let found = numbers.iter().filter(saturates).count();
-        sum += found;
-        count += numbers.len();
-        if found > 0 {
-            lines.push((
-                found as f64 / numbers.len() as f64,
-                format!("`{}` {found} of {}", layer.name(), numbers.len()),
-            ));
+) -> Result<Vec<Row>> {
+    if !subject.stored().iter().flatten().any(Stored::has_ends) {
+        return Ok(Vec::new());
+    }
+    let ranges = Ranges::new(runtime, subject, session)?.of(subject, tensor, &Canceller::new())?;
+    let (mut sum, mut count, mut layers, mut rows) = (0, 0, 0, Vec::new());
+    for ((layer, stored), range) in subject.layers().iter().zip(subject.stored()).zip(&ranges) {
+        let (Some(stored), Some(saturated)) = (stored, range.saturated) else { continue };
+        (sum, count, layers) = (sum + saturated, count + range.numbers, layers + 1);
+        if saturated > 0 {
+            let detail = format!(
+                "`{}`: {saturated} of {}, {}, at the end of {}; from {:.3} to {:.3}",
+                layer.name(),
+                range.numbers,
+                range.percent(),
+                stored.name,
+                range.least,
+                range.most
+            );
+            rows.push(noted("saturation", detail));
         }
     }
-    if count == 0 {
-        return Ok(None);
-    }
-    lines.sort_by(|a, b| b.0.total_cmp(&a.0));
-    let most: Vec<String> = lines.into_iter().take(5).map(|(_, line)| line).collect();
-    let where_most = if most.is_empty() { String::new() } else { format!("; most at {}", most.join(", ")) };
-    let detail =
-        format!("{sum} of {count} numbers of {} quantised layers saturate on this photo{where_most}", rounded.len());
-    Ok(Some(noted("saturation", detail)))
+    let whole = format!("{sum} of {count} numbers of {layers} layers saturate on this image");
+    rows.insert(0, noted("saturation", whole));
+    Ok(rows)
 }
 
 fn model_line(network: &Network) -> String {
@@ -242,19 +227,6 @@ fn input_line(input: &Input, how: &str) -> String {
     let axes: Vec<String> =
         input.shape.iter().map(|size| size.map_or("free".into(), |size| size.to_string())).collect();
     format!("`{}`, {:?} [{}]{how}", input.name, input.elem, axes.join(", "))
-}
-
-/// A run on as many copies of an image as the model takes at once.
-fn run(session: &Session, subject: &TypedModel, tensor: &ArrayD<f32>) -> Result<Outputs> {
-    let input = subject.network().input();
-    let rows = input.batch().unwrap_or(1);
-    let copies = vec![tensor.view(); rows];
-    let all = ndarray::concatenate(ndarray::Axis(0), &copies).map_err(|error| Error::Value(error.to_string()))?;
-    let image = Value::from_f32_as(all, ElemType::from_code(input.elem.code()))?;
-    let fed = subject.fed(rows)?;
-    let others = fed.iter().map(|(name, value)| (name.as_str(), value));
-    let inputs: Vec<(&str, &Value)> = std::iter::once((input.name.as_str(), &image)).chain(others).collect();
-    Ok(session.run(&inputs)?)
 }
 
 /// What is explained, by the model as it is and by the forward pass.

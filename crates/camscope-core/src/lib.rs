@@ -7,6 +7,7 @@ pub mod error;
 pub mod explain;
 pub mod image;
 pub mod layer;
+pub mod layer_ranges;
 pub mod method;
 pub mod model;
 pub mod nearest;

@@ -7,6 +7,7 @@ use onnx_grad_ort::Error as EngineError;
 use crate::{
     error::{Error, Result},
     layer::{self, Choice, Layer, Reach, Resolved},
+    layer_ranges::{Stored, stored},
     model::{Labels, Network, Sidecar},
     probe::{self, Feed, probe_unrolled},
     runtime::{Runtime, Value},
@@ -23,6 +24,7 @@ pub struct TypedModel {
     /// What is differentiated; empty: [`Network::heads`].
     slopes: Vec<String>,
     layers: Vec<Layer>,
+    stored: Vec<Option<Stored>>,
     default_layer: Option<usize>,
     /// What `auto` means: the default layer, or several.
     default_layers: Vec<usize>,
@@ -96,7 +98,8 @@ impl TypedModel {
             }
         }
         let default_layer = default_layers.first().copied();
-        Ok(Self { network, sidecar, types, slopes, layers, default_layer, default_layers, resolved, without })
+        let stored = stored(&network, &layers);
+        Ok(Self { network, sidecar, types, slopes, layers, stored, default_layer, default_layers, resolved, without })
     }
 
     /// The model.
@@ -156,6 +159,16 @@ impl TypedModel {
     /// Every layer of the model.
     pub fn layers(&self) -> &[Layer] {
         &self.layers
+    }
+
+    /// For each of [`TypedModel::layers`] the type that its numbers have in the file, where that is not float32.
+    pub fn stored(&self) -> &[Option<Stored>] {
+        &self.stored
+    }
+
+    /// In which ways the model is quantised: `QDQ`, `QOperator`, `dynamic`, `weights`. Empty: it is not.
+    pub fn forms(&self) -> Vec<&'static str> {
+        onnx_grad::quantised::forms(self.network.model.graph())
     }
 
     /// The layer that `auto` takes.

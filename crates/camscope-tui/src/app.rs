@@ -75,7 +75,7 @@ pub struct Explorer<W: Write> {
 #[derive(Default, PartialEq)]
 struct Asked {
     photos: Vec<PathBuf>,
-    runs: Vec<(u64, Option<crate::engine::HeatKey>)>,
+    runs: Vec<Named>,
     drawings: Vec<TileKey>,
     round: u32,
     opens: u64,
@@ -393,11 +393,15 @@ fn watch_plugins(watch: PluginWatch, sender: Sender<Happening>) {
     let _ = std::thread::Builder::new().name("plugins".into()).spawn(look); // without it plugins are those of the start
 }
 
-fn named(run: &Run) -> (u64, Option<crate::engine::HeatKey>) {
-    match run {
-        Run::Scores(photo) => (photo.id, None),
-        Run::Heat(key, photo) => (photo.id, Some(*key)),
-    }
+/// What tells a run from others: its kind, its photo and its heatmap.
+type Named = (std::mem::Discriminant<Run>, u64, Option<crate::engine::HeatKey>);
+
+fn named(run: &Run) -> Named {
+    let (photo, key) = match run {
+        Run::Scores(photo) | Run::Saturation(photo) => (photo, None),
+        Run::Heat(key, photo) => (photo, Some(*key)),
+    };
+    (std::mem::discriminant(run), photo.id, key)
 }
 
 /// The files whose change matters: the model, and the image that is shown.

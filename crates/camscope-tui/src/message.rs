@@ -8,7 +8,7 @@ use std::{
 use crossterm::event::{KeyEvent, MouseEvent};
 
 use crate::{
-    engine::{Fault, Heat, HeatKey, ModelInfo, Photo, Scores},
+    engine::{Fault, Heat, HeatKey, ModelInfo, Photo, Saturation, Scores},
     graphics::Picture,
     tiles::TileKey,
 };
@@ -38,6 +38,8 @@ pub enum Message {
     Scores(u64, Result<Arc<Scores>, Fault>, f64),
     /// A heatmap, and the milliseconds it took.
     Heat(HeatKey, Result<Heat, Fault>, f64),
+    /// What share of each layer's numbers saturates for a photo.
+    Saturation(u64, Result<Saturation, Fault>),
     /// A picture for the terminal.
     Picture(TileKey, Arc<Picture>),
     /// Plugins came, changed, or were set aside.

@@ -11,7 +11,7 @@ use camscope_core::{layer::Choice, method::METHODS, overlay, target::ClassSpec, 
 use crate::{
     action::View,
     cache::Cache,
-    engine::{Heat, HeatKey, ModelInfo, Photo, Scores},
+    engine::{Heat, HeatKey, ModelInfo, Photo, Saturation, Scores},
     graphics::{Picture, Screen},
     keymap::Keymap,
     prompt::Prompt,
@@ -122,6 +122,8 @@ pub struct State {
     pub image: usize,
     /// The model's answers, by photo.
     pub scores: HashMap<u64, Arc<Scores>>,
+    /// What share of each layer's numbers saturates, by photo.
+    pub saturation: HashMap<u64, Saturation>,
     /// Heatmaps.
     pub heats: Cache<HeatKey, Heat>,
     /// Why a heatmap could not be had.
@@ -210,6 +212,7 @@ impl State {
             images: Vec::new(),
             image: 0,
             scores: HashMap::new(),
+            saturation: HashMap::new(),
             heats: Cache::new(MEMORY / 2),
             failed: HashMap::new(),
             pictures: Cache::new(MEMORY / 2),
@@ -269,6 +272,11 @@ impl State {
     /// What the model says of it.
     pub fn current_scores(&self) -> Option<&Arc<Scores>> {
         self.scores.get(&self.photo()?.id)
+    }
+
+    /// What share of a layer's numbers saturates for the photo that is shown, in words.
+    pub fn saturated(&self, layer: usize) -> Option<&str> {
+        self.saturation.get(&self.photo()?.id)?.get(layer)?.as_deref()
     }
 
     /// What is explained: the chosen target, else the first of the ranking.

@@ -24,13 +24,15 @@ pub enum Run {
     Scores(Arc<Photo>),
     /// A heatmap.
     Heat(HeatKey, Arc<Photo>),
+    /// How many numbers of each layer saturate for a photo.
+    Saturation(Arc<Photo>),
 }
 
 impl Run {
     /// Whether it gives the same.
     pub fn is(&self, other: &Self) -> bool {
         match (self, other) {
-            (Self::Scores(a), Self::Scores(b)) => a.id == b.id,
+            (Self::Scores(a), Self::Scores(b)) | (Self::Saturation(a), Self::Saturation(b)) => a.id == b.id,
             (Self::Heat(a, _), Self::Heat(b, _)) => a == b,
             _ => false,
         }
@@ -117,6 +119,10 @@ fn runs(state: &State, shown: &[Tile]) -> (Vec<Run>, usize) {
     };
     neighbours(state).into_iter().for_each(&mut want);
     let mut runs: Vec<Run> = keys.into_iter().map(|key| Run::Heat(key, Arc::clone(photo))).collect();
+    let saturates = state.model.as_ref().is_some_and(|model| model.saturates);
+    if saturates && !state.saturation.contains_key(&photo.id) {
+        runs.insert(waited, Run::Saturation(Arc::clone(photo)));
+    }
     // The next photo's answer is what `n` shows first.
     let count = state.images.len();
     for step in [1, count.saturating_sub(1)] {

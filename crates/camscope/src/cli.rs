@@ -403,6 +403,8 @@ pub(crate) struct PredictArgs {
 pub(crate) struct LayersArgs {
     /// The model, an .onnx file
     pub(crate) model: PathBuf,
+    /// A photo: adds the range of each layer's numbers, and how many saturate
+    pub(crate) image: Option<PathBuf>,
     #[arg(long = "target", value_name = "TARGET", value_parser = target::parse, help = "Layers that lead to this target: class:CLASS, output:NAME[0,3], … [default: to the class scores, else to any output]")]
     pub(crate) targets: Vec<TargetRef>,
     /// Print one JSON object a line instead of a table

@@ -20,6 +20,8 @@ pub struct Brought {
     pub model: Model,
     /// The names of the float types that it had besides.
     pub from: Vec<&'static str>,
+    /// Whether weights in float32 stood beside those, or some of those were only stored so and cast to float32.
+    pub mixed: bool,
     /// The largest relative difference that rounding a constant made; 0 where all were held exactly.
     pub loss: f64,
 }
@@ -30,14 +32,14 @@ pub struct Brought {
 /// # Errors
 /// A constant of another type can't be read.
 pub fn in_float32(model: &Model) -> crate::Result<Option<Brought>> {
-    let mut found = BTreeSet::new();
-    look(model.graph(), &mut found);
+    let (mut found, mut mixed) = (BTreeSet::new(), false);
+    look(model.graph(), &mut found, &mut mixed);
     if found.is_empty() {
         return Ok(None);
     }
     let (mut graph, mut loss) = (model.graph().clone(), 0.0);
     bring(&mut graph, &mut loss)?;
-    Ok(Some(Brought { model: model.with_graph(graph), from: found.into_iter().collect(), loss }))
+    Ok(Some(Brought { model: model.with_graph(graph), from: found.into_iter().collect(), mixed, loss }))
 }
 
 fn name_of(elem: ElemType) -> Option<&'static str> {
@@ -50,7 +52,7 @@ fn name_of(elem: ElemType) -> Option<&'static str> {
 }
 
 /// The other types that inputs and weights have.
-fn look(graph: &GraphProto, found: &mut BTreeSet<&'static str>) {
+fn look(graph: &GraphProto, found: &mut BTreeSet<&'static str>, mixed: &mut bool) {
     let inputs = graph.input.iter().filter_map(|input| match &input.r#type.as_ref()?.value {
         Some(type_proto::Value::TensorType(tensor)) => name_of(ElemType::from_code(tensor.elem_type)),
         _ => None,
@@ -61,9 +63,14 @@ fn look(graph: &GraphProto, found: &mut BTreeSet<&'static str>) {
         // Numbers and lists of a few are no weights.
         if tensor.dims.iter().product::<i64>() > 16 || tensor.dims.len() > 1 {
             found.extend(name_of(tensor.elem_type()));
+            *mixed |= tensor.elem_type() == ElemType::Float;
         }
     }
-    graph.node.iter().flat_map(subgraphs).for_each(|inner| look(inner, found));
+    let stored = |name: &String| {
+        graph.initializer.iter().any(|tensor| tensor.name == *name && name_of(tensor.elem_type()).is_some())
+    };
+    *mixed |= graph.node.iter().any(|node| node.op_type == "Cast" && node.input.iter().any(stored));
+    graph.node.iter().flat_map(subgraphs).for_each(|inner| look(inner, found, mixed));
 }
 
 fn is_other(code: i32) -> bool {

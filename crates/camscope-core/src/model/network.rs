@@ -112,6 +112,8 @@ pub struct Network {
     pub task: Option<Recognised>,
     /// What was changed when it was opened, if something was: the types of its numbers.
     pub note: Option<String>,
+    /// The type that all its floats have in the file, where that is not float32: `float16`, `bfloat16`, `double`.
+    pub stored_as: Option<&'static str>,
     /// What to say of the input that takes the image, where it had to be chosen among several.
     pub picture_note: Option<String>,
 }
@@ -147,6 +149,10 @@ impl Network {
         let model = upgrade(&model, EMITTED_OPSET).map_err(|source| Error::Model { path: name.clone(), source })?;
         let brought = in_float32(&model).map_err(|source| Error::Model { path: name.clone(), source })?;
         let note = brought.as_ref().map(note_of);
+        let stored_as = brought.as_ref().filter(|brought| !brought.mixed).and_then(|brought| match brought.from[..] {
+            [only] => Some(only),
+            _ => None,
+        });
         let model = brought.map_or(model, |brought| brought.model);
         let model = with_floats(&model).unwrap_or(model);
         let model = unbatched::with_batch(&model).unwrap_or(model);
@@ -165,6 +171,7 @@ impl Network {
             explained: Vec::new(),
             task: None,
             note,
+            stored_as,
             picture_note,
         };
         network.classes = network.candidates().into_iter().next();

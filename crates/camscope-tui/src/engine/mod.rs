@@ -58,6 +58,10 @@ pub struct ModelInfo {
     pub labels: Labels,
     /// What the list of targets is headed with: `Classes`, `Boxes`.
     pub heading: &'static str,
+    /// In which ways the model is quantised: `QDQ`, `QOperator`, `dynamic`, `weights`; empty: it is not.
+    pub forms: Vec<&'static str>,
+    /// Whether it is known where numbers of layers saturate.
+    pub saturates: bool,
     /// The layers in the order of the graph; behind them, where the default is several, all of these as one, called `auto`.
     pub layers: Vec<LayerInfo>,
     /// The layer that `auto` takes.
@@ -83,6 +87,8 @@ pub struct LayerInfo {
     pub shape: String,
     /// What its axes mean.
     pub layout: String,
+    /// The type that its numbers have in the file, where that is not float32.
+    pub stored: Option<&'static str>,
 }
 
 /// A photo as the explorer uses it.
@@ -171,6 +177,9 @@ pub struct HeatKey {
 /// A heatmap, `[height, width]` at the layer's resolution, scaled to 0..=1.
 pub type Heat = Arc<Array2<f32>>;
 
+/// What share of each layer's numbers saturates, in percent and in words; `None` where that is not known.
+pub type Saturation = Arc<Vec<Option<String>>>;
+
 /// An open model.
 pub trait Engine: Send + Sync {
     /// What is known of it.
@@ -193,6 +202,12 @@ pub trait Engine: Send + Sync {
     /// # Errors
     /// The layer has no gradient, the runtime fails, or the run was cancelled.
     fn heat(&self, key: HeatKey, photo: &Photo, canceller: &Canceller) -> Result<Heat>;
+
+    /// What share of each layer's numbers saturates for a photo: asked for where [`ModelInfo::saturates`].
+    ///
+    /// # Errors
+    /// The runtime fails, or the run was cancelled.
+    fn saturation(&self, photo: &Photo, canceller: &Canceller) -> Result<Saturation>;
 
     /// Makes ready what the layers beyond the default one need, which takes a moment; answers, layer by layer, why one has no
     /// gradient.

@@ -14,6 +14,7 @@ use camscope_core::{
     explain::{Backward, Explainer, Forward, Options},
     image,
     layer::{Choice, Layer},
+    layer_ranges::{Ranges, Stored},
     method::{self, Chosen, METHODS, Method, Sign},
     model::{Network, Sidecar},
     overlay::normalise,
@@ -24,7 +25,9 @@ use camscope_core::{
     task::Kind,
 };
 
-use super::{Asked, Engine, Fault, Heat, HeatKey, LayerInfo, ModelInfo, OpenOptions, Photo, Result, Scores};
+use super::{
+    Asked, Engine, Fault, Heat, HeatKey, LayerInfo, ModelInfo, OpenOptions, Photo, Result, Saturation, Scores,
+};
 
 /// An open model. The default layer's explainer is made at once, since its passes are the cheap ones; the one of all layers when
 /// another layer is first wanted.
@@ -42,6 +45,8 @@ pub struct Opened {
     first: Arc<Explainer>,
     all: OnceLock<Result<All>>,
     making: Mutex<()>,
+    /// What counts saturated numbers.
+    ranges: OnceLock<Result<Ranges>>,
     /// Explainers of the methods of the host, by their place among all methods and the layer that they look at.
     by_method: Mutex<HashMap<ByMethod, Arc<Explainer>>>,
     /// The passes run last, newest at the end.
@@ -152,7 +157,7 @@ impl Opened {
         notes.extend(first.straight_through_note());
         notes.extend(first.stopped_note());
         notes.extend(first.forward_session().fallback().map(str::to_owned));
-        let mut layers: Vec<LayerInfo> = subject.layers().iter().map(describe).collect();
+        let mut layers: Vec<LayerInfo> = subject.layers().iter().zip(subject.stored()).map(describe).collect();
         if is_fused {
             layers.push(fused(&subject));
         }
@@ -161,6 +166,8 @@ impl Opened {
             modified: modified(&path),
             path,
             heading: heading(&subject, asked.len()),
+            forms: subject.forms(),
+            saturates: subject.stored().iter().flatten().any(Stored::has_ends),
             labels: subject.labels().clone(),
             layers,
             default_layer,
@@ -179,6 +186,7 @@ impl Opened {
             listed: Mutex::default(),
             first,
             all: OnceLock::new(),
+            ranges: OnceLock::new(),
             making: Mutex::default(),
             by_method: Mutex::default(),
             kept: Mutex::default(),
@@ -348,6 +356,17 @@ impl Engine for Opened {
         Ok(Arc::new(normalise(heatmap.view())))
     }
 
+    fn saturation(&self, photo: &Photo, canceller: &Canceller) -> Result<Saturation> {
+        let made = || Ranges::new(self.runtime, &self.subject, &self.options.session).map_err(Fault::from);
+        let ranges = self.ranges.get_or_init(made).as_ref().map_err(Fault::clone)?;
+        let ranges = ranges.of(&self.subject, &photo.tensor, canceller)?;
+        let mut shares: Vec<Option<String>> =
+            ranges.iter().map(|range| range.saturated.map(|_| range.percent())).collect();
+        // Several layers as one.
+        shares.resize(self.info.layers.len(), None);
+        Ok(Arc::new(shares))
+    }
+
     fn prepare_layers(&self) -> Result<Vec<Option<String>>> {
         let mut reasons = self.all()?.reasons.clone();
         // Several layers as one need no passes of their own.
@@ -360,7 +379,7 @@ fn class(number: usize) -> TargetRef {
     ClassSpec::Index(number).target()
 }
 
-fn describe(layer: &Layer) -> LayerInfo {
+fn describe((layer, stored): (&Layer, &Option<Stored>)) -> LayerInfo {
     let [height, width] = layer.layout.spatial(&layer.shape);
     let channels = layer.shape.get(layer.layout.channel_axis());
     let size = |size: Option<usize>| size.map_or("?".into(), |size| size.to_string());
@@ -369,6 +388,7 @@ fn describe(layer: &Layer) -> LayerInfo {
         op: layer.op.clone(),
         shape: format!("{}×{}×{}", size(height), size(width), size(channels.copied().flatten())),
         layout: layer.layout.name(),
+        stored: stored.as_ref().map(|stored| stored.name),
     }
 }
 
@@ -392,7 +412,7 @@ fn fused(subject: &TypedModel) -> LayerInfo {
         format!("{height}×{width}")
     });
     let shape = sizes.collect::<Vec<_>>().join(" + ");
-    LayerInfo { name: "auto".into(), op: "mean".into(), shape, layout: "fused".into() }
+    LayerInfo { name: "auto".into(), op: "mean".into(), shape, layout: "fused".into(), stored: None }
 }
 
 fn modified(path: &Path) -> Option<std::time::SystemTime> {

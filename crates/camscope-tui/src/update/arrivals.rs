@@ -78,6 +78,13 @@ pub(super) fn arrived(state: &mut State, message: Message) -> Vec<Command> {
         Message::Heat(key, Err(Fault::Failed(reason)), _) => {
             state.failed.insert(key, reason);
         }
+        Message::Saturation(photo, Ok(shares)) => {
+            state.saturation.insert(photo, shares);
+        }
+        // Nothing depends on it: the list goes without.
+        Message::Saturation(photo, Err(Fault::Failed(_))) => {
+            state.saturation.insert(photo, Arc::default());
+        }
         Message::Picture(key, picture) => {
             for tile in tiles::tiles(state) {
                 if tiles::key(state, &tile) == Some(key) {
@@ -162,6 +169,7 @@ fn model(state: &mut State, result: Result<Arc<ModelInfo>, Fault>) -> Vec<Comman
     state.layers_wanted = false;
     state.notes = state.screen.notes.iter().chain(&info.notes).cloned().collect();
     state.scores.clear();
+    state.saturation.clear();
     state.heats.retain(|_| false);
     state.failed.clear();
     // Another model may want another size: photos are prepared anew. What is shown stays until then.

@@ -53,10 +53,16 @@ pub(super) fn layers(state: &State, theme: &Theme, area: Rect, buf: &mut Buffer)
     let Some(model) = &state.model else { return };
     let list = state.layer_list();
     let selected = list.iter().position(|layer| *layer == state.layer);
-    let count = match state.filter.as_str() {
+    let mut count = match state.filter.as_str() {
         "" => list.len().to_string(),
         filter => format!("{} of {} · {filter}", list.len(), model.layers.len()),
     };
+    if !model.forms.is_empty() {
+        count += &format!(" · quantised ({})", model.forms.join(", "));
+    }
+    if model.saturates {
+        count += " · saturated";
+    }
     let rows = heading(area, theme, "Layers", &count, buf);
     let nearest = selected.unwrap_or_else(|| list.partition_point(|layer| *layer < state.layer));
     let start = list_start(nearest, list.len(), rows.height);
@@ -72,8 +78,13 @@ pub(super) fn layers(state: &State, theme: &Theme, area: Rect, buf: &mut Buffer)
         };
         let is_selected = Some(row) == selected;
         let style = |style| if is_selected { theme.selected } else { style };
-        let details = if width >= 46 { format!("{} {}", layer.op, layer.shape) } else { layer.shape.clone() };
-        let details = text::fitted(&details, width / 2);
+        let stored = layer.stored.map(|stored| format!("{stored} ")).unwrap_or_default();
+        let mut details =
+            if width >= 46 { format!("{} {stored}{}", layer.op, layer.shape) } else { layer.shape.clone() };
+        if let Some(share) = state.saturated(*at) {
+            details += &format!(" {share:>6}");
+        }
+        let details = text::fitted(&details, width * 2 / 3);
         let room = width.saturating_sub(text::width(&details) + 4);
         let name = text::fitted_end(&layer.name, room);
         let line = Line::from(vec![

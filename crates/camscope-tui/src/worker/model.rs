@@ -98,6 +98,7 @@ fn one(engine: &dyn Engine, run: &Run, start: Instant, canceller: &Canceller) ->
             let heat = engine.heat(*key, photo, canceller);
             Message::Heat(*key, heat, took())
         }
+        Run::Saturation(photo) => Message::Saturation(photo.id, engine.saturation(photo, canceller)),
     }
 }
 
@@ -106,5 +107,6 @@ fn crashed(run: &Run) -> Message {
     match run {
         Run::Scores(photo) => Message::Scores(photo.id, Err(fault), 0.0),
         Run::Heat(key, _) => Message::Heat(*key, Err(fault), 0.0),
+        Run::Saturation(photo) => Message::Saturation(photo.id, Err(fault)),
     }
 }

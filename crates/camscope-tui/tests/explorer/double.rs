@@ -13,7 +13,7 @@ use camscope_core::{image::Seen, model::Labels, runtime::Canceller};
 use camscope_tui::{
     Explorer, Start,
     app::Happening,
-    engine::{Asked, Engine, Fault, Heat, HeatKey, LayerInfo, ModelInfo, Photo, Result, Scores},
+    engine::{Asked, Engine, Fault, Heat, HeatKey, LayerInfo, ModelInfo, Photo, Result, Saturation, Scores},
     graphics::{Protocol, Screen},
     input::Incoming,
     terminal::Session,
@@ -51,6 +51,7 @@ impl Double {
             op: "Conv".into(),
             shape: format!("{0}×{0}×{1}", 56 >> (at / 4), 16 << (at / 4)),
             layout: "NCHW".into(),
+            stored: None,
         };
         let info = ModelInfo {
             path: "models/double.onnx".into(),
@@ -58,6 +59,8 @@ impl Double {
             labels: Labels::new(LABELS.iter().map(|&label| label.to_owned()).collect()),
             layers: (0..12).map(layer).collect(),
             heading: "Classes",
+            forms: Vec::new(),
+            saturates: false,
             default_layer: 11,
             method: 0,
             notes: Vec::new(),
@@ -143,6 +146,13 @@ impl Engine for Double {
         Ok(Arc::new(Array2::from_shape_fn((4, 4), |at| if at == (row, column) { 1.0 } else { 0.1 })))
     }
 
+    fn saturation(&self, photo: &Photo, canceller: &Canceller) -> Result<Saturation> {
+        self.work(canceller)?;
+        let shade = photo.pixels.get_pixel(0, 0).0[2];
+        let share = |at: usize| (at > 0).then(|| format!("{at}.{} %", shade % 10));
+        Ok(Arc::new((0..self.info.layers.len()).map(share).collect()))
+    }
+
     fn prepare_layers(&self) -> Result<Vec<Option<String>>> {
         let reason = |at| (at == 1).then(|| "no gradient: Round stops it".to_owned());
         Ok((0..self.info.layers.len()).map(reason).collect())
@@ -161,8 +171,20 @@ impl Rig {
         Self::with(size, protocol, start(&["cat.jpg", "cow.jpg", "broken.jpg"]))
     }
 
+    /// On a quantised model.
+    pub(crate) fn quantised(size: (u16, u16), protocol: Protocol) -> Self {
+        let mut double = Double::new();
+        (double.info.forms, double.info.saturates) = (vec!["QDQ"], true);
+        double.info.layers.iter_mut().for_each(|layer| layer.stored = Some("uint8"));
+        Self::on(double, size, protocol, start(&["cat.jpg", "cow.jpg", "broken.jpg"]))
+    }
+
     pub(crate) fn with(size: (u16, u16), protocol: Protocol, start: Start) -> Self {
-        let double = Arc::new(Double::new());
+        Self::on(Double::new(), size, protocol, start)
+    }
+
+    fn on(double: Double, size: (u16, u16), protocol: Protocol, start: Start) -> Self {
+        let double = Arc::new(double);
         let screen = Screen::new(protocol);
         let session = Session::over(Vec::new(), &screen, size).unwrap();
         let engine = Arc::clone(&double);

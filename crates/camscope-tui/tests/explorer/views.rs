@@ -25,6 +25,23 @@ fn check(name: &str, keys: &str) {
     }
 }
 
+#[test]
+fn layers_of_a_quantised_model_have_their_type_and_what_saturates() {
+    for size in SIZES {
+        let mut rig = Rig::quantised(size, Protocol::HalfBlocks);
+        rig.settle();
+        let screen = regex_free_times(&rig.screen());
+        // The share is the photo's own.
+        let shares =
+            |screen: &str| screen.lines().filter(|line| line.contains(" 11.")).map(str::to_owned).collect::<Vec<_>>();
+        let before = shares(&screen);
+        rig.keys("n").settle();
+        let after = shares(&rig.screen());
+        assert!(before.len() == 1 && after.len() == 1 && before != after, "{before:?} {after:?}");
+        assert_snapshot!(format!("quantised_{}x{}", size.0, size.1), screen);
+    }
+}
+
 /// Milliseconds as `_`: they are the machine's.
 fn regex_free_times(screen: &str) -> String {
     let mut out = String::new();

@@ -84,7 +84,7 @@ fn every_field_of_json_is_in_the_reference() {
         ("camscope explain --json", &["explain", "--json", "--ep", "cpu", "-o", "out", "--raw", "out", model, photo]),
         ("camscope predict --json", &["predict", "--json", "--ep", "cpu", model, photo]),
         ("camscope methods --json", &["methods", "--json"]),
-        ("camscope layers --json", &["layers", "--json", model]),
+        ("camscope layers --json", &["layers", "--json", model, photo]),
         ("camscope check --json", &["check", "--json", "--ep", "cpu", model]),
         ("camscope bench --json", &again),
         ("camscope runtime show --json", &["runtime", "show", "--json"]),

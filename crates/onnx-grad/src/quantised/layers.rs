@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// Whether a node is a `QuantizeLinear` or `DequantizeLinear`, of either domain.
-fn is(node: &NodeProto, op: &str) -> bool {
+pub(super) fn is(node: &NodeProto, op: &str) -> bool {
     node.op_type == op && matches!(&*node.domain, "" | "ai.onnx" | "com.microsoft")
 }
 
@@ -348,31 +348,4 @@ fn finishing<'a>(
         _ => false,
     };
     node.output.first().filter(|_| finishes).map(|output| (at, output))
-}
-
-/// A quantised value, as [`with_floats`] gives it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Rounded {
-    /// The float value: a layer's.
-    pub float: String,
-    /// Its integers.
-    pub integers: String,
-    /// The integers' zero point, if the model has it as a constant.
-    pub zero: Option<i64>,
-}
-
-/// Every value of a graph that is quantised and taken for floats again.
-pub fn rounded(graph: &GraphProto) -> Vec<Rounded> {
-    let index = Index::new(graph);
-    let one = |node: &NodeProto| {
-        let integers = node.input.first().filter(|y| is(node, "DequantizeLinear") && index.producer(y).is_some())?;
-        let zero = match node.input.get(2).filter(|zero| !zero.is_empty()) {
-            Some(zero) => {
-                index.constant(zero).and_then(|zero| zero.to_ints().ok()).and_then(|zero| zero.first().copied())
-            }
-            None => Some(0),
-        };
-        Some(Rounded { float: node.output.first()?.clone(), integers: integers.clone(), zero })
-    };
-    graph.node.iter().filter_map(one).collect()
 }

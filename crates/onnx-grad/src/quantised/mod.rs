@@ -13,9 +13,12 @@ mod layers;
 mod linear;
 mod moved;
 mod pointwise;
+mod ranges;
 mod weights;
 
-pub use layers::{Rounded, outline, rounded, with_floats};
+pub use layers::{outline, with_floats};
+pub(crate) use ranges::range;
+pub use ranges::{Rounded, forms, rounded};
 
 use std::collections::HashSet;
 

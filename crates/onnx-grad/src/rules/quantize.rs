@@ -4,7 +4,7 @@ use crate::{
     attr,
     builder::Val,
     proto::NodeProto,
-    quantised::{OWN, STRAIGHT, UNBOUNDED},
+    quantised::{OWN, STRAIGHT, UNBOUNDED, range},
     registry::{Entry, Grad, Unsupported, rule, through},
     types::ElemType,
     vjp::{Vjp, place},
@@ -26,27 +26,6 @@ fn straight(v: &mut Vjp<'_>) -> Result {
     let (from, to) = (carried(v.elem_of(&x)?), carried(v.elem().unwrap_or(ElemType::Float)));
     let gradient = if from == to { gy } else { v.g.cast(&gy, from) };
     v.first(gradient)
-}
-
-/// The least and the largest number that an element type holds; integers are rounded to.
-fn range(elem: ElemType) -> Option<(f64, f64, bool)> {
-    Some(match elem {
-        ElemType::Int8 => (-128.0, 127.0, true),
-        ElemType::Uint8 => (0.0, 255.0, true),
-        ElemType::Int16 => (-32768.0, 32767.0, true),
-        ElemType::Uint16 => (0.0, 65535.0, true),
-        // Float8: E4M3FN, E4M3FNUZ, E5M2, E5M2FNUZ.
-        ElemType::Other(17) => (-448.0, 448.0, false),
-        ElemType::Other(18) => (-240.0, 240.0, false),
-        ElemType::Other(19 | 20) => (-57344.0, 57344.0, false),
-        // UINT4, INT4, FLOAT4E2M1, UINT2, INT2.
-        ElemType::Other(21) => (0.0, 15.0, true),
-        ElemType::Other(22) => (-8.0, 7.0, true),
-        ElemType::Other(23) => (-6.0, 6.0, false),
-        ElemType::Other(25) => (0.0, 3.0, true),
-        ElemType::Other(26) => (-2.0, 1.0, true),
-        _ => return None,
-    })
 }
 
 /// How the numbers of input 0 share scales.
