@@ -23,6 +23,7 @@ mod hard;
 mod inputs;
 mod layers;
 mod many;
+mod misread;
 mod models;
 mod outputs;
 #[cfg(target_os = "linux")]
