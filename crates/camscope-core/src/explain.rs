@@ -742,6 +742,7 @@ impl Explainer {
             viewport: seen.map_or_else(|| Viewport::of(size), |seen| Viewport::onto(seen, size)),
             score: self.options.score,
             output: &|name| forward.value(name, image),
+            shape: &|name| forward.shape_of_one(name),
             other: &|path, name| self.other(path, name),
         })
     }

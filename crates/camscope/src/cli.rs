@@ -459,6 +459,8 @@ pub(crate) struct DifferentiateArgs {
     /// The value to differentiate [default: the model's first output]
     #[arg(long = "output", value_name = "NAME")]
     pub(crate) output_value: Option<String>,
+    #[arg(long, value_name = "TARGET", value_parser = target::parse, conflicts_with = "output_value", help = "The target to differentiate: class:CLASS, output:NAME[0,3], box:N, not:TARGET, … Where its slopes at the outputs are the same for every picture, the model written has them inside; else it takes them as further inputs")]
+    pub(crate) target: Option<TargetRef>,
     /// The value to differentiate with respect to: an input or any other value; repeatable
     #[arg(long, value_name = "NAME", required = true)]
     pub(crate) wrt: Vec<String>,

@@ -16,7 +16,7 @@ use onnx_grad::{
     upgrade::upgrade,
 };
 
-use crate::{cli::DifferentiateArgs, output, plugins};
+use crate::{cli::DifferentiateArgs, differentiate_target, output, plugins};
 
 /// Runs `camscope differentiate`.
 ///
@@ -24,6 +24,9 @@ use crate::{cli::DifferentiateArgs, output, plugins};
 /// The model cannot be read, has no such value, or cannot be differentiated.
 pub(crate) fn run(args: &DifferentiateArgs) -> Result<ExitCode> {
     plugins::load(&args.extra.plugins);
+    if let Some(target) = &args.target {
+        return differentiate_target::run(args, target);
+    }
     let refused = |source| Error::Model { path: printable_path(&args.model), source };
     let model = Model::read(&args.model).and_then(|model| upgrade(&model, EMITTED_OPSET)).map_err(refused)?;
     let output = match &args.output_value {
@@ -55,7 +58,7 @@ pub(crate) fn run(args: &DifferentiateArgs) -> Result<ExitCode> {
 }
 
 /// Every value of the model's own graph: what it takes, then what nodes make.
-fn values(model: &Model) -> Vec<&str> {
+pub(crate) fn values(model: &Model) -> Vec<&str> {
     let graph = model.graph();
     let given = graph.input.iter().map(|input| &input.name).chain(graph.initializer.iter().map(|tensor| &tensor.name));
     let made = graph.node.iter().flat_map(|node| &node.output);

@@ -13,6 +13,7 @@ mod config_cmd;
 mod demo_cmd;
 mod devices;
 mod differentiate_cmd;
+mod differentiate_target;
 mod explain_cmd;
 mod explore_cmd;
 mod feed;

@@ -66,6 +66,19 @@ impl Forward {
         self.values.get(name).map(Value::shape)
     }
 
+    /// The shape of a value of one image, as [`Forward::value`] gives it.
+    ///
+    /// # Errors
+    /// The run gave no such value.
+    pub(super) fn shape_of_one(&self, name: &str) -> Result<Vec<usize>> {
+        let mut shape = self.shape(name).ok_or_else(|| super::missing(name))?;
+        match shape.first_mut() {
+            Some(rows) if *rows == self.rows => *rows = 1,
+            _ => {}
+        }
+        Ok(shape)
+    }
+
     /// A value of one image, a batch of one first, where the value has a batch.
     ///
     /// # Errors
@@ -73,6 +86,7 @@ impl Forward {
     pub fn value(&self, name: &str, image: usize) -> Result<ArrayD<f32>> {
         let all = self.values.get(name).ok_or_else(|| super::missing(name))?.to_f32()?;
         match all.shape().first() {
+            Some(1) if self.rows == 1 => Ok(all),
             Some(&rows) if rows == self.rows => Ok(all.slice_axis(Axis(0), (image..image + 1).into()).to_owned()),
             _ if self.images == 1 => Ok(all),
             _ => Err(Error::Value(format!("`{name}` has shape {:?} for {} images", all.shape(), self.rows))),

@@ -169,7 +169,8 @@ impl Pinned {
         let boxes = head.boxes(answer.output)?;
         let shared = |found: &Detection| overlap(found.corners, self.found.corners);
         let alike = boxes.into_iter().filter(|found| found.class == self.found.class);
-        Ok(alike.max_by(|a, b| shared(a).total_cmp(&shared(b))).filter(|found| shared(found) > 0.0))
+        let nearest = alike.max_by(|a, b| shared(a).total_cmp(&shared(b))).filter(|found| shared(found) > 0.0);
+        Ok(nearest.map(|found| head.traced(found)))
     }
 }
 

@@ -79,6 +79,8 @@ pub struct Answer<'a> {
     pub score: Score,
     /// A value that was listed in [`Target::reads`], as this image alone gives it: a batch of one first, where the value has a batch.
     pub output: &'a dyn Fn(&str) -> Result<ArrayD<f32>>,
+    /// Such a value's shape.
+    pub shape: &'a dyn Fn(&str) -> Result<Vec<usize>>,
     /// The same of the picture in a file, which is prepared as this one was.
     pub other: &'a dyn Fn(&Path, &str) -> Result<ArrayD<f32>>,
 }

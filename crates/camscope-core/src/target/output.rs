@@ -153,6 +153,7 @@ mod tests {
             viewport: crate::image::Viewport::of([1, 1]),
             score: Score::default(),
             output: &output,
+            shape: &|_| unreachable!(),
             other: &|_, _| unreachable!(),
         };
         super::super::parse(spec)?.evaluate(&answer)

@@ -256,7 +256,7 @@ impl Scalar {
             let at = match seeds.iter().position(|(name, _)| **name == *element.value) {
                 Some(at) => at,
                 None => {
-                    let shape = (answer.output)(&element.value)?.shape().to_vec();
+                    let shape = (answer.shape)(&element.value)?;
                     seeds.push((element.value.to_string(), ndarray::ArrayD::zeros(shape)));
                     seeds.len() - 1
                 }

@@ -24,6 +24,7 @@ mod inputs;
 mod layers;
 mod many;
 mod methods;
+mod misread;
 mod models;
 mod outputs;
 #[cfg(target_os = "linux")]

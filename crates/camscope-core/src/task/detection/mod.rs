@@ -8,6 +8,7 @@ mod deployed;
 mod detr;
 mod end2end;
 mod grids;
+mod mmdeploy;
 mod nodes;
 mod origin;
 mod paddle;
@@ -20,6 +21,7 @@ mod table;
 mod tensorflow;
 mod torchvision;
 mod ultraface;
+mod yolov3;
 mod yolov5;
 mod yolov7;
 mod yolov8;
@@ -57,6 +59,11 @@ pub trait Detector: fmt::Debug + Send + Sync {
     /// # Errors
     /// The outputs are not as the format has them.
     fn boxes(&self, value: &dyn Fn(&str) -> Result<ArrayD<f32>>) -> Result<Vec<Detection>>;
+
+    /// A box with its evidence where it comes from: elements of the values of [`Detector::evidence`].
+    fn traced(&self, found: Detection) -> Detection {
+        found
+    }
 
     /// Of two boxes of a class that overlap more than this (intersection over union) the surer is kept. `None`: the model has chosen among
     /// them already.
@@ -161,7 +168,11 @@ impl Evidence {
 
     /// How sure the model is, from 0 to 1.
     pub fn probability(&self) -> f32 {
-        self.score(Score::Probability).value
+        match self {
+            Self::Probabilities(factors) => factors.iter().map(|(_, p)| p).product(),
+            Self::Logits(logits) => logits.iter().map(|(_, logit)| sigmoid(*logit)).product(),
+            Self::Softmax { .. } => self.score(Score::Probability).value,
+        }
     }
 
     /// The score: as the model gives it, a logit where it gives logits, or the probability.
@@ -228,6 +239,8 @@ pub const FORMATS: &[Format] = &[
     deployed::FORMAT,
     detr::FORMAT,
     detr::INDEPENDENT,
+    mmdeploy::FORMAT,
+    yolov3::FORMAT,
     end2end::FORMAT,
     yolov7::FORMAT,
     torchvision::FORMAT,
@@ -300,12 +313,15 @@ impl Detector for Detecting {
     }
 
     fn boxes(&self, value: &dyn Fn(&str) -> Result<ArrayD<f32>>) -> Result<Vec<Detection>> {
+        self.head.boxes(value)
+    }
+
+    fn traced(&self, found: Detection) -> Detection {
         let origin = |element: Element| {
             let known = self.evidence.iter().find(|(name, _)| *name == element.value);
             known.and_then(|(_, origin)| origin.element(element.at.clone())).unwrap_or(element)
         };
-        let boxes = self.head.boxes(value)?;
-        Ok(boxes.into_iter().map(|found| Detection { evidence: found.evidence.moved(&origin), ..found }).collect())
+        Detection { evidence: found.evidence.moved(&origin), ..found }
     }
 
     fn overlap(&self) -> Option<f32> {
