@@ -15,6 +15,7 @@ mod host;
 mod nonfinite;
 mod programs;
 mod results;
+mod segments;
 mod smooth;
 mod tail;
 mod taps;
@@ -40,6 +41,7 @@ use self::{
 };
 pub use fuse::{Fuse, Group, fused};
 pub use results::{Backward, Blank, Explained, Explanation, Forward, Held, Outcome, Timing};
+pub use segments::Segments;
 pub use smooth::Smooth;
 pub use taps::Tap;
 
@@ -49,12 +51,13 @@ use crate::{
     image::{Photo, Seen, Viewport},
     layer::{Choice, Layer, Layout},
     method::{Cam, Chosen, Method, Sign},
-    model::{Labels, Network, Sidecar, space},
+    model::{Labels, Network, Sidecar, read_array, space},
     rules,
     runtime::{Canceller, CopyCount, ElemType, Outputs, ProviderChoice, Runtime, Session, SessionOptions, Value},
     subject::TypedModel,
     target::{Answer, Evaluated, Score, Scores, TargetRef, probabilities},
     task::Said,
+    text::printable_path,
 };
 
 /// What is to be explained, and how.
@@ -755,10 +758,33 @@ impl Explainer {
             return Ok(found.clone());
         }
         let preprocessing = &self.sidecar().preprocessing;
-        let tensor = Photo::open_with(path, preprocessing.white)?.prepare(preprocessing)?.tensor;
+        let is_array = path.extension().is_some_and(|end| end.eq_ignore_ascii_case("npy"));
+        let tensor = match is_array {
+            true => self.array(path)?,
+            false => {
+                self.network().refuse_photos()?;
+                Photo::open_for(path, preprocessing)?.prepare(preprocessing)?.tensor
+            }
+        };
         let found = self.run(tensor, &Canceller::new())?.value(name, 0)?;
         known().insert(key, found.clone());
         Ok(found)
+    }
+
+    /// The array in a file, as the model takes it; the batch may be left out.
+    fn array(&self, path: &Path) -> Result<ArrayD<f32>> {
+        let array = read_array(path, self.sidecar().preprocessing.whole)?;
+        let wanted = self.network().input_shape(&self.sidecar().preprocessing)?;
+        let array = if array.ndim() + 1 == wanted.len() { array.insert_axis(Axis(0)) } else { array };
+        match array.shape().get(1..) == wanted.get(1..) && array.shape().first() == Some(&1) {
+            true => Ok(array),
+            false => Err(Error::TensorShape {
+                path: printable_path(path),
+                found: array.shape().to_vec(),
+                input: self.network().input().name.clone(),
+                expected: format!("[1{}]", wanted[1..].iter().map(|size| format!(", {size}")).collect::<String>()),
+            }),
+        }
     }
 
     /// The backward pass of one target an image, for every tap at once.

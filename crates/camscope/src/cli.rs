@@ -248,8 +248,8 @@ pub(crate) struct MethodArgs {
     /// Where auto means several layers, as for boxes, their mean is shown
     #[arg(long, value_enum, value_name = "HOW")]
     pub(crate) fuse: Option<FuseArg>,
-    /// The layout of the layer's axes, if `camscope layers` shows a wrong one or not the layer: nchw, nhwc, tokens:14x14, or
-    /// tokens:1+14x14 with a class token first; --layer may then name any value of the graph
+    /// The layout of the layer's axes, if `camscope layers` shows a wrong one or not the layer: nchw, nhwc, ncl, ncdhw, ndhwc,
+    /// tokens:14x14, or tokens:1+14x14 with a class token first; --layer may then name any value of the graph
     #[arg(long, value_name = "LAYOUT")]
     pub(crate) layout: Option<Layout>,
     /// The class: top1 (top2, …), a label, or a number; '#3' is a number even if labels are numbers; repeatable
@@ -328,7 +328,8 @@ pub(crate) struct ExplainArgs {
     /// Photos or folders of photos
     #[arg(value_name = "IMAGE", required_unless_present = "tensor")]
     pub(crate) images: Vec<PathBuf>,
-    /// A .npy array instead of a photo, fed to the model without preprocessing; repeatable
+    /// A .npy array instead of a photo, fed to the model without preprocessing: any number of channels and axes, as volumes, videos
+    /// and signals have; repeatable
     #[arg(long, value_name = "FILE", conflicts_with = "images")]
     pub(crate) tensor: Vec<PathBuf>,
     /// Layers, classes and method.
@@ -378,7 +379,8 @@ pub(crate) struct PredictArgs {
     /// Photos or folders of photos
     #[arg(value_name = "IMAGE", required_unless_present = "tensor")]
     pub(crate) images: Vec<PathBuf>,
-    /// A .npy array instead of a photo, fed to the model without preprocessing; repeatable
+    /// A .npy array instead of a photo, fed to the model without preprocessing: any number of channels and axes, as volumes, videos
+    /// and signals have; repeatable
     #[arg(long, value_name = "FILE", conflicts_with = "images")]
     pub(crate) tensor: Vec<PathBuf>,
     /// Which score to print: what the model gives, or the probability

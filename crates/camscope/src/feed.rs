@@ -5,12 +5,12 @@ use std::{path::Path, sync::Arc};
 use camscope_core::{
     Error, Result,
     image::{Photo, Seen},
-    model::{Input, Network, Sidecar},
+    model::{Input, Network, Sidecar, read_array},
 };
 use image::RgbImage;
 use ndarray::{ArrayD, IxDyn};
 
-use crate::input::{read_array, sides};
+use crate::input::sides;
 
 /// An array, and the photo that it was made of with the rectangle that is seen of it.
 type Fed = (ArrayD<f32>, Option<Arc<(RgbImage, Seen)>>);
@@ -61,7 +61,7 @@ impl FedInput {
             (path, None) if path.ends_with(".npy") => plain(read_array(Path::new(path), true)?),
             (path, None) if Path::new(path).extension().is_some() || Path::new(path).is_file() => {
                 let preprocessing = sidecar.for_input(input)?;
-                let photo = Photo::open_with(path, preprocessing.white)?;
+                let photo = Photo::open_for(path, &preprocessing)?;
                 let prepared = photo.prepare(&preprocessing)?;
                 Ok((prepared.tensor, Some(Arc::new((photo.pixels, prepared.seen)))))
             }

@@ -5,14 +5,13 @@ use std::path::{Path, PathBuf};
 use camscope_core::{
     Error, Result,
     image::Photo,
-    model::{Layout, Network, Preprocessing, Sidecar, Sizing, unusual_axes},
+    model::{Layout, Network, Preprocessing, Sidecar, Sizing, read_array, unusual_axes},
     text::printable_path,
 };
 use camscope_tui::worker::files::images_of;
 use ndarray::{ArrayD, Axis, IxDyn};
-use ndarray_npy::ReadNpyExt;
 
-use crate::setup::{failed, note_all};
+use crate::setup::note_all;
 
 /// A photo, or an array in its place.
 pub(crate) enum Input {
@@ -80,48 +79,6 @@ fn photos(path: &Path) -> Vec<PathBuf> {
 fn read_tensor(path: &Path, integers: bool, axes: usize) -> Result<ArrayD<f32>> {
     let array = read_array(path, integers)?;
     Ok(if array.ndim() + 1 == axes { array.insert_axis(Axis(0)) } else { array })
-}
-
-/// Reads an array of 32- or 64-bit floats, and of integers where these are wanted.
-///
-/// # Errors
-/// There is none, or it holds something else.
-pub(crate) fn read_array(path: &Path, integers: bool) -> Result<ArrayD<f32>> {
-    let open = || std::fs::File::open(path);
-    let unreadable = |source: std::io::Error| match source.kind() {
-        std::io::ErrorKind::NotFound => Error::NoSuchFile { what: "array", path: printable_path(path) },
-        _ => failed("read", path, source),
-    };
-    let read =
-        |error: ndarray_npy::ReadNpyError| Error::NotAnArray { path: printable_path(path), reason: error.to_string() };
-    let array = match ArrayD::<f32>::read_npy(open().map_err(unreadable)?) {
-        Ok(array) => array,
-        Err(ndarray_npy::ReadNpyError::WrongDescriptor(_)) if integers => {
-            read_integers(path, &|| open().map_err(unreadable))?
-        }
-        Err(ndarray_npy::ReadNpyError::WrongDescriptor(_)) => {
-            ArrayD::<f64>::read_npy(open().map_err(unreadable)?).map_err(read)?.mapv(|value| value as f32)
-        }
-        Err(error) => return Err(read(error)),
-    };
-    Ok(array)
-}
-
-/// Reads an array of integers of any kind, or of float64.
-fn read_integers(path: &Path, open: &dyn Fn() -> Result<std::fs::File>) -> Result<ArrayD<f32>> {
-    macro_rules! first_of {
-        ($($type:ty),+) => {
-            $(
-                if let Ok(array) = ArrayD::<$type>::read_npy(open()?) {
-                    return Ok(array.mapv(|value| value as f32));
-                }
-            )+
-        };
-    }
-    first_of!(u8, i8, u16, i16, i32, i64, u32, u64);
-    let read =
-        |error: ndarray_npy::ReadNpyError| Error::NotAnArray { path: printable_path(path), reason: error.to_string() };
-    Ok(ArrayD::<f64>::read_npy(open()?).map_err(read)?.mapv(|value| value as f32))
 }
 
 /// Refuses values that an input of integers would cut.
@@ -194,7 +151,7 @@ pub(crate) fn photo_or_pattern(
     match photo {
         Some(path) => {
             network.refuse_photos()?;
-            let photo = Photo::open_with(path, preprocessing.white)?;
+            let photo = Photo::open_for(path, preprocessing)?;
             note_all(&photo.notes.iter().map(|note| format!("{}: {note}", photo.name)).collect::<Vec<_>>());
             Ok(photo.prepare(preprocessing)?.tensor)
         }

@@ -7,7 +7,7 @@ use camscope_core::{
     explain::{Explainer, Options},
     image::Photo,
     method,
-    model::{Labels, Network, Sidecar, resolve_given},
+    model::{Labels, Network, Sidecar, resolve_given, said_picture},
     runtime::{ProviderChoice, Runtime, SessionOptions, SharedThreads, share_threads},
     subject::TypedModel,
     target::{ClassSpec, TargetRef},
@@ -33,7 +33,11 @@ pub(crate) fn open(model: &Path, input: &InputArgs) -> Result<(Network, Sidecar)
 /// Those of [`open`].
 pub(crate) fn open_for(model: &Path, input: &InputArgs, photo: Option<&Path>) -> Result<(Network, Sidecar)> {
     let given = input.given().map_err(|reason| Error::BadPreprocessing { reason })?;
-    let mut network = Network::open_with(model, input.picture.as_deref())?;
+    let picture = match &input.picture {
+        Some(picture) => Some(picture.clone()),
+        None => said_picture(model, given.sidecar.as_deref())?,
+    };
+    let mut network = Network::open_with(model, picture.as_deref())?;
     if let Some(note) = &network.note {
         eprintln!("note: {}", printable(note));
     }

@@ -6,8 +6,10 @@ use std::path::Path;
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits, RgbImage};
 
+use super::bands::{self, Bands};
 use super::deep::{self, Deep};
 use super::{frames, jpeg, sniff, tiff_extra};
+use crate::model::{Color, Preprocessing};
 use crate::text::printable_path;
 use crate::{Error, Result};
 
@@ -24,6 +26,8 @@ pub struct Photo {
     pub pixels: RgbImage,
     /// What the network gets, where the file has more than 256 levels.
     pub(super) deep: Option<Deep>,
+    /// What the network gets, where it takes other bands than a photo's.
+    pub(super) bands: Option<Bands>,
     /// What a person should know of the file, each a sentence: frames that are not looked at, levels that are hardly used.
     pub notes: Vec<String>,
     /// The file's name without its folders, for messages.
@@ -56,6 +60,47 @@ impl Photo {
         Self::decode_with(&read(path)?, path, white)
     }
 
+    /// As [`Photo::open_with`], for a network that is fed so: where it takes other bands than a photo's, all of a TIFF file's are read.
+    ///
+    /// # Errors
+    /// As [`Photo::open`]; [`Error::Bands`] where the file has more or fewer bands than the network takes.
+    pub fn open_for(path: impl AsRef<Path>, preprocessing: &Preprocessing) -> Result<Self> {
+        let path = path.as_ref();
+        match preprocessing.color {
+            Color::Bands(wanted) => Self::decode_bands(&read(path)?, path, (wanted, preprocessing.white)),
+            Color::Rgb | Color::Bgr | Color::Grey => Self::open_with(path, preprocessing.white),
+        }
+    }
+
+    pub(super) fn decode_bands(bytes: &[u8], path: &Path, (wanted, white): (usize, Option<f32>)) -> Result<Self> {
+        let refused = |found| Error::Bands { photo: printable_path(path), found, wanted };
+        if image::guess_format(bytes).ok() != Some(ImageFormat::Tiff) {
+            // What is no image at all is said first.
+            Self::decode_with(bytes, path, white)?;
+            return Err(refused(3));
+        }
+        let about = tiff_extra::about(bytes);
+        if usize::from(about.bands) != wanted {
+            return Err(refused(usize::from(about.bands)));
+        }
+        let mut notes: Vec<String> = about.page_note().into_iter().collect();
+        let affordable = |width, height, bytes| check_size(width, height, bytes).is_ok();
+        let bands = Bands::decode(bytes, white, affordable, &mut notes).map_err(|fault| match fault {
+            bands::Fault::Levels(reason) => Error::ImageLevels { path: printable_path(path), reason },
+            bands::Fault::Size(width, height) => {
+                let reason = format!("{width} × {height} pixels of {wanted} bands are more than can be held");
+                Error::ImageSize { path: printable_path(path), reason }
+            }
+            bands::Fault::Decoder(reason) => {
+                Error::ImageCorrupt { path: printable_path(path), format: "TIFF".into(), reason }
+            }
+        })?;
+        let shown = if wanted < 3 { "the first is shown" } else { "the first three are shown as red, green and blue" };
+        notes.push(format!("it has {wanted} bands: {shown}"));
+        let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
+        Ok(Self { pixels: bands.eight_bits(), deep: None, bands: Some(bands), notes, name })
+    }
+
     /// Width and height as the head of the image file at `path` has them, before any turning upright. `None` where it can't be told.
     pub fn dimensions(path: impl AsRef<Path>) -> Option<(u32, u32)> {
         ImageReader::open(path).ok()?.with_guessed_format().ok()?.into_dimensions().ok()
@@ -63,7 +108,13 @@ impl Photo {
 
     /// Width and height of the image file at `path`, turned upright, as its head has them. `None` where they can't be told.
     pub fn upright_dimensions(path: impl AsRef<Path>) -> Option<(u32, u32)> {
-        let mut decoder = ImageReader::open(path).ok()?.with_guessed_format().ok()?.into_decoder().ok()?;
+        let path = path.as_ref();
+        let reader = ImageReader::open(path).ok()?.with_guessed_format().ok()?;
+        let is_tiff = reader.format() == Some(ImageFormat::Tiff);
+        let mut decoder = match reader.into_decoder() {
+            Err(_) if is_tiff => return tiff_extra::upright_dimensions(path),
+            decoder => decoder.ok()?,
+        };
         let (width, height) = decoder.dimensions();
         let lies = matches!(
             decoder.orientation().unwrap_or(Orientation::NoTransforms),
@@ -96,7 +147,7 @@ impl Photo {
         if deep.is_none() {
             upright.apply_orientation(orientation);
         }
-        Ok(Self { pixels: upright.into_rgb8(), deep, notes, name })
+        Ok(Self { pixels: upright.into_rgb8(), deep, bands: None, notes, name })
     }
 }
 

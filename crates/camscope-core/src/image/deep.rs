@@ -4,7 +4,7 @@ use image::metadata::Orientation;
 use image::{DynamicImage, ImageBuffer, Luma, RgbImage};
 
 /// The largest 16-bit value.
-const WHITE: f32 = 65535.0;
+pub(super) const WHITE: f32 = 65535.0;
 
 /// The pixels of a photo of more than 256 levels, upright.
 #[derive(Debug, Clone)]
@@ -53,27 +53,34 @@ fn usual_white(image: &DynamicImage, notes: &mut Vec<String>) -> Result<f32, Str
     let words = match image {
         DynamicImage::ImageLuma16(grey) => grey.as_raw(),
         DynamicImage::ImageRgb16(colours) => colours.as_raw(),
-        DynamicImage::ImageRgb32F(floats) => {
-            let extreme = |keep: fn(f32, f32) -> f32| floats.as_raw().iter().copied().fold(0.0, keep);
-            let (least, most) = (extreme(f32::min), extreme(f32::max));
-            return match least < 0.0 || most > 1.0 {
-                true => Err(format!(
-                    "its values are floats from {least} to {most}, and which of them is white is not known"
-                )),
-                false => Ok(1.0),
-            };
-        }
+        DynamicImage::ImageRgb32F(floats) => return white_of_floats(floats.as_raw()),
         _ => return Ok(WHITE),
     };
-    let most = words.iter().copied().max().unwrap_or(0);
-    // Sensors have 10, 12 or 14 bits.
-    if let Some(bits) = [8, 10, 12, 14].into_iter().find(|bits| most < 1 << bits).filter(|_| most > 0) {
-        notes.push(format!(
-            "its 16-bit values go up to {most} only, and 65535 is white: if they have {bits} bits, give --white {}",
-            (1 << bits) - 1
-        ));
-    }
+    notes.extend(few_levels(words.iter().copied().max().unwrap_or(0)));
     Ok(WHITE)
+}
+
+/// What is white among floats: 1.
+///
+/// # Errors
+/// A sentence, where they go beyond it, or below 0.
+pub(super) fn white_of_floats(values: &[f32]) -> Result<f32, String> {
+    let extreme = |keep: fn(f32, f32) -> f32| values.iter().copied().fold(0.0, keep);
+    let (least, most) = (extreme(f32::min), extreme(f32::max));
+    match least < 0.0 || most > 1.0 {
+        true => Err(format!("its values are floats from {least} to {most}, and which of them is white is not known")),
+        false => Ok(1.0),
+    }
+}
+
+/// What to say of 16-bit values of which `most` is the largest, where they could have fewer bits.
+pub(super) fn few_levels(most: u16) -> Option<String> {
+    // Sensors have 10, 12 or 14 bits.
+    let bits = [8, 10, 12, 14].into_iter().find(|bits| most < 1 << bits).filter(|_| most > 0)?;
+    Some(format!(
+        "its 16-bit values go up to {most} only, and 65535 is white: if they have {bits} bits, give --white {}",
+        (1 << bits) - 1
+    ))
 }
 
 impl Deep {

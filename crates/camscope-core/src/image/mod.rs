@@ -1,5 +1,6 @@
 //! From a file to the tensor a network expects: decode, turn upright, resize, crop, normalise. And an image to a file.
 
+mod bands;
 mod decode;
 mod deep;
 mod encode;

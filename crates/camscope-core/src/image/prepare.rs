@@ -79,6 +79,12 @@ impl Photo {
     /// # Errors
     /// As [`fit`].
     pub fn prepare(&self, preprocessing: &Preprocessing) -> Result<Prepared> {
+        if let Some(bands) = &self.bands {
+            return bands.prepare(preprocessing);
+        }
+        if let Color::Bands(wanted) = preprocessing.color {
+            return Err(Error::Bands { photo: self.name.clone(), found: 3, wanted });
+        }
         self.deep
             .as_ref()
             .map_or_else(|| prepare(&self.pixels, preprocessing), |deep| prepare_deep(deep, preprocessing))
@@ -125,7 +131,7 @@ fn prepare_deep(photo: &Deep, preprocessing: &Preprocessing) -> Result<Prepared>
     Ok(Prepared { tensor: tensor.into_dyn(), seen: placement.seen(width, height) })
 }
 
-fn float_window<const C: usize>(
+pub(super) fn float_window<const C: usize>(
     source: &[f32],
     photo: (u32, u32),
     placement: &Placement,

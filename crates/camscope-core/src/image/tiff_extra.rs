@@ -35,9 +35,14 @@ impl About {
         self.bands > 4 || self.bands == 2 && !self.alpha
     }
 
+    /// That there are pages that are not looked at.
+    pub(super) fn page_note(&self) -> Option<String> {
+        (self.pages > 1).then(|| format!("it has {} pages: the first is taken", self.pages))
+    }
+
     /// What of the file is not looked at.
     pub(super) fn notes(&self) -> impl Iterator<Item = String> {
-        let pages = (self.pages > 1).then(|| format!("it has {} pages: the first is taken", self.pages));
+        let pages = self.page_note();
         let infrared = self.bands == 4 && self.photometric == RGB && !self.alpha;
         let fourth = infrared.then(|| "it has 4 bands: the first three are taken as red, green and blue".to_owned());
         pages.into_iter().chain(fourth)
@@ -61,6 +66,16 @@ fn read_about(bytes: &[u8]) -> Option<About> {
         pages += 1;
     }
     Some(About { bands, alpha, photometric, pages })
+}
+
+/// Width and height of the first image in a file, turned upright; `None` where they can't be told.
+pub(super) fn upright_dimensions(path: &std::path::Path) -> Option<(u32, u32)> {
+    let file = std::io::BufReader::new(std::fs::File::open(path).ok()?);
+    let mut decoder = Decoder::new(file).ok()?;
+    let (width, height) = decoder.dimensions().ok()?;
+    let orientation = decoder.find_tag_unsigned::<u16>(Tag::Orientation).ok().flatten();
+    // From 5 on rows are columns.
+    Some(if orientation.is_some_and(|code| (5..=8).contains(&code)) { (height, width) } else { (width, height) })
 }
 
 /// Decodes such an image; `None` if it is of another kind, damaged, or if `affordable(width, height, bytes)` says no.
@@ -144,6 +159,16 @@ fn floats(values: DecodingResult, width: u32, height: u32) -> Option<DynamicImag
 
 /// A copy of a classic TIFF file whose first image is said to be grey in place of indexed; `None` if it isn't indexed.
 fn as_grey(bytes: &[u8]) -> Option<Vec<u8>> {
+    said_to_be_grey(bytes, |photometric| photometric == PALETTE)
+}
+
+/// A copy of a classic TIFF file whose first image is said to be grey, whatever colours it has, so that all of its samples are read alike;
+/// `None` if it is grey.
+pub(super) fn as_samples(bytes: &[u8]) -> Option<Vec<u8>> {
+    said_to_be_grey(bytes, |photometric| photometric != BLACK_IS_ZERO)
+}
+
+fn said_to_be_grey(bytes: &[u8], is_other: impl Fn(u16) -> bool) -> Option<Vec<u8>> {
     let big = match bytes.get(..4)? {
         b"II*\0" => false,
         b"MM\0*" => true,
@@ -158,7 +183,7 @@ fn as_grey(bytes: &[u8]) -> Option<Vec<u8>> {
     let entries = usize::from(short(directory)?);
     // An entry is tag, type, count and value in 2, 2, 4 and 4 bytes.
     let entry = (0..entries).map(|i| directory + 2 + 12 * i).find(|&at| short(at) == Some(PHOTOMETRIC))?;
-    if short(entry + 8)? != PALETTE {
+    if !is_other(short(entry + 8)?) {
         return None;
     }
     let mut copy = bytes.to_vec();

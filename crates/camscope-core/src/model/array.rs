@@ -1,6 +1,9 @@
 //! Inputs that take no photo but an array: signals, volumes, videos, tables.
 
+use std::path::Path;
+
 use ndarray::{ArrayD, Axis, IxDyn};
+use ndarray_npy::ReadNpyExt;
 
 use super::{
     network::{Network, axes},
@@ -129,6 +132,48 @@ pub fn channels_second(array: ArrayD<f32>) -> ArrayD<f32> {
         }
     };
     moved.as_standard_layout().into_owned()
+}
+
+/// Reads an array of 32- or 64-bit floats, and of integers where these are wanted.
+///
+/// # Errors
+/// There is none, or it holds something else.
+pub fn read_array(path: &Path, integers: bool) -> Result<ArrayD<f32>> {
+    let open = || std::fs::File::open(path);
+    let unreadable = |source: std::io::Error| match source.kind() {
+        std::io::ErrorKind::NotFound => Error::NoSuchFile { what: "array", path: printable_path(path) },
+        _ => Error::Io { action: "read", path: printable_path(path), source },
+    };
+    let read =
+        |error: ndarray_npy::ReadNpyError| Error::NotAnArray { path: printable_path(path), reason: error.to_string() };
+    let array = match ArrayD::<f32>::read_npy(open().map_err(unreadable)?) {
+        Ok(array) => array,
+        Err(ndarray_npy::ReadNpyError::WrongDescriptor(_)) if integers => {
+            read_integers(path, &|| open().map_err(unreadable))?
+        }
+        Err(ndarray_npy::ReadNpyError::WrongDescriptor(_)) => {
+            ArrayD::<f64>::read_npy(open().map_err(unreadable)?).map_err(read)?.mapv(|value| value as f32)
+        }
+        Err(error) => return Err(read(error)),
+    };
+    Ok(array)
+}
+
+/// Reads an array of integers of any kind, or of float64.
+fn read_integers(path: &Path, open: &dyn Fn() -> Result<std::fs::File>) -> Result<ArrayD<f32>> {
+    macro_rules! first_of {
+        ($($type:ty),+) => {
+            $(
+                if let Ok(array) = ArrayD::<$type>::read_npy(open()?) {
+                    return Ok(array.mapv(|value| value as f32));
+                }
+            )+
+        };
+    }
+    first_of!(u8, i8, u16, i16, i32, i64, u32, u64);
+    let read =
+        |error: ndarray_npy::ReadNpyError| Error::NotAnArray { path: printable_path(path), reason: error.to_string() };
+    Ok(ArrayD::<f64>::read_npy(open()?).map_err(read)?.mapv(|value| value as f32))
 }
 
 /// An array laid out in a plane, `[N, C, height, width]`: a signal is one row, the slices of a volume lie one below the other.

@@ -13,12 +13,12 @@ mod sidecar;
 mod sizing;
 mod unbatched;
 
-pub use array::{channel_axis, channels_second, unusual_axes};
+pub use array::{channel_axis, channels_second, read_array, unusual_axes};
 pub(crate) use array::{in_plane, off_plane, space};
 pub use given::Given;
 pub use labels::Labels;
 pub use network::{Classes, Head, Input, Network};
 pub(crate) use network::{axes, unit_norm};
 pub use preprocessing::{Color, Crop, Filter, Layout, Preprocessing, Source};
-pub use sidecar::{Sidecar, resolve, resolve_given};
+pub use sidecar::{Sidecar, resolve, resolve_given, said_picture};
 pub use sizing::Sizing;

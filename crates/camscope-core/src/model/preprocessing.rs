@@ -384,11 +384,17 @@ impl Input {
             _ => false,
         };
         let is_last = !channels(second) && (channels(last) || bands_last);
+        let said = layout;
         let layout = layout.unwrap_or(if is_last { Layout::Nhwc } else { Layout::Nchw });
         let (channels, height, width) = match layout {
             Layout::Nchw => (second, third, last),
             Layout::Nhwc => (last, second, third),
         };
+        let other = if layout == Layout::Nchw { last } else { second };
+        if let (Some(_), Some(count), Some(1 | 3)) = (said, channels.filter(|count| !matches!(count, 1 | 3)), other) {
+            let shape = shape_text(shape);
+            return Err(format!("its input is {shape}, and a photo has 3 channels, or 1 in grey, not {count}"));
+        }
         if channels == Some(0) {
             return Err(format!("its input is {}, and has no channels", shape_text(shape)));
         }

@@ -73,6 +73,16 @@ pub fn resolve_given(network: &Network, given: &Given) -> Result<Sidecar> {
     Declared { path: &network.path, shape: &input.shape, elem: input.elem, dense }.resolve(&embedded, given)
 }
 
+/// The input that takes the picture, where the sidecar names it: the one that is given, or `MODEL.toml` beside the model.
+///
+/// # Errors
+/// [`Error::SidecarSyntax`] with line and column; [`Error::NoSuchFile`] or [`Error::Io`] if it can't be read.
+pub fn said_picture(model: &Path, sidecar: Option<&Path>) -> Result<Option<String>> {
+    let toml = sidecar.map_or_else(|| model.with_extension("toml"), Path::to_owned);
+    let is_there = sidecar.is_some() || toml.is_file();
+    if is_there { Ok(Raw::read(&toml)?.input.picture) } else { Ok(None) }
+}
+
 /// The input as the model file declares it.
 struct Declared<'a> {
     path: &'a Path,
@@ -215,6 +225,7 @@ struct Raw {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct RawInput {
+    picture: Option<String>,
     size: Option<RawSize>,
     resize: Option<Filter>,
     crop: Option<RawCrop>,

@@ -30,15 +30,18 @@ const GROUND: [u8; 3] = [0, 0, 0];
 
 /// Draws boxes, thin, with a dark line around each so that they stand out of any ground; those that are chosen last, brighter and wider. Letters
 /// grow with the image. Characters beyond Latin-1 become question marks.
+///
+/// Labels lie beside one another: those that are chosen take their places first, and one that no room is left for is left out.
 pub fn draw_marks(image: &mut RgbImage, marks: &[Mark]) {
     let scale = (image.width().max(image.height()) / 480).max(1);
-    for chosen in [false, true] {
-        for mark in marks.iter().filter(|mark| mark.is_chosen == chosen) {
-            let colour = if chosen { CHOSEN } else { OTHER };
-            let width = i64::from(if chosen { 2 * scale } else { scale });
-            frame(image, mark.corners, width, i64::from(scale), colour);
-            label(image, mark, scale, colour);
-        }
+    let of = |chosen: bool| marks.iter().filter(move |mark| mark.is_chosen == chosen);
+    for (chosen, colour) in [(false, OTHER), (true, CHOSEN)] {
+        let width = i64::from(if chosen { 2 * scale } else { scale });
+        of(chosen).for_each(|mark| frame(image, mark.corners, width, i64::from(scale), colour));
+    }
+    let mut taken = Vec::new();
+    for (chosen, colour) in [(true, CHOSEN), (false, OTHER)] {
+        of(chosen).for_each(|mark| label(image, mark, (scale, colour), &mut taken));
     }
 }
 
@@ -64,18 +67,52 @@ fn fill(image: &mut RgbImage, [left, top, right, bottom]: [i64; 4], colour: [u8;
     }
 }
 
-/// The label above the box, or within it where there is no room.
-fn label(image: &mut RgbImage, mark: &Mark, scale: u32, colour: [u8; 3]) {
+/// The label above the box, or within it where there is no room, or where else the box is nearest; `taken` are the places of those before.
+fn label(image: &mut RgbImage, mark: &Mark, (scale, colour): (u32, [u8; 3]), taken: &mut Vec<[i64; 4]>) {
     let text = drawable(&mark.label);
     if text.is_empty() {
         return;
     }
     let [width, height] = text_size(&text, scale).map(i64::from);
-    let [left, top, ..] = mark.corners.map(|side| side.round().clamp(-1e6, 1e6) as i64);
-    let room = i64::from(image.width()) - width;
-    let (x, above) = (left.clamp(0, room.max(0)), top - height);
-    let y = (if above >= 0 { above } else { top.max(0) }).min(i64::from(image.height()) - height).max(0);
+    let room = [i64::from(image.width()) - width, i64::from(image.height()) - height].map(|room| room.max(0));
+    let Some([x, y]) = place(mark.corners, [width, height], room, taken) else { return };
+    taken.push([x, y, x + width, y + height]);
     letters(image, (x, y), &text, (scale, colour));
+}
+
+/// Where a label of that width and height lies that is not on any other: its left upper corner, from 0 to `room`. None: there is no such place.
+fn place(corners: [f64; 4], [width, height]: [i64; 2], room: [i64; 2], taken: &[[i64; 4]]) -> Option<[i64; 2]> {
+    let [left, top, right, bottom] = corners.map(|side| side.round().clamp(-1e6, 1e6) as i64);
+    let is_free = |[x, y]: &[i64; 2]| {
+        let beside =
+            |other: &[i64; 4]| x + width <= other[0] || *x >= other[2] || y + height <= other[1] || *y >= other[3];
+        taken.iter().all(beside)
+    };
+    let within = |[x, y]: [i64; 2]| [x.clamp(0, room[0]), y.clamp(0, room[1])];
+    let above = if top >= height { top - height } else { top };
+    let usual = [
+        [left, above],
+        [right - width, above],
+        [left, top],
+        [right - width, top],
+        [left, bottom],
+        [left, bottom - height],
+        [right - width, bottom],
+        [right - width, bottom - height],
+        [right, top],
+        [left - width, top],
+    ];
+    let first = within(usual[0]);
+    usual.into_iter().map(within).find(is_free).or_else(|| {
+        // The nearest place that touches another label or an edge.
+        let columns =
+            taken.iter().flat_map(|other| [other[0] - width, other[0], other[2]]).chain([first[0], 0, room[0]]);
+        let rows: Vec<i64> =
+            taken.iter().flat_map(|other| [other[1] - height, other[3]]).chain([first[1], 0, room[1]]).collect();
+        let all = columns.flat_map(|x| rows.iter().map(move |&y| [x, y]));
+        let inside = all.filter(|&at| at == within(at)).filter(is_free);
+        inside.min_by_key(|[x, y]| ((x - first[0]).abs() + (y - first[1]).abs(), *y, *x))
+    })
 }
 
 /// Writes a line on dark ground, with its left upper corner at `at`; what does not fit is cut off.
@@ -164,6 +201,32 @@ mod tests {
             let bright = image.pixels().filter(|pixel| pixel.0 == CHOSEN).count();
             assert!(bright > 60, "{corners:?}: {bright}");
         }
+    }
+
+    #[test]
+    fn labels_lie_beside_one_another_and_the_chosen_one_has_its_place() {
+        let corners =
+            [[10.0, 22.0, 60.0, 50.0], [12.0, 24.0, 62.0, 52.0], [10.0, 22.0, 61.0, 50.0], [8.0, 20.0, 40.0, 55.0]];
+        let mut taken: Vec<[i64; 4]> = Vec::new();
+        for corners in corners.iter().cycle().take(7) {
+            let [x, y] = place(*corners, [42, 10], [58, 50], &taken).unwrap();
+            assert!((0..=58).contains(&x) && (0..=50).contains(&y));
+            let own = [x, y, x + 42, y + 10];
+            let is_beside =
+                |other: &[i64; 4]| own[2] <= other[0] || own[0] >= other[2] || own[3] <= other[1] || own[1] >= other[3];
+            assert!(taken.iter().all(is_beside), "{own:?} {taken:?}");
+            taken.push(own);
+        }
+        assert_eq!(taken[0], [10, 12, 52, 22]);
+        // Two side by side, six below one another: there is an end to it.
+        let full: Vec<[i64; 4]> = (0..6).map(|row| [0, row * 10, 100, row * 10 + 10]).collect();
+        assert_eq!(place(corners[0], [42, 10], [58, 50], &full), None);
+        // Whatever comes first, the chosen one has the usual place.
+        let marks = |first: bool| [mark(corners[0], "one", !first), mark(corners[0], "two", first)];
+        let chosen = |marks: &[Mark]| drawn(marks).pixels().filter(|pixel| pixel.0 == CHOSEN).count();
+        assert!(chosen(&marks(true)) > 60 && chosen(&marks(false)) > 60);
+        let (both, alone) = (drawn(&marks(true)), drawn(&[mark(corners[0], "two", true)]));
+        assert!((10..28).all(|x| (12..22).all(|y| both.get_pixel(x, y) == alone.get_pixel(x, y))));
     }
 
     #[test]

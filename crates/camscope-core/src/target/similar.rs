@@ -14,7 +14,7 @@ use crate::{
 
 pub(super) const KIND: Kind = Kind {
     name: "similar",
-    about: "similar:FILE: why like that other picture; the cosine of the two embeddings",
+    about: "similar:FILE: why like that other picture, or .npy array; the cosine of the two embeddings",
     parse: |rest| match rest {
         "" => Err("say like which picture: similar:OTHER.jpg".into()),
         rest => Ok(Arc::new(Similar(rest.into()))),

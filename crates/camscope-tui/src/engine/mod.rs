@@ -6,6 +6,7 @@ use std::{path::Path, sync::Arc, time::SystemTime};
 
 use camscope_core::{
     Error,
+    explain::Segments,
     image::Seen,
     model::Labels,
     runtime::{Canceller, SessionOptions},
@@ -117,6 +118,8 @@ pub struct Scores {
     pub probabilities: Vec<f32>,
     /// What else can be explained: the targets that were asked for, then what the model says where that is no classes, the surest first.
     pub asked: Vec<Asked>,
+    /// Where the segments among these lie, where the model gives pixels a class.
+    pub segments: Option<Arc<Segments>>,
     /// All targets: those of [`Scores::asked`], then the classes, the likeliest first.
     pub ranking: Vec<usize>,
 }
@@ -150,8 +153,12 @@ impl Scores {
         self.asked(target).map_or_else(|| self.probabilities.get(target).copied(), |asked| asked.probability)
     }
 
-    /// The smallest box over a point of the photo, in its pixels.
+    /// The segment at a point of the photo, in its pixels; of boxes the smallest over it.
     pub fn over(&self, [x, y]: [f64; 2]) -> Option<usize> {
+        if let Some(segments) = &self.segments {
+            let spec = segments.at([x, y])?;
+            return self.asked.iter().position(|asked| asked.spec == spec).map(|at| at + self.classes());
+        }
         let area = |[left, top, right, bottom]: [f64; 4]| (right - left) * (bottom - top);
         let boxes = self.asked.iter().enumerate().filter_map(|(at, asked)| Some((at, asked.corners?)));
         let over = boxes

@@ -262,7 +262,7 @@ impl Engine for Opened {
     fn photo(&self, path: &Path) -> Result<Photo> {
         let modified = modified(path);
         let preprocessing = &self.subject.sidecar().preprocessing;
-        let photo = image::Photo::open_with(path, preprocessing.white)?;
+        let photo = image::Photo::open_for(path, preprocessing)?;
         let prepared = photo.prepare(preprocessing)?;
         Ok(Photo {
             id: PHOTOS.fetch_add(1, Ordering::Relaxed),
@@ -310,6 +310,7 @@ impl Engine for Opened {
             values,
             probabilities: forward.scores.first().map(|scores| scores.probabilities.clone()).unwrap_or_default(),
             asked,
+            segments: self.first.segments(&forward, 0)?.map(Arc::new),
             ranking,
         })
     }

@@ -84,7 +84,7 @@ fn clicked(area: Rect, at: Position, list: &[usize], selected: usize) -> Option<
     list.get(list_start(selected, list.len(), height) + usize::from(row)).copied()
 }
 
-/// The smallest box under the mouse.
+/// The segment, or the smallest box, under the mouse.
 fn under(state: &State, tile: &tiles::Tile, at: Position) -> Option<usize> {
     let (x, y) = tiles::point(state, tile, at.x, at.y)?;
     let (width, height) = state.photo()?.pixels.dimensions();

@@ -124,7 +124,7 @@ impl Engine for Double {
             let corners = [[0.0, 0.0, 120.0, 80.0], [50.0, 30.0, 70.0, 50.0], [0.0, 60.0, 20.0, 80.0]];
             let asked: Vec<Asked> = corners.into_iter().enumerate().map(found).collect();
             let values = vec![0.9, 0.8, 0.7];
-            return Ok(Scores { values, probabilities: Vec::new(), ranking: vec![0, 1, 2], asked });
+            return Ok(Scores { values, probabilities: Vec::new(), ranking: vec![0, 1, 2], asked, segments: None });
         }
         // Which class is the likeliest depends on the photo.
         let first = usize::from(photo.pixels.get_pixel(0, 0).0[2]) % 2;

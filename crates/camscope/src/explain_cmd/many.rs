@@ -158,7 +158,7 @@ impl Ready {
         let mut notes = Vec::new();
         let (photo, seen, tensor) = match input {
             Input::Photo(path) => {
-                let photo = Photo::open_with(path, preprocessing.white)?;
+                let photo = Photo::open_for(path, preprocessing)?;
                 let prepared = photo.prepare(preprocessing)?;
                 notes = photo.notes;
                 (Some(photo.pixels), prepared.seen, prepared.tensor)

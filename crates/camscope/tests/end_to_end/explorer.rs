@@ -4,6 +4,7 @@ use std::{path::Path, process::Command};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use insta::assert_snapshot;
+use onnx_grad::{ElemType, attr, proto::TensorProto};
 use rustix::process::Signal;
 
 use crate::{
@@ -11,6 +12,7 @@ use crate::{
     explorer_screen::{
         CTRL_U, CTRL_Z, ENTER, ESCAPE, LEFT, RIGHT, Terminal, UP, explorer, picture, poll_until, selected,
     },
+    models::{float, node, of},
     terminal::{Answers, KITTY, PLAIN, SIXEL},
 };
 
@@ -73,6 +75,57 @@ fn scores_that_are_not_finite_are_said_in_the_explorer() {
     command.args(["--ep", "cpu"]).arg(file("tests/fixtures/cases/nan.onnx")).arg(cat_and_coffee());
     let mut terminal = Terminal::start(command, SIZE, PLAIN);
     terminal.sees("are not finite");
+    terminal.press("q");
+    terminal.ends_with(0);
+}
+
+/// Gives each pixel the class of its strongest colour.
+fn colours(scene: &Scene) -> std::path::PathBuf {
+    let same = |name: &str, side: usize| {
+        let middle = side * side / 2;
+        let at = |at: usize| f64::from(u8::from(at / (side * side) % 4 == 0 && at % (side * side) == middle));
+        let values: Vec<f64> = (0..9 * side * side).map(at).collect();
+        TensorProto::floats(name, ElemType::Float, &[3, 3, side as i64, side as i64], &values)
+    };
+    let mut model = of(
+        vec![
+            node("Conv", &["image", "first"], "features", vec![attr::ints("pads", &[1, 1, 1, 1])]),
+            node("Relu", &["features"], "kept", vec![]),
+            node("Conv", &["kept", "second"], "logits", vec![]),
+        ],
+        vec![float("image", &[0, 3, 16, 16])],
+        vec![float("logits", &[0, 3, 16, 16])],
+    );
+    model.graph.as_mut().expect("a graph").initializer = vec![same("first", 3), same("second", 1)];
+    let labels = "[output]\nlabels = [\"red\", \"green\", \"blue\"]\n";
+    let input = "[input]\nmean = [0, 0, 0]\nstd = [1, 1, 1]\ncrop = \"squash\"\n";
+    scene.write("colours.toml", format!("{input}{labels}[task]\nkind = \"segmentation\"\n"));
+    scene.model("colours.onnx", &model)
+}
+
+#[test]
+fn a_click_on_the_photo_takes_the_segment_there() {
+    let scene = Scene::new();
+    let model = colours(&scene);
+    // Red on the left, blue on the right, and a little more of it.
+    let photo = image::RgbImage::from_fn(160, 160, |x, _| image::Rgb(if x < 70 { [250, 0, 0] } else { [0, 0, 250] }));
+    let path = scene.path("photo.png");
+    photo.save(&path).expect("it is written");
+    let mut command = explorer(&scene);
+    command.args(["--ep", "cpu", "--graphics", "halfblocks"]).arg(model).arg(path);
+    let mut terminal = Terminal::start(command, SIZE, PLAIN);
+    terminal.sees("Segments");
+    terminal.sees("heat ");
+    let shown = |name: &'static str| {
+        terminal.wait(name, move |screen| selected(screen)[0].clone().filter(|line| line.contains(name)))
+    };
+    shown("blue");
+    // The photo is a square in the middle of the 82 columns beside the lists.
+    terminal.press("\x1b[<0;20;15M\x1b[<0;20;15m");
+    shown("red");
+    terminal.press("\x1b[<0;60;15M\x1b[<0;60;15m");
+    shown("blue");
+    assert!(copy(&terminal).contains(" --target segment:blue"));
     terminal.press("q");
     terminal.ends_with(0);
 }

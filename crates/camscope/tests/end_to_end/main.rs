@@ -3,6 +3,7 @@
 //! Snapshots are the messages as a user reads them. After a change on purpose, `INSTA_UPDATE=always cargo test -p camscope` writes
 //! them anew; read the difference before committing it.
 
+mod arrays;
 mod bench;
 mod commands;
 mod common;

@@ -113,3 +113,20 @@ fn which_input_takes_the_photo_is_recognised_or_said() {
     let check = scene.run(["check".as_ref(), model.as_os_str(), "--input".as_ref(), "mask=ones".as_ref()]);
     assert_eq!(check.status, Some(0), "{}", check.all());
 }
+
+#[test]
+fn a_sidecar_says_which_input_takes_the_photo() {
+    let scene = Scene::new();
+    let model = scene.model("pair.onnx", &siamese(["left", "right"]));
+    let second = format!("left={}", photo("chelsea.jpg").display());
+    let options = ["--class", "1", "--raw", "raw", "--json", "--layer", "@input", "--input", &second];
+    let unsaid = scene.explain(&model, cat_and_coffee(), options);
+    assert!(unsaid.stderr.contains("`left` and `right`"), "{}", unsaid.stderr);
+    let said = [&options[..], &["--picture", "right"]].concat();
+    let expected = raw(&scene, scene.explain(&model, cat_and_coffee(), said), "gradients");
+    scene.write("pair.toml", "[input]\npicture = \"right\"\n");
+    assert_eq!(raw(&scene, scene.explain(&model, cat_and_coffee(), options), "gradients"), expected);
+    scene.write("pair.toml", "[input]\npicture = \"middle\"\n");
+    let wrong = scene.explain(&model, cat_and_coffee(), options);
+    assert!(wrong.stderr.contains("middle"), "{}", wrong.stderr);
+}
