@@ -174,6 +174,18 @@ const FAMILIES: &[Family] = &[
         recognise: paddle_direction,
     },
     Family {
+        name: "readers of lines (CRNN)",
+        formats: &[],
+        crop: Crop::Line,
+        fill: None,
+        filter: Filter::Bilinear,
+        color: Color::Rgb,
+        range: [0.0, 1.0],
+        mean: [0.5; 3],
+        std: [0.5; 3],
+        recognise: crnn,
+    },
+    Family {
         name: "InsightFace's recognition",
         formats: &[],
         crop: Crop::Squash,
@@ -197,6 +209,8 @@ struct Look<'a> {
     graph: &'a GraphProto,
     index: Index<'a>,
     input: &'a str,
+    /// The input's extents.
+    shape: &'a [Option<usize>],
     /// Height and width of the input, where both are fixed.
     size: Option<[usize; 2]>,
     /// The names of the other inputs.
@@ -228,6 +242,7 @@ impl Shown {
             graph,
             index: Index::new(graph),
             input: &network.input().name,
+            shape: &network.input().shape,
             size: sides(&network.input().shape),
             others: network.others().map(|input| input.name.as_str()).collect(),
             outputs: graph.output.iter().map(|output| (output.name.as_str(), declared(output))).collect(),
@@ -253,7 +268,8 @@ impl Shown {
         let mut found = assumed;
         let mut said = Vec::new();
         if let Some((family, by)) = family {
-            said.push(format!("as {} has it, by {by}", family.name));
+            let has = if family.name.starts_with("readers") { "have" } else { "has" };
+            said.push(format!("as {} {has} it, by {by}", family.name));
             family.apply(&mut found, is_open);
         } else {
             let has_centre = matches!(found.crop, Crop::CentreFraction(_));
@@ -516,6 +532,11 @@ fn paddle_direction(look: &Look<'_>) -> Option<String> {
         }
         _ => None,
     }
+}
+
+fn crnn(look: &Look<'_>) -> Option<String> {
+    let is_line = matches!(*look.shape, [_, Some(1 | 3), Some(height), None] if height <= 128);
+    is_line.then(|| "its input, of a fixed height and an open width".into())
 }
 
 fn arcface(look: &Look<'_>) -> Option<String> {
