@@ -115,12 +115,14 @@ fn crop(text: &str) -> Result<Crop, String> {
         "squash" => return Ok(Crop::Squash),
         "border" => return Ok(Crop::Border(1.0)),
         "letterbox" => return Ok(Crop::Letterbox),
+        "corner" => return Ok(Crop::Corner),
+        "line" => return Ok(Crop::Line),
         _ => {}
     }
     let pixels = text.parse().ok().filter(|&side| side > 1).map(Crop::ResizeTo);
     let fraction = || text.parse().ok().filter(|fraction| (0.05..=1.0).contains(fraction)).map(Crop::CentreFraction);
     pixels.or_else(fraction).ok_or_else(|| {
-        "it must be a fraction from 0.05 to 1, a number of pixels, squash, border or letterbox".to_owned()
+        "it must be a fraction from 0.05 to 1, a number of pixels, squash, border, letterbox, corner or line".to_owned()
     })
 }
 
@@ -131,6 +133,8 @@ fn crop_word(crop: Crop) -> String {
         Crop::ResizeTo(side) => side.to_string(),
         Crop::Border(_) => "border".into(),
         Crop::Letterbox => "letterbox".into(),
+        Crop::Corner => "corner".into(),
+        Crop::Line => "line".into(),
         Crop::Squash | Crop::SquashTo { .. } => "squash".into(),
     }
 }
@@ -158,7 +162,7 @@ mod tests {
 
     #[test]
     fn crops_are_words_fractions_or_pixels() {
-        for text in ["0.875", "256", "squash", "border", "letterbox", "1"] {
+        for text in ["0.875", "256", "squash", "border", "letterbox", "corner", "line", "1"] {
             assert_eq!(crop_word(crop(text).unwrap()), text);
         }
         assert_eq!((crop("1"), crop("2")), (Ok(Crop::CentreFraction(1.0)), Ok(Crop::ResizeTo(2))));

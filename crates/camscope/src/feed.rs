@@ -93,11 +93,11 @@ fn filled(shape: &[Option<usize>], numbers: usize) -> Vec<usize> {
     sizes
 }
 
-/// Feeds the model's further inputs.
+/// Feeds the model's further inputs; those that say how large the photo is have a value of their own, and the result says so.
 ///
 /// # Errors
 /// There is no such input, or the value doesn't fit it.
-pub(crate) fn feed(network: &mut Network, sidecar: &Sidecar, inputs: &[FedInput]) -> Result<()> {
+pub(crate) fn feed(network: &mut Network, sidecar: &Sidecar, inputs: &[FedInput]) -> Result<Vec<String>> {
     for fed in inputs {
         let known = network.others().find(|input| input.name == fed.name).cloned();
         // One that isn't there is refused by the network, which knows the others.
@@ -105,7 +105,7 @@ pub(crate) fn feed(network: &mut Network, sidecar: &Sidecar, inputs: &[FedInput]
         let (value, photo) = value?;
         network.feed(&fed.name, value, photo)?;
     }
-    Ok(())
+    Ok(network.feed_sizes(sidecar.preprocessing.size, |name| inputs.iter().any(|fed| fed.name == name)))
 }
 
 #[cfg(test)]

@@ -46,7 +46,7 @@ pub(crate) fn open_for(model: &Path, input: &InputArgs, photo: Option<&Path>) ->
     if let Some((width, height)) = photo.and_then(Photo::upright_dimensions) {
         sidecar.preprocessing = sidecar.preprocessing.for_photo(width, height);
     }
-    feed(&mut network, &sidecar, &input.fed)?;
+    note_all(&feed(&mut network, &sidecar, &input.fed)?);
     if let Some(logits) = &sidecar.logits {
         network.choose_output(logits)?;
     }

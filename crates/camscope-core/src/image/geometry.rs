@@ -109,16 +109,23 @@ impl Placement {
             Crop::Squash => (u64::from(input_width), u64::from(input_height)),
             Crop::SquashTo { height, width } => (u64::from(width), u64::from(height)),
             Crop::Letterbox => keep_ratio(width, height, u64::from(input_width), u64::from(input_height), f64::max),
+            Crop::Corner => within(width, height, input_width, input_height),
+            Crop::Line => {
+                let wide = (f64::from(input_height) * f64::from(width) / f64::from(height)).ceil();
+                ((wide as u64).clamp(1, u64::from(input_width)), u64::from(input_height))
+            }
             Crop::Border(fraction) => {
                 let (w, h) = (scale_size(input_width, fraction), scale_size(input_height, fraction));
                 keep_ratio(width, height, w, h, f64::max)
             }
         };
+        let is_cornered = matches!(preprocessing.crop, Crop::Corner | Crop::Line);
+        let offset = |size, crop| if is_cornered { 0 } else { centre_offset(size, crop) };
         Self {
             resized_width,
             resized_height,
-            x: centre_offset(resized_width, input_width),
-            y: centre_offset(resized_height, input_height),
+            x: offset(resized_width, input_width),
+            y: offset(resized_height, input_height),
             width: input_width,
             height: input_height,
         }
@@ -154,6 +161,14 @@ fn keep_ratio(width: u32, height: u32, to_width: u64, to_height: u64, choose: fn
     // A thin strip could vanish; timm fails there.
     let side = |side: u32| ((f64::from(side) / ratio).round_ties_even() as u64).max(1);
     (side(width), side(height))
+}
+
+/// As large as fits within the input, sides rounded down: `preproc` of YOLOX's `yolox/data/data_augment.py`.
+fn within(width: u32, height: u32, to_width: u32, to_height: u32) -> (u64, u64) {
+    let ratio = (f64::from(to_height) / f64::from(height)).min(f64::from(to_width) / f64::from(width));
+    // The side that decides would lose a pixel to rounding.
+    let side = |side: u32, most: u32| ((f64::from(side) * ratio + 1e-9) as u64).clamp(1, u64::from(most));
+    (side(width, to_width), side(height, to_height))
 }
 
 /// torchvision's `CenterCrop`: `int(round((size - crop) / 2.0))` with Python's rounding of halves to even; if the crop is
@@ -213,6 +228,24 @@ mod tests {
         // LetterBox((640, 640)) of a 481 × 321 image: new_unpad (640, 427), 106 rows above.
         let p = Placement::new(481, 321, &with((640, 640), Crop::Letterbox));
         assert_eq!((p.resized_width, p.resized_height, p.x, p.y), (640, 427, 0, -106));
+    }
+
+    #[test]
+    fn a_corner_is_that_of_yolox() {
+        // `preproc(img, (416, 416))` of YOLOX for a 481 × 321 image: int(321 · 416 / 481) = 277 rows, int(481 · 416 / 481) = 416 columns.
+        let p = Placement::new(481, 321, &with((416, 416), Crop::Corner));
+        assert_eq!((p.resized_width, p.resized_height, p.x, p.y), (416, 277, 0, 0));
+        let seen = p.seen(481, 321);
+        assert!(seen.x == 0.0 && seen.y == 0.0 && seen.width == 481.0 && seen.height > 481.0, "{seen:?}");
+    }
+
+    #[test]
+    fn a_line_is_that_of_paddleocr() {
+        // `resize_norm_img` of PaddleOCR: ceil(48 · 100 / 40) = 120 of 192 columns; a longer line is squeezed.
+        let p = Placement::new(100, 40, &with((48, 192), Crop::Line));
+        assert_eq!((p.resized_width, p.resized_height, p.x, p.y), (120, 48, 0, 0));
+        assert_eq!(Placement::new(1000, 40, &with((48, 192), Crop::Line)).resized_width, 192);
+        assert_eq!(Placement::new(1, 400, &with((48, 192), Crop::Line)).resized_width, 1);
     }
 
     #[test]

@@ -97,7 +97,8 @@ fn prepare_deep(photo: &Deep, preprocessing: &Preprocessing) -> Result<Prepared>
     let (width, height) = photo.dimensions();
     let placement = Placement::new(width, height, preprocessing);
     let (mut levels, mut channels) = photo.grey_levels();
-    if channels == 1 && preprocessing.color != Color::Grey && matches!(preprocessing.crop, Crop::Border(_)) {
+    if channels == 1 && preprocessing.color != Color::Grey && matches!(preprocessing.crop, Crop::Border(_) | Crop::Line)
+    {
         // What the borders are filled with has colours.
         levels = levels.into_iter().flat_map(|level| [level; 3]).collect();
         channels = 3;
@@ -187,13 +188,16 @@ fn padded<T: Copy + Default, const C: usize>(
         .unwrap_or_else(|_| Array3::from_elem((height, width, C), T::default()))
 }
 
-/// What an input is padded with: black, as torchvision does it; for timm's border mode the mean colour.
+/// What an input is padded with: black, as torchvision does it; for timm's border mode and for lines of text the mean colour.
 fn padding<const C: usize>(preprocessing: &Preprocessing) -> [u8; C] {
     let mut fill = [0; C];
-    if preprocessing.crop == Crop::Letterbox {
+    if let Some(level) = preprocessing.fill {
+        return [level; C];
+    }
+    if matches!(preprocessing.crop, Crop::Letterbox | Crop::Corner) {
         return [114; C];
     }
-    if matches!(preprocessing.crop, Crop::Border(_)) {
+    if matches!(preprocessing.crop, Crop::Border(_) | Crop::Line) {
         let [low, high] = preprocessing.range;
         for (to, mean) in fill.iter_mut().zip(&preprocessing.mean) {
             *to = ((mean - low) / (high - low) * 255.0).round_ties_even().clamp(0.0, 255.0) as u8;

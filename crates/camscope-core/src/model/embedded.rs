@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::labels::Labels;
 use super::preprocessing::{Color, Crop, Filter, Input, Preprocessing, Source, bounds};
+use super::shown::Shown;
 use super::sizing::Sizing;
 
 /// The height of a line of text in PaddleOCR's models from its third version on (`rec_image_shape`).
@@ -21,6 +22,8 @@ pub(super) struct Embedded {
     task: Option<String>,
     /// Whether it has PaddleOCR's dictionary: it reads lines of text.
     reads_lines: bool,
+    /// What the graph shows.
+    pub(super) shown: Shown,
     /// Keys that are there and can't be understood.
     pub(super) unclear: Vec<&'static str>,
 }
@@ -63,8 +66,14 @@ impl Embedded {
         found
     }
 
-    /// How photos become the model's input, as far as it is said: what Ultralytics' predictors do for the task, else the size.
+    /// How photos become the model's input, as far as it is said: what Ultralytics' predictors do for the task, else the size, and what the
+    /// graph shows.
     pub(super) fn preprocessing(&self, input: &Input) -> Preprocessing {
+        self.preprocessing_of(input, None)
+    }
+
+    /// As [`Embedded::preprocessing`], of a detection head of that format, where somebody said it.
+    pub(super) fn preprocessing_of(&self, input: &Input, format: Option<&str>) -> Preprocessing {
         let assumed = input.assumed();
         // Sides that the graph fixes are as they are.
         let said = self.size.unwrap_or(assumed.size);
@@ -75,7 +84,10 @@ impl Embedded {
         if self.reads_lines && !is_square && bounds(input.elem).is_none() {
             return line(input, assumed);
         }
-        let Some(task) = &self.task else { return Preprocessing { size, sizing, ..assumed } };
+        let Some(task) = &self.task else {
+            let is_open = self.size.is_none() && (input.height.is_none() || input.width.is_none());
+            return self.shown.prepared(Preprocessing { size, sizing, ..assumed }, is_open, format);
+        };
         // The classifiers' transforms crop the centre, all others put borders around the photo; no mean, no std.
         let crop = if task == "classify" { Crop::CentreFraction(1.0) } else { Crop::Letterbox };
         let color = assumed.color;
@@ -106,7 +118,8 @@ fn line(input: &Input, assumed: Preprocessing) -> Preprocessing {
     Preprocessing {
         size: (height, width),
         sizing,
-        crop: Crop::Squash,
+        // The photo's proportions are kept: an open width follows them, a fixed one is padded.
+        crop: if sizing == Sizing::Said { Crop::Line } else { Crop::Squash },
         filter: Filter::Bilinear,
         color,
         range: [0.0, 1.0],

@@ -5,11 +5,14 @@ mod embedded;
 mod fed;
 mod foreign;
 mod given;
+mod inside;
 mod labels;
 mod network;
 mod picture;
 mod preprocessing;
+mod shown;
 mod sidecar;
+mod sizes;
 mod sizing;
 mod unbatched;
 

@@ -59,6 +59,11 @@ pub enum Crop {
     Border(f64),
     /// As a border of the whole size, in grey level 114 (Ultralytics' letterbox).
     Letterbox,
+    /// As a letterbox, with the photo in the upper left corner (YOLOX, InsightFace).
+    Corner,
+    /// The photo's height becomes the input's; its width follows, up to the input's, and the rest on the right is of the mean colour
+    /// (PaddleOCR's lines of text).
+    Line,
 }
 
 impl fmt::Display for Crop {
@@ -71,6 +76,8 @@ impl fmt::Display for Crop {
             Self::Border(fraction) if *fraction == 1.0 => write!(f, "borders"),
             Self::Border(fraction) => write!(f, "borders, {} %", 100.0 * fraction),
             Self::Letterbox => write!(f, "letterbox"),
+            Self::Corner => write!(f, "letterbox, in the upper left corner"),
+            Self::Line => write!(f, "of the input's height, padded on the right"),
         }
     }
 }
@@ -130,6 +137,8 @@ pub enum Source {
     PaddleOcr,
     /// It takes an array as it is.
     Array,
+    /// The model's graph, which shows its family or what it does to its input itself: what is taken, and by what.
+    Graph(String),
     /// Nowhere: the values usual for ImageNet, or grey levels where the input holds integers.
     Assumed,
     /// The caller's own values, and for what those leave open another source.
@@ -142,7 +151,7 @@ impl Source {
         match self {
             Self::Sidecar(path) | Self::HuggingFace(path) | Self::Timm(path) => Some(path),
             Self::Given(other) => other.path(),
-            Self::Ultralytics | Self::PaddleOcr | Self::Array | Self::Assumed => None,
+            Self::Ultralytics | Self::PaddleOcr | Self::Array | Self::Graph(_) | Self::Assumed => None,
         }
     }
 
@@ -164,6 +173,7 @@ impl fmt::Display for Source {
                 "preprocessing as PaddleOCR has it for lines of text, since the model's own metadata has its dictionary (`character`)"
             ),
             Self::Array => write!(f, "no preprocessing: the input takes an array as it is"),
+            Self::Graph(text) => write!(f, "preprocessing {text}"),
             Self::Assumed => {
                 write!(f, "preprocessing assumed, since nothing in or beside the model says how it was trained")
             }
@@ -190,6 +200,8 @@ pub struct Preprocessing {
     pub filter: Filter,
     /// What part of the photo is taken.
     pub crop: Crop,
+    /// The grey level of borders, from 0 to 255; `None`: that of the crop.
+    pub fill: Option<u8>,
     /// The channels and their order.
     pub color: Color,
     /// The order of the axes.
@@ -217,6 +229,7 @@ impl Preprocessing {
             sizing: Sizing::Said,
             filter: Filter::Bilinear,
             crop: Crop::CentreFraction(0.875),
+            fill: None,
             color: Color::Rgb,
             layout: Layout::Nchw,
             range: [0.0, 1.0],
@@ -251,7 +264,8 @@ impl Preprocessing {
             Sizing::Width => format!("{height} pixels high, and as wide as keeps the photo's proportions"),
             Sizing::Height => format!("{width} pixels wide, and as high as keeps the photo's proportions"),
         };
-        let mut text = format!("{}: {size} ({}), {color} from {low} to {high}", self.source, self.crop);
+        let fill = self.fill.map(|level| format!(", borders of grey level {level}")).unwrap_or_default();
+        let mut text = format!("{}: {size} ({}{fill}), {color} from {low} to {high}", self.source, self.crop);
         if self.mean.iter().any(|mean| *mean != 0.0) || self.std.iter().any(|std| *std != 1.0) {
             text += &format!(", mean {}, std {}", list(&self.mean), list(&self.std));
         } else {

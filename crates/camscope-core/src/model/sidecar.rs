@@ -13,6 +13,7 @@ use super::given::Given;
 use super::labels::Labels;
 use super::network::Network;
 use super::preprocessing::{Color, Crop, Filter, Input, Layout, Preprocessing, Source, type_name};
+use super::shown::Shown;
 use super::sizing::{Sizing, multiple_where_dense};
 use crate::task::TaskSettings;
 use crate::text::printable_path;
@@ -68,7 +69,8 @@ pub fn resolve_given(network: &Network, given: &Given) -> Result<Sidecar> {
     let input = network.input();
     let dense = multiple_where_dense(network.model.graph(), input);
     let metadata = &network.model.proto().metadata_props;
-    let embedded = Embedded::read(metadata.iter().map(|entry| (entry.key.as_str(), entry.value.as_str())));
+    let mut embedded = Embedded::read(metadata.iter().map(|entry| (entry.key.as_str(), entry.value.as_str())));
+    embedded.shown = Shown::of(network);
     let dense = dense.map(|multiple| embedded.stride.unwrap_or(multiple));
     Declared { path: &network.path, shape: &input.shape, elem: input.elem, dense }.resolve(&embedded, given)
 }
@@ -229,6 +231,7 @@ struct RawInput {
     size: Option<RawSize>,
     resize: Option<Filter>,
     crop: Option<RawCrop>,
+    fill: Option<u8>,
     resize_to: Option<RawSize>,
     #[serde(alias = "colour")]
     color: Option<Color>,
@@ -266,6 +269,8 @@ enum RawCrop {
     Squash,
     Border,
     Letterbox,
+    Corner,
+    Line,
 }
 
 #[derive(Debug)]
@@ -303,7 +308,7 @@ impl Raw {
             *priors = path.with_file_name(&*priors).to_string_lossy().into_owned();
         }
         task.check().map_err(|reason| Error::Metadata { path: printable_path(path), reason })?;
-        let assumed = embedded.preprocessing(model);
+        let assumed = embedded.preprocessing_of(model, task.format.as_deref());
         let metadata = |reason: &str| Error::Metadata { path: printable_path(path), reason: reason.to_owned() };
         let crop = match (input.crop, input.resize_to) {
             (Some(RawCrop::Squash) | None, Some(RawSize::Both(height, width))) => Crop::SquashTo { height, width },
@@ -312,6 +317,8 @@ impl Raw {
             (Some(RawCrop::Squash), None) => Crop::Squash,
             (Some(RawCrop::Border), None) => Crop::Border(1.0),
             (Some(RawCrop::Letterbox), None) => Crop::Letterbox,
+            (Some(RawCrop::Corner), None) => Crop::Corner,
+            (Some(RawCrop::Line), None) => Crop::Line,
             (Some(RawCrop::Fraction(fraction)), None) => Crop::CentreFraction(fraction),
             (None, None) => assumed.crop,
         };
@@ -321,7 +328,13 @@ impl Raw {
             let (_, mean, std) = model.assumed_values(color);
             (mean, std)
         } else if range == assumed.range && color.channels() == assumed.channels() {
-            (assumed.mean, assumed.std)
+            let (mut mean, mut std) = (assumed.mean, assumed.std);
+            if color != assumed.color {
+                // They belong to the channels.
+                mean.reverse();
+                std.reverse();
+            }
+            (mean, std)
         } else {
             (vec![0.0; color.channels()], vec![1.0; color.channels()])
         };
@@ -330,6 +343,7 @@ impl Raw {
             sizing: if input.size.is_some() { Sizing::Said } else { assumed.sizing },
             filter: input.resize.unwrap_or(assumed.filter),
             crop,
+            fill: input.fill.or(assumed.fill.filter(|_| crop == assumed.crop)),
             color,
             layout: model.layout,
             range,
@@ -394,7 +408,7 @@ deserialize_with!(RawSize, "a number of pixels, or [height, width]", {
     }
 });
 
-deserialize_with!(RawCrop, "a fraction, \"squash\", \"border\" or \"letterbox\"", {
+deserialize_with!(RawCrop, "a fraction, \"squash\", \"border\", \"letterbox\", \"corner\" or \"line\"", {
     fn visit_f64<E: de::Error>(self, fraction: f64) -> std::result::Result<RawCrop, E> {
         Ok(RawCrop::Fraction(fraction))
     }
@@ -406,6 +420,8 @@ deserialize_with!(RawCrop, "a fraction, \"squash\", \"border\" or \"letterbox\""
             "squash" => Ok(RawCrop::Squash),
             "border" => Ok(RawCrop::Border),
             "letterbox" => Ok(RawCrop::Letterbox),
+            "corner" => Ok(RawCrop::Corner),
+            "line" => Ok(RawCrop::Line),
             _ => Err(E::invalid_value(de::Unexpected::Str(word), &self)),
         }
     }
