@@ -147,7 +147,6 @@ fn deeplift_divides_the_whole_difference_of_the_scores() {
     }
 }
 
-/// Windows that don't overlap: the reference's own rule.
 #[test]
 fn deeplift_gives_what_captum_gives() {
     let mut recorded = recorded("vgg11");

@@ -61,7 +61,8 @@ pub const DECONVNET: Swap =
 /// it: through an operator of one variable goes `gy · Δy/Δx`, where Δ is the difference of an image from a reference; where Δx is nothing, its
 /// derivative. Images and references run together: the first half of the first axis are images, the second half the reference of each. Through
 /// linear operators the multipliers go as derivatives do, so that multipliers times differences of the inputs add up to the difference of the
-/// outputs. Max-pooling divides the difference between the places of both maxima. Products of two values that both depend on the image, and a
+/// outputs. Max-pooling divides the difference between the places of both maxima (Captum loses a part of it where windows overlap, and where a
+/// ReLU comes right before). Products of two values that both depend on the image, and a
 /// softmax, have no rule: their derivative is taken, and nothing adds up.
 pub const RESCALE: Swap = Swap {
     name: "rescale rule",
