@@ -96,6 +96,48 @@ fn methods_at_a_layer_give_what_others_give() {
     assert_eq!(compared, 6 * 3 * 4 + 2 * 4);
 }
 
+/// With trained weights, two photos and two classes.
+#[test]
+fn efficientnet_lite0_gives_what_others_give() {
+    const PROGRAMS: [(&str, &str); 6] = [
+        ("gradcam", "gradcam"),
+        ("hirescam", "hirescam"),
+        ("gradcam_plusplus", "gradcam++"),
+        ("xgradcam", "xgradcam"),
+        ("layercam", "layercam"),
+        ("gradcam_elementwise", "gradcam-elementwise"),
+    ];
+    let file = fixture("../../models/efficientnet-lite0.onnx");
+    let (mut wrong, mut compared) = (Vec::new(), 0);
+    for (theirs, ours) in PROGRAMS.into_iter().chain(AT_LAYERS) {
+        for module in ["_swish_1", "_blocks.10"] {
+            if ours == "cam" && module != "_swish_1" {
+                continue;
+            }
+            let layers = vec![Choice::Name(module.to_owned())];
+            let explainer = explainer((&file, 224), layers, ours).expect("an explainer");
+            for photo in ["chelsea", "coffee"] {
+                let mut recorded = Recording::open(&fixture("host_methods").join(format!("lite0.{photo}.npz")));
+                let image: ArrayD<f32> = recorded.floats("pixels").mapv_into(|level| (level - 127.0) / 128.0);
+                for (letter, number) in ["A", "B"].iter().zip(&recorded.floats("classes")) {
+                    let found = explained(&explainer, image.clone(), class(*number)).expect("an explanation");
+                    let mut heat = found.heatmap.expect("a heatmap");
+                    if PROGRAMS.iter().any(|(_, program)| *program == ours) {
+                        heat.mapv_inplace(|heat| heat.max(0.0));
+                    }
+                    let error = relative_error(&heat, &recorded.floats(&format!("{letter}.{module}.{theirs}")));
+                    compared += 1;
+                    if !(error <= WRONG) {
+                        wrong.push(format!("{ours} at {module} of {photo}, class {number}: {error:.2e}"));
+                    }
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert_eq!(compared, (9 * 2 + 1) * 4);
+}
+
 #[test]
 fn methods_at_the_input_give_what_captum_and_pytorch_grad_cam_give() {
     let mut recorded = recorded("resnet18");

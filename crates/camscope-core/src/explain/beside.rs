@@ -53,9 +53,13 @@ impl Besides {
         let (method, needs) = (options.method.method.name(), options.method.method.needs());
         let mut found = Self::default();
         if needs.guided {
-            let method = Chosen::from(by_name("guided-backprop")?);
-            let options = Options { method, layers: Vec::new(), fuse: None, layout: None, ..options.clone() };
-            found.guided = Some(Box::new(Explainer::of(runtime, Arc::clone(subject), options)?));
+            let of_input = Chosen::from(by_name("guided-backprop")?);
+            let options = Options { method: of_input, layers: Vec::new(), fuse: None, layout: None, ..options.clone() };
+            let guided = Explainer::of(runtime, Arc::clone(subject), options).map_err(|error| match error {
+                Error::NothingToSwap { what, .. } => Error::NothingToSwap { method, what },
+                error => error,
+            });
+            found.guided = Some(Box::new(guided?));
         }
         for layer in taps.iter().filter_map(|tap| match tap {
             Tap::Layer(layer) => Some(layer),
@@ -108,6 +112,14 @@ impl Besides {
         };
         self.blocks.iter().map(of_block).collect()
     }
+}
+
+/// The constant that a value is, stored as it is or in another type.
+fn constant<'a>(index: &Index<'a>, name: &str) -> Option<&'a TensorProto> {
+    index.constant(name).or_else(|| {
+        let node = index.producer_node(name).filter(|node| matches!(&*node.op_type, "Cast" | "Identity"))?;
+        index.constant(node.input.first()?)
+    })
 }
 
 // ---- a linear classifier ----
@@ -166,7 +178,7 @@ impl Head<'_> {
                 self.layout == Layout::Nchw && !kernel.is_empty() && kernel == sizes && !is_padded
             }
             _ => {
-                let given = node.input.get(1).and_then(|axes| self.index.constant(axes)?.to_ints().ok());
+                let given = node.input.get(1).and_then(|axes| constant(self.index, axes)?.to_ints().ok());
                 let axes = node.attr_ints("axes").map(<[i64]>::to_vec).or(given).unwrap_or_default();
                 let rank = shape.len() as i64;
                 let mut axes: Vec<i64> = axes.iter().map(|axis| if *axis < 0 { axis + rank } else { *axis }).collect();
@@ -185,7 +197,7 @@ impl Head<'_> {
         let Some(steps) = steps.checked_sub(1) else { return false };
         name == self.logits
             || self.index.readers(name).any(|node| {
-                let is_bias = || node.input.iter().all(|input| input == name || self.index.constant(input).is_some());
+                let is_bias = || node.input.iter().all(|input| input == name || constant(self.index, input).is_some());
                 let passes = match &*node.op_type {
                     "Identity" | "Dropout" | "Flatten" | "Reshape" | "Squeeze" => true,
                     "Add" => is_bias(),
@@ -197,7 +209,7 @@ impl Head<'_> {
 
     fn weights(&self, node: &NodeProto, read: &str) -> Option<Array2<f32>> {
         let is_first = node.input.first().is_some_and(|input| input == read);
-        let tensor = self.index.constant(node.input.get(1)?).filter(|_| is_first)?;
+        let tensor = constant(self.index, node.input.get(1)?).filter(|_| is_first)?;
         let (rows, columns) = match &tensor.dims[..] {
             [rows, columns] => (*rows, *columns),
             [rows, columns, rest @ ..] if rest.iter().all(|size| *size == 1) => (*rows, *columns),
@@ -243,7 +255,7 @@ pub(super) fn biased(subject: &TypedModel) -> (Vec<Tap>, Vec<Array1<f32>>) {
 /// The constant that a node adds to each channel.
 fn bias(node: &NodeProto, index: &Index<'_>) -> Option<Array1<f32>> {
     let numbers = |at: usize| -> Option<Vec<f64>> {
-        let tensor: &TensorProto = index.constant(node.input.get(at).filter(|name| !name.is_empty())?)?;
+        let tensor: &TensorProto = constant(index, node.input.get(at).filter(|name| !name.is_empty())?)?;
         tensor.to_floats().ok().map(|values| values.to_vec())
     };
     match &*node.op_type {

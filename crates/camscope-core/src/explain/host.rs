@@ -5,7 +5,8 @@ use std::time::Instant;
 use ndarray::{Array2, Array3, ArrayD, ArrayView4, ArrayViewD, Axis, Ix3, concatenate, stack};
 
 use super::{
-    Backward, Blank, Explained, Explainer, Explanation, Forward, Held, Tap, Timing, blank, milliseconds, tail::Tail,
+    Backward, Blank, Explained, Explainer, Explanation, Forward, Held, Tap, Timing, blank, milliseconds, nonfinite,
+    tail::Tail,
 };
 use crate::{
     error::{Error, Result},
@@ -216,6 +217,10 @@ impl Explainer {
         (method, tap): (&'static dyn HostMethod, usize),
         canceller: &Canceller,
     ) -> Result<Heat> {
+        // Changed images would carry on what is no number, and attributions would hold it.
+        if image.iter().any(|value| !value.is_finite()) {
+            return Err(nonfinite::not_finite(self, &forward.input, &self.network().input().name));
+        }
         // One that was resolved: the same class for every changed image.
         let target = &evaluated.target;
         let seen: Vec<_> = forward.seen.get(place).copied().into_iter().collect();
