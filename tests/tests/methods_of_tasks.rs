@@ -24,7 +24,7 @@ struct Task {
     has_attention: bool,
     /// Whether a linear classifier reads the mean of its last layer.
     has_linear_head: bool,
-    /// Whether it takes several images at once.
+    /// Whether it runs two images at once, once its batch is open.
     takes_several: bool,
     has_relus: bool,
 }
@@ -77,7 +77,7 @@ const TASKS: &[Task] = &[
         targets: &["segment:top1", "pixel:29,13"],
         has_attention: false,
         has_linear_head: false,
-        takes_several: false,
+        takes_several: true,
         has_relus: true,
     },
     Task {
@@ -87,7 +87,7 @@ const TASKS: &[Task] = &[
         targets: &["pixel:peak"],
         has_attention: false,
         has_linear_head: false,
-        takes_several: false,
+        takes_several: true,
         has_relus: true,
     },
     Task {
@@ -97,7 +97,7 @@ const TASKS: &[Task] = &[
         targets: &["text:1", "text"],
         has_attention: false,
         has_linear_head: false,
-        takes_several: false,
+        takes_several: true,
         has_relus: true,
     },
     Task {

@@ -183,10 +183,13 @@ impl Explainer {
         if needs.slope && !needs.layer {
             let batch = if needs.pairs { 2 } else { options.batch.max(host::BATCH) };
             let options = Options { layers: vec![Choice::Input], batch, ..options };
+            let opened = if needs.pairs { beside::opened(runtime, &subject)? } else { None };
+            let subject = opened.map_or(subject, Arc::new);
             let (taps, groups) = taps::choose_taps(&subject, &options)?;
+            let method = options.method.method.name();
             let own = Self::at(runtime, subject, (taps, groups), options)?;
             if needs.pairs && (own.batch != 2 || own.rows.is_some_and(|rows| rows != 2)) {
-                return Err(Error::OneAtATime { method: own.options.method.method.name() });
+                return Err(Error::OneAtATime { method });
             }
             return Ok(own);
         }

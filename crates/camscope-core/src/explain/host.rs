@@ -242,14 +242,33 @@ impl Explainer {
         };
         let scores = |evaluated: &[Evaluated]| evaluated.iter().map(|found| found.score).collect::<Vec<f32>>();
         let mut score = |images: ArrayD<f32>| Ok(scores(&of_images(self, images)?.1));
+        // An image and what it is compared with have the image's own seeds, and what these make of the outputs is the number of either.
+        let of_pair = |runner: &Self, images: ArrayD<f32>| -> Result<(Forward, Vec<Evaluated>, Vec<f32>)> {
+            cancelled()?;
+            let forward = runner.run(images, canceller)?.of_photos(&seen.repeat(2));
+            let own = runner.answer(&forward, 0, |answer| target.evaluate(answer))?;
+            let along = |image: usize| -> Result<f32> {
+                let parts = own.seeds.iter().map(|(name, seed)| Ok((forward.value(name, image)? * seed).sum()));
+                parts.sum()
+            };
+            let scores = vec![along(0)?, along(1)?];
+            Ok((forward, vec![own.clone(), own], scores))
+        };
         let sloped = self.besides.guided.as_deref().unwrap_or(self);
         let input = sloped.taps.iter().position(|tap| matches!(tap, Tap::Input));
         let mut slope = |images: ArrayD<f32>| {
-            let (forward, evaluated) = of_images(sloped, images)?;
+            let (forward, evaluated, scores) = match method.needs().pairs {
+                true => of_pair(sloped, images)?,
+                false => {
+                    let (forward, evaluated) = of_images(sloped, images)?;
+                    let scores = scores(&evaluated);
+                    (forward, evaluated, scores)
+                }
+            };
             let backward = sloped.backward(&forward, &evaluated, canceller)?;
             let input = input.ok_or_else(|| Error::Value("the input's gradient was not asked for".into()))?;
             let slopes = sloped.gradient(&backward, input)?.to_f32()?;
-            Ok((scores(&evaluated), slopes.slice_axis(Axis(0), (0..evaluated.len()).into()).to_owned()))
+            Ok((scores, slopes.slice_axis(Axis(0), (0..evaluated.len()).into()).to_owned()))
         };
         let layout = at.layer.as_ref().map(|(layout, ..)| *layout);
         let own = at.layer.as_ref().map(|(_, activation, _)| activation.clone());
