@@ -4,7 +4,7 @@ use ndarray::ArrayD;
 
 use super::{
     Needs, Parameter, Parameters,
-    host::{Heat, HostMethod, Trial},
+    host::{Heat, HostMethod, Seeds, Trial},
     whole,
 };
 use crate::{
@@ -45,12 +45,7 @@ impl HostMethod for FinerCam {
         1.1
     }
 
-    fn seeds(
-        &self,
-        evaluated: &Evaluated,
-        logits: Option<&[f32]>,
-        parameters: &Parameters,
-    ) -> Result<Option<Vec<(String, ArrayD<f32>)>>> {
+    fn seeds(&self, evaluated: &Evaluated, logits: Option<&[f32]>, parameters: &Parameters) -> Result<Option<Seeds>> {
         let count = whole(self.name(), "classes", parameters.get("classes"))?;
         let (Some(class), Some(logits), [(name, seed)]) = (evaluated.class, logits, &evaluated.seeds[..]) else {
             return Err(Error::NeedsClass { method: self.name(), target: evaluated.target.spec() });

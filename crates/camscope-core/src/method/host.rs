@@ -37,7 +37,7 @@ pub trait HostMethod: Sync {
         _evaluated: &Evaluated,
         _logits: Option<&[f32]>,
         _parameters: &Parameters,
-    ) -> Result<Option<Vec<(String, ArrayD<f32>)>>> {
+    ) -> Result<Option<Seeds>> {
         Ok(None)
     }
 
@@ -137,6 +137,9 @@ impl From<Array2<f32>> for Heat {
         Self { map, attributions: None, note: None }
     }
 }
+
+/// Values that are explained by name, with ∂score/∂value of each.
+pub type Seeds = Vec<(String, ArrayD<f32>)>;
 
 /// An attention map `[heads, tokens, tokens]`, and the gradient there.
 pub type AttentionMap = (Array3<f32>, Option<Array3<f32>>);

@@ -40,7 +40,7 @@ use ndarray::{Array2, ArrayD, ArrayView3, Axis, concatenate};
 use onnx_grad::{Builder, Dim, ElemType, Model, Val, ValueType, attr, proto::NodeProto, value_info};
 use onnx_grad_ort::blocked::{self, unblocked};
 
-pub use host::{AttentionMap, Beside, Heat, HostMethod, Needs, Slopes, Trial};
+pub use host::{AttentionMap, Beside, Heat, HostMethod, Needs, Seeds, Slopes, Trial};
 pub use parameters::{Parameter, Parameters};
 pub use sign::Sign;
 
