@@ -189,6 +189,39 @@ pub enum Error {
         /// The method.
         method: &'static str,
     },
+    /// A method is of classes, and the target is none.
+    #[error("{method} explains a class, and `{}` is none", printable(target))]
+    NeedsClass {
+        /// The method.
+        method: &'static str,
+        /// The target.
+        target: String,
+    },
+    /// A method reads the weights of a linear classifier, and there is none behind the layer.
+    #[error(
+        "{method} reads the weights of a linear classifier of the layer's mean, and there is none behind `{}`",
+        printable(layer)
+    )]
+    NoLinearHead {
+        /// The method.
+        method: &'static str,
+        /// The layer.
+        layer: String,
+    },
+    /// A method runs an image together with what it is compared with, and the model takes one at a time.
+    #[error("{method} runs an image together with what it is compared with, and the model takes no two images at once")]
+    OneAtATime {
+        /// The method.
+        method: &'static str,
+    },
+    /// A method looks at the blocks of a transformer, and they are not found.
+    #[error(
+        "{method} looks at what each block of a transformer adds up to, and the model's attention is followed by no such sum"
+    )]
+    NoBlocks {
+        /// The method.
+        method: &'static str,
+    },
     /// A layer was asked for, and the method looks at none.
     #[error("the method {method} looks at no layer, and `{}` was asked for", printable(layer))]
     NoLayerForMethod {
@@ -691,6 +724,18 @@ impl Error {
                  with attention written out"
                     .into(),
             ),
+            Error::NeedsClass { .. } => {
+                Some("name a class (--class, --target class:…), or choose a method of any target: --method gradcam".into())
+            }
+            Error::NoLinearHead { .. } => Some(
+                "where the mean of the layer is read by one linear classifier, --method gradcam gives the same heat up to its scale; elsewhere it \
+                 takes the place of these weights"
+                    .into(),
+            ),
+            Error::OneAtATime { .. } => {
+                Some("export the model with an open batch, or use --method integrated-gradients, which adds up too".into())
+            }
+            Error::NoBlocks { .. } => Some("use --method gradient-rollout, which looks at the attention alone".into()),
             Error::NothingToSwap { .. } => {
                 Some("it would be the plain gradient: --method saliency or input-x-gradient shows that".into())
             }

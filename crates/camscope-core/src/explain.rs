@@ -8,6 +8,7 @@
 //! it runs the model on changed images.
 
 mod batch;
+mod beside;
 mod blank;
 mod elsewhere;
 mod fuse;
@@ -137,6 +138,8 @@ pub struct Explainer {
     /// The inputs that don't take the image, for a run of one.
     fed: Vec<(String, Value)>,
     programs: Programs,
+    /// What else the method looks at.
+    besides: beside::Besides,
     straight_through: Vec<String>,
     stopped: Vec<String>,
     /// What the model gave for pictures that others are compared with, by file and value.
@@ -168,25 +171,57 @@ impl Explainer {
         if !needs.layer {
             refuse_layers(&options)?;
         }
+        if needs.blocks {
+            return Self::of_blocks(runtime, subject, options);
+        }
         if !options.method.method.needs_gradients() {
-            return Self::forward_only(runtime, subject, options);
+            let mut own = Self::forward_only(runtime, subject, options)?;
+            own.besides = beside::Besides::new(runtime, &own.subject, &own.taps, &own.options)?;
+            return Ok(own);
+        }
+        if needs.biases {
+            let (mut taps, biases) = beside::biased(&subject);
+            taps.insert(0, Tap::Input);
+            let groups = vec![Group::of_one(0)];
+            let mut own = Self::at(runtime, subject, (taps, groups), Options { gradients: true, ..options })?;
+            own.besides.biases = biases;
+            return Ok(own);
         }
         if needs.attention {
             let taps = attention_taps(&subject, &options)?;
             let groups = vec![Group::of_one(0)];
             return Self::at(runtime, subject, (taps, groups), Options { gradients: true, ..options });
         }
-        if needs.slope {
-            let options = Options { layers: vec![Choice::Input], batch: options.batch.max(host::BATCH), ..options };
+        if needs.slope && !needs.layer {
+            let batch = if needs.pairs { 2 } else { options.batch.max(host::BATCH) };
+            let options = Options { layers: vec![Choice::Input], batch, ..options };
+            let opened = if needs.pairs { beside::opened(runtime, &subject)? } else { None };
+            let subject = opened.map_or(subject, Arc::new);
             let (taps, groups) = taps::choose_taps(&subject, &options)?;
-            return Self::at(runtime, subject, (taps, groups), options);
+            let method = options.method.method.name();
+            let own = Self::at(runtime, subject, (taps, groups), options)?;
+            if needs.pairs && (own.batch != 2 || own.rows.is_some_and(|rows| rows != 2)) {
+                return Err(Error::OneAtATime { method });
+            }
+            return Ok(own);
         }
         let options = match options.method.method {
             Method::Host(_) => Options { gradients: true, ..options },
             Method::Cam(_) => options,
         };
         let (taps, groups) = taps::choose_taps(&subject, &options)?;
-        Self::at(runtime, subject, (taps, groups), options)
+        let mut own = Self::at(runtime, subject, (taps, groups), options)?;
+        own.besides = beside::Besides::new(runtime, &own.subject, &own.taps, &own.options)?;
+        Ok(own)
+    }
+
+    /// For methods that look at what each block of a transformer says.
+    fn of_blocks(runtime: &'static Runtime, subject: Arc<TypedModel>, options: Options) -> Result<Self> {
+        let count = options.method.blocks()?;
+        let (blocks, grid) = beside::blocks(runtime, &subject, &options, count)?;
+        let mut own = Self::forward_only(runtime, subject, options)?;
+        (own.besides.blocks, own.besides.grid) = (blocks, Some(grid));
+        Ok(own)
     }
 
     /// Makes a model ready at every layer that has a gradient, whatever [`Options::layers`] says. The second result has an entry for
@@ -228,7 +263,7 @@ impl Explainer {
             Some((_, swap)) => rules::differentiate_by(&network.model, &request, swap)?,
             None => rules::differentiate(&network.model, &request)?,
         };
-        if let Some((method, swap)) = swap.filter(|_| gradient.swapped == 0) {
+        if let Some((method, swap)) = swap.filter(|(_, swap)| swap.is_of_relus() && gradient.swapped == 0) {
             return Err(Error::NothingToSwap { method, what: swap.name });
         }
         let mut wired = Vec::new();
@@ -276,6 +311,7 @@ impl Explainer {
             runner,
             fed,
             programs,
+            besides: beside::Besides::default(),
             straight_through,
             stopped,
             others: Mutex::default(),
@@ -339,6 +375,7 @@ impl Explainer {
             runner,
             fed,
             programs,
+            besides: beside::Besides::default(),
             straight_through,
             stopped,
             others: Mutex::default(),

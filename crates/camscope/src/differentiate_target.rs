@@ -106,7 +106,7 @@ fn same_for_every_picture(
     };
     let explainer = Explainer::forward_passes(runtime, Arc::clone(subject), Options::default())?;
     let preprocessing = &subject.sidecar().preprocessing;
-    let picture = photo_or_pattern(None, preprocessing)?;
+    let picture = photo_or_pattern(None, subject.network(), preprocessing)?;
     let [low, high] = preprocessing.range;
     let other = if preprocessing.whole { picture.mapv(|level| low + high - level) } else { picture.mapv(|x| -x / 2.0) };
     let mut found: Vec<Vec<Seed>> = Vec::new();

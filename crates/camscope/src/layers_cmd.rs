@@ -28,8 +28,11 @@ use crate::{
 pub(crate) fn run(args: &LayersArgs) -> Result<ExitCode> {
     plugins::load(&args.extra.plugins);
     let (network, sidecar) = open_for(&args.model, &args.input, args.image.as_deref())?;
-    let tensor =
-        args.image.as_deref().map(|photo| photo_or_pattern(Some(photo), &sidecar.preprocessing)).transpose()?;
+    let tensor = args
+        .image
+        .as_deref()
+        .map(|photo| photo_or_pattern(Some(photo), &network, &sidecar.preprocessing))
+        .transpose()?;
     let runtime = plugins::runtime(Runtime::get_or_load()?, &args.extra)?;
     let subject = TypedModel::for_targets(runtime, network, sidecar, &args.targets)?;
     let sidecar = subject.sidecar();

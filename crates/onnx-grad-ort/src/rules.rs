@@ -3,7 +3,7 @@
 use std::sync::{PoisonError, RwLock};
 
 use onnx_grad::{
-    ForeignNode, ForeignRules, Gradient, Model, Request, differentiate_with,
+    ForeignNode, ForeignRules, Gradient, Model, Request, differentiate_again, differentiate_with,
     proto::FunctionProto,
     swap::{Swap, differentiate_swapped},
 };
@@ -68,4 +68,12 @@ pub fn differentiate(model: &Model, request: &Request<'_>) -> onnx_grad::Result<
 /// Those of [`onnx_grad::differentiate`].
 pub fn differentiate_by(model: &Model, request: &Request<'_>, swap: &'static Swap) -> onnx_grad::Result<Gradient> {
     differentiate_swapped(model, request, &Added(all()), swap)
+}
+
+/// [`onnx_grad::differentiate_again`], with the rules that were added.
+///
+/// # Errors
+/// Those of [`onnx_grad::differentiate`].
+pub fn differentiate_twice(model: &Model, request: &Request<'_>) -> onnx_grad::Result<Gradient> {
+    differentiate_again(model, request, &Added(all()))
 }

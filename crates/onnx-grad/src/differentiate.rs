@@ -3,7 +3,7 @@
 use crate::{
     builder::{Builder, EMITTED_OPSET, Val},
     error::{Error, Result, UnsupportedNode},
-    flow::{self, Flow, Leak},
+    flow::{self, Flow, Leak, Masks},
     foreign::{self, ForeignRules, NoForeignRules},
     graph::{self, Index, label},
     model::{Model, same_domain},
@@ -91,7 +91,17 @@ pub fn differentiate(model: &Model, request: &Request<'_>) -> Result<Gradient> {
 /// # Errors
 /// Those of [`differentiate`].
 pub fn differentiate_with(model: &Model, request: &Request<'_>, foreign: &dyn ForeignRules) -> Result<Gradient> {
-    swapped(model, request, foreign, None)
+    swapped(model, request, foreign, (None, Masks::Told))
+}
+
+/// As [`differentiate_with`], for a model that is itself a gradient, to have a second one: what it multiplies cotangents with, where a first
+/// derivative jumps, is flat almost everywhere. In another model such numbers are refused where weights read them, as they carry what was
+/// seen.
+///
+/// # Errors
+/// Those of [`differentiate`].
+pub fn differentiate_again(model: &Model, request: &Request<'_>, foreign: &dyn ForeignRules) -> Result<Gradient> {
+    swapped(model, request, foreign, (None, Masks::Flat))
 }
 
 /// As [`differentiate_with`], with a table that comes before the registry's.
@@ -99,7 +109,7 @@ pub(crate) fn swapped(
     model: &Model,
     request: &Request<'_>,
     foreign: &dyn ForeignRules,
-    swap: Option<&'static Swap>,
+    (swap, masks): (Option<&'static Swap>, Masks),
 ) -> Result<Gradient> {
     let model = upgrade::upgraded(model, EMITTED_OPSET)?;
     let graph = model.graph();
@@ -126,7 +136,7 @@ pub(crate) fn swapped(
     let recognised = recognise(graph, index, &keep).map(|node| GraphProto { node, ..graph.clone() });
     let recognised = recognised.as_ref().map(|graph| (graph, Index::new(graph)));
     let (seen, seen_index) = recognised.as_ref().map_or((graph, index), |(graph, index)| (*graph, index));
-    let mut sweep = Sweep::new(&model, seen, seen_index, types, request, foreign, builder);
+    let mut sweep = Sweep::new(&model, seen, seen_index, types, request, foreign, (builder, masks));
     sweep.swap = swap;
     sweep.run(request)?;
     let mut gradients = Vec::new();
@@ -190,7 +200,7 @@ impl<'a> Sweep<'a> {
         types: &'a KnownTypes<'a>,
         request: &Request<'a>,
         foreign: &'a dyn ForeignRules,
-        builder: Builder,
+        (builder, masks): (Builder, Masks),
     ) -> Self {
         Self {
             model,
@@ -200,7 +210,7 @@ impl<'a> Sweep<'a> {
             foreign,
             swap: None,
             swapped: 0,
-            flow: Flow::new(model, (graph, index), types, request.wrt),
+            flow: Flow::new(model, (graph, index), types, request.wrt, masks),
             cotangents: vec![Vec::new(); index.len()],
             builder,
             kept: Kept::default(),

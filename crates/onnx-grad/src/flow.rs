@@ -38,12 +38,22 @@ pub(crate) struct Leak {
     pub(crate) into: Option<usize>,
 }
 
+/// What masks are where weights read them and nothing else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Masks {
+    /// What the network saw, told on in yes and no: lost.
+    Told,
+    /// The slopes of a first derivative: flat.
+    Flat,
+}
+
 /// The states of a graph's values.
 pub(crate) struct Flow<'a> {
     model: &'a Model,
     graph: &'a GraphProto,
     index: &'a Index<'a>,
     types: &'a KnownTypes<'a>,
+    masks: Masks,
     /// By number.
     states: Vec<State>,
 }
@@ -54,8 +64,9 @@ impl<'a> Flow<'a> {
         (graph, index): (&'a GraphProto, &'a Index<'a>),
         types: &'a KnownTypes<'a>,
         from: &[&str],
+        masks: Masks,
     ) -> Self {
-        let mut flow = Self { model, graph, index, types, states: vec![State::None; index.len()] };
+        let mut flow = Self { model, graph, index, types, masks, states: vec![State::None; index.len()] };
         from.iter().filter_map(|name| index.number(name)).for_each(|value| flow.states[value] = State::Active);
         for at in 0..graph.node.len() {
             flow.step(at);
@@ -118,7 +129,7 @@ impl<'a> Flow<'a> {
             (_, Some(Kind::Stop(Discrete::Mask))) => State::Mask,
             (_, Some(Kind::Stop(Discrete::Place))) => State::Place(at),
             (State::Active, Some(Kind::Stop(Discrete::Steps))) => State::Lost(at),
-            (State::Mask, _) if has_weights(node) && self.is_alone(at) => State::Lost(at),
+            (State::Mask, _) if self.masks == Masks::Told && has_weights(node) && self.is_alone(at) => State::Lost(at),
             // An index is computed with integers; where it is computed with as a float, it is a number like others.
             (State::Place(from), _) if !moves(node) && self.makes_float(node) => State::Lost(from),
             (met, _) => met,

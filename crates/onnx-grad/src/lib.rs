@@ -42,7 +42,7 @@ mod vjp;
 pub use {bytes, prost};
 
 pub use builder::{Builder, EMITTED_OPSET, Val};
-pub use differentiate::{Gradient, Request, differentiate, differentiate_with};
+pub use differentiate::{Gradient, Request, differentiate, differentiate_again, differentiate_with};
 pub use error::{Error, Result, UnsupportedNode};
 pub use foreign::{ForeignNode, ForeignRules, NoForeignRules, check_function};
 pub use model::{Model, NEWEST_OPSET, OLDEST_OPSET};

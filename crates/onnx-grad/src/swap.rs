@@ -1,13 +1,15 @@
 //! Other backward passes: tables of rules that take the place of the registry's.
 //!
 //! A [`Swap`] changes what passes back through some operators and leaves all others as they are. What comes out is no derivative any more,
-//! but it has the same shape: guided backpropagation and the deconvolutional network are made so.
+//! but it has the same shape: guided backpropagation, the deconvolutional network and DeepLIFT are made so.
 
 use crate::{
-    builder::Val,
+    attr,
+    builder::{EMITTED_OPSET, Val},
+    flow::Masks,
     foreign::ForeignRules,
     model::{Model, same_domain},
-    registry::{Entry, Grad, Unsupported, rule},
+    registry::{Entry, Grad, Kind, Unsupported, lookup, rule},
     rules::mask::above,
     vjp::Vjp,
 };
@@ -32,6 +34,13 @@ impl Swap {
     }
 }
 
+impl Swap {
+    /// Whether it changes what passes back through ReLUs alone: of a model without any, it changes nothing.
+    pub fn is_of_relus(&self) -> bool {
+        self.entries.iter().all(|entry| matches!(entry.op, "Relu" | "Clip"))
+    }
+}
+
 impl std::fmt::Debug for Swap {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.name)
@@ -47,6 +56,46 @@ pub const GUIDED: Swap =
 /// positive, wherever: max(gy, 0).
 pub const DECONVNET: Swap =
     Swap { name: "deconvolutional network", entries: &[rule("Relu", rectified), rule("Clip", rectified_clip)] };
+
+/// DeepLIFT's rescale rule (Shrikumar et al., "Learning Important Features Through Propagating Activation Differences", 2017), as Captum has
+/// it: through an operator of one variable goes `gy · Δy/Δx`, where Δ is the difference of an image from a reference; where Δx is nothing, its
+/// derivative. Images and references run together: the first half of the first axis are images, the second half the reference of each. Through
+/// linear operators the multipliers go as derivatives do, so that multipliers times differences of the inputs add up to the difference of the
+/// outputs. Max-pooling divides the difference between the places of both maxima (Captum loses a part of it where windows overlap, and where a
+/// ReLU comes right before). Products of two values that both depend on the image, and a
+/// softmax, have no rule: their derivative is taken, and nothing adds up.
+pub const RESCALE: Swap = Swap {
+    name: "rescale rule",
+    entries: &[
+        rule("Celu", rescaled),
+        rule("Clip", rescaled),
+        rule("Elu", rescaled),
+        rule("Erf", rescaled),
+        rule("Exp", rescaled),
+        rule("Gelu", rescaled),
+        rule("GlobalMaxPool", rescaled_maximum),
+        rule("HardSigmoid", rescaled),
+        rule("HardSwish", rescaled),
+        rule("LeakyRelu", rescaled),
+        rule("Log", rescaled),
+        rule("MaxPool", rescaled_maximum),
+        rule("Mish", rescaled),
+        rule("PRelu", rescaled),
+        rule("Relu", rescaled),
+        rule("Selu", rescaled),
+        rule("Shrink", rescaled),
+        rule("Sigmoid", rescaled),
+        rule("Softplus", rescaled),
+        rule("Softsign", rescaled),
+        rule("Sqrt", rescaled),
+        rule("Swish", rescaled),
+        rule("Tanh", rescaled),
+        rule("ThresholdedRelu", rescaled),
+    ],
+};
+
+/// Below this, a difference is none: Captum's bound.
+const NO_DIFFERENCE: f64 = 1e-10;
 
 /// What is positive of the cotangent.
 fn positive(v: &mut Vjp<'_>) -> Result<Val, Unsupported> {
@@ -93,6 +142,76 @@ fn rectified_clip(v: &mut Vjp<'_>) -> Rules {
     })
 }
 
+/// The registry's own rule for the node.
+fn plain(v: &mut Vjp<'_>) -> Rules {
+    let (domain, op) = (v.node().domain.clone(), v.node().op_type.clone());
+    match lookup(&domain, &op, EMITTED_OPSET).or_else(|| lookup(&domain, &op, i64::MAX)).map(|entry| entry.kind) {
+        Some(Kind::Rule(rule)) => rule(v),
+        _ => Err(format!("{op} has no rule").into()),
+    }
+}
+
+/// The images' half of a value, and the references'.
+fn halves(v: &mut Vjp<'_>, value: &Val) -> [Val; 2] {
+    let mut parts = v.g.ops("Split", &[value], vec![attr::int("axis", 0), attr::int("num_outputs", 2)], 2).into_iter();
+    [parts.next(), parts.next()].map(|part| part.unwrap_or_else(Val::absent))
+}
+
+/// By how much images differ from references, twice: for either half.
+fn difference(v: &mut Vjp<'_>, value: &Val) -> Val {
+    let [image, reference] = halves(v, value);
+    let by = v.g.sub(&image, &reference);
+    v.g.concat(&[&by, &by], 0)
+}
+
+/// `through / Δx`, and the derivative where Δx is nothing.
+fn divided(v: &mut Vjp<'_>, through: &Val, otherwise: &Val) -> Result<Val, Unsupported> {
+    let (x, elem) = (v.x(0), v.elem()?);
+    let by = difference(v, &x);
+    let (size, bound, one) = (v.g.unary("Abs", &by), v.g.scalar(elem, NO_DIFFERENCE), v.g.scalar(elem, 1.0));
+    let none = v.g.binary("LessOrEqual", &size, &bound);
+    let divisor = v.g.where_(&none, &one, &by);
+    let ratio = v.g.div(through, &divisor);
+    Ok(v.g.where_(&none, otherwise, &ratio))
+}
+
+fn has_images(v: &Vjp<'_>) -> Result<(), Unsupported> {
+    match v.rank(0)? {
+        0 => Err("it has no axis along which images and references could lie".into()),
+        _ => Ok(()),
+    }
+}
+
+fn rescaled(v: &mut Vjp<'_>) -> Rules {
+    has_images(v)?;
+    let mut gradients = plain(v)?;
+    if let Some(Grad::Of(derivative)) = gradients.first().cloned() {
+        let (gy, y) = (v.gy()?, v.y(0));
+        let rise = difference(v, &y);
+        let through = v.g.mul(&gy, &rise);
+        gradients[0] = Grad::Of(divided(v, &through, &derivative)?);
+    }
+    Ok(gradients)
+}
+
+/// Up to the larger of both maxima the image's place counts, from there on the reference's.
+fn rescaled_maximum(v: &mut Vjp<'_>) -> Rules {
+    has_images(v)?;
+    let (gy, y) = (v.gy()?, v.y(0));
+    let Some(Grad::Of(derivative)) = plain(v)?.into_iter().next() else { return v.each(|v, _| v.gy()) };
+    let [image, reference] = halves(v, &y);
+    let larger = v.g.binary("Max", &image, &reference);
+    let (above, below) = (v.g.sub(&larger, &reference), v.g.sub(&image, &larger));
+    let rise = v.g.concat(&[&above, &below], 0);
+    let rise = v.g.mul(&gy, &rise);
+    let Some(Grad::Of(placed)) = v.with_gy(&rise, plain)?.into_iter().next() else { return v.first(derivative) };
+    let [of_image, of_reference] = halves(v, &placed);
+    let all = v.g.add(&of_image, &of_reference);
+    let all = v.g.concat(&[&all, &all], 0);
+    let gradient = divided(v, &all, &derivative)?;
+    v.first(gradient)
+}
+
 /// [`crate::differentiate_with`] with another backward pass through some operators.
 ///
 /// # Errors
@@ -103,7 +222,7 @@ pub fn differentiate_swapped(
     foreign: &dyn ForeignRules,
     swap: &'static Swap,
 ) -> crate::Result<crate::Gradient> {
-    crate::differentiate::swapped(model, request, foreign, Some(swap))
+    crate::differentiate::swapped(model, request, foreign, (Some(swap), Masks::Told))
 }
 
 #[cfg(test)]
@@ -141,6 +260,12 @@ mod tests {
             let (swapped, ops) = backward("Tanh", &[], swap);
             assert!(swapped == 0 && !ops.iter().any(|op| op == "Relu"), "{ops:?}");
         }
+        // The rescale rule is of every operator of one variable, and of nothing else.
+        for (op, bounds) in [("Relu", &[][..]), ("Clip", &[-1.0, 1.0]), ("Tanh", &[])] {
+            let (swapped, ops) = backward(op, bounds, &RESCALE);
+            assert!(swapped == 1 && ops.iter().any(|op| op == "Div"), "{op} {ops:?}");
+        }
+        assert_eq!(backward("Neg", &[], &RESCALE).0, 0);
         // Guided backpropagation looks at the input's sign too, the deconvolutional network does not.
         assert!(backward("Relu", &[], &GUIDED).1.len() > backward("Relu", &[], &DECONVNET).1.len());
     }

@@ -2,15 +2,16 @@
 
 use std::time::Instant;
 
-use ndarray::{Array2, Array3, ArrayD, ArrayView4, ArrayViewD, Axis, Ix3, concatenate};
+use ndarray::{Array2, Array3, ArrayD, ArrayView4, ArrayViewD, Axis, Ix3, concatenate, stack};
 
 use super::{
-    Backward, Blank, Explained, Explainer, Explanation, Forward, Held, Tap, Timing, blank, milliseconds, tail::Tail,
+    Backward, Blank, Explained, Explainer, Explanation, Forward, Held, Tap, Timing, blank, milliseconds, nonfinite,
+    tail::Tail,
 };
 use crate::{
     error::{Error, Result},
     layer::{self, Grid, Layout},
-    method::{AttentionMap, Heat, HostMethod, Method, Needs, Sign, Trial},
+    method::{AttentionMap, Beside, Heat, HostMethod, Method, Needs, Sign, Trial},
     model::{self, in_plane, off_plane, space},
     runtime::Canceller,
     target::{Evaluated, TargetRef},
@@ -25,6 +26,8 @@ struct Looks {
     maps: Vec<AttentionMap>,
     /// Where the tokens lie.
     grid: Option<Grid>,
+    /// What else it looks at.
+    beside: Beside,
 }
 
 /// Images a run where nothing else is said.
@@ -58,10 +61,15 @@ impl Explainer {
         timing: Timing,
         canceller: &Canceller,
     ) -> Result<Vec<Vec<Explanation>>> {
-        let backward = match method.needs().gradient {
-            true => Some(self.backward(forward, evaluated, canceller)?),
+        let needs = method.needs();
+        let aimed = self.aimed(forward, evaluated, method)?;
+        let backward = match needs.gradient || needs.biases {
+            true => Some(self.backward(forward, &aimed, canceller)?),
             false => None,
         };
+        if let (true, Some(backward)) = (needs.biases, &backward) {
+            return self.explain_biases(forward, (images, evaluated), (method, backward), timing, canceller);
+        }
         if method.needs().attention {
             return self.explain_attention(
                 forward,
@@ -84,8 +92,20 @@ impl Explainer {
                     let activation = self.read(&held(&activation))?;
                     let slope = gradient.as_ref().map(|gradient| self.read(&held(gradient))).transpose()?;
                     at.layer = Some((layer.layout, activation, slope));
+                    at.beside.weights = self.besides.weights(tap, evaluated, method.name())?;
                 }
                 let own = images.get(image).ok_or_else(|| Error::Value("no image was given".into()))?;
+                if let (Some(curve), Some((layout, activation, _))) = (self.besides.curves.get(tap), &at.layer) {
+                    let found = curve.times(self, (own.view(), forward), &aimed[image], activation, canceller)?;
+                    at.beside.curvature = Some(canonical(found, *layout)?);
+                }
+                if needs.blocks {
+                    at.grid = self.besides.grid;
+                    let seen: Vec<_> = forward.seen.get(image).copied().into_iter().collect();
+                    let found = self.besides.of_blocks(own, &seen, &evaluated.target, canceller)?;
+                    at.beside.blocks =
+                        found.into_iter().map(|map| canonical(map, Layout::Nchw)).collect::<Result<_>>()?;
+                }
                 let found = self.trial((own.view(), evaluated, (forward, image)), at, (method, tap), canceller)?;
                 let timing = Timing { method: milliseconds(start), ..timing };
                 of_tap.push(self.found(
@@ -98,6 +118,50 @@ impl Explainer {
             explained.push(of_tap);
         }
         Ok(explained)
+    }
+
+    /// The targets with the seeds that the method wants.
+    fn aimed(
+        &self,
+        forward: &Forward,
+        evaluated: &[Evaluated],
+        method: &'static dyn HostMethod,
+    ) -> Result<Vec<Evaluated>> {
+        let aim = |(image, evaluated): (usize, &Evaluated)| {
+            let logits = forward.scores.get(image).map(|scores| scores.logits.as_slice());
+            let seeds = method.seeds(evaluated, logits, &self.options.method.parameters)?;
+            Ok(Evaluated { seeds: seeds.unwrap_or_else(|| evaluated.seeds.clone()), ..evaluated.clone() })
+        };
+        evaluated.iter().enumerate().map(aim).collect()
+    }
+
+    /// One explanation an image, of the gradients at the input and at all biases together.
+    fn explain_biases(
+        &self,
+        forward: &Forward,
+        (images, evaluated): (&[ArrayViewD<'_, f32>], &[Evaluated]),
+        (method, backward): (&'static dyn HostMethod, &Backward),
+        timing: Timing,
+        canceller: &Canceller,
+    ) -> Result<Vec<Vec<Explanation>>> {
+        let mut explained = Vec::with_capacity(evaluated.len());
+        for (image, evaluated) in evaluated.iter().enumerate() {
+            let start = Instant::now();
+            let held = |value: &crate::runtime::Value| Held { value: value.clone(), blocked: None, image };
+            let slope = |tap: usize| Ok::<_, Error>(held(&self.gradient(backward, tap)?));
+            let mut at = Looks::default();
+            at.beside.slope = Some(self.read(&slope(0)?)?);
+            for (bias, tap) in self.besides.biases.iter().zip(1..) {
+                let gradient = canonical(self.read(&slope(tap)?)?, Layout::Nchw)?;
+                at.beside.biases.push((bias.clone(), gradient));
+            }
+            let own = images.get(image).ok_or_else(|| Error::Value("no image was given".into()))?;
+            let found = self.trial((own.view(), evaluated, (forward, image)), at, (method, 0), canceller)?;
+            let timing = Timing { method: milliseconds(start), ..timing };
+            let activation = self.activation_of(forward, 0)?;
+            explained.push(self.found(0, evaluated, found, (held(&activation), Some(slope(0)?), timing)));
+        }
+        Ok(vec![explained])
     }
 
     /// One explanation an image, of all attention maps together.
@@ -154,6 +218,10 @@ impl Explainer {
         (method, tap): (&'static dyn HostMethod, usize),
         canceller: &Canceller,
     ) -> Result<Heat> {
+        // Changed images would carry on what is no number, and attributions would hold it.
+        if image.iter().any(|value| !value.is_finite()) {
+            return Err(nonfinite::not_finite(self, &forward.input, &self.network().input().name));
+        }
         // One that was resolved: the same class for every changed image.
         let target = &evaluated.target;
         let seen: Vec<_> = forward.seen.get(place).copied().into_iter().collect();
@@ -163,26 +231,45 @@ impl Explainer {
                 false => Ok(()),
             }
         };
-        let of_images = |images: ArrayD<f32>| -> Result<(Forward, Vec<Evaluated>)> {
+        let of_images = |runner: &Self, images: ArrayD<f32>| -> Result<(Forward, Vec<Evaluated>)> {
             cancelled()?;
             let count = images.len_of(Axis(0));
-            let forward = self.run(images, canceller)?.of_photos(&seen.repeat(count));
-            let evaluated = self.evaluate(&forward, target)?;
+            let forward = runner.run(images, canceller)?.of_photos(&seen.repeat(count));
+            let evaluated = runner.evaluate(&forward, target)?;
             match evaluated.len() == count {
                 true => Ok((forward, evaluated)),
                 false => Err(Error::Value(format!("{} scores for {count} images", evaluated.len()))),
             }
         };
         let scores = |evaluated: &[Evaluated]| evaluated.iter().map(|found| found.score).collect::<Vec<f32>>();
-        let score = |images: ArrayD<f32>| Ok(scores(&of_images(images)?.1));
-        let input = self.taps.iter().position(|tap| matches!(tap, Tap::Input));
+        let score = |images: ArrayD<f32>| Ok(scores(&of_images(self, images)?.1));
+        // An image and what it is compared with have the image's own seeds, and what these make of the outputs is the number of either.
+        let of_pair = |runner: &Self, images: ArrayD<f32>| -> Result<(Forward, Vec<Evaluated>, Vec<f32>)> {
+            cancelled()?;
+            let forward = runner.run(images, canceller)?.of_photos(&seen.repeat(2));
+            let own = runner.answer(&forward, 0, |answer| target.evaluate(answer))?;
+            let along = |image: usize| -> Result<f32> {
+                let parts = own.seeds.iter().map(|(name, seed)| Ok((forward.value(name, image)? * seed).sum()));
+                parts.sum()
+            };
+            let scores = vec![along(0)?, along(1)?];
+            Ok((forward, vec![own.clone(), own], scores))
+        };
+        let sloped = self.besides.guided.as_deref().unwrap_or(self);
+        let input = sloped.taps.iter().position(|tap| matches!(tap, Tap::Input));
         let slope = |images: ArrayD<f32>| {
-            let (forward, evaluated) = of_images(images)?;
-            let backward = self.backward(&forward, &evaluated, canceller)?;
+            let (forward, evaluated, scores) = match method.needs().pairs {
+                true => of_pair(sloped, images)?,
+                false => {
+                    let (forward, evaluated) = of_images(sloped, images)?;
+                    let scores = scores(&evaluated);
+                    (forward, evaluated, scores)
+                }
+            };
+            let backward = sloped.backward(&forward, &evaluated, canceller)?;
             let input = input.ok_or_else(|| Error::Value("the input's gradient was not asked for".into()))?;
-            let slopes = self.gradient(&backward, input)?.to_f32()?;
-            let slopes = slopes.slice_axis(Axis(0), (0..evaluated.len()).into()).to_owned();
-            Ok::<_, Error>((scores(&evaluated), slopes))
+            let slopes = sloped.gradient(&backward, input)?.to_f32()?;
+            Ok::<_, Error>((scores, slopes.slice_axis(Axis(0), (0..evaluated.len()).into()).to_owned()))
         };
         let own_shape = image.shape().to_vec();
         let layout = at.layer.as_ref().map(|(layout, ..)| *layout);
@@ -211,6 +298,17 @@ impl Explainer {
             let (scores, slopes) = slope(back(images)?)?;
             Ok((scores, if is_photo { slopes } else { in_plane(slopes)? }))
         };
+        let mut at_layer = |images: ArrayD<f32>| -> Result<_> {
+            let layout = layout.ok_or_else(|| Error::Value("no layer was asked for".into()))?;
+            let (forward, evaluated) = of_images(self, back(images)?)?;
+            let aimed = self.aimed(&forward, &evaluated, method)?;
+            let gradients = self.gradient(&self.backward(&forward, &aimed, canceller)?, tap)?.to_f32()?;
+            let rows = gradients.outer_iter().take(evaluated.len());
+            let rows: Vec<_> =
+                rows.map(|row| canonical(row.insert_axis(Axis(0)).to_owned(), layout)).collect::<Result<_>>()?;
+            let views: Vec<_> = rows.iter().map(|row| row.view()).collect();
+            stack(Axis(0), &views).map_err(|error| Error::Value(error.to_string()))
+        };
         let (activation, gradient) = match at.layer {
             Some((layout, activation, slope)) => {
                 (Some(canonical(activation, layout)?), slope.map(|slope| canonical(slope, layout)).transpose()?)
@@ -229,9 +327,11 @@ impl Explainer {
             gradient,
             grid: at.grid,
             attention: at.maps,
+            beside: at.beside,
             score: &mut score,
             slope: &mut slope,
             tail: &mut tail,
+            at_layer: &mut at_layer,
         };
         let mut heat = method.heat(&mut trial, &self.options.method.parameters)?;
         heat.attributions = heat.attributions.take().map(back).transpose()?;

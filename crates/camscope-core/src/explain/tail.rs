@@ -124,7 +124,11 @@ fn behind<'a>(graph: &'a onnx_grad::proto::GraphProto, from: &'a str) -> HashSet
     behind_all(graph, std::iter::once(from))
 }
 
-fn behind_all<'a>(graph: &'a onnx_grad::proto::GraphProto, from: impl Iterator<Item = &'a str>) -> HashSet<&'a str> {
+/// Everything that depends on one of these values, themselves included.
+pub(super) fn behind_all<'a>(
+    graph: &'a onnx_grad::proto::GraphProto,
+    from: impl Iterator<Item = &'a str>,
+) -> HashSet<&'a str> {
     let mut reached: HashSet<&str> = from.collect();
     for node in &graph.node {
         if reads(node).iter().any(|name| reached.contains(name)) {

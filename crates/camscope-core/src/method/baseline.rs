@@ -48,6 +48,14 @@ pub(super) fn baseline(method: &'static str, trial: &Trial<'_>, parameters: &Par
     }
 }
 
+/// What to say of attributions that should add up to the rise of the score.
+pub(super) fn adds_up(total: f64, rise: f64) -> String {
+    let apart = 100.0 * (total - rise).abs() / rise.abs().max(f64::MIN_POSITIVE);
+    format!(
+        "the attributions add up to {total:.4}; from the baseline to the image the score rises by {rise:.4}, {apart:.2} % apart"
+    )
+}
+
 /// Blurred along an axis by a Gaussian, edges repeated.
 fn blurred(image: ArrayD<f32>, axis: usize, deviation: f64) -> ArrayD<f32> {
     let reach = (3.0 * deviation).ceil() as isize;

@@ -1,11 +1,11 @@
 //! Methods that are computed on the host: loops of passes, and decompositions of a layer.
 
-use ndarray::{Array2, Array3, ArrayD, ArrayView3, ArrayView4, ArrayViewD};
+use ndarray::{Array1, Array2, Array3, Array4, ArrayD, ArrayView3, ArrayView4, ArrayViewD};
 
 use onnx_grad::swap::Swap;
 
 use super::{Parameter, Parameters};
-use crate::{error::Result, layer::Grid, model};
+use crate::{error::Result, layer::Grid, model, target::Evaluated};
 
 /// A way to find what matters that is no ONNX program: it runs the model on changed images, or takes a layer apart.
 pub trait HostMethod: Sync {
@@ -26,6 +26,19 @@ pub trait HostMethod: Sync {
     /// Another backward pass than the derivative, for the gradients that it looks at.
     fn swap(&self) -> Option<&'static Swap> {
         None
+    }
+
+    /// Other seeds than the target's own, for the gradients that it looks at: `logits` are the image's class scores. `None`: the target's.
+    ///
+    /// # Errors
+    /// A parameter that can't be; it makes no sense of such a target.
+    fn seeds(
+        &self,
+        _evaluated: &Evaluated,
+        _logits: Option<&[f32]>,
+        _parameters: &Parameters,
+    ) -> Result<Option<Seeds>> {
+        Ok(None)
     }
 
     /// Whether heat at a place comes of what is at that place, and not of a mean over all places.
@@ -72,6 +85,51 @@ pub struct Needs {
     pub tail: bool,
     /// Attention maps, in place of a layer.
     pub attention: bool,
+    /// With a layer and [`Needs::slope`]: the gradients at the input are guided backpropagation's.
+    pub guided: bool,
+    /// With [`Needs::slope`]: images run together with what they are compared with, by the rescale rule.
+    pub pairs: bool,
+    /// The weights that a linear classifier has for the layer's channels.
+    pub head: bool,
+    /// The gradients at all biases, and at the input.
+    pub biases: bool,
+    /// The Hessian at the layer times the activation.
+    pub curvature: bool,
+    /// Gradients at the attention of blocks, of what the classifier makes of each block.
+    pub blocks: bool,
+}
+
+impl Needs {
+    /// None of them, as a constant.
+    pub const NONE: Self = Self {
+        layer: false,
+        gradient: false,
+        slope: false,
+        tail: false,
+        attention: false,
+        guided: false,
+        pairs: false,
+        head: false,
+        biases: false,
+        curvature: false,
+        blocks: false,
+    };
+}
+
+/// What some methods look at beside images and layers.
+#[derive(Clone, Debug, Default)]
+pub struct Beside {
+    /// The classifier's weights for the layer's channels, where [`Needs::head`] asks for them.
+    pub weights: Option<Array1<f32>>,
+    /// Of each value that a bias is added to: the bias, one a channel, and the gradient there, `[channels, height, width]`, where
+    /// [`Needs::biases`] asks for them.
+    pub biases: Vec<(Array1<f32>, Array3<f32>)>,
+    /// The gradient at the image, of its shape, where [`Needs::biases`] asks for it.
+    pub slope: Option<ArrayD<f32>>,
+    /// The Hessian times the activation, `[channels, height, width]`, where [`Needs::curvature`] asks for it.
+    pub curvature: Option<Array3<f32>>,
+    /// Gradients `[heads, tokens, tokens]`, the first block's first, where [`Needs::blocks`] asks for them.
+    pub blocks: Vec<Array3<f32>>,
 }
 
 /// What a method found.
@@ -90,6 +148,9 @@ impl From<Array2<f32>> for Heat {
         Self { map, attributions: None, note: None }
     }
 }
+
+/// Values that are explained by name, with ∂score/∂value of each.
+pub type Seeds = Vec<(String, ArrayD<f32>)>;
 
 /// An attention map `[heads, tokens, tokens]`, and the gradient there.
 pub type AttentionMap = (Array3<f32>, Option<Array3<f32>>);
@@ -122,6 +183,8 @@ pub struct Trial<'a> {
     pub attention: Vec<AttentionMap>,
     /// Where the tokens lie.
     pub grid: Option<Grid>,
+    /// What else it looks at.
+    pub beside: Beside,
     /// The target's score for each of up to [`Trial::batch`] images, which lie along the first axis.
     pub score: &'a mut dyn FnMut(ArrayD<f32>) -> Result<Vec<f32>>,
     /// The same with the gradient at each image, where [`Needs::slope`] asks for it.
@@ -129,6 +192,9 @@ pub struct Trial<'a> {
     /// The target's score for each of up to [`Trial::batch`] activations of the layer, `[images, channels, height, width]`, where
     /// [`Needs::tail`] asks for it.
     pub tail: &'a mut dyn FnMut(ArrayView4<'_, f32>) -> Result<Vec<f32>>,
+    /// The gradient at the layer, `[images, channels, height, width]`, for each of up to [`Trial::batch`] images, which lie along the first
+    /// axis, where [`Needs::gradient`] asks for it.
+    pub at_layer: &'a mut dyn FnMut(ArrayD<f32>) -> Result<Array4<f32>>,
 }
 
 impl Trial<'_> {

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::error::Result;
 
-const SLOPE: Needs = Needs { layer: false, gradient: false, slope: true, tail: false, attention: false };
+const SLOPE: Needs = Needs { slope: true, ..Needs::NONE };
 
 /// The gradient at one image.
 fn slope_at(trial: &mut Trial<'_>, image: ArrayD<f32>) -> Result<ArrayD<f32>> {
@@ -207,10 +207,7 @@ impl HostMethod for IntegratedGradients {
         let attributions = Zip::from(&sum).and(&way).map_collect(|sum, way| (sum * f64::from(*way)) as f32);
         let ends = trial.scores(2, &mut |at| if at == 0 { from.clone() } else { image.clone() })?;
         let (rise, total) = (f64::from(ends[1] - ends[0]), attributions.iter().map(|a| f64::from(*a)).sum::<f64>());
-        let apart = 100.0 * (total - rise).abs() / rise.abs().max(f64::MIN_POSITIVE);
-        let note = format!(
-            "the attributions add up to {total:.4}; from the baseline to the image the score rises by {rise:.4}, {apart:.2} % apart"
-        );
+        let note = baseline::adds_up(total, rise);
         Ok(Heat { note: Some(note), ..trial.summed(attributions) })
     }
 }

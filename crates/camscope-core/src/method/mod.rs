@@ -8,14 +8,20 @@
 
 mod ablation;
 mod baseline;
+mod cam;
+mod deeplift;
+mod finercam;
+mod fullgrad;
 mod gradcam;
 mod gradcam_elementwise;
 mod gradcam_plus_plus;
 mod guided;
+mod guided_gradcam;
 mod hirescam;
 mod host;
 mod input_gradient;
 mod layercam;
+mod legrad;
 mod occlusion;
 mod parameters;
 mod principal;
@@ -25,14 +31,16 @@ mod rise;
 mod rollout;
 mod score;
 mod segments;
+mod shapleycam;
 mod sign;
+mod smooth_gradcam;
 mod xgradcam;
 
-use ndarray::{ArrayD, Axis, concatenate};
+use ndarray::{Array2, ArrayD, ArrayView3, Axis, concatenate};
 use onnx_grad::{Builder, Dim, ElemType, Model, Val, ValueType, attr, proto::NodeProto, value_info};
 use onnx_grad_ort::blocked::{self, unblocked};
 
-pub use host::{AttentionMap, Heat, HostMethod, Needs, Slopes, Trial};
+pub use host::{AttentionMap, Beside, Heat, HostMethod, Needs, Seeds, Slopes, Trial};
 pub use parameters::{Parameter, Parameters};
 pub(crate) use principal::along_component;
 pub use sign::Sign;
@@ -117,7 +125,8 @@ impl Method {
 
     /// Whether it looks at gradients.
     pub fn needs_gradients(self) -> bool {
-        self.needs().gradient || self.needs().slope
+        let needs = self.needs();
+        needs.gradient || needs.slope || needs.biases || needs.blocks
     }
 
     /// Whether heat at a place comes of what is at that place, and not of a mean over all places.
@@ -159,9 +168,10 @@ impl Method {
     /// The family that it belongs to, by what it runs.
     pub fn family(self) -> &'static str {
         match self.needs() {
-            Needs { attention: true, .. } => "attention",
-            Needs { slope: true, .. } => "gradient at the input",
+            Needs { attention: true, .. } | Needs { blocks: true, .. } => "attention",
+            Needs { slope: true, .. } | Needs { biases: true, .. } => "gradient at the input",
             Needs { gradient: true, .. } => "activation and gradient",
+            Needs { head: true, .. } => "activation",
             Needs { layer: true, tail: false, .. } if !self.is_of_target() => "activation",
             _ => "forward passes",
         }
@@ -194,8 +204,13 @@ pub const METHODS: &[Method] = &[
     Method::Host(&principal::KpcaCam),
     Method::Host(&principal::Fem),
     Method::Host(&randomcam::RandomCam),
+    Method::Host(&cam::ClassActivationMap),
+    Method::Host(&finercam::FinerCam),
+    Method::Host(&shapleycam::ShapleyCam),
+    Method::Host(&smooth_gradcam::SmoothGradCamPlusPlus),
     Method::Host(&rollout::AttentionRollout),
     Method::Host(&rollout::GradientRollout),
+    Method::Host(&legrad::LeGrad),
     Method::Host(&input_gradient::Saliency),
     Method::Host(&input_gradient::InputTimesGradient),
     Method::Host(&input_gradient::SmoothGrad),
@@ -204,6 +219,9 @@ pub const METHODS: &[Method] = &[
     Method::Host(&input_gradient::GradientShap),
     Method::Host(&guided::BACKPROP),
     Method::Host(&guided::DECONV),
+    Method::Host(&guided_gradcam::GuidedGradCam),
+    Method::Host(&deeplift::DeepLift),
+    Method::Host(&fullgrad::FullGrad),
     Method::Host(&score::SCORE),
     Method::Host(&score::SMOOTH),
     Method::Host(&score::INTEGRATED),
@@ -276,6 +294,14 @@ impl Chosen {
         let name = self.method.name();
         if settings.is_empty() { name.to_owned() } else { format!("{name}:{}", settings.join(",")) }
     }
+
+    /// How many of the last blocks of a transformer it looks at.
+    ///
+    /// # Errors
+    /// The parameter is no whole number of 1 or more.
+    pub(crate) fn blocks(&self) -> Result<usize> {
+        whole(self.method.name(), legrad::BLOCKS, self.parameters.get(legrad::BLOCKS))
+    }
 }
 
 /// A method as `--method` takes it: `NAME` or `NAME:KEY=VALUE,…`.
@@ -322,6 +348,27 @@ fn whole(method: &'static str, name: &'static str, value: f64) -> Result<usize> 
 fn together(images: &[ArrayD<f32>]) -> Result<ArrayD<f32>> {
     let views: Vec<_> = images.iter().map(|image| image.view()).collect();
     concatenate(Axis(0), &views).map_err(|error| Error::Value(error.to_string()))
+}
+
+/// Σ over the channels of weight · activation, `[height, width]`; what is no number counts as zero.
+fn weighted_on_host(weights: &[f64], activation: ArrayView3<'_, f32>) -> Array2<f32> {
+    let (_, height, width) = activation.dim();
+    let mut heat = Array2::<f64>::zeros((height, width));
+    for (weight, channel) in weights.iter().zip(activation.outer_iter()) {
+        heat.zip_mut_with(&channel, |heat, value| {
+            let product = weight * f64::from(*value);
+            *heat += if product.is_finite() { product } else { 0.0 };
+        });
+    }
+    heat.mapv(|heat| heat as f32)
+}
+
+/// The mean of each channel over all places.
+fn means(layer: ArrayView3<'_, f32>) -> Vec<f64> {
+    layer
+        .outer_iter()
+        .map(|channel| channel.iter().map(|v| f64::from(*v)).sum::<f64>() / channel.len().max(1) as f64)
+        .collect()
 }
 
 /// What a method asked for.
@@ -486,9 +533,11 @@ pub(crate) mod tests {
             gradient: None,
             attention: Vec::new(),
             grid: None,
+            beside: Beside::default(),
             score,
             slope: Box::leak(Box::new(|_: ArrayD<f32>| unreachable!("no slopes"))),
             tail: Box::leak(Box::new(|_: ndarray::ArrayView4<'_, f32>| unreachable!("no tail"))),
+            at_layer: Box::leak(Box::new(|_: ArrayD<f32>| unreachable!("no gradients at the layer"))),
         }
     }
 }

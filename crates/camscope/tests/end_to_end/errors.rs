@@ -205,7 +205,7 @@ fn sidecars_that_are_wrong() {
     assert_snapshot!("sidecar_size_contradicts_model", with_sidecar("size", "[input]\nsize = 224\n"));
     assert_snapshot!("sidecar_labels_missing", with_sidecar("labels", "[output]\nlabels = \"labels.txt\"\n"));
     assert_snapshot!("sidecar_unknown_layer", with_sidecar("layer", "[explain]\nlayer = \"rely\"\n"));
-    assert_snapshot!("sidecar_unknown_method", with_sidecar("method", "[explain]\nmethod = \"cam\"\n"));
+    assert_snapshot!("sidecar_unknown_method", with_sidecar("method", "[explain]\nmethod = \"heat\"\n"));
     assert_snapshot!("sidecar_unknown_output", with_sidecar("output", "[output]\nlogits = \"scores\"\n"));
 }
 
