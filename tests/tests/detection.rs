@@ -291,3 +291,25 @@ fn several_images_at_once_have_each_their_own_boxes() {
         assert_ne!(corners(&together[0].explanations[0]), corners(&together[1].explanations[0]), "{name}");
     }
 }
+
+#[test]
+fn a_two_stage_detector_tells_that_its_regions_are_taken_as_given_and_auto_takes_layers_with_a_gradient() {
+    for (name, is_told) in [("faster_rcnn", true), ("retinanet", false)] {
+        let entry = entry(name);
+        let (network, sidecar) = opened(&format!("{name}.ts.onnx"), &entry).expect("the network");
+        let session = SessionOptions { provider: ProviderChoice::Named(Provider::Cpu), ..Default::default() };
+        let explainer = Explainer::new(runtime(), network, sidecar, Options { session, ..Default::default() });
+        let explainer = explainer.expect("an explainer");
+        let note = explainer.stopped_note();
+        assert_eq!(note.as_ref().is_some_and(|note| note.contains("2 nodes pool (RoiAlign)")), is_told, "{note:?}");
+        let mut recorded = Recording::open(&fixture(FOLDER).join(format!("{name}.npz")));
+        let target = target::parse("box:1").expect("a target");
+        let outcome = explainer.explain(recorded.floats("input"), &[target]).expect("an outcome");
+        for tap in outcome.explanations.iter().flat_map(|found| &found.fused) {
+            let gradient = explainer.read(tap.gradient.as_ref().expect("a gradient")).expect("read");
+            assert!(gradient.shape()[0] == 1 && gradient.iter().all(|slope| slope.is_finite()), "{name}");
+        }
+        let gradient = outcome.explanations[0].gradient.as_ref().expect("a gradient");
+        assert!(explainer.read(gradient).expect("read").iter().any(|slope| *slope != 0.0), "{name}");
+    }
+}

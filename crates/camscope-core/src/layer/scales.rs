@@ -41,9 +41,12 @@ pub fn scales(
 ) -> Vec<usize> {
     let index = Index::new(graph);
     let from_input = descendants(graph, input);
-    let heads = heads(graph, &index, outputs, &from_input);
+    let crops = graph.node.iter().filter(|node| node.op_type == "RoiAlign").flat_map(|node| &node.output);
+    let cropped: HashSet<&str> = crops.flat_map(|name| descendants(graph, name)).collect();
+    let heads = heads(graph, &index, outputs, &from_input, &cropped);
     let sloping = sloping(&index, slopes);
-    let has_slope = |layer: &&Layer| sloping.contains(layer.value.as_str());
+    // What was cut out of a map has no places of the image.
+    let has_slope = |layer: &&Layer| sloping.contains(layer.value.as_str()) && !cropped.contains(layer.value.as_str());
     let by_value: HashMap<&str, usize> =
         layers.iter().enumerate().map(|(at, layer)| (layer.value.as_str(), at)).collect();
     match reach {
@@ -111,6 +114,7 @@ fn heads<'a>(
     index: &Index<'a>,
     outputs: &[&'a str],
     from_input: &HashSet<&str>,
+    cropped: &HashSet<&str>,
 ) -> Vec<(&'a NodeProto, &'a str)> {
     let mut found: Vec<(&NodeProto, &str)> = Vec::new();
     let mut seen: HashSet<&str> = HashSet::new();
@@ -123,7 +127,11 @@ fn heads<'a>(
         match data().next() {
             // The map that regions are cut out of.
             Some(first) if node.op_type == "RoiAlign" => found.push((node, first)),
-            Some(first) if is_weighing(&node.op_type) && node.input.iter().any(|name| constant(&name)) => {
+            Some(first)
+                if is_weighing(&node.op_type)
+                    && !cropped.contains(first)
+                    && node.input.iter().any(|name| constant(&name)) =>
+            {
                 found.push((node, first));
             }
             _ => open.extend(data()),

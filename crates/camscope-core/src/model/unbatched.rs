@@ -48,9 +48,8 @@ pub(super) fn with_batch(model: &Model) -> Option<Model> {
             ..Default::default()
         });
         let shape = ty.shape.map(|dims| std::iter::once(Dim::Fixed(1)).chain(dims).collect());
-        for input in graph.input.iter_mut().filter(|input| input.name == name) {
+        if let Some(input) = graph.input.iter_mut().find(|input| input.name == name) {
             *input = value_info(&name, Some(&ValueType { elem: ty.elem, shape }));
-            break;
         }
     }
     graph.initializer.push(TensorProto::ints(axes, &[1], &[0]));
