@@ -36,8 +36,8 @@ pub(super) fn baseline(method: &'static str, trial: &Trial<'_>, parameters: &Par
         2.0 if !trial.is_plane => Err(Error::NoPlane { method }),
         2.0 => {
             let [down, across] = trial.layout.spatial_axes();
-            // Wide enough to leave no shape, as a share of the image's shorter side.
-            let deviation = trial.size().into_iter().min().unwrap_or(1) as f64 / 16.0;
+            // Wide enough to leave no shape, as a share of the image's shorter side; a signal has one only.
+            let deviation = trial.size().into_iter().filter(|size| *size > 1).min().unwrap_or(1) as f64 / 16.0;
             Ok(blurred(blurred(image, down, deviation), across, deviation))
         }
         other => Err(Error::BadParameter {

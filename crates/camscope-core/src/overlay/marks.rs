@@ -80,12 +80,18 @@ fn label(image: &mut RgbImage, mark: &Mark, (scale, colour): (u32, [u8; 3]), tak
     letters(image, (x, y), &text, (scale, colour));
 }
 
-/// Where a label of that width and height lies that is not on any other: its left upper corner, from 0 to `room`. None: there is no such place.
+/// Pixels between labels.
+const APART: i64 = 1;
+
+/// Where a label of that width and height lies that is not on any other: its left upper corner, from 0 to `room`. None: there is no such place
+/// next to the box.
 fn place(corners: [f64; 4], [width, height]: [i64; 2], room: [i64; 2], taken: &[[i64; 4]]) -> Option<[i64; 2]> {
     let [left, top, right, bottom] = corners.map(|side| side.round().clamp(-1e6, 1e6) as i64);
     let is_free = |[x, y]: &[i64; 2]| {
-        let beside =
-            |other: &[i64; 4]| x + width <= other[0] || *x >= other[2] || y + height <= other[1] || *y >= other[3];
+        let beside = |[left, top, right, bottom]: &[i64; 4]| {
+            let [left, top, right, bottom] = [left - APART, top - APART, right + APART, bottom + APART];
+            x + width <= left || *x >= right || y + height <= top || *y >= bottom
+        };
         taken.iter().all(beside)
     };
     let within = |[x, y]: [i64; 2]| [x.clamp(0, room[0]), y.clamp(0, room[1])];
@@ -104,13 +110,14 @@ fn place(corners: [f64; 4], [width, height]: [i64; 2], room: [i64; 2], taken: &[
     ];
     let first = within(usual[0]);
     usual.into_iter().map(within).find(is_free).or_else(|| {
-        // The nearest place that touches another label or an edge.
-        let columns =
-            taken.iter().flat_map(|other| [other[0] - width, other[0], other[2]]).chain([first[0], 0, room[0]]);
+        // The nearest place beside another label or at an edge; farther away nobody would know whose it is.
+        let beside = |low: i64, high: i64, length: i64| [low - length - APART, high + APART];
+        let columns = taken.iter().flat_map(|other| beside(other[0], other[2], width)).chain([first[0], 0, room[0]]);
         let rows: Vec<i64> =
-            taken.iter().flat_map(|other| [other[1] - height, other[3]]).chain([first[1], 0, room[1]]).collect();
+            taken.iter().flat_map(|other| beside(other[1], other[3], height)).chain([first[1], 0, room[1]]).collect();
+        let near = |[x, y]: &[i64; 2]| (x - first[0]).abs() <= width && (y - first[1]).abs() <= 2 * height;
         let all = columns.flat_map(|x| rows.iter().map(move |&y| [x, y]));
-        let inside = all.filter(|&at| at == within(at)).filter(is_free);
+        let inside = all.filter(|&at| at == within(at)).filter(|at| near(at) && is_free(at));
         inside.min_by_key(|[x, y]| ((x - first[0]).abs() + (y - first[1]).abs(), *y, *x))
     })
 }
@@ -208,17 +215,18 @@ mod tests {
         let corners =
             [[10.0, 22.0, 60.0, 50.0], [12.0, 24.0, 62.0, 52.0], [10.0, 22.0, 61.0, 50.0], [8.0, 20.0, 40.0, 55.0]];
         let mut taken: Vec<[i64; 4]> = Vec::new();
-        for corners in corners.iter().cycle().take(7) {
-            let [x, y] = place(*corners, [42, 10], [58, 50], &taken).unwrap();
+        for corners in corners.iter().cycle().take(20) {
+            let Some([x, y]) = place(*corners, [42, 10], [58, 50], &taken) else { continue };
             assert!((0..=58).contains(&x) && (0..=50).contains(&y));
             let own = [x, y, x + 42, y + 10];
             let is_beside =
-                |other: &[i64; 4]| own[2] <= other[0] || own[0] >= other[2] || own[3] <= other[1] || own[1] >= other[3];
+                |other: &[i64; 4]| own[2] < other[0] || own[0] > other[2] || own[3] < other[1] || own[1] > other[3];
             assert!(taken.iter().all(is_beside), "{own:?} {taken:?}");
             taken.push(own);
         }
+        assert!((4..10).contains(&taken.len()), "{taken:?}");
         assert_eq!(taken[0], [10, 12, 52, 22]);
-        // Two side by side, six below one another: there is an end to it.
+        // All around there are others.
         let full: Vec<[i64; 4]> = (0..6).map(|row| [0, row * 10, 100, row * 10 + 10]).collect();
         assert_eq!(place(corners[0], [42, 10], [58, 50], &full), None);
         // Whatever comes first, the chosen one has the usual place.

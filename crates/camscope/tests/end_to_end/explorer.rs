@@ -83,7 +83,8 @@ fn scores_that_are_not_finite_are_said_in_the_explorer() {
 fn colours(scene: &Scene) -> std::path::PathBuf {
     let same = |name: &str, side: usize| {
         let middle = side * side / 2;
-        let at = |at: usize| f64::from(u8::from(at / (side * side) % 4 == 0 && at % (side * side) == middle));
+        let at =
+            |at: usize| f64::from(u8::from((at / (side * side)).is_multiple_of(4) && at % (side * side) == middle));
         let values: Vec<f64> = (0..9 * side * side).map(at).collect();
         TensorProto::floats(name, ElemType::Float, &[3, 3, side as i64, side as i64], &values)
     };
