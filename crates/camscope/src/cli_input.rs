@@ -22,7 +22,7 @@ pub(crate) struct InputArgs {
     #[arg(long, value_name = "SIZE", value_parser = size)]
     pub(crate) size: Option<(u32, u32)>,
     /// Which part of a photo is seen: a fraction such as 0.875 (the centre), a number of pixels (the shorter side becomes that, then the
-    /// centre), squash, border or letterbox
+    /// centre), squash, border, letterbox, corner or line
     #[arg(long, value_name = "CROP", value_parser = crop)]
     pub(crate) crop: Option<Crop>,
     /// Colours come blue first, as OpenCV reads photos

@@ -6,6 +6,7 @@
 //! the runs is what depends on the batch.
 
 mod fixed;
+pub use fixed::output_shapes;
 pub(crate) mod infer;
 mod loops;
 

@@ -11,9 +11,10 @@ use onnx_grad::{
 };
 
 use super::inside::{Inside, inside};
-use super::network::Network;
+use super::network::{Input, Network};
 use super::preprocessing::{Color, Crop, Filter, Preprocessing, Source};
 use super::sizing::Sizing;
+use crate::probe::{self, Feed};
 
 /// How a family prepares photos.
 pub(super) struct Family {
@@ -238,6 +239,20 @@ impl std::fmt::Debug for Shown {
 impl Shown {
     pub(super) fn of(network: &Network) -> Self {
         let graph = network.model.graph();
+        let mut outputs: Vec<(&str, Vec<Option<usize>>)> =
+            graph.output.iter().map(|output| (output.name.as_str(), declared(output))).collect();
+        // What an exporter leaves open, along with the batch, mostly follows from the input's size.
+        if outputs.iter().any(|(_, shape)| shape.iter().skip(1).any(Option::is_none) || shape.is_empty()) {
+            let sizes = output_shapes(network).unwrap_or_default();
+            for ((_, shape), sizes) in outputs.iter_mut().zip(sizes) {
+                let open = shape.first().copied().flatten();
+                *shape = sizes.into_iter().map(Some).collect();
+                // The batch stays open.
+                if let (Some(first), None) = (shape.first_mut(), open) {
+                    *first = None;
+                }
+            }
+        }
         let look = Look {
             graph,
             index: Index::new(graph),
@@ -245,7 +260,7 @@ impl Shown {
             shape: &network.input().shape,
             size: sides(&network.input().shape),
             others: network.others().map(|input| input.name.as_str()).collect(),
-            outputs: graph.output.iter().map(|output| (output.name.as_str(), declared(output))).collect(),
+            outputs,
             is_paddle: is_paddle(network),
         };
         Self {
@@ -324,6 +339,18 @@ fn declared(output: &onnx_grad::proto::ValueInfoProto) -> Vec<Option<usize>> {
     shape.unwrap_or_default().iter().map(|dim| dim.fixed()).collect()
 }
 
+/// The extents of the outputs, for one image, where the input's are fixed.
+fn output_shapes(network: &Network) -> Option<Vec<Vec<usize>>> {
+    let feed = |input: &Input| {
+        let rest: Option<Vec<usize>> = input.shape.iter().skip(1).copied().collect();
+        let batch = input.batch().unwrap_or(1);
+        let shape: Vec<usize> = std::iter::once(batch).chain(rest?).collect();
+        Some(Feed { name: input.name.clone(), elem: input.elem, shape, free_batch: input.batch().is_none() })
+    };
+    let feeds: Option<Vec<Feed>> = network.inputs.iter().map(feed).collect();
+    probe::output_shapes(network.model.graph(), &feeds?)
+}
+
 /// Height and width of an input with colours, where both are fixed.
 fn sides(shape: &[Option<usize>]) -> Option<[usize; 2]> {
     match *shape {
@@ -369,7 +396,13 @@ impl Look<'_> {
             && self.graph.node.iter().filter(|node| node.op_type == "Slice").count() >= 4
     }
 
-    /// The only output with three axes, without the batch: rows and columns.
+    /// Whether arithmetic is done among the last nodes, as where boxes are decoded.
+    fn decodes(&self) -> bool {
+        let is_arithmetic = |node: &NodeProto| matches!(&*node.op_type, "Add" | "Sub" | "Mul" | "Div" | "Exp" | "Pow");
+        self.graph.node.iter().rev().take(12).any(is_arithmetic)
+    }
+
+    /// The first output, where it has three axes, without the batch: rows and columns.
     fn table(&self) -> Option<(&str, usize, usize)> {
         match &self.outputs[..] {
             [(name, shape), ..] => match shape[..] {
@@ -407,11 +440,17 @@ impl Look<'_> {
 
 fn yolox(look: &Look<'_>) -> Option<String> {
     let (name, rows, columns) = look.table()?;
-    (columns > 5 && look.are_cells(rows, 1) && look.has_focus()).then(|| {
-        format!(
-            "the shape of `{name}`, a box for each cell, and its first nodes, which take every second pixel (Focus)"
-        )
-    })
+    if columns < 6 || !look.are_cells(rows, 1) || nanodet(look).is_some() {
+        return None;
+    }
+    let why = if look.has_focus() {
+        "its first nodes, which take every second pixel (Focus)"
+    } else if columns < rows && !look.decodes() {
+        "its last nodes, which don't decode the boxes"
+    } else {
+        return None;
+    };
+    Some(format!("the shape of `{name}`, a box for each cell, and {why}"))
 }
 
 fn yolo(look: &Look<'_>) -> Option<String> {

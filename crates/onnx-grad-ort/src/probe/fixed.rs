@@ -63,6 +63,12 @@ pub(super) fn at_fixed_sizes(
     Ok(Some(types))
 }
 
+/// The extents of the graph's outputs where the inputs have those shapes, without ONNX Runtime. `None`: something is not of the common kind.
+pub fn output_shapes(graph: &GraphProto, inputs: &[Feed]) -> Option<Vec<Vec<usize>>> {
+    let found = infer::infer(graph, inputs, 1, &MadeUp::of(graph))?;
+    graph.output.iter().map(|output| found.types.get(&output.name).map(|(_, dims)| dims.clone())).collect()
+}
+
 /// What is inferred at one set of sizes.
 pub(super) struct Inferred {
     /// Of every value that a node makes.
