@@ -376,7 +376,7 @@ roundings. camscope brings a float16 model to float32 as it opens it (`cpu`, `op
 
 On a device, "in" and "out" are the copies that an explanation takes from the host and to it: in go the image and the seed, and the image again where the backward pass reads it; out come
 the scores and a heatmap. More is an error: the script's status is then 1. Other values stay on the device. "For the CPU" are the copies of values of operators that the provider has no
-kernel for, which ONNX Runtime gives to the CPU. What it copies within a run is not counted.
+kernel for, which ONNX Runtime gives to the CPU. What it copies within a run is not counted. Without either, copies were not counted.
 
 The last number is time, over that of the plain forward pass there: of an explanation at the input and the last layer (`cpu`, `openvino`, `webgpu`), or of the written model, which
 gives scores and gradient (`python`, `wasm`). Without it, it was not measured. These networks are so small that it tells the cost of many small steps; [performance.md](performance.md) has networks of full size.

@@ -9,12 +9,12 @@ use ndarray::{ArrayD, Axis};
 use self::slope::{At, Precision};
 use crate::{
     error::{Error, Result},
-    explain::{Explainer, Forward, Options},
+    explain::{Backward, Explainer, Forward, Options},
     layer::Choice,
     layer_ranges::{Ranges, Stored},
     model::{Input, Network, Sidecar},
     random,
-    runtime::{Canceller, Optimisation, Runtime, SessionOptions},
+    runtime::{Canceller, Optimisation, Precision as FloatPrecision, Runtime, SessionOptions},
     subject::TypedModel,
     target::TargetRef,
 };
@@ -76,10 +76,12 @@ fn explainable(
     network: &Network,
     sidecar: &Sidecar,
     (tensor, target): (&ArrayD<f32>, Option<&TargetRef>),
-    session: &SessionOptions,
+    asked_session: &SessionOptions,
     rows: &mut Vec<Row>,
     doing: &mut dyn FnMut(&'static str),
 ) -> Result<()> {
+    // Finite differences need the digits.
+    let session = &SessionOptions { precision: FloatPrecision::Float32, ..asked_session.clone() };
     doing("types of the values");
     let asked: Vec<TargetRef> = target.cloned().into_iter().collect();
     let subject = Arc::new(TypedModel::for_targets(runtime, network.clone(), sidecar.clone(), &asked)?);
@@ -114,7 +116,7 @@ fn explainable(
         .into_iter()
         .chain(network.input().elem.is_float().then_some(Choice::Input))
         .collect();
-    let options = Options { layers: taps, session: session.clone(), ..Default::default() };
+    let options = Options { layers: taps.clone(), session: session.clone(), ..Default::default() };
     doing("the passes");
     let explainer = Explainer::of(runtime, Arc::clone(&subject), options)?;
     rows.push(passed("operators", "every operator between input and scores has a rule".into()));
@@ -133,6 +135,12 @@ fn explainable(
     let backward = explainer.backward(&forward, &evaluated, &canceller)?;
     // The same class, box or character for every step of the differences.
     let target = evaluated.first().map_or(target, |found| Arc::clone(&found.target));
+    if asked_session.precision == FloatPrecision::Float16 {
+        doing("float16");
+        let options = Options { layers: taps, session: asked_session.clone(), ..Default::default() };
+        let half = Explainer::of(runtime, Arc::clone(&subject), options)?;
+        rows.push(float16_row((&half, &explainer), (&forward, &backward), tensor, &target)?);
+    }
 
     let random = explainer.random_nodes();
     if !random.is_empty() {
@@ -244,6 +252,46 @@ fn forward_row(subject: &TypedModel, (plain, forward): (&Forward, &Forward), pre
     let error = (difference / norm.max(f64::MIN_POSITIVE)).sqrt();
     let outcome = if error <= precision.forward { Outcome::Passed } else { Outcome::Failed };
     Ok(Row { what: "forward", outcome, detail: format!("outputs differ by {error:.1e} (relative)") })
+}
+
+/// How far float16 is from float32: what is explained, and the heat at the first layer, or the gradient where there is none.
+fn float16_row(
+    (half, explainer): (&Explainer, &Explainer),
+    (forward, backward): (&Forward, &Backward),
+    tensor: &ArrayD<f32>,
+    target: &TargetRef,
+) -> Result<Row> {
+    let canceller = Canceller::new();
+    let own = half.forward(tensor, &canceller)?;
+    let own_back = half.backward(&own, &half.evaluate(&own, target)?, &canceller)?;
+    let mut scores = 0.0f64;
+    for head in explainer.subject().heads() {
+        scores = scores.max(apart(own.value(head, 0)?.iter(), forward.value(head, 0)?.iter()));
+    }
+    let method = explainer.options().method.method;
+    let heat = |explainer: &Explainer, forward, backward| explainer.heatmap(forward, backward, 0, method);
+    let (what, error) = match (heat(half, &own, &own_back)?, heat(explainer, forward, backward)?) {
+        (Some(own), Some(right)) => ("heatmap", apart(own.iter(), right.iter())),
+        _ => {
+            let (own, right) = (half.gradient(&own_back, 0)?.to_f32()?, explainer.gradient(backward, 0)?.to_f32()?);
+            ("gradient", apart(own.iter(), right.iter()))
+        }
+    };
+    let layer = explainer.taps().first().map_or("@input", |tap| tap.name());
+    Ok(noted(
+        "float16",
+        format!("the {what} at `{layer}` is {error:.1e} from float32's, outputs {scores:.1e} (relative)"),
+    ))
+}
+
+/// ‖a − b‖ / ‖b‖
+fn apart<'a>(a: impl Iterator<Item = &'a f32>, b: impl Iterator<Item = &'a f32>) -> f64 {
+    let (mut difference, mut norm) = (0.0f64, 0.0f64);
+    for (a, b) in a.zip(b) {
+        difference += f64::from(a - b).powi(2);
+        norm += f64::from(*b).powi(2);
+    }
+    (difference / norm.max(f64::MIN_POSITIVE)).sqrt()
 }
 
 fn noted(what: &'static str, detail: String) -> Row {

@@ -349,6 +349,9 @@ pub enum Error {
         /// The layer.
         name: String,
     },
+    /// In float16 some value of the backward pass is beyond the range, at any scale.
+    #[error("the gradient is beyond the range of float16")]
+    Float16Range,
     /// An execution provider gives something else than the CPU.
     #[error("the execution provider {provider} cannot be trusted with this model: {what} is off by {:.1} % of the CPU's", 100.0 * error)]
     ProviderDisagrees {
@@ -700,6 +703,7 @@ impl Error {
                 "`camscope check MODEL IMAGE` shows whether the model's own scores are finite; a photo prepared otherwise may help"
                     .into(),
             ),
+            Error::Float16Range => Some("use --precision fp32".into()),
             Error::ProviderDisagrees { .. } => {
                 Some("use --ep cpu; --no-verify explains without the comparison".into())
             }

@@ -12,6 +12,7 @@ mod beside;
 mod blank;
 mod elsewhere;
 mod fuse;
+mod half;
 mod host;
 mod nonfinite;
 mod programs;
@@ -30,7 +31,7 @@ use std::{
 };
 
 use ndarray::{Array2, ArrayD, ArrayViewD, Axis, IxDyn};
-use onnx_grad::{Request, value_info};
+use onnx_grad::{Request, float16::halved, value_info};
 use onnx_grad_ort::{
     Error as EngineError,
     passes::{Given, Passes, Plan, Tapped},
@@ -54,7 +55,9 @@ use crate::{
     method::{Cam, Chosen, Method, Sign},
     model::{Labels, Network, Sidecar, read_array, space},
     rules,
-    runtime::{Canceller, CopyCount, ElemType, Outputs, ProviderChoice, Runtime, Session, SessionOptions, Value},
+    runtime::{
+        Canceller, CopyCount, ElemType, Outputs, Precision, ProviderChoice, Runtime, Session, SessionOptions, Value,
+    },
     subject::TypedModel,
     target::{Answer, Evaluated, Score, Scores, TargetRef, probabilities},
     task::Said,
@@ -116,7 +119,7 @@ impl Default for Options {
 /// How the model runs.
 enum Runner {
     /// Forward and back.
-    Differentiated(Box<Passes>),
+    Differentiated(Box<Passes>, Option<half::Scale>),
     /// Forward alone.
     Forward(Session),
 }
@@ -266,6 +269,17 @@ impl Explainer {
         if let Some((method, swap)) = swap.filter(|(_, swap)| swap.is_of_relus() && gradient.swapped == 0) {
             return Err(Error::NothingToSwap { method, what: swap.name });
         }
+        runtime.refuse_slow_precision(&options.session)?;
+        let read = subject.read();
+        let (gradient, scale) = match options.session.precision {
+            Precision::Float32 => (gradient, None),
+            Precision::Float16 => {
+                let kept: Vec<&str> = values.iter().chain(&read).copied().collect();
+                let halved = halved(&gradient, subject.types(), &kept)?;
+                let scale = half::Scale::of(&halved);
+                (halved.gradient, Some(scale))
+            }
+        };
         let mut wired = Vec::new();
         for (tap, value) in taps.iter().zip(&values) {
             let found = gradient.gradients.iter().find(|(name, _)| name == value).and_then(|(_, name)| name.clone());
@@ -284,7 +298,6 @@ impl Explainer {
         }
         let batch = if takes_several(&subject, &values) { options.batch.max(1) } else { 1 };
         let fixed = network.input().batch();
-        let read = subject.read();
         let plan = Plan {
             gradient: &gradient,
             types: subject.types(),
@@ -293,13 +306,15 @@ impl Explainer {
             taps: &wired,
             means: &means,
         };
-        let passes = Passes::new(runtime, &plan, &options.session)?;
+        // They are in float16 already, where that is asked for.
+        let session = SessionOptions { precision: Precision::Float32, ..options.session.clone() };
+        let passes = Passes::new(runtime, &plan, &session)?;
         refuse_empty_placement(&passes.forward, &options.session)?;
         let rows = fixed.or(passes.as_one.then_some(batch));
         let programs = Programs::new(runtime, &options.session);
         let fed = subject.fed(1)?;
         let (straight_through, stopped) = (gradient.straight_through, gradient.stopped);
-        let runner = Runner::Differentiated(Box::new(passes));
+        let runner = Runner::Differentiated(Box::new(passes), scale);
         Ok(Self {
             subject,
             taps,
@@ -335,6 +350,7 @@ impl Explainer {
             (false, true) => taps::choose_taps(&subject, &options)?,
             (false, false) => (vec![Tap::Input], vec![Group::of_one(0)]),
         };
+        runtime.refuse_slow_precision(&options.session)?;
         let network = subject.network();
         let mut graph = network.model.graph().clone();
         let mut wanted: Vec<String> = subject.read().into_iter().map(str::to_owned).collect();
@@ -464,13 +480,13 @@ impl Explainer {
 
     /// Whether both passes were optimised as one graph, as they are on the CPU where that pays.
     pub fn optimised_as_one(&self) -> bool {
-        matches!(&self.runner, Runner::Differentiated(passes) if passes.as_one)
+        matches!(&self.runner, Runner::Differentiated(passes, _) if passes.as_one)
     }
 
     /// The session of the forward pass: it says which provider it runs on.
     pub fn forward_session(&self) -> &Session {
         match &self.runner {
-            Runner::Differentiated(passes) => &passes.forward,
+            Runner::Differentiated(passes, _) => &passes.forward,
             Runner::Forward(session) => session,
         }
     }
@@ -483,7 +499,7 @@ impl Explainer {
 
     fn passes(&self) -> Result<&Passes> {
         match &self.runner {
-            Runner::Differentiated(passes) => Ok(passes),
+            Runner::Differentiated(passes, _) => Ok(passes),
             Runner::Forward(_) => Err(Error::Value("this method runs no backward pass".into())),
         }
     }
@@ -494,7 +510,7 @@ impl Explainer {
     /// None were begun, or one cannot be written.
     pub fn end_profiles(&self) -> Result<Vec<PathBuf>> {
         let mut profiles = vec![self.forward_session().end_profile()?];
-        if let Runner::Differentiated(passes) = &self.runner {
+        if let Runner::Differentiated(passes, _) = &self.runner {
             profiles.push(passes.backward.end_profile()?);
         }
         profiles.extend(self.programs.end_profiles()?);
@@ -704,7 +720,7 @@ impl Explainer {
         for head in self.subject.heads() {
             by_image(head, head)?;
         }
-        if let Runner::Differentiated(passes) = &self.runner {
+        if let Runner::Differentiated(passes, _) = &self.runner {
             for (tap, Tapped { activation, .. }) in self.taps.iter().zip(&passes.taps) {
                 by_image(&activation.name, tap.name())?;
             }
@@ -865,7 +881,15 @@ impl Explainer {
             let value = given.or_else(|| forward.values.get(name)).or_else(fed);
             inputs.push((name, value.ok_or_else(|| missing(name))?));
         }
-        Ok(Backward { gradients: passes.backward.run_with(&inputs, canceller)? })
+        let run = |inputs: &[(&str, &Value)]| Ok(passes.backward.run_with(inputs, canceller)?);
+        let gradients = match &self.runner {
+            Runner::Differentiated(_, Some(scale)) => scale.run(|scale| {
+                let with_scale: Vec<(&str, &Value)> = inputs.iter().copied().chain([scale]).collect();
+                run(&with_scale)
+            })?,
+            _ => run(&inputs)?,
+        };
+        Ok(Backward { gradients })
     }
 
     /// The heat of the first image, or of the only one; see [`Explainer::heatmaps`].
@@ -973,7 +997,7 @@ impl Explainer {
     /// As the forward pass gives it.
     fn raw_activation<'a>(&'a self, forward: &'a Forward, tap: usize) -> Result<&'a Value> {
         match (&self.taps[tap], &self.runner) {
-            (Tap::Layer(_), Runner::Differentiated(passes)) => {
+            (Tap::Layer(_), Runner::Differentiated(passes, _)) => {
                 let name = &passes.taps[tap].activation.name;
                 forward.values.get(name).ok_or_else(|| missing(name))
             }

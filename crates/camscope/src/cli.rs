@@ -6,7 +6,7 @@ use camscope_core::{
     explain::Fuse,
     layer::{Choice, Layout},
     method::Sign,
-    runtime::ProviderChoice,
+    runtime::{Precision, ProviderChoice},
     target::{self, ClassSpec, Score, TargetRef},
 };
 use camscope_tui::graphics::GraphicsChoice;
@@ -318,6 +318,29 @@ pub(crate) struct RunArgs {
     /// Threads within an operator [default: chosen by ONNX Runtime]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) threads: Option<u16>,
+    /// The floats to compute in: with fp16, products and convolutions in float16, sums in float32, on a provider that has kernels
+    /// for it; `camscope check` says how far the heatmap is from float32's
+    #[arg(long, value_enum, default_value_t = PrecisionArg::Fp32)]
+    pub(crate) precision: PrecisionArg,
+}
+
+/// `--precision`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PrecisionArg {
+    /// As the model is.
+    #[default]
+    Fp32,
+    /// In float16 where that serves.
+    Fp16,
+}
+
+impl From<PrecisionArg> for Precision {
+    fn from(precision: PrecisionArg) -> Self {
+        match precision {
+            PrecisionArg::Fp32 => Self::Float32,
+            PrecisionArg::Fp16 => Self::Float16,
+        }
+    }
 }
 
 /// `camscope explain`.
@@ -469,6 +492,10 @@ pub(crate) struct DifferentiateArgs {
     /// The shape of an input that has free axes besides the batch: NAME=1,3,224,224; repeatable
     #[arg(long = "shape", value_name = "NAME=SIZES", value_parser = Shape::parse)]
     pub(crate) shapes: Vec<Shape>,
+    /// The floats that the written model computes in: with fp16, products and convolutions in float16, sums, inputs, outputs and
+    /// gradients in float32
+    #[arg(long, value_enum, default_value_t = PrecisionArg::Fp32)]
+    pub(crate) precision: PrecisionArg,
     /// The model file to write
     #[arg(short = 'o', value_name = "OUT.onnx")]
     pub(crate) output: PathBuf,

@@ -12,11 +12,15 @@ use camscope_core::{
 };
 use onnx_grad::{
     Dim, EMITTED_OPSET, Model, Request, ValueType,
+    float16::{SCALE, halved},
     proto::{ValueInfoProto, tensor_shape_proto::dimension, type_proto},
     upgrade::upgrade,
 };
 
-use crate::{cli::DifferentiateArgs, differentiate_target, output, plugins};
+use crate::{
+    cli::{DifferentiateArgs, PrecisionArg},
+    differentiate_target, output, plugins,
+};
 
 /// Runs `camscope differentiate`.
 ///
@@ -49,6 +53,10 @@ pub(crate) fn run(args: &DifferentiateArgs) -> Result<ExitCode> {
     if let Some((name, _)) = unreached {
         return Err(Error::NoGradient { name: name.clone() });
     }
+    let gradient = match args.precision {
+        PrecisionArg::Fp32 => gradient,
+        PrecisionArg::Fp16 => halved(&gradient, &types, &wrt).map_err(refused)?.fixed(SCALE),
+    };
     gradient.fuse().and_then(|fused| fused.write(&args.output)).map_err(refused)?;
     let names: Vec<&str> = gradient.gradients.iter().filter_map(|(_, name)| name.as_deref()).collect();
     let seeds: Vec<&str> = gradient.seeds.iter().map(|(_, seed)| seed.as_str()).collect();

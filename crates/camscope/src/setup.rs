@@ -168,7 +168,12 @@ fn asked_methods(how: &MethodArgs, sidecar: &Sidecar) -> Result<Vec<method::Chos
 
 /// How sessions are made.
 pub(crate) fn session_options(run: &RunArgs) -> SessionOptions {
-    SessionOptions { provider: run.ep, threads: run.threads.map(usize::from), ..Default::default() }
+    SessionOptions {
+        provider: run.ep,
+        threads: run.threads.map(usize::from),
+        precision: run.precision.into(),
+        ..Default::default()
+    }
 }
 
 /// Prepares for photos that are read and overlays that are written between the model's runs: its threads shall not be in their way. To be

@@ -106,6 +106,16 @@ pub enum Error {
         /// Why not.
         reason: String,
     },
+    /// A model was to be computed in float16, and the execution provider has no kernels for that.
+    #[error(
+        "the execution provider {provider} doesn't compute in float16: {reason}; use --precision fp32, or another --ep"
+    )]
+    NoFloat16 {
+        /// The provider.
+        provider: Provider,
+        /// Why not.
+        reason: String,
+    },
     /// ONNX Runtime refused a model, or failed while running it.
     #[error("ONNX Runtime cannot {action}: {reason}")]
     Inference {

@@ -18,6 +18,7 @@ mod broadcast;
 mod builder;
 mod differentiate;
 mod error;
+pub mod float16;
 pub mod float32;
 mod flow;
 mod foreign;

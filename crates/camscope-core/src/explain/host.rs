@@ -198,7 +198,7 @@ impl Explainer {
     /// The value at a tap, in its own layout: of the input the images.
     fn activation_of(&self, forward: &Forward, tap: usize) -> Result<crate::runtime::Value> {
         match (&self.runner, &self.taps[tap]) {
-            (super::Runner::Differentiated(_), Tap::Layer(_)) => self.activation(forward, tap),
+            (super::Runner::Differentiated(..), Tap::Layer(_)) => self.activation(forward, tap),
             (super::Runner::Forward(_), Tap::Layer(layer)) => {
                 forward.values.get(&layer.value).cloned().ok_or_else(|| super::missing(&layer.value))
             }

@@ -27,7 +27,7 @@ use std::{
 
 use onnx_grad::{
     Dim, Gradient, Model, Types, ValueType, graph,
-    proto::{GraphProto, NodeProto, TensorProto},
+    proto::{GraphProto, NodeProto, TensorProto, ValueInfoProto},
     value_info,
 };
 
@@ -242,8 +242,13 @@ fn names(seeds: &[(String, String)]) -> Vec<&str> {
 /// Whether optimising both passes as one is worth its time: on the CPU, where convolutions are differentiated.
 fn pays(runtime: &Runtime, gradient: &Gradient, options: &SessionOptions) -> bool {
     let blocked = |node: &NodeProto| matches!(&*node.op_type, "Conv" | "ConvTranspose" | "Resize");
+    let has_other_inputs = |input: &ValueInfoProto| {
+        !gradient.saved.contains(&input.name) && !names(&gradient.seeds).contains(&input.name.as_str())
+    };
     on_cpu(runtime, options)
         && knows_ours(gradient)
+        // In float16 there are, and outputs of its own: see `onnx_grad::float16`.
+        && !gradient.backward.graph().input.iter().any(has_other_inputs)
         && options.optimisation == Optimisation::All
         && gradient.backward.graph().node.iter().any(|node| node.domain.is_empty() && blocked(node))
 }

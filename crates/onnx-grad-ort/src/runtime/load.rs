@@ -47,6 +47,8 @@ pub struct Runtime {
     /// Which providers were tried, and what came of it: to try one takes a while.
     pub(super) tried: Mutex<HashMap<Provider, Result<(), String>>>,
     pub(super) auto: Mutex<Option<AutoChoice>>,
+    /// Which providers were tried in float16.
+    pub(super) halves: Mutex<HashMap<Provider, Result<(), String>>>,
     /// Threads within an operator that all sessions share; `None`: as many as ONNX Runtime sees fit.
     pub(super) threads: Option<usize>,
     /// Channels in a block of the layout that fast convolutions work on, once it was asked for.
@@ -86,7 +88,7 @@ impl Runtime {
         // It starts at the level where everything is logged, and every message costs time.
         environment.set_log_level(printed.unwrap_or(LogLevel::Error).min(LogLevel::Error));
         let providers = available_providers().map_err(failed)?;
-        let (tried, auto, block, plugins, operators) = Default::default();
+        let (tried, auto, halves, block, plugins, operators) = Default::default();
         let (library, threads) = (library.clone(), threads.count);
         let runtime: &Runtime = Box::leak(Box::new(Runtime {
             environment,
@@ -94,6 +96,7 @@ impl Runtime {
             providers,
             tried,
             auto,
+            halves,
             threads,
             block,
             plugins,

@@ -16,6 +16,7 @@ use super::load::Runtime;
 use super::log;
 use super::placement::{self, Placement};
 use super::plugin::Spot;
+use super::precision::Precision;
 use super::provider::{Provider, ProviderChoice};
 use super::scalars;
 use super::value::Value;
@@ -56,6 +57,8 @@ pub struct SessionOptions {
     pub own_operators: Option<usize>,
     /// Write the model as the optimiser leaves it into this file, and its weights into one beside it.
     pub optimised: Option<PathBuf>,
+    /// Which floats [`Runtime::session_of`] has a float32 model computed in. Whoever makes a session of bytes or a file gets what is there.
+    pub precision: Precision,
     /// Counts copies between host and device.
     pub copies: Copies,
 }
@@ -131,6 +134,14 @@ impl Runtime {
     ///
     /// Those of [`Runtime::session`].
     pub fn session_of(&self, model: &onnx_grad::Model, options: &SessionOptions) -> Result<Session> {
+        if options.precision == Precision::Float16 {
+            let half = onnx_grad::float16::in_float16(model, &onnx_grad::Types::default());
+            let half = half.map_err(|error| Error::Inference {
+                action: "bring the model to float16",
+                reason: error.to_string(),
+            })?;
+            return self.session_of(&half, &SessionOptions { precision: Precision::Float32, ..options.clone() });
+        }
         if let Some((bytes, folder)) = model.to_bytes_beside_files() {
             let beside = SessionOptions { external_data: Some(folder), ..options.clone() };
             // What cannot be read that way (a file system that cannot map, say) may go through memory, unless it is too large for a
