@@ -196,7 +196,13 @@ impl Explainer {
             return Self::at(runtime, subject, (taps, groups), Options { gradients: true, ..options });
         }
         if needs.slope && !needs.layer {
-            let batch = if needs.pairs { 2 } else { options.batch.max(host::BATCH) };
+            // One gradient an image needs no more at once.
+            let is_long = options.method.method.passes(&options.method.parameters, 1) > 5.0;
+            let batch = match (needs.pairs, is_long) {
+                (true, _) => 2,
+                (false, true) => options.batch.max(host::BATCH),
+                (false, false) => options.batch,
+            };
             let options = Options { layers: vec![Choice::Input], batch, ..options };
             let opened = if needs.pairs { beside::opened(runtime, &subject)? } else { None };
             let subject = opened.map_or(subject, Arc::new);

@@ -33,20 +33,22 @@ impl HostMethod for FullGrad {
     fn heat(&self, trial: &mut Trial<'_>, _: &Parameters) -> Result<Heat> {
         let [height, width] = trial.size();
         let mut heat = Array2::<f32>::zeros((height, width));
-        let mut add =
-            |part: ArrayView2<'_, f32>| heat += &enlarge(from_0_to_1(part).view(), width as u32, height as u32);
+        // Enlarging is linear: parts of one size are added up first.
+        let mut add = |part: Array2<f32>| heat += &enlarge(part.view(), width as u32, height as u32);
         let slope = super::given(trial.beside.slope.as_ref(), "gradient at the image")?;
         let product = slope * &trial.image;
         let channels = if trial.layout == Layout::Nchw { 1 } else { 3 };
         for channel in product.index_axis(Axis(0), 0).axis_iter(Axis(channels - 1)) {
             if let Ok(channel) = channel.into_dimensionality() {
-                add(channel);
+                add(from_0_to_1(channel));
             }
         }
         for (bias, gradient) in &trial.beside.biases {
+            let mut all = Array2::<f32>::zeros((gradient.dim().1, gradient.dim().2));
             for (bias, gradient) in bias.iter().zip(gradient.outer_iter()) {
-                add((&gradient * *bias).view());
+                all += &from_0_to_1((&gradient * *bias).view());
             }
+            add(all);
         }
         Ok(heat.into())
     }
