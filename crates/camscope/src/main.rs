@@ -15,6 +15,7 @@ mod devices;
 mod differentiate_cmd;
 mod explain_cmd;
 mod explore_cmd;
+mod factors_cmd;
 mod feed;
 mod graphics;
 mod input;
@@ -65,6 +66,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::Demo(args) => demo_cmd::run(&args),
         Command::Explain(args) => explain_cmd::run(&args),
         Command::Predict(args) => predict_cmd::run(&args),
+        Command::Factors(args) => factors_cmd::run(&args),
         Command::Layers(args) => layers_cmd::run(&args),
         Command::Methods(args) => methods_cmd::run(&args),
         Command::Check(args) => check_cmd::run(&args),

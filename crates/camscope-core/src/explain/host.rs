@@ -131,7 +131,7 @@ impl Explainer {
     }
 
     /// The value at a tap, in its own layout: of the input the images.
-    fn activation_of(&self, forward: &Forward, tap: usize) -> Result<crate::runtime::Value> {
+    pub(super) fn activation_of(&self, forward: &Forward, tap: usize) -> Result<crate::runtime::Value> {
         match (&self.runner, &self.taps[tap]) {
             (super::Runner::Differentiated(_), Tap::Layer(_)) => self.activation(forward, tap),
             (super::Runner::Forward(_), Tap::Layer(layer)) => {
@@ -278,7 +278,7 @@ impl Explainer {
 }
 
 /// A value of one image as `[channels, height, width]`.
-fn canonical(value: ArrayD<f32>, layout: Layout) -> Result<Array3<f32>> {
+pub(super) fn canonical(value: ArrayD<f32>, layout: Layout) -> Result<Array3<f32>> {
     let one = value.index_axis_move(Axis(0), 0);
     let fail = |error: ndarray::ShapeError| Error::Value(error.to_string());
     match layout {
@@ -294,7 +294,7 @@ fn canonical(value: ArrayD<f32>, layout: Layout) -> Result<Array3<f32>> {
 }
 
 /// The way back, a batch of one first; tokens that stand for no place are those of `own`.
-fn uncanonical(value: Array3<f32>, layout: Layout, own: &ArrayD<f32>) -> Result<ArrayD<f32>> {
+pub(super) fn uncanonical(value: Array3<f32>, layout: Layout, own: &ArrayD<f32>) -> Result<ArrayD<f32>> {
     Ok(match layout {
         Layout::Nchw => value.insert_axis(Axis(0)).into_dyn(),
         Layout::Nhwc => value.permuted_axes([1, 2, 0]).insert_axis(Axis(0)).into_dyn(),

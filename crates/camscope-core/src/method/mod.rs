@@ -35,6 +35,7 @@ use onnx_grad_ort::blocked::{self, unblocked};
 pub use host::{AttentionMap, Heat, HostMethod, Needs, Slopes, Trial};
 pub use parameters::{Parameter, Parameters};
 pub(crate) use principal::along_component;
+pub(crate) use random::Random;
 pub use sign::Sign;
 
 use crate::{

@@ -2,12 +2,14 @@
 
 mod blend;
 mod colormap;
+mod concepts;
 mod enlarge;
 mod marks;
 mod sheet;
 
 pub use blend::{DEFAULT_ALPHA, DIMMED, normalise, normalise_signed, render};
 pub use colormap::{Colormap, Kind, add, all, by_name, diverging};
+pub use concepts::{hues, render_concepts, with_legend};
 pub use enlarge::{enlarge, heat_on_photo};
 pub use marks::{Mark, draw_marks, draw_text, text_size};
 pub use sheet::{Cell, sheet, shrunk};
