@@ -10,7 +10,7 @@ use super::{
 use crate::{
     error::{Error, Result},
     layer::{self, Grid, Layout},
-    method::{AttentionMap, Heat, HostMethod, Method, Sign, Trial},
+    method::{AttentionMap, GradCam, Heat, HostMethod, Method, Sign, Trial},
     runtime::Canceller,
     target::{Evaluated, TargetRef},
 };
@@ -182,6 +182,13 @@ impl Explainer {
             let slopes = self.gradient(&backward, input)?.to_f32()?;
             Ok((scores(&evaluated), slopes.slice_axis(Axis(0), (0..evaluated.len()).into()).to_owned()))
         };
+        let mut cam = |images: ArrayD<f32>| {
+            let (forward, evaluated) = of_images(images)?;
+            let backward = self.backward(&forward, &evaluated, canceller)?;
+            let heat = self.heatmaps_of(&forward, &backward, tap, (Method::Cam(&GradCam), Sign::Positive))?;
+            let weight = |found: &Evaluated| found.class.map_or(found.score, |class| class.probability);
+            Ok(evaluated.iter().map(weight).zip(heat).collect())
+        };
         let layout = at.layer.as_ref().map(|(layout, ..)| *layout);
         let own = at.layer.as_ref().map(|(_, activation, _)| activation.clone());
         let tail_of = self.tails.get(tap).and_then(Option::as_ref);
@@ -214,6 +221,7 @@ impl Explainer {
             attention: at.maps,
             score: &mut score,
             slope: &mut slope,
+            cam: &mut cam,
             tail: &mut tail,
         };
         method.heat(&mut trial, &self.options.method.parameters)

@@ -25,6 +25,7 @@ mod rise;
 mod rollout;
 mod score;
 mod segments;
+mod sess;
 mod sign;
 mod xgradcam;
 
@@ -32,6 +33,7 @@ use ndarray::{ArrayD, Axis, concatenate};
 use onnx_grad::{Builder, Dim, ElemType, Model, Val, ValueType, attr, proto::NodeProto, value_info};
 use onnx_grad_ort::blocked::{self, unblocked};
 
+pub(crate) use gradcam::GradCam;
 pub use host::{AttentionMap, Heat, HostMethod, Needs, Slopes, Trial};
 pub use parameters::{Parameter, Parameters};
 pub(crate) use principal::along_component;
@@ -214,6 +216,7 @@ pub const METHODS: &[Method] = &[
     Method::Host(&rise::Rise),
     Method::Host(&segments::Lime),
     Method::Host(&segments::KernelShap),
+    Method::Host(&sess::Sess),
 ];
 
 /// What is explained with where nobody says: the first of [`METHODS`]; for targets at places of the image one that keeps places.
@@ -472,6 +475,7 @@ pub(crate) mod tests {
             grid: None,
             score,
             slope: Box::leak(Box::new(|_: ArrayD<f32>| unreachable!("no slopes"))),
+            cam: Box::leak(Box::new(|_: ArrayD<f32>| unreachable!("no layer"))),
             tail: Box::leak(Box::new(|_: ndarray::ArrayView4<'_, f32>| unreachable!("no tail"))),
         }
     }

@@ -58,7 +58,8 @@ fn layers_are_for_the_methods_that_look_at_one() {
 fn all_methods_come_on_one_sheet() {
     let scene = Scene::new();
     let few = "rise:masks=16 lime:samples=16 kernel-shap:samples=16 occlusion:window=48,stride=48 smoothgrad:samples=2 \
-               vargrad:samples=2 integrated-gradients:steps=4 gradient-shap:samples=2 ss-cam:samples=1 is-cam:samples=1";
+               vargrad:samples=2 integrated-gradients:steps=4 gradient-shap:samples=2 ss-cam:samples=1 is-cam:samples=1 \
+               sess:scales=1";
     let few = few.split_whitespace().flat_map(|method| ["--method", method]);
     let options = ["--method", "all", "--class", "3", "--json", "--sheet", "sheets/all.png"].into_iter().chain(few);
     let ran = scene.explain(mobilenet(), cat_and_coffee(), options).ok_with_notes();
