@@ -5,6 +5,7 @@ use std::{path::Path, sync::Arc};
 use camscope_core::{
     Error,
     explain::{Explainer, Options, Smooth},
+    factors::factorise,
     layer::Choice,
     method::{self, METHODS, Method, Sign},
     model::{Network, resolve_given},
@@ -17,7 +18,7 @@ use camscope_tests::{
     recording::{Recording, index},
     relative_error, runtime,
 };
-use ndarray::ArrayD;
+use ndarray::{ArrayD, Axis};
 
 /// Their name, ours, and whether its sign is open.
 const AT_LAYERS: [(&str, &str, bool); 9] = [
@@ -154,6 +155,36 @@ fn smoothing_gives_what_pytorch_grad_cam_gives() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+#[test]
+fn sess_gives_what_pytorch_grad_cam_gives() {
+    for (name, module) in SMOOTHED {
+        let mut recorded = Recording::open(&fixture("host_methods").join(format!("{name}.smooth.npz")));
+        let number = recorded.number("class") as u64;
+        let heat = smoothed(name, module, ("sess:scales=3", Sign::Positive, Smooth::default()), number);
+        let error = relative_error(&heat, &recorded.floats("sess"));
+        assert!(error <= 1e-3, "{name}: {error:.2e}");
+    }
+}
+
+/// Factors come as near to a layer as scikit-learn's.
+#[test]
+fn concepts_are_as_near_as_scikit_learns() {
+    for (name, module) in SMOOTHED {
+        let mut recorded = Recording::open(&fixture("host_methods").join(format!("{name}.smooth.npz")));
+        let explainer = explainer(name, vec![Choice::Name(module.to_owned())], "eigencam");
+        let outcome = explainer.explain(input(name), &[class(1)]).expect("an outcome");
+        let activation = explainer.read(&outcome.explanations[0].activation).expect("an activation");
+        let activation = activation.index_axis(Axis(0), 0).into_dimensionality().expect("channels and places");
+        for count in [1, 2, 3, 5] {
+            let found = factorise(activation, count, 0);
+            let theirs = recorded.number(&format!("nmf.{count}"));
+            assert!(found.error <= 1.02 * theirs + 1e-4, "{name}, {count}: {} {theirs}", found.error);
+            let off = relative_error(&found.together(), &activation.to_owned());
+            assert!(off <= found.error + 1e-3, "{name}, {count}: {off}");
+        }
+    }
+}
+
 /// What has no feature maps to take apart is refused; changed images smooth anything.
 #[test]
 fn every_method_is_smoothed_or_refused() {
@@ -217,7 +248,7 @@ fn every_method_is_defined_on_a_flat_image() {
     for method in METHODS.iter().filter(|method| !method.needs().attention && !method.needs().blocks) {
         let name = match method {
             Method::Host(host) if host.passes(&method::Parameters::defaults(host.parameters()), 8) > 60.0 => {
-                let few = ["samples", "steps", "masks"];
+                let few = ["samples", "steps", "masks", "scales"];
                 let known = host.parameters().iter().find(|parameter| few.contains(&parameter.name));
                 known.map_or(host.name().to_owned(), |parameter| format!("{}:{}=4", host.name(), parameter.name))
             }

@@ -10,6 +10,7 @@
 mod batch;
 mod beside;
 mod blank;
+mod concepts;
 mod elsewhere;
 mod fuse;
 mod half;
@@ -41,6 +42,7 @@ use self::{
     batch::{filled_up, joined, takes_several},
     programs::Programs,
 };
+pub use concepts::Concepts;
 pub use fuse::{Fuse, Group, fused};
 pub use results::{Backward, Blank, Explained, Explanation, Forward, Held, Outcome, Timing};
 pub use segments::Segments;
@@ -52,7 +54,7 @@ use crate::{
     error::{Error, Result},
     image::{Photo, Seen, Viewport},
     layer::{Choice, Layer, Layout},
-    method::{Cam, Chosen, Method, Sign},
+    method::{Cam, Chosen, Method, Needs, Sign},
     model::{Labels, Network, Sidecar, read_array, space},
     rules,
     runtime::{
@@ -351,6 +353,15 @@ impl Explainer {
     /// For methods that need no gradient: nothing is differentiated.
     fn forward_only(runtime: &'static Runtime, subject: Arc<TypedModel>, options: Options) -> Result<Self> {
         let needs = options.method.method.needs();
+        Self::forward_of_needs(runtime, subject, needs, options)
+    }
+
+    fn forward_of_needs(
+        runtime: &'static Runtime,
+        subject: Arc<TypedModel>,
+        needs: Needs,
+        options: Options,
+    ) -> Result<Self> {
         let (taps, groups) = match (needs.attention, needs.layer) {
             (true, _) => (attention_taps(&subject, &options)?, vec![Group::of_one(0)]),
             (false, true) => taps::choose_taps(&subject, &options)?,

@@ -5,6 +5,7 @@ pub mod check;
 mod differentiable_layers;
 pub mod error;
 pub mod explain;
+pub mod factors;
 pub mod image;
 pub mod layer;
 pub mod layer_ranges;

@@ -39,6 +39,7 @@ impl Cli {
             Some(Command::Demo(args)) => Some(&args.run),
             Some(Command::Explain(args)) => Some(&args.run),
             Some(Command::Predict(args)) => Some(&args.run),
+            Some(Command::Factors(args)) => Some(&args.run),
             Some(Command::Check(args)) => Some(&args.run),
             Some(Command::Bench(args)) => Some(&args.run),
             Some(Command::BenchChild(args)) => Some(&args.bench.run),
@@ -130,6 +131,8 @@ pub(crate) enum Command {
     Explain(Box<ExplainArgs>),
     /// Say what a model says of photos: classes, boxes, segments, text; and so what --target can ask
     Predict(Box<PredictArgs>),
+    /// Take a layer apart into concepts: where each lies in a photo, and which classes it speaks for
+    Factors(Box<FactorsArgs>),
     /// List the layers of a model
     Layers(LayersArgs),
     /// List the methods, or what one computes and what can be set
@@ -231,7 +234,7 @@ pub(crate) struct MethodArgs {
     #[arg(
         long,
         value_name = "NAME[:KEY=VALUE,…]",
-        help = "The method, see `camscope methods`, or all of them: all; may be given several times [default: from the model's sidecar, else gradcam; hirescam for targets at one place]"
+        help = "The method, see `camscope methods`, or all of them: all; `camscope explain` takes several [default: from the model's sidecar, else gradcam; hirescam for targets at one place]"
     )]
     pub(crate) method: Vec<String>,
     /// Where random numbers start, of methods that draw some: the same seed gives the same heat
@@ -413,6 +416,56 @@ pub(crate) struct PredictArgs {
     #[command(flatten)]
     pub(crate) run: RunArgs,
     /// Print one JSON object a line instead of text
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Plugins and operator libraries.
+    #[command(flatten)]
+    pub(crate) extra: PluginArgs,
+    /// What it is fed with.
+    #[command(flatten)]
+    pub(crate) input: InputArgs,
+}
+
+/// `camscope factors`.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct FactorsArgs {
+    /// The model, an .onnx file
+    pub(crate) model: PathBuf,
+    /// Photos or folders of photos
+    #[arg(value_name = "IMAGE", required_unless_present = "tensor")]
+    pub(crate) images: Vec<PathBuf>,
+    /// A .npy array instead of a photo, fed to the model without preprocessing; repeatable
+    #[arg(long, value_name = "FILE", conflicts_with = "images")]
+    pub(crate) tensor: Vec<PathBuf>,
+    /// How many concepts
+    #[arg(short = 'k', long = "concepts", value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) count: u16,
+    /// How many classes to list a concept
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    pub(crate) top: u16,
+    /// The layer: auto, a value's name, a PyTorch module path, or an index from `camscope layers`
+    #[arg(long, value_name = "LAYER", default_value = "auto")]
+    pub(crate) layer: Choice,
+    /// The layout of the layer's axes, if `camscope layers` shows a wrong one or not the layer: nchw, nhwc, tokens:14x14, or
+    /// tokens:1+14x14 with a class token first
+    #[arg(long, value_name = "LAYOUT")]
+    pub(crate) layout: Option<Layout>,
+    /// Where random numbers start: the same seed gives the same concepts
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) seed: u64,
+    /// The photo's weight in the picture, from 0 to 1; the concepts' colours have the rest
+    #[arg(long, value_name = "A", default_value_t = camscope_core::overlay::DEFAULT_ALPHA, value_parser = fraction)]
+    pub(crate) alpha: f32,
+    /// Write the pictures into this folder, as STEM.factors.png
+    #[arg(short, long, value_name = "DIR")]
+    pub(crate) output: Option<PathBuf>,
+    /// Write the factors into this folder, as STEM.concepts.npy and STEM.factors.npy
+    #[arg(long, value_name = "DIR")]
+    pub(crate) raw: Option<PathBuf>,
+    /// Provider and threads.
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
+    /// Print one JSON object a line instead of images and text
     #[arg(long)]
     pub(crate) json: bool,
     /// Plugins and operator libraries.

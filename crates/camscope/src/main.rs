@@ -16,6 +16,7 @@ mod differentiate_cmd;
 mod differentiate_target;
 mod explain_cmd;
 mod explore_cmd;
+mod factors_cmd;
 mod feed;
 mod graphics;
 mod input;
@@ -66,6 +67,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::Demo(args) => demo_cmd::run(&args),
         Command::Explain(args) => explain_cmd::run(&args),
         Command::Predict(args) => predict_cmd::run(&args),
+        Command::Factors(args) => factors_cmd::run(&args),
         Command::Layers(args) => layers_cmd::run(&args),
         Command::Methods(args) => methods_cmd::run(&args),
         Command::Check(args) => check_cmd::run(&args),

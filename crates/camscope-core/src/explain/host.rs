@@ -11,7 +11,7 @@ use super::{
 use crate::{
     error::{Error, Result},
     layer::{self, Grid, Layout},
-    method::{AttentionMap, Beside, Heat, HostMethod, Method, Needs, Sign, Trial},
+    method::{AttentionMap, Beside, GradCam, Heat, HostMethod, Method, Needs, Sign, Trial},
     model::{self, in_plane, off_plane, space},
     runtime::Canceller,
     target::{Evaluated, TargetRef},
@@ -196,7 +196,7 @@ impl Explainer {
     }
 
     /// The value at a tap, in its own layout: of the input the images.
-    fn activation_of(&self, forward: &Forward, tap: usize) -> Result<crate::runtime::Value> {
+    pub(super) fn activation_of(&self, forward: &Forward, tap: usize) -> Result<crate::runtime::Value> {
         match (&self.runner, &self.taps[tap]) {
             (super::Runner::Differentiated(..), Tap::Layer(_)) => self.activation(forward, tap),
             (super::Runner::Forward(_), Tap::Layer(layer)) => {
@@ -298,6 +298,13 @@ impl Explainer {
             let (scores, slopes) = slope(back(images)?)?;
             Ok((scores, if is_photo { slopes } else { in_plane(slopes)? }))
         };
+        let mut cam = |images: ArrayD<f32>| {
+            let (forward, evaluated) = of_images(self, back(images)?)?;
+            let backward = self.backward(&forward, &evaluated, canceller)?;
+            let heat = self.heatmaps_of(&forward, &backward, tap, (Method::Cam(&GradCam), Sign::Positive))?;
+            let weight = |found: &Evaluated| found.class.map_or(found.score, |class| class.probability);
+            Ok(evaluated.iter().map(weight).zip(heat).collect())
+        };
         let mut at_layer = |images: ArrayD<f32>| -> Result<_> {
             let layout = layout.ok_or_else(|| Error::Value("no layer was asked for".into()))?;
             let (forward, evaluated) = of_images(self, back(images)?)?;
@@ -330,6 +337,7 @@ impl Explainer {
             beside: at.beside,
             score: &mut score,
             slope: &mut slope,
+            cam: &mut cam,
             tail: &mut tail,
             at_layer: &mut at_layer,
         };
@@ -413,7 +421,7 @@ fn middles(image: &ArrayD<f32>) -> Vec<f32> {
 }
 
 /// A value of one image as `[channels, height, width]`, all of space in a plane.
-fn canonical(value: ArrayD<f32>, layout: Layout) -> Result<Array3<f32>> {
+pub(super) fn canonical(value: ArrayD<f32>, layout: Layout) -> Result<Array3<f32>> {
     let one = value.index_axis_move(Axis(0), 0);
     let fail = |error: ndarray::ShapeError| Error::Value(error.to_string());
     match layout {
@@ -437,7 +445,7 @@ fn canonical(value: ArrayD<f32>, layout: Layout) -> Result<Array3<f32>> {
 }
 
 /// The way back, a batch of one first; tokens that stand for no place are those of `own`.
-fn uncanonical(value: Array3<f32>, layout: Layout, own: &ArrayD<f32>) -> Result<ArrayD<f32>> {
+pub(super) fn uncanonical(value: Array3<f32>, layout: Layout, own: &ArrayD<f32>) -> Result<ArrayD<f32>> {
     Ok(match layout {
         Layout::Nchw => value.insert_axis(Axis(0)).into_dyn(),
         Layout::Nhwc => value.permuted_axes([1, 2, 0]).insert_axis(Axis(0)).into_dyn(),

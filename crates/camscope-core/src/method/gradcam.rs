@@ -5,7 +5,7 @@ use onnx_grad::{Builder, Val};
 use super::{Cam, weigh_channels};
 
 /// Σ_c w_c A_c with w_c = mean over height and width of ∂score/∂A_c (equations 1 and 2).
-pub(super) struct GradCam;
+pub(crate) struct GradCam;
 
 impl Cam for GradCam {
     fn name(&self) -> &'static str {

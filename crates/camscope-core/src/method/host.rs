@@ -189,6 +189,9 @@ pub struct Trial<'a> {
     pub score: &'a mut dyn FnMut(ArrayD<f32>) -> Result<Vec<f32>>,
     /// The same with the gradient at each image, where [`Needs::slope`] asks for it.
     pub slope: &'a mut dyn FnMut(ArrayD<f32>) -> Result<Slopes>,
+    /// For each of up to [`Trial::batch`] images the target's probability, where it is a class, else its score, and Grad-CAM at the layer,
+    /// where [`Needs::layer`] and [`Needs::gradient`] ask for it.
+    pub cam: &'a mut dyn FnMut(ArrayD<f32>) -> Result<Vec<(f32, Array2<f32>)>>,
     /// The target's score for each of up to [`Trial::batch`] activations of the layer, `[images, channels, height, width]`, where
     /// [`Needs::tail`] asks for it.
     pub tail: &'a mut dyn FnMut(ArrayView4<'_, f32>) -> Result<Vec<f32>>,

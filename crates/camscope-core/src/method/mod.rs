@@ -31,6 +31,7 @@ mod rise;
 mod rollout;
 mod score;
 mod segments;
+mod sess;
 mod shapleycam;
 mod sign;
 mod smooth_gradcam;
@@ -40,9 +41,11 @@ use ndarray::{Array2, ArrayD, ArrayView3, Axis, concatenate};
 use onnx_grad::{Builder, Dim, ElemType, Model, Val, ValueType, attr, proto::NodeProto, value_info};
 use onnx_grad_ort::blocked::{self, unblocked};
 
+pub(crate) use gradcam::GradCam;
 pub use host::{AttentionMap, Beside, Heat, HostMethod, Needs, Seeds, Slopes, Trial};
 pub use parameters::{Parameter, Parameters};
 pub(crate) use principal::along_component;
+pub(crate) use random::Random;
 pub use sign::Sign;
 
 use crate::{
@@ -231,6 +234,7 @@ pub const METHODS: &[Method] = &[
     Method::Host(&rise::Rise),
     Method::Host(&segments::Lime),
     Method::Host(&segments::KernelShap),
+    Method::Host(&sess::Sess),
 ];
 
 /// What is explained with where nobody says: the first of [`METHODS`]; for targets at places of the image one that keeps places.
@@ -536,6 +540,7 @@ pub(crate) mod tests {
             beside: Beside::default(),
             score,
             slope: Box::leak(Box::new(|_: ArrayD<f32>| unreachable!("no slopes"))),
+            cam: Box::leak(Box::new(|_: ArrayD<f32>| unreachable!("no layer"))),
             tail: Box::leak(Box::new(|_: ndarray::ArrayView4<'_, f32>| unreachable!("no tail"))),
             at_layer: Box::leak(Box::new(|_: ArrayD<f32>| unreachable!("no gradients at the layer"))),
         }

@@ -2,6 +2,7 @@
 
 mod blend;
 mod colormap;
+mod concepts;
 mod curve;
 mod enlarge;
 mod grow;
@@ -11,6 +12,7 @@ mod slices;
 
 pub use blend::{DEFAULT_ALPHA, DIMMED, normalise, normalise_signed, render};
 pub use colormap::{Colormap, Kind, add, all, by_name, diverging};
+pub use concepts::{hues, render_concepts, with_legend};
 pub use curve::curve;
 pub use enlarge::{enlarge, heat_on_photo};
 pub use grow::grow;

@@ -404,7 +404,7 @@ fn tap_stems(taps: &[Tap]) -> Vec<String> {
 }
 
 /// The stem, with a number where it was used before.
-fn unused(stem: &str, used: &mut HashSet<String>) -> String {
+pub(crate) fn unused(stem: &str, used: &mut HashSet<String>) -> String {
     let numbered = (2..).map(|number| format!("{stem}-{number}"));
     let mut candidates = std::iter::once(stem.to_owned()).chain(numbered);
     candidates.find(|candidate| used.insert(candidate.clone())).unwrap_or_default()

@@ -168,3 +168,42 @@ fn ctrl_c_leaves_nothing_half_written() {
     image::open(scene.path("out/cat_and_coffee.gradcam.png")).expect("a whole PNG");
     assert!(!scene.path("sheet.png").exists());
 }
+
+/// A layer's concepts: where each lies, what it speaks for, as text, picture and arrays.
+#[test]
+fn factors_find_the_cat_and_the_cup() {
+    let scene = Scene::new();
+    let arguments = |more: &[&str]| {
+        let mut all = vec!["factors".to_owned(), "--ep".into(), "cpu".into()];
+        all.extend([lite(), cat_and_coffee()].map(|path| path.to_str().expect("UTF-8").to_owned()));
+        all.extend(more.iter().map(|&more| more.to_owned()));
+        all
+    };
+    let line = |more: &[&str]| scene.run(arguments(&[&["--json"], more].concat())).ok().json().remove(0);
+    let found = line(&["-k", "3", "-o", "out", "--raw", "raw"]);
+    let concepts = found["concepts"].as_array().expect("concepts");
+    assert_eq!((concepts.len(), &found["heatmap_shape"]), (3, &serde_json::json!([7, 7])));
+    let maps = crate::common::floats(scene.path("raw/cat_and_coffee.factors.npy"));
+    let vectors = crate::common::floats(scene.path("raw/cat_and_coffee.concepts.npy"));
+    assert_eq!((maps.shape(), vectors.shape()), (&[3, 7, 7][..], &[1280, 3][..]));
+    assert!(maps.iter().chain(&vectors).all(|value| *value >= 0.0));
+    // Where a concept lies left, it is a cat's.
+    let left = |at: usize| {
+        let map = maps.index_axis(ndarray::Axis(0), at);
+        map.slice(ndarray::s![.., ..3]).sum() / map.sum()
+    };
+    let cat = (0..3).max_by(|a, b| left(*a).total_cmp(&left(*b))).expect("a concept");
+    let label = concepts[cat]["classes"][0]["label"].as_str().expect("a label");
+    assert!(label.contains("cat") || label == "tabby", "{label}");
+    let picture = image::open(scene.path("out/cat_and_coffee.factors.png")).expect("a PNG");
+    assert!(picture.width() == 600 && picture.height() > 600);
+    // More concepts leave less; the seed decides.
+    let error = |line: &Value| line["error"].as_f64().expect("a number");
+    let errors = ["1", "3", "8"].map(|count| error(&line(&["-k", count])));
+    assert!(errors[0] > errors[1] && errors[1] > errors[2], "{errors:?}");
+    assert_eq!(line(&["-k", "3"])["concepts"], found["concepts"]);
+    assert_ne!(line(&["-k", "3", "--seed", "9"])["error"], found["error"]);
+    let ran = scene.run(arguments(&["-k", "50"]));
+    assert_eq!(ran.status, Some(1));
+    assert!(ran.stderr.contains("7 × 7 places has 1 to 49"), "{}", ran.stderr);
+}
