@@ -80,17 +80,18 @@ fn blob_finder(path: &Path) {
     };
     let opset = OperatorSetIdProto { domain: String::new(), version: 17 };
     let proto = ModelProto { ir_version: 8, graph: Some(graph), opset_import: vec![opset], ..Default::default() };
-    std::fs::write(path, proto.to_bytes()).unwrap();
-    Model::read(path).unwrap();
+    std::fs::write(path, proto.to_bytes()).expect("what was asked for");
+    Model::read(path).expect("what was asked for");
 }
 
 fn explainer(model: &Path, crop: Crop) -> (Explainer, TargetRef) {
-    let network = Network::open(model).unwrap();
-    let sidecar = resolve_given(&network, &Given { crop: Some(crop), ..Given::default() }).unwrap();
-    let target = target::parse("output:y").unwrap();
-    let subject = TypedModel::for_targets(runtime(), network, sidecar, std::slice::from_ref(&target)).unwrap();
+    let network = Network::open(model).expect("what was asked for");
+    let sidecar = resolve_given(&network, &Given { crop: Some(crop), ..Given::default() }).expect("what was asked for");
+    let target = target::parse("output:y").expect("what was asked for");
+    let subject = TypedModel::for_targets(runtime(), network, sidecar, std::slice::from_ref(&target))
+        .expect("what was asked for");
     let options = Options {
-        method: method::parse("hirescam").unwrap(),
+        method: method::parse("hirescam").expect("what was asked for"),
         layers: vec![Choice::Name("blobs".into())],
         session: SessionOptions {
             provider: ProviderChoice::Named(Provider::Cpu),
@@ -99,7 +100,7 @@ fn explainer(model: &Path, crop: Crop) -> (Explainer, TargetRef) {
         },
         ..Default::default()
     };
-    (Explainer::of(runtime(), Arc::new(subject), options).unwrap(), target)
+    (Explainer::of(runtime(), Arc::new(subject), options).expect("what was asked for"), target)
 }
 
 /// How the photo is stored.
@@ -119,7 +120,7 @@ fn photo(folder: &Path, (width, height): (u32, u32), [x, y]: [f64; 2], half: [f6
     let path = folder.join(if matches!(stored, Stored::Png) { "dot.png" } else { "dot.jpg" });
     let turned = match stored {
         Stored::Png => {
-            upright.save(&path).unwrap();
+            upright.save(&path).expect("what was asked for");
             return path;
         }
         Stored::Turned(3) => imageops::rotate180(&upright),
@@ -133,9 +134,11 @@ fn photo(folder: &Path, (width, height): (u32, u32), [x, y]: [f64; 2], half: [f6
     exif.extend([orientation, 0, 0, 0, 0, 0, 0, 0]);
     let mut bytes = Vec::new();
     let mut encoder = JpegEncoder::new_with_quality(&mut bytes, 95);
-    encoder.set_exif_metadata(exif).unwrap();
-    encoder.write_image(&turned, turned.width(), turned.height(), image::ExtendedColorType::Rgb8).unwrap();
-    std::fs::write(&path, bytes).unwrap();
+    encoder.set_exif_metadata(exif).expect("what was asked for");
+    encoder
+        .write_image(&turned, turned.width(), turned.height(), image::ExtendedColorType::Rgb8)
+        .expect("what was asked for");
+    std::fs::write(&path, bytes).expect("what was asked for");
     path
 }
 
@@ -153,10 +156,11 @@ fn peak(heat: &ndarray::Array2<f32>) -> [f64; 2] {
 
 /// Of how many cells, across and down, the heat's peak is off the dot, at most, over several places of the dot.
 fn farthest(explainer: &Explainer, target: &TargetRef, size: (u32, u32), stored: Stored) -> [f64; 2] {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = tempfile::tempdir().expect("what was asked for");
     let preprocessing: &Preprocessing = &explainer.sidecar().preprocessing;
     let plain = photo(folder.path(), size, [0.0; 2], [0.0; 2], Stored::Png);
-    let seen = Photo::open(&plain).unwrap().prepare(preprocessing).unwrap().seen;
+    let seen =
+        Photo::open(&plain).expect("what was asked for").prepare(preprocessing).expect("what was asked for").seen;
     let viewport = Viewport::onto(seen, SIZE);
     let cell = [seen.width / viewport.width * CELL as f64, seen.height / viewport.height * CELL as f64];
     let visible = seen.within(size.0, size.1);
@@ -164,19 +168,19 @@ fn farthest(explainer: &Explainer, target: &TargetRef, size: (u32, u32), stored:
     for (across, down) in [(0.5, 0.5), (0.2, 0.25), (0.8, 0.3), (0.3, 0.8), (0.75, 0.75), (0.1, 0.9)] {
         let dot = [visible.x + across * visible.width, visible.y + down * visible.height];
         let file = photo(folder.path(), size, dot, cell.map(|side| 1.25 * side), stored);
-        let photo = Photo::open(&file).unwrap();
+        let photo = Photo::open(&file).expect("what was asked for");
         assert_eq!(photo.pixels.dimensions(), size, "{stored:?}");
-        let prepared = photo.prepare(preprocessing).unwrap();
+        let prepared = photo.prepare(preprocessing).expect("what was asked for");
         // A point of the photo is that point of the input: so boxes come back.
         let [x, y] = viewport.to_input(dot).map(|at| at as usize);
         let white = prepared.tensor.iter().copied().fold(f32::NEG_INFINITY, f32::max);
         assert!(prepared.tensor[[0, 2, y.min(SIZE[0] - 1), x.min(SIZE[1] - 1)]] > 0.9 * white, "{dot:?}");
         let outcome = explainer
             .explain_seen(&[prepared.tensor.view()], &[prepared.seen], std::slice::from_ref(target))
-            .unwrap()
+            .expect("what was asked for")
             .pop()
-            .unwrap();
-        let heat = outcome.explanations[0].heatmap.clone().unwrap();
+            .expect("what was asked for");
+        let heat = outcome.explanations[0].heatmap.clone().expect("what was asked for");
         let found = peak(&heat_on_photo(heat.view(), &prepared.seen, size.0, size.1));
         for axis in [0, 1] {
             off[axis] = off[axis].max((found[axis] - dot[axis]).abs() / cell[axis]);
@@ -187,7 +191,7 @@ fn farthest(explainer: &Explainer, target: &TargetRef, size: (u32, u32), stored:
 
 #[test]
 fn the_heat_lies_on_the_dot_however_the_photo_is_prepared() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = tempfile::tempdir().expect("what was asked for");
     let model = folder.path().join("dot.onnx");
     blob_finder(&model);
     let crops = [

@@ -4,8 +4,8 @@ use camscope_core::model::{Color, Crop, Given, Network, Preprocessing, Sidecar, 
 use camscope_tests::fixture;
 
 fn opened(file: &str, given: &Given) -> (Network, Sidecar) {
-    let network = Network::open(&fixture(file)).unwrap();
-    let sidecar = resolve_given(&network, given).unwrap();
+    let network = Network::open(&fixture(file)).expect("what was asked for");
+    let sidecar = resolve_given(&network, given).expect("what was asked for");
     (network, sidecar)
 }
 
@@ -50,10 +50,10 @@ fn families_of_detectors_are_prepared_as_they_do_it_and_said_by_what() {
 
 #[test]
 fn what_a_sidecar_says_of_the_format_counts_before_what_the_graph_looks_like() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = tempfile::tempdir().expect("what was asked for");
     let of = |text: &str| {
         let sidecar = folder.path().join("said.toml");
-        std::fs::write(&sidecar, text).unwrap();
+        std::fs::write(&sidecar, text).expect("what was asked for");
         let given = Given { sidecar: Some(sidecar), ..Given::default() };
         opened("tasks/detection/ssd.ts.onnx", &given).1.preprocessing
     };
@@ -76,7 +76,7 @@ fn inputs_that_say_the_photos_size_are_fed_the_networks() {
     let (mut network, _) = opened("tasks/detection/rtdetr_deployed.ts.onnx", &Given::default());
     let notes = network.feed_sizes((48, 64), |_| false);
     assert!(notes[0].starts_with("the input `orig_target_sizes` is fed the width and height"), "{notes:?}");
-    let value = network.others().next().unwrap().value.clone().unwrap();
+    let value = network.others().next().expect("what was asked for").value.clone().expect("what was asked for");
     assert_eq!(value.iter().copied().collect::<Vec<_>>(), [64.0, 48.0]);
     assert!(network.feed_sizes((48, 64), |name| name == "orig_target_sizes").is_empty());
 }
