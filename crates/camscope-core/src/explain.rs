@@ -10,6 +10,7 @@
 mod batch;
 mod blank;
 mod elsewhere;
+pub mod export;
 mod fuse;
 mod host;
 mod nonfinite;

@@ -21,6 +21,7 @@ use onnx_grad::{
 use super::{picture, unbatched};
 use crate::{
     error::{Error, Result},
+    explain::export::plain,
     image::{Seen, sniff},
     task::{self, Kind, Recognised, detection::Detector, embedding::Embedding, segmentation::Map, text::Reader},
     text::printable_path,
@@ -143,10 +144,11 @@ impl Network {
                 None => Error::Model { path: name.clone(), source },
             },
         })?;
+        let (model, exported) = plain(&model).map_or((model, None), |(plain, note)| (plain, Some(note)));
         // Upgraded at once, so that every later step sees the same values.
         let model = upgrade(&model, EMITTED_OPSET).map_err(|source| Error::Model { path: name.clone(), source })?;
         let brought = in_float32(&model).map_err(|source| Error::Model { path: name.clone(), source })?;
-        let note = brought.as_ref().map(note_of);
+        let note = brought.as_ref().map(note_of).or(exported);
         let model = brought.map_or(model, |brought| brought.model);
         let model = with_floats(&model).unwrap_or(model);
         let model = unbatched::with_batch(&model).unwrap_or(model);
