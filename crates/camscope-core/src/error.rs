@@ -273,6 +273,14 @@ pub enum Error {
         /// What to do.
         help: String,
     },
+    /// The heat can't be computed within the model.
+    #[error("the model cannot be exported with its heat: {reason}")]
+    CannotExport {
+        /// The reason.
+        reason: String,
+        /// What to do.
+        help: String,
+    },
     /// The model doesn't run at the size that was taken for its input.
     #[error("the model {path} does not run at {} × {}, which was assumed since its input leaves the size open: {reason}", size.0, size.1)]
     AssumedSize {
@@ -681,7 +689,7 @@ impl Error {
                 Some("`camscope layers MODEL` lists the layers".into())
             }
             Error::Layout { .. } => Some("`camscope layers MODEL` shows the layers' own shapes and layouts".into()),
-            Error::NoLayersSince { help, .. } => Some(help.clone()),
+            Error::NoLayersSince { help, .. } | Error::CannotExport { help, .. } => Some(help.clone()),
             Error::UnknownValue { nearest, .. } if !nearest.is_empty() => {
                 let names: Vec<_> = nearest.iter().map(|name| format!("`{}`", printable(name))).collect();
                 Some(format!("did you mean {}?", names.join(", ")))

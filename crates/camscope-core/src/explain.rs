@@ -12,6 +12,7 @@ mod beside;
 mod blank;
 mod concepts;
 mod elsewhere;
+pub mod export;
 mod fuse;
 mod half;
 mod host;

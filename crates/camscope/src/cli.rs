@@ -13,6 +13,7 @@ use camscope_tui::graphics::GraphicsChoice;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use crate::cli_bench::{BenchArgs, BenchChildArgs};
+pub(crate) use crate::cli_export::ExportArgs;
 pub(crate) use crate::cli_input::InputArgs;
 pub(crate) use crate::cli_plugins::{Language, PluginArgs, PluginCommand};
 
@@ -48,6 +49,7 @@ impl Cli {
                 Command::Layers(_)
                 | Command::Methods(_)
                 | Command::Differentiate(_)
+                | Command::Export(_)
                 | Command::Config(_)
                 | Command::Plugin(_)
                 | Command::Runtime(_)
@@ -143,6 +145,8 @@ pub(crate) enum Command {
     Bench(Box<BenchArgs>),
     /// Write a model that also computes gradients, with inputs seed.NAME and outputs grad.NAME
     Differentiate(DifferentiateArgs),
+    /// Write a model that gives heatmaps besides its own outputs, for any ONNX runtime
+    Export(Box<ExportArgs>),
     /// Show the configuration of the explorer
     #[command(subcommand)]
     Config(ConfigCommand),

@@ -7,6 +7,7 @@ mod bench_together;
 mod check_cmd;
 mod cli;
 mod cli_bench;
+mod cli_export;
 mod cli_input;
 mod cli_plugins;
 mod config_cmd;
@@ -16,6 +17,7 @@ mod differentiate_cmd;
 mod differentiate_target;
 mod explain_cmd;
 mod explore_cmd;
+mod export_cmd;
 mod factors_cmd;
 mod feed;
 mod graphics;
@@ -73,6 +75,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::Check(args) => check_cmd::run(&args),
         Command::Bench(args) => bench_cmd::run(&args),
         Command::Differentiate(args) => differentiate_cmd::run(&args),
+        Command::Export(args) => export_cmd::run(&args),
         Command::Plugin(command) => plugin_cmd::run(&command),
         Command::Runtime(command) => runtime_cmd::run(&command),
         Command::Completions { shell } => {

@@ -483,6 +483,18 @@ fn canonical(g: &mut Builder, layout: Layout, elem: ElemType, value: &Val) -> Va
     }
 }
 
+/// Emits a method's program over values of another graph: the heatmap `[N, H, W]` in float32, of that sign.
+pub(crate) fn spliced(
+    g: &mut Builder,
+    (method, sign): (&dyn Cam, Sign),
+    (layout, elem): (Layout, ElemType),
+    activation: &Val,
+    gradient: &Val,
+) -> Val {
+    let heat = emit(g, method, layout, elem, activation, gradient);
+    sign.emit(g, &heat)
+}
+
 /// Brings both values to float32 `[N, C, H, W]` and emits the method's program over them.
 fn emit(g: &mut Builder, method: &dyn Cam, layout: Layout, elem: ElemType, a: &Val, d: &Val) -> Val {
     let [activation, gradient] = [a, d].map(|value| canonical(g, layout, elem, value));

@@ -21,6 +21,7 @@ use onnx_grad::{
 use super::{picture, unbatched};
 use crate::{
     error::{Error, Result},
+    explain::export::plain,
     image::{Seen, sniff},
     task::{self, Kind, Recognised, detection::Detector, embedding::Embedding, segmentation::Map, text::Reader},
     text::printable_path,
@@ -145,10 +146,11 @@ impl Network {
                 None => Error::Model { path: name.clone(), source },
             },
         })?;
+        let (model, exported) = plain(&model).map_or((model, None), |(plain, note)| (plain, Some(note)));
         // Upgraded at once, so that every later step sees the same values.
         let model = upgrade(&model, EMITTED_OPSET).map_err(|source| Error::Model { path: name.clone(), source })?;
         let brought = in_float32(&model).map_err(|source| Error::Model { path: name.clone(), source })?;
-        let note = brought.as_ref().map(note_of);
+        let note = brought.as_ref().map(note_of).or(exported);
         let stored_as = brought.as_ref().filter(|brought| !brought.mixed).and_then(|brought| match brought.from[..] {
             [only] => Some(only),
             _ => None,
