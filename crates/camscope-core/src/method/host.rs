@@ -155,6 +155,9 @@ pub type Seeds = Vec<(String, ArrayD<f32>)>;
 /// An attention map `[heads, tokens, tokens]`, and the gradient there.
 pub type AttentionMap = (Array3<f32>, Option<Array3<f32>>);
 
+/// A number for an image, and its heat.
+pub type Weighted = (f32, Array2<f32>);
+
 /// The scores of some images, and ∂score/∂image of each, of the images' shape.
 pub type Slopes = (Vec<f32>, ArrayD<f32>);
 
@@ -191,7 +194,7 @@ pub struct Trial<'a> {
     pub slope: &'a mut dyn FnMut(ArrayD<f32>) -> Result<Slopes>,
     /// For each of up to [`Trial::batch`] images the target's probability, where it is a class, else its score, and Grad-CAM at the layer,
     /// where [`Needs::layer`] and [`Needs::gradient`] ask for it.
-    pub cam: &'a mut dyn FnMut(ArrayD<f32>) -> Result<Vec<(f32, Array2<f32>)>>,
+    pub cam: &'a mut dyn FnMut(ArrayD<f32>) -> Result<Vec<Weighted>>,
     /// The target's score for each of up to [`Trial::batch`] activations of the layer, `[images, channels, height, width]`, where
     /// [`Needs::tail`] asks for it.
     pub tail: &'a mut dyn FnMut(ArrayView4<'_, f32>) -> Result<Vec<f32>>,

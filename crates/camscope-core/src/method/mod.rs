@@ -42,7 +42,7 @@ use onnx_grad::{Builder, Dim, ElemType, Model, Val, ValueType, attr, proto::Node
 use onnx_grad_ort::blocked::{self, unblocked};
 
 pub(crate) use gradcam::GradCam;
-pub use host::{AttentionMap, Beside, Heat, HostMethod, Needs, Seeds, Slopes, Trial};
+pub use host::{AttentionMap, Beside, Heat, HostMethod, Needs, Seeds, Slopes, Trial, Weighted};
 pub use parameters::{Parameter, Parameters};
 pub(crate) use principal::along_component;
 pub(crate) use random::Random;
