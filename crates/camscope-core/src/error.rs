@@ -95,6 +95,12 @@ pub enum Error {
         /// Its name.
         method: &'static str,
     },
+    /// Something is for pictures alone, and the model takes other arrays.
+    #[error("{what} is for pictures, and the model takes an array of other axes")]
+    NoPicture {
+        /// What it is.
+        what: &'static str,
+    },
     /// A tensor from a file has values that the model's input can't hold.
     #[error("the tensor in {path} doesn't fit the model's input `{}`: it has {reason}", printable(input))]
     TensorValues {

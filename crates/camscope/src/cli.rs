@@ -327,7 +327,7 @@ pub(crate) struct RunArgs {
     pub(crate) threads: Option<u16>,
     /// The floats to compute in: with fp16, products and convolutions in float16, sums in float32, on a provider that has kernels
     /// for it; `camscope check` says how far the heatmap is from float32's
-    #[arg(long, value_enum, default_value_t = PrecisionArg::Fp32)]
+    #[arg(long, value_enum, hide_possible_values = true, default_value_t = PrecisionArg::Fp32)]
     pub(crate) precision: PrecisionArg,
 }
 
@@ -551,7 +551,7 @@ pub(crate) struct DifferentiateArgs {
     pub(crate) shapes: Vec<Shape>,
     /// The floats that the written model computes in: with fp16, products and convolutions in float16, sums, inputs, outputs and
     /// gradients in float32
-    #[arg(long, value_enum, default_value_t = PrecisionArg::Fp32)]
+    #[arg(long, value_enum, hide_possible_values = true, default_value_t = PrecisionArg::Fp32)]
     pub(crate) precision: PrecisionArg,
     /// The model file to write
     #[arg(short = 'o', value_name = "OUT.onnx")]

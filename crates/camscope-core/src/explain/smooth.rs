@@ -34,6 +34,9 @@ impl Explainer {
         seen: &[Seen],
         targets: &[TargetRef],
     ) -> Result<Vec<Outcome>> {
+        if !self.network().takes_photos() {
+            return Err(Error::NoPicture { what: "smoothing by `augment`" });
+        }
         if let Some(target) = targets.iter().find(|target| target.is_local()) {
             let reason = "smoothing by `augment` mirrors the image, and this lies at one place of it".into();
             return Err(Error::BadTarget { spec: target.spec(), reason });
@@ -80,6 +83,7 @@ impl Explainer {
             let took = milliseconds(start) / outcome.explanations.len().max(1) as f64;
             for (explanation, sum) in outcome.explanations.iter_mut().zip(sums) {
                 explanation.heatmap = sum.map(|sum| sum / changed.len() as f32);
+                explanation.space = explanation.heatmap.as_ref().map(|heat| heat.shape().to_vec()).unwrap_or_default();
                 let is_blank = explanation.heatmap.as_ref().is_none_or(blank::is_blank);
                 explanation.blank = explanation.blank.filter(|_| is_blank);
                 // Those of the image as it is would belong to other heat.
