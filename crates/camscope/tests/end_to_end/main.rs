@@ -19,6 +19,7 @@ mod explorer_far;
 mod explorer_plugins;
 #[cfg(unix)]
 mod explorer_screen;
+mod export;
 mod fixed_batch;
 mod hard;
 mod inputs;
