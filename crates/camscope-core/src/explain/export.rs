@@ -10,7 +10,7 @@ use std::{
 };
 
 use onnx_grad::{
-    Builder, ElemType, Model, Request, Val, attr,
+    Builder, ElemType, Model, Request, Val, ValueType, attr,
     graph::{self, used_names},
     proto::{
         GraphProto, NodeProto, StringStringEntryProto, TensorProto, ValueInfoProto,
@@ -147,7 +147,7 @@ pub fn export(subject: &TypedModel, options: &Options, resolution: Resolution) -
     joint.input.retain(|input| input.name != seed);
 
     let several = takes_several(subject, &wanted);
-    let mut notes: Vec<String> = Vec::new();
+    let mut notes = changes(network)?;
     if !several && network.input().batch().is_none() {
         notes.push("the model takes one image at a time: it was found to mix those that run together".into());
     }
@@ -359,6 +359,32 @@ fn inputs(subject: &TypedModel, several: bool) -> Result<(Vec<ValueInfoProto>, O
         }
     }
     Ok((own, resized))
+}
+
+/// What the model's inputs and outputs are other than in its file, since it was changed when it was opened.
+fn changes(network: &Network) -> Result<Vec<String>> {
+    let refused = |source| Error::Model { path: printable_path(&network.path), source };
+    let file = Model::read(&network.path).map_err(refused)?;
+    let each = |model: &Model| -> Vec<(String, ValueType)> {
+        let graph = model.graph();
+        let infos = graph.input.iter().chain(&graph.output);
+        infos.filter_map(|info| Some((info.name.clone(), ValueType::from_proto(info.r#type.as_ref()?)?))).collect()
+    };
+    let before = each(&file);
+    let mut notes = Vec::new();
+    for (name, now) in each(&network.model) {
+        let Some((_, was)) = before.iter().find(|(before, _)| *before == name) else { continue };
+        if was.elem != now.elem {
+            notes.push(format!("`{name}` is of another type than the original's: {:?}, not {:?}", now.elem, was.elem));
+        }
+        let rank = |ty: &ValueType| ty.shape.as_ref().map(Vec::len);
+        if let (Some(was), Some(now)) = (rank(was), rank(&now))
+            && was != now
+        {
+            notes.push(format!("`{name}` has {now} axes, not the {was} of the original: the first is the batch"));
+        }
+    }
+    Ok(notes)
 }
 
 /// The first axis of an input, with the name that it has.

@@ -9,7 +9,7 @@ use camscope_core::{
 };
 use insta::assert_snapshot;
 use ndarray::{Array2, ArrayD, Axis, Ix2, IxDyn};
-use onnx_grad::{Model, proto::ModelProto};
+use onnx_grad::{Model, ValueType, proto::ModelProto};
 
 use crate::{
     common::{RUNTIME, Scene, file, floats, lite, mobilenet, relative_error, write_floats},
@@ -285,4 +285,53 @@ fn what_cannot_be_exported_is_said() {
     let ran = scene.run(["export", "own.onnx", "-o", "./own.onnx"]);
     assert_snapshot!("over_itself", ran.all());
     assert_eq!(std::fs::read(own).expect("read"), std::fs::read(model).expect("read"));
+}
+
+#[test]
+fn a_quantised_model_is_exported_as_it_is() {
+    for name in ["mobilenet_v2.qdq", "vit.float16"] {
+        let model = file(&format!("tests/fixtures/quantised/{name}.onnx"));
+        let scene = Scene::new();
+        let exported = export(&scene, &model, &[]);
+        let input = Model::read(&exported).expect("a model").graph().input[0].clone();
+        let ty = ValueType::from_proto(input.r#type.as_ref().expect("a type")).expect("a tensor");
+        let shape: Vec<usize> = ty.shape.expect("a shape").iter().map(|dim| dim.fixed().unwrap_or(1)).collect();
+        let image = tensor(&shape);
+        let mut is_hot = false;
+        for class in 0..3 {
+            let own = heat(&outputs(&exported, &input.name, &image, &[class]), "heatmap", 0);
+            let right = explained(&scene, &model, &image, class, &[]);
+            let apart = own.iter().zip(&right).map(|(own, right)| (own - right).abs()).fold(0.0f32, f32::max);
+            let most = right.iter().copied().fold(0.0f32, f32::max);
+            assert!(apart <= 1e-5 * most.max(1e-6), "{name}, class {class}: {apart} of {most}");
+            is_hot |= most > 0.0;
+        }
+        assert!(is_hot, "{name}: no heat for any class");
+    }
+}
+
+#[test]
+fn what_is_other_than_in_the_original_is_said() {
+    let scene = Scene::new();
+    let half = file("tests/fixtures/quantised/vit.float16.onnx");
+    let ran = scene.run(["export".as_ref(), half.as_os_str(), "-o".as_ref(), "half.onnx".as_ref()]).ok_with_notes();
+    assert!(
+        ran.stderr.contains("`input` is of another type than the original's: Float, not Float16"),
+        "{}",
+        ran.stderr
+    );
+    // An open height and width are those that were asked for.
+    let mut open = classifier(3, vec![]);
+    open.graph.as_mut().expect("a graph").input = vec![float("image", &[0, 3, 0, 0])];
+    let open = scene.model("open.onnx", &open);
+    let exported = export(&scene, &open, &["--size", "16x24"]);
+    let image = tensor(&[1, 3, 16, 24]);
+    let own = array(&outputs(&exported, "image", &image, &[1]), "heatmap");
+    assert_eq!(own.shape(), [1, 16, 24]);
+    let ran = scene.run(["export".as_ref(), open.as_os_str(), "-o".as_ref(), "o.onnx".as_ref()]).ok_with_notes();
+    assert!(
+        ran.stderr.contains("the size of its input is fixed: 3 × 224 × 224; --size asks for another"),
+        "{}",
+        ran.stderr
+    );
 }
