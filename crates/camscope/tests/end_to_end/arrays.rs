@@ -87,6 +87,8 @@ fn what_does_not_fit_an_array_is_refused() {
         refused(explain(&scene, &volume, "volume.npy", &["--method", "occlusion"]))
     );
     assert_snapshot!("mean_of_a_signal", refused(explain(&scene, &signal, "signal.npy", &["--mean", "0.5"])));
+    let mirrored = refused(explain(&scene, &signal, "signal.npy", &["--smooth", "augment"]));
+    assert!(mirrored.contains("smoothing by `augment` is for pictures"), "{mirrored}");
     assert_snapshot!("volume_for_a_photo", refused(explain(&scene, &mobilenet(), "volume.npy", &[])));
 }
 
