@@ -8,7 +8,7 @@ use std::{
 
 use camscope_core::{
     Error, Result,
-    compare::{Compared, Entry, MeanErrors, compare, compare_arrays},
+    compare::{By, Compared, Entry, MeanErrors, compare, compare_arrays},
     explain::{Explainer, Explanation, Tap},
     image::within_photo,
     overlay::Colormap,
@@ -350,7 +350,8 @@ impl<'a> Job<'a> {
         let what = match (&target.label, target.class) {
             (Some(label), Some(class)) => format!("{} ({})", printable(label), class.class),
             (Some(label), None) => format!("{} ({})", printable(label), printable(&target.spec)),
-            (None, _) => printable(&target.spec).into_owned(),
+            (None, Some(class)) => format!("class {}", class.class),
+            (None, None) => printable(&target.spec).into_owned(),
         };
         let [least, most] = compared.range();
         let mut text = format!(
@@ -369,7 +370,7 @@ impl<'a> Job<'a> {
         let by = self.by.get(group).copied().flatten();
         let [a, b] = layers.each_ref().map(|layer| printable(layer));
         text += &match by {
-            Some(by) => format!("  {method} at {a} of A and {b} of B, matched: {by}\n"),
+            Some(by) => format!("  {method} at {a} of A and {b} of B, {}\n", matched(by)),
             None => format!("  {method}\n"),
         };
         if compared.shared < 0.995 && picture.explained[0].photo.is_some() {
@@ -469,6 +470,16 @@ impl<'a> Job<'a> {
             cosine.sum::<f64>() / count,
             self.rows.len()
         )
+    }
+}
+
+/// By what layers were matched, to be read.
+fn matched(by: &str) -> String {
+    let found = [By::Name, By::Folded, By::Module, By::Size].into_iter().find(|own| own.name() == by);
+    match found {
+        Some(found) => format!("matched {}", found.about()),
+        None if by == "asked" => "as asked".to_owned(),
+        None => "each model's own choice".to_owned(),
     }
 }
 

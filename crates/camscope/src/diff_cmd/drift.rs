@@ -61,7 +61,8 @@ pub(super) fn curve(mean: &MeanErrors) -> String {
     for (&at, name) in shown.iter().zip(&names) {
         let error = entries[at].error;
         let mark = if found.is_some_and(|found| found.at == at) { " <- first" } else { "" };
-        text += &format!("  {name:width$}  {:>9}  {}{mark}\n", number(error), bar(error, largest));
+        let row = format!("  {name:width$}  {:>9}  {}{mark}", number(error), bar(error, largest));
+        text += &format!("{}\n", row.trim_end());
     }
     if shown.len() < entries.len() {
         text += &format!("  {} of {} layers: --json lists all of them\n", shown.len(), entries.len());
