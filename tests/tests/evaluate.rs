@@ -1,6 +1,9 @@
 //! How good a heatmap is, against what Quantus, pytorch-grad-cam and Captum gave: `record_evaluate.py` says how.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use camscope_core::{
     evaluate::{Asked, Imputer, deletion::deletion, impute, insertion::insertion, road},
@@ -26,7 +29,7 @@ fn toy() -> PathBuf {
     fixture("evaluate/toy.onnx")
 }
 
-fn network(file: &PathBuf, size: (u32, u32)) -> (Network, Sidecar) {
+fn network(file: &Path, size: (u32, u32)) -> (Network, Sidecar) {
     let network = Network::open(file).expect("a model");
     let mut sidecar = resolve_given(&network, &Default::default()).expect("a sidecar");
     sidecar.preprocessing.size = size;
