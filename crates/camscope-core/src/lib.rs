@@ -5,6 +5,7 @@ pub mod check;
 pub mod compare;
 mod differentiable_layers;
 pub mod error;
+pub mod evaluate;
 pub mod explain;
 pub mod factors;
 pub mod image;
