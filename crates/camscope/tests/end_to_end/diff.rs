@@ -61,7 +61,10 @@ fn a_model_is_like_itself() {
 fn integers_are_compared_with_the_floats_that_they_were() {
     let scene = Scene::new();
     // Where QDQ's tools fold the last activation into the sum before it, they give it the activation's name; QOperator's keep the sum's.
-    let forms = [("qdq", "/layer4/layer4.1/relu_1/Relu_output_0", "name"), ("qoperator", "/layer4/layer4.1/Add_output_0", "folded")];
+    let forms = [
+        ("qdq", "/layer4/layer4.1/relu_1/Relu_output_0", "name"),
+        ("qoperator", "/layer4/layer4.1/Add_output_0", "folded"),
+    ];
     for (form, layer, by) in forms {
         let b = quantised(&format!("resnet18.{form}"));
         let lines = diff(&scene, &resnet(), &b, &["--json", "--drift"]).ok_with_notes().json();

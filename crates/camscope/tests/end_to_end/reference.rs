@@ -84,7 +84,10 @@ fn every_field_of_json_is_in_the_reference() {
         ("camscope explain --json", &["explain", "--json", "--ep", "cpu", "-o", "out", "--raw", "out", model, photo]),
         ("camscope predict --json", &["predict", "--json", "--ep", "cpu", model, photo]),
         ("camscope factors --json", &["factors", "--json", "--ep", "cpu", "-o", "out", "--raw", "out", model, photo]),
-        ("camscope diff --json", &["diff", "--json", "--ep", "cpu", "--drift", "-o", "out", "--raw", "out", model, model, photo]),
+        (
+            "camscope diff --json",
+            &["diff", "--json", "--ep", "cpu", "--drift", "-o", "out", "--raw", "out", model, model, photo],
+        ),
         ("camscope methods --json", &["methods", "--json"]),
         ("camscope layers --json", &["layers", "--json", model, photo]),
         ("camscope check --json", &["check", "--json", "--ep", "cpu", model]),
