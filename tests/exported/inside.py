@@ -105,7 +105,7 @@ def explained(said, model, options, image, target, folder):
     if "--size" in kept and "input" in kept:
         kept = [word for word in kept if word not in ("--size", "input")]
     lines = camscope(said, "explain", "--ep", "cpu", model, "--tensor", "image.npy", "--target", target, "--raw", "raw", "--json", *kept, cwd=folder)
-    return [numpy.load(folder / "raw" / f"{json.loads(line)['raw']}.heatmap.npy") for line in lines.splitlines()]
+    return [numpy.load(folder / f"{json.loads(line)['raw']}.heatmap.npy") for line in lines.splitlines()]
 
 
 def check(said, name, options):
