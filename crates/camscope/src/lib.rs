@@ -20,6 +20,7 @@ mod differentiate_target;
 mod explain_cmd;
 mod explore_cmd;
 mod export_cmd;
+mod export_triton;
 mod factors_cmd;
 mod feed;
 mod graphics;
