@@ -48,7 +48,7 @@ fn kept(words: &[OsString], positional: usize, without: &[&str]) -> Vec<String> 
             continue;
         }
         kept.push(quoted(word));
-        kept.extend(value.map(|value| quoted(value)));
+        kept.extend(value.map(quoted));
     }
     kept
 }

@@ -124,7 +124,7 @@ impl Kept {
         let file = File::open(path).map_err(|source| failed("read", path, source))?;
         let head = Head {
             title: format!("camscope: {} photos", self.pictures),
-            command: command_line(usize::MAX, &["resume"]),
+            command: command_line(usize::MAX, &["resume", "json"]),
             colormap: self.colormap.clone(),
             opacity: 1.0 - self.alpha,
         };
@@ -207,7 +207,8 @@ fn entry(object: &Value, commands: &Commands, several_methods: bool) -> Entry {
     let method = text(method).or_else(|| text(&object["method"]));
     let words = method.into_iter().chain(text(&object["report"]["about"]));
     let blank = text(&object["blank"]).map(|blank| format!("blank: {blank}"));
-    let numbers = [("confidence", &target["probability"]), ("score", &target["score"])];
+    let confidence = if object["probability"].is_null() { &target["probability"] } else { &object["probability"] };
+    let numbers = [("confidence", confidence), ("score", &target["score"])];
     let numbers = numbers.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value.as_f64()?)));
     Entry {
         name,

@@ -122,7 +122,6 @@ impl Page {
     }
 
     /// Adds curves, above the pictures.
-    #[cfg_attr(not(test), expect(dead_code, reason = "curves come with the commands that measure"))]
     pub(crate) fn chart(&mut self, chart: &Chart) {
         self.charts.push(json!(chart));
     }

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::common::{Ran, Scene, cat_and_coffee, mobilenet};
+use crate::common::{Ran, Scene, cat_and_coffee, file, mobilenet};
 
 /// The data of a page.
 fn data(scene: &Scene) -> Value {
@@ -97,4 +97,35 @@ fn the_grey_heat_lies_over_the_photo() {
     let greys: std::collections::BTreeSet<u8> =
         heat.pixels().filter(|pixel| pixel[1] > 0).map(|pixel| pixel[0]).collect();
     assert!(greys.len() > 8, "{greys:?}");
+}
+
+#[test]
+fn the_page_of_a_comparison_has_its_difference_and_its_drift() {
+    let scene = Scene::new();
+    scene.copy(&mobilenet(), "a.onnx");
+    scene.copy(&file("tests/fixtures/classifiers/mobilenet_v2.dynamo.onnx"), "b.onnx");
+    for name in ["one/cat.jpg", "two/cat.jpg", "two/other.jpg"] {
+        scene.copy(&cat_and_coffee(), name);
+    }
+    scene.write("list", "two\nmissing.jpg\n");
+    let mut command = scene.command();
+    command.args(["diff", "--ep", "cpu", "--drift", "--class", "3", "a.onnx", "b.onnx", "o*", "--list", "list"]);
+    command.args(["--report", "page", "-o", "out"]);
+    let ran = scene.ended(command.output().expect("the binary runs"));
+    assert_eq!(ran.status, Some(1), "{}", ran.all());
+    let data = data(&scene);
+    let entries = data["entries"].as_array().expect("entries");
+    let names: Vec<_> = entries.iter().map(|entry| entry["name"].as_str().expect("a name")).collect();
+    assert_eq!(names, ["cat.jpg", "cat.jpg", "other.jpg", "missing.jpg"]);
+    assert!(entries[3]["error"].as_str().is_some_and(|error| error.contains("missing.jpg")));
+    assert_eq!(entries[0]["numbers"][0][0], "difference");
+    for what in ["photo", "heat"] {
+        image::open(scene.path("page").join(entries[1][what].as_str().expect("a picture"))).expect("a picture");
+    }
+    assert!(data["charts"][0]["curves"][0][1].as_array().is_some_and(|points| points.len() > 10));
+    let stems = std::fs::read_dir(scene.path("out")).expect("the folder").count();
+    assert_eq!(stems, 3);
+    let command = entries[1]["command"].as_str().expect("a command");
+    let again = scene.run(command.split_whitespace().skip(1).chain(["--json"])).ok_with_notes().json();
+    assert!(again[0]["image"].as_str().is_some_and(|image| image.ends_with("two/cat.jpg")), "{command}");
 }
