@@ -33,6 +33,7 @@ mod plugins;
 mod predict_cmd;
 mod runtime_cmd;
 mod setup;
+pub mod shared;
 mod whole;
 
 use std::{ffi::OsString, process::ExitCode, sync::OnceLock};
