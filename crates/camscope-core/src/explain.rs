@@ -298,13 +298,27 @@ impl Explainer {
         seen: &[Seen],
         targets: &[TargetRef],
     ) -> Result<Vec<Outcome>> {
+        self.explain_until(images, seen, targets, &Canceller::new())
+    }
+
+    /// As [`Explainer::explain_seen`], until that is cancelled.
+    ///
+    /// # Errors
+    /// Those of [`Explainer::explain_all`], or [`Cancelled`](onnx_grad_ort::Error::Cancelled).
+    pub fn explain_until(
+        &self,
+        images: &[ArrayViewD<'_, f32>],
+        seen: &[Seen],
+        targets: &[TargetRef],
+        canceller: &Canceller,
+    ) -> Result<Vec<Outcome>> {
         if let ([image, ..], [target, ..]) = (images, targets) {
             self.verify_once(image.view(), target)?;
         }
         if self.options.smooth.augment {
-            return self.explain_augmented(images, seen, targets);
+            return self.explain_augmented(images, seen, targets, canceller);
         }
-        self.explain_once(images, seen, targets)
+        self.explain_once(images, seen, targets, canceller)
     }
 
     /// Without smoothing by changed images.
@@ -313,11 +327,11 @@ impl Explainer {
         images: &[ArrayViewD<'_, f32>],
         seen: &[Seen],
         targets: &[TargetRef],
+        canceller: &Canceller,
     ) -> Result<Vec<Outcome>> {
-        let canceller = Canceller::new();
         let share = |start: Instant| milliseconds(start) / images.len() as f64;
         let start = Instant::now();
-        let forward = self.run(joined(images)?, &canceller)?.of_photos(seen);
+        let forward = self.run(joined(images)?, canceller)?.of_photos(seen);
         let timing = Timing { forward: share(start), ..Timing::default() };
         let mut outcomes: Vec<Outcome> = (0..images.len())
             .map(|image| Outcome { scores: forward.scores.get(image).cloned(), ..Outcome::default() })
@@ -334,9 +348,9 @@ impl Explainer {
         for target in targets {
             let evaluated = self.evaluate(&forward, target)?;
             let explained = match self.options.method.method {
-                Method::Cam(method) => self.explain_back(&forward, &evaluated, method, timing, &canceller)?,
+                Method::Cam(method) => self.explain_back(&forward, &evaluated, method, timing, canceller)?,
                 Method::Host(method) => {
-                    let by_tap = self.explain_host(&forward, (images, &evaluated), method, timing, &canceller)?;
+                    let by_tap = self.explain_host(&forward, (images, &evaluated), method, timing, canceller)?;
                     self.in_groups(by_tap)
                 }
             };

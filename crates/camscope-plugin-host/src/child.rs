@@ -1,12 +1,8 @@
 //! Has plugins tried in child processes, and gives up on those that don't end.
 
-use std::{
-    path::{Path, PathBuf},
-    process::{Command, Stdio},
-    time::Duration,
-};
+use std::{path::Path, process::Stdio, time::Duration};
 
-use camscope_core::runtime::prober::output_within;
+use camscope_core::runtime::{Itself, prober::output_within};
 
 use crate::{
     contents::{About, Contents},
@@ -21,21 +17,19 @@ pub const LIMIT: Duration = Duration::from_secs(10);
 #[derive(Clone, Debug)]
 pub struct Trier {
     /// The program.
-    pub program: PathBuf,
+    pub program: Itself,
     /// How long a plugin may take.
     pub limit: Duration,
 }
 
 impl Trier {
-    /// This program, if it is camscope.
+    /// This program, if it is camscope or says how that is run.
     pub fn detect() -> Option<Self> {
-        let program = std::env::current_exe().ok()?;
-        let is_camscope = program.file_stem().is_some_and(|stem| stem == "camscope");
-        is_camscope.then_some(Self { program, limit: LIMIT })
+        Itself::detect().map(|program| Self { program, limit: LIMIT })
     }
 
     pub(crate) fn run(&self, path: &Path, part: &str) -> Report {
-        let mut command = Command::new(&self.program);
+        let mut command = self.program.command();
         command.arg(EXERCISE_COMMAND).arg(path).arg(part);
         command.stdin(Stdio::null()).stderr(Stdio::null());
         match output_within(&mut command, self.limit) {

@@ -6,8 +6,7 @@
 use std::{
     ffi::OsString,
     io::{BufRead, BufReader, Cursor, Read, Write},
-    path::PathBuf,
-    process::{Child, Command, ExitCode, Stdio},
+    process::{Child, ExitCode, Stdio},
     sync::Arc,
     thread,
     time::Instant,
@@ -17,7 +16,7 @@ use camscope_core::{
     Error, Result,
     bench::{BatchTimes, Everywhere, Plain, ToInput, peak_resident},
     explain::{Explainer, Options},
-    runtime::{Canceller, Library, Origin, Provider, ProviderChoice, Runtime},
+    runtime::{Canceller, Itself, Library, Origin, Provider, ProviderChoice, Runtime},
     subject::TypedModel,
     target::TargetRef,
 };
@@ -151,7 +150,7 @@ fn receive() -> Result<ArrayD<f32>> {
 
 /// How processes are started.
 pub(crate) struct Starter {
-    program: PathBuf,
+    program: Itself,
     arguments: Vec<OsString>,
     picture: Vec<u8>,
 }
@@ -180,7 +179,7 @@ impl Starter {
     /// The program's file isn't known.
     pub(crate) fn new(runtime: &Runtime, on: Provider, tensor: &ArrayD<f32>) -> Result<Self> {
         let failed = |source| Error::Io { action: "find", path: "this program".into(), source };
-        let program = std::env::current_exe().map_err(failed)?;
+        let program = Itself::of_process().map_err(failed)?;
         let mut arguments: Vec<OsString> = vec!["--library".into(), runtime.path().into()];
         arguments.extend(["--library-version".into(), runtime.version().to_string().into()]);
         arguments.extend(["--on".into(), on.name().into()]);
@@ -227,7 +226,7 @@ impl Starter {
     fn listen(&self, part: BenchPart, mut hear: impl FnMut(&str, &str, Instant)) -> Result<()> {
         let (what, word) = names(part);
         let failed = |error: std::io::Error| Error::Measured { what, reason: format!("cannot be run: {error}") };
-        let mut command = Command::new(&self.program);
+        let mut command = self.program.command();
         command.arg(COMMAND).arg(word).args(&self.arguments);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let start = Instant::now();

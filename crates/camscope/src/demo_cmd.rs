@@ -90,7 +90,10 @@ fn explore_demo(folder: &Path, args: &DemoArgs) -> Result<ExitCode> {
 }
 
 /// Puts the bundled files where they can be used by other commands too: into camscope's data folder, else a temporary one.
-fn unpack() -> Result<PathBuf> {
+///
+/// # Errors
+/// Neither can be written to.
+pub(crate) fn unpack() -> Result<PathBuf> {
     let named = concat!("demo-", env!("CARGO_PKG_VERSION"));
     let data = dirs::data(&Vars::of_process()).map(|data| data.join(named));
     if let Some(folder) = data

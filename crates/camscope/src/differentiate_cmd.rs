@@ -11,14 +11,14 @@ use camscope_core::{
     text::printable_path,
 };
 use onnx_grad::{
-    Dim, EMITTED_OPSET, Model, Request, ValueType,
+    Dim, EMITTED_OPSET, Gradient, Model, Request, ValueType,
     float16::{SCALE, halved},
     proto::{ValueInfoProto, tensor_shape_proto::dimension, type_proto},
     upgrade::upgrade,
 };
 
 use crate::{
-    cli::{DifferentiateArgs, PrecisionArg},
+    cli::{DifferentiateArgs, PrecisionArg, Shape},
     differentiate_target, output, plugins,
 };
 
@@ -31,38 +31,74 @@ pub(crate) fn run(args: &DifferentiateArgs) -> Result<ExitCode> {
     if let Some(target) = &args.target {
         return differentiate_target::run(args, target);
     }
-    let refused = |source| Error::Model { path: printable_path(&args.model), source };
-    let model = Model::read(&args.model).and_then(|model| upgrade(&model, EMITTED_OPSET)).map_err(refused)?;
-    let output = match &args.output_value {
-        Some(name) => name.clone(),
-        None => model.graph().output.first().map(|output| output.name.clone()).unwrap_or_default(),
+    let path = printable_path(&args.model);
+    let refused = |source| Error::Model { path: path.clone(), source };
+    let model = Model::read(&args.model).map_err(refused)?;
+    let wanted = Wanted {
+        path: &path,
+        wrt: &args.wrt,
+        output: args.output_value.as_deref(),
+        shapes: &args.shapes,
+        precision: args.precision,
     };
-    let values = values(&model);
-    for name in args.wrt.iter().chain([&output]) {
-        if !values.contains(&name.as_str()) {
-            let (path, nearest) = (printable_path(&args.model), nearest(name, values.iter().copied()));
-            return Err(Error::UnknownValue { path, name: name.clone(), nearest });
-        }
-    }
-    let feeds = feeds(&model, args)?;
-    let (model, types) = probe_unrolled(plugins::runtime(Runtime::get_or_load()?, &args.extra)?, &model, &feeds)?;
-    let wrt: Vec<&str> = args.wrt.iter().map(String::as_str).collect();
-    let request = Request { outputs: &[&output], wrt: &wrt, types: &types };
-    let gradient = rules::differentiate(&model, &request).map_err(refused)?;
-    let unreached = gradient.gradients.iter().find(|(_, gradient)| gradient.is_none());
-    if let Some((name, _)) = unreached {
-        return Err(Error::NoGradient { name: name.clone() });
-    }
-    let gradient = match args.precision {
-        PrecisionArg::Fp32 => gradient,
-        PrecisionArg::Fp16 => halved(&gradient, &types, &wrt).map_err(refused)?.fixed(SCALE),
-    };
+    let gradient = differentiated(&model, &wanted, || plugins::runtime(Runtime::get_or_load()?, &args.extra))?;
     gradient.fuse().and_then(|fused| fused.write(&args.output)).map_err(refused)?;
     let names: Vec<&str> = gradient.gradients.iter().filter_map(|(_, name)| name.as_deref()).collect();
     let seeds: Vec<&str> = gradient.seeds.iter().map(|(_, seed)| seed.as_str()).collect();
     let path = printable_path(&args.output);
     output::print(&format!("{path}: takes {}, gives {}\n", seeds.join(", "), names.join(", ")))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// What of a model is differentiated.
+pub(crate) struct Wanted<'a> {
+    /// The model's name, for messages.
+    pub(crate) path: &'a str,
+    /// The values whose gradients are wanted.
+    pub(crate) wrt: &'a [String],
+    /// The value that is differentiated; `None`: the first output.
+    pub(crate) output: Option<&'a str>,
+    /// The sizes of inputs that leave them open.
+    pub(crate) shapes: &'a [Shape],
+    /// The floats to compute in.
+    pub(crate) precision: PrecisionArg,
+}
+
+/// The model with its gradients, in two halves.
+///
+/// # Errors
+/// The model has no such value, or cannot be differentiated.
+pub(crate) fn differentiated(
+    model: &Model,
+    wanted: &Wanted<'_>,
+    runtime: impl FnOnce() -> Result<&'static Runtime>,
+) -> Result<Gradient> {
+    let refused = |source| Error::Model { path: wanted.path.to_owned(), source };
+    let model = upgrade(model, EMITTED_OPSET).map_err(refused)?;
+    let output = match wanted.output {
+        Some(name) => name.to_owned(),
+        None => model.graph().output.first().map(|output| output.name.clone()).unwrap_or_default(),
+    };
+    let values = values(&model);
+    for name in wanted.wrt.iter().chain([&output]) {
+        if !values.contains(&name.as_str()) {
+            let (path, nearest) = (wanted.path.to_owned(), nearest(name, values.iter().copied()));
+            return Err(Error::UnknownValue { path, name: name.clone(), nearest });
+        }
+    }
+    let feeds = feeds(&model, wanted.shapes)?;
+    let (model, types) = probe_unrolled(runtime()?, &model, &feeds)?;
+    let wrt: Vec<&str> = wanted.wrt.iter().map(String::as_str).collect();
+    let request = Request { outputs: &[&output], wrt: &wrt, types: &types };
+    let gradient = rules::differentiate(&model, &request).map_err(refused)?;
+    let unreached = gradient.gradients.iter().find(|(_, gradient)| gradient.is_none());
+    if let Some((name, _)) = unreached {
+        return Err(Error::NoGradient { name: name.clone() });
+    }
+    Ok(match wanted.precision {
+        PrecisionArg::Fp32 => gradient,
+        PrecisionArg::Fp16 => halved(&gradient, &types, &wrt).map_err(refused)?.fixed(SCALE),
+    })
 }
 
 /// Every value of the model's own graph: what it takes, then what nodes make.
@@ -74,7 +110,7 @@ pub(crate) fn values(model: &Model) -> Vec<&str> {
 }
 
 /// The inputs with the sizes that the options or the file give; an open first axis is the batch.
-fn feeds(model: &Model, args: &DifferentiateArgs) -> Result<Vec<Feed>> {
+fn feeds(model: &Model, shapes: &[Shape]) -> Result<Vec<Feed>> {
     let feed = |input: &ValueInfoProto| {
         let name = &input.name;
         let fail = |reason: String| Error::Value(format!("input `{name}` {reason}"));
@@ -82,7 +118,7 @@ fn feeds(model: &Model, args: &DifferentiateArgs) -> Result<Vec<Feed>> {
         let ty = ty.ok_or_else(|| fail("is not a tensor of a stated type".into()))?;
         let dims = ty.shape.ok_or_else(|| fail("states no shape".into()))?;
         let free_batch = dims.first().is_some_and(|dim| dim.fixed().is_none());
-        let given = args.shapes.iter().find(|shape| shape.name == *name).map(|shape| shape.sizes.clone());
+        let given = shapes.iter().find(|shape| shape.name == *name).map(|shape| shape.sizes.clone());
         let shape = match given {
             Some(shape) if shape.len() == dims.len() => shape,
             Some(shape) => return Err(fail(format!("has {} axes, not the {} of --shape", dims.len(), shape.len()))),

@@ -82,15 +82,21 @@ fn read_tensor(path: &Path, integers: bool, axes: usize) -> Result<ArrayD<f32>> 
 }
 
 /// Refuses values that an input of integers would cut.
-fn fit_values(path: &Path, array: &ArrayD<f32>, network: &Network) -> Result<()> {
+///
+/// # Errors
+/// There are such.
+pub(crate) fn fit_values(path: &Path, array: &ArrayD<f32>, network: &Network) -> Result<()> {
     let cut = network.input().cuts(array);
     cut.map_or(Ok(()), |reason| {
         Err(Error::TensorValues { path: printable_path(path), input: network.input().name.clone(), reason })
     })
 }
 
-/// Makes the model ready for the array's size, or says that it doesn't fit.
-fn fit_tensor(path: &Path, array: &ArrayD<f32>, network: &mut Network, sidecar: &mut Sidecar) -> Result<()> {
+/// Makes the model ready for the array's size.
+///
+/// # Errors
+/// It doesn't fit.
+pub(crate) fn fit_tensor(path: &Path, array: &ArrayD<f32>, network: &mut Network, sidecar: &mut Sidecar) -> Result<()> {
     let shape = array.shape();
     let input = network.input();
     let fits = shape.len() == input.shape.len()

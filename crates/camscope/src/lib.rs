@@ -41,6 +41,7 @@ mod report;
 mod results;
 mod runtime_cmd;
 mod setup;
+pub mod shared;
 mod whole;
 
 use std::{ffi::OsString, process::ExitCode, sync::OnceLock};

@@ -10,6 +10,7 @@ use crate::{
     image::Seen,
     method::Sign,
     overlay::enlarge,
+    runtime::Canceller,
     target::{self, TargetRef},
 };
 
@@ -33,6 +34,7 @@ impl Explainer {
         images: &[ArrayViewD<'_, f32>],
         seen: &[Seen],
         targets: &[TargetRef],
+        canceller: &Canceller,
     ) -> Result<Vec<Outcome>> {
         if !self.network().takes_photos() {
             return Err(Error::NoPicture { what: "smoothing by `augment`" });
@@ -41,7 +43,7 @@ impl Explainer {
             let reason = "smoothing by `augment` mirrors the image, and this lies at one place of it".into();
             return Err(Error::BadTarget { spec: target.spec(), reason });
         }
-        let mut outcomes = self.explain_once(images, seen, targets)?;
+        let mut outcomes = self.explain_once(images, seen, targets, canceller)?;
         let layout = self.sidecar().preprocessing.layout;
         let [_, across] = layout.spatial_axes();
         for (at, (outcome, image)) in outcomes.iter_mut().zip(images).enumerate() {
@@ -65,7 +67,7 @@ impl Explainer {
             let mut sums: Vec<Option<Array2<f32>>> = vec![None; outcome.explanations.len()];
             for some in changed.chunks(self.batch.max(1)) {
                 let views: Vec<_> = some.iter().map(|(_, image)| image.view()).collect();
-                let found = self.explain_once(&views, &place.repeat(views.len()), &resolved)?;
+                let found = self.explain_once(&views, &place.repeat(views.len()), &resolved, canceller)?;
                 for ((mirrored, _), found) in some.iter().zip(found) {
                     for (sum, explanation) in sums.iter_mut().zip(found.explanations) {
                         let Some(heat) = explanation.heatmap else { continue };

@@ -66,10 +66,7 @@ impl Photo {
     /// As [`Photo::open`]; [`Error::Bands`] where the file has more or fewer bands than the network takes.
     pub fn open_for(path: impl AsRef<Path>, preprocessing: &Preprocessing) -> Result<Self> {
         let path = path.as_ref();
-        match preprocessing.color {
-            Color::Bands(wanted) => Self::decode_bands(&read(path)?, path, (wanted, preprocessing.white)),
-            Color::Rgb | Color::Bgr | Color::Grey => Self::open_with(path, preprocessing.white),
-        }
+        Self::decode_for(&read(path)?, path, preprocessing)
     }
 
     pub(super) fn decode_bands(bytes: &[u8], path: &Path, (wanted, white): (usize, Option<f32>)) -> Result<Self> {
@@ -129,6 +126,22 @@ impl Photo {
     /// As [`Photo::open`] has them, save those of reading.
     pub fn decode(bytes: &[u8], path: impl AsRef<Path>) -> Result<Self> {
         Self::decode_with(bytes, path.as_ref(), None)
+    }
+
+    /// As [`Photo::open_for`], for the content of a file that is in memory; `path` is for the photo's name and for messages.
+    ///
+    /// # Errors
+    /// As [`Photo::open_for`] has them, save those of reading.
+    pub fn decode_for(bytes: &[u8], path: impl AsRef<Path>, preprocessing: &Preprocessing) -> Result<Self> {
+        match preprocessing.color {
+            Color::Bands(wanted) => Self::decode_bands(bytes, path.as_ref(), (wanted, preprocessing.white)),
+            Color::Rgb | Color::Bgr | Color::Grey => Self::decode_with(bytes, path.as_ref(), preprocessing.white),
+        }
+    }
+
+    /// A photo of 8-bit pixels that are upright already; `name` is for messages.
+    pub fn of_pixels(pixels: RgbImage, name: impl Into<String>) -> Self {
+        Self { pixels, deep: None, bands: None, notes: Vec::new(), name: name.into() }
     }
 
     pub(super) fn decode_with(bytes: &[u8], path: &Path, white: Option<f32>) -> Result<Self> {

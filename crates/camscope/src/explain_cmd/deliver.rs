@@ -263,10 +263,8 @@ impl<'a> Job<'a> {
             Some(array) => draw_array(array, explanation, look, self.args.look.alpha),
             None => draw(photo.as_ref(), seen, explanation, look, self.args.look.alpha),
         };
-        let mut drawn = if is_drawn { draw() } else { None };
-        if let (Some(drawn), Some(said)) = (&mut drawn, &outcome.said) {
-            draw_marks(drawn, &marks(said, &explanation.target));
-        }
+        let drawn = if is_drawn { draw() } else { None };
+        let drawn = drawn.map(|drawn| draw_marks_of(drawn, outcome.said.as_ref(), &explanation.target));
         let overlay = match (&drawn, &self.args.output) {
             (Some(drawn), Some(folder)) => {
                 let path = folder.join(format!("{stem}.png"));
@@ -560,6 +558,14 @@ fn plain(name: &str) -> String {
     name.trim_matches('/').chars().map(|c| if keep(c) { c } else { '_' }).collect()
 }
 
+/// The picture with the boxes on it that the model found, where it is to have them.
+pub(crate) fn draw_marks_of(mut drawn: RgbImage, said: Option<&Said>, target: &Explained) -> RgbImage {
+    if let Some(said) = said {
+        draw_marks(&mut drawn, &marks(said, target));
+    }
+    drawn
+}
+
 /// The boxes that the model found, each with its label, and the one that is explained.
 fn marks(said: &Said, target: &Explained) -> Vec<Mark> {
     let label = |label: Option<&str>, probability: Option<f32>| {
@@ -601,7 +607,7 @@ pub(crate) fn draw(
 }
 
 /// The heat of an array of other than four axes: of a volume or a video a sheet of slices, of a signal or a table a curve over its heat.
-fn draw_array(
+pub(crate) fn draw_array(
     array: &ArrayD<f32>,
     explanation: &Explanation,
     (colormap, sign): (&dyn Colormap, Sign),

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use super::config;
 use super::dirs;
 use super::inspect::{Unusable, inspect};
+use super::itself;
 use super::known::Known;
 use super::places;
 use super::prober::Prober;
@@ -137,7 +138,8 @@ impl Search {
     pub fn of_process() -> Self {
         let vars = Vars::of_process();
         Self {
-            program: std::env::current_exe().ok(),
+            // What lies beside a program that only has camscope as a library is not meant for it.
+            program: std::env::current_exe().ok().filter(|_| itself::host().is_none()),
             prober: Prober::detect(),
             known: Known::in_cache(&vars),
             system: places::loader_folders(&vars),

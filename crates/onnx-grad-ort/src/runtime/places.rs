@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::itself;
 use super::vars::Vars;
 use super::version::Version;
 
@@ -98,8 +99,11 @@ fn ld_so_conf(file: &Path, depth: usize) -> Vec<PathBuf> {
 }
 
 /// The `site-packages` folders of the active Python environment: `VIRTUAL_ENV`'s and `CONDA_PREFIX`'s, and where neither
-/// is set those of the `python3` on the `PATH`.
+/// is set those of the `python3` on the `PATH`. Where Python runs this, those of that interpreter.
 pub(super) fn python_packages(vars: &Vars) -> Vec<PathBuf> {
+    if let Some(host) = itself::host() {
+        return host.packages.clone();
+    }
     let prefixes: Vec<PathBuf> = ["VIRTUAL_ENV", "CONDA_PREFIX"].iter().filter_map(|name| vars.path(name)).collect();
     if prefixes.is_empty() {
         return asked_python(vars).into_iter().collect();

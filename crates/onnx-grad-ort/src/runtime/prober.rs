@@ -1,7 +1,7 @@
 //! Loads a library somewhere where it can do no harm, and gives up on it after a while.
 
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::thread;
@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::discover::{Library, Origin};
 use super::inspect::{Unusable, probe_here};
+use super::itself::Itself;
 use super::load::Runtime;
 use super::version::Version;
 
@@ -38,20 +39,18 @@ pub enum Prober {
     /// A child process: this program, run with [`PROBE_COMMAND`] and the library's path.
     Child {
         /// The program.
-        program: PathBuf,
+        program: Itself,
         /// How long it may take.
         limit: Duration,
     },
 }
 
 impl Prober {
-    /// A child process where this program is camscope, else a thread.
+    /// A child process where this program is camscope or says how that is run, else a thread.
     pub fn detect() -> Self {
-        match std::env::current_exe() {
-            Ok(program) if program.file_stem().is_some_and(|stem| stem == "camscope") && program.is_file() => {
-                Prober::Child { program, limit: LIMIT }
-            }
-            _ => Prober::Thread { limit: LIMIT },
+        match Itself::detect() {
+            Some(program) => Prober::Child { program, limit: LIMIT },
+            None => Prober::Thread { limit: LIMIT },
         }
     }
 
@@ -64,7 +63,7 @@ impl Prober {
         match self {
             Prober::Thread { limit } => probe_in_thread(path, *limit),
             Prober::Child { program, limit } => {
-                let mut command = Command::new(program);
+                let mut command = program.command();
                 command.arg(PROBE_COMMAND).arg(path);
                 probe_in_child(command, *limit)
             }
@@ -97,7 +96,7 @@ impl Prober {
     /// Why it cannot be used, in a clause about "it".
     pub(super) fn probe_provider(&self, runtime: &Path, library: &Path) -> Result<(), String> {
         let Prober::Child { program, .. } = self else { return Ok(()) };
-        let mut command = Command::new(program);
+        let mut command = program.command();
         command.arg(PROBE_PROVIDER_COMMAND).arg(runtime).arg(library);
         provider_in_child(command, PROVIDER_LIMIT)
     }
