@@ -17,7 +17,7 @@ use camscope_core::{
 use ndarray::{ArrayD, IxDyn};
 use onnx_grad::{
     ElemType, Gradient, Model, Request,
-    graph::used_names,
+    graph::{own_squares, used_names},
     proto::{NodeProto, TensorProto},
 };
 
