@@ -199,8 +199,18 @@ fn of_method(options: &Options, chosen: &Chosen, methods: usize) -> Options {
 /// Says why one of several methods is not there; whether that is as it should be: of all methods, some suit no model of this kind.
 fn told_of_refusal(how: &MethodArgs, chosen: &Chosen, error: &Error) -> bool {
     let name = chosen.method.name();
-    let is_unsuited =
-        matches!(error, Error::NoAttention { .. } | Error::NothingToSwap { .. } | Error::CannotSmooth { .. });
+    let is_unsuited = matches!(
+        error,
+        Error::NoAttention { .. }
+            | Error::NoBlocks { .. }
+            | Error::NoLinearHead { .. }
+            | Error::NoPlane { .. }
+            | Error::NeedsBox { .. }
+            | Error::NeedsClass { .. }
+            | Error::NothingToSwap { .. }
+            | Error::OneAtATime { .. }
+            | Error::CannotSmooth { .. }
+    );
     if asks_for_all(how) && is_unsuited {
         note_all(&[format!("{name} is left out: {error}")]);
         return true;

@@ -225,6 +225,14 @@ impl Explainer {
         // One that was resolved: the same class for every changed image.
         let target = &evaluated.target;
         let seen: Vec<_> = forward.seen.get(place).copied().into_iter().collect();
+        let alike = match method.needs().likeness {
+            true => {
+                let found = self.answer(forward, place, |answer| target.likeness(answer))?;
+                Some(found.ok_or_else(|| Error::NeedsBox { method: method.name(), target: target.spec() })?)
+            }
+            false => None,
+        };
+        let target = alike.as_ref().unwrap_or(target);
         let cancelled = || -> Result<()> {
             match canceller.is_cancelled() {
                 true => Err(onnx_grad_ort::Error::Cancelled.into()),

@@ -97,6 +97,8 @@ pub struct Needs {
     pub curvature: bool,
     /// Gradients at the attention of blocks, of what the classifier makes of each block.
     pub blocks: bool,
+    /// In place of the target's score how alike what is nearest to it in a changed image is: [`Target::likeness`](crate::target::Target::likeness).
+    pub likeness: bool,
 }
 
 impl Needs {
@@ -113,6 +115,7 @@ impl Needs {
         biases: false,
         curvature: false,
         blocks: false,
+        likeness: false,
     };
 }
 

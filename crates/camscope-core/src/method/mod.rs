@@ -232,6 +232,7 @@ pub const METHODS: &[Method] = &[
     Method::Host(&ablation::ReciproCam),
     Method::Host(&occlusion::Occlusion),
     Method::Host(&rise::Rise),
+    Method::Host(&rise::DRise),
     Method::Host(&segments::Lime),
     Method::Host(&segments::KernelShap),
     Method::Host(&sess::Sess),

@@ -1,4 +1,4 @@
-//! RISE: random masks over the image.
+//! RISE and D-RISE: random masks over the image.
 
 use ndarray::Array2;
 
@@ -45,24 +45,67 @@ impl HostMethod for Rise {
     }
 
     fn heat(&self, trial: &mut Trial<'_>, parameters: &Parameters) -> Result<Heat> {
-        let masks = whole(self.name(), "masks", parameters.get("masks"))?;
-        let cells = whole(self.name(), "cell", parameters.get("cell"))?;
-        let keep = parameters.get("keep");
-        if !(keep > 0.0 && keep <= 1.0) {
-            let (setting, reason) = (format!("keep={keep}"), "a share above 0, up to 1, is wanted".into());
-            return Err(Error::BadParameter { method: self.name(), setting, reason });
-        }
-        let (size, layout, seed) = (trial.size(), trial.layout, trial.seed);
-        let image = trial.image.to_owned();
-        // Each mask from its own seed, so that it is drawn twice instead of being kept.
-        let mask = |at: usize| drawn(seed.wrapping_add(at as u64), size, cells, keep);
-        let scores = trial.scores(masks, &mut |at| under(&image, layout, &mask(at)))?;
-        let mut heat = Array2::<f64>::zeros((size[0], size[1]));
-        for (at, score) in scores.iter().enumerate() {
-            heat.zip_mut_with(&mask(at), |heat, mask| *heat += f64::from(score * mask));
-        }
-        Ok(heat.mapv(|heat| (heat / (keep * masks as f64)) as f32).into())
+        mean_of_masks(self.name(), trial, parameters)
     }
+}
+
+/// D-RISE (Petsiuk et al., "Black-box Explanation of Object Detectors via Saliency Maps", 2021): RISE, the score of a masked image being how
+/// alike the most similar of its boxes is to the box that is explained. The paper's masks: 5000 of 16 × 16 cells.
+pub(super) struct DRise;
+
+impl HostMethod for DRise {
+    fn name(&self) -> &'static str {
+        "d-rise"
+    }
+
+    fn about(&self) -> &'static str {
+        "random masks weighted by how alike the nearest box of the image under each is (Petsiuk et al. 2021); boxes only, no gradient"
+    }
+
+    fn parameters(&self) -> &'static [Parameter] {
+        &[
+            Parameter { name: "masks", default: 5000.0, about: "how many masks" },
+            Parameter { name: "cell", default: 16.0, about: "cells of a mask along each side" },
+            Parameter { name: "keep", default: 0.5, about: "share of the cells that are kept, from 0 to 1" },
+        ]
+    }
+
+    fn needs(&self) -> Needs {
+        Needs { likeness: true, ..Needs::default() }
+    }
+
+    fn needs_plane(&self) -> bool {
+        true
+    }
+
+    fn passes(&self, parameters: &Parameters, _: usize) -> f64 {
+        parameters.get("masks")
+    }
+
+    fn heat(&self, trial: &mut Trial<'_>, parameters: &Parameters) -> Result<Heat> {
+        mean_of_masks(self.name(), trial, parameters)
+    }
+}
+
+/// The mean of random masks, weighted by the score of the image under each.
+fn mean_of_masks(method: &'static str, trial: &mut Trial<'_>, parameters: &Parameters) -> Result<Heat> {
+    let masks = whole(method, "masks", parameters.get("masks"))?;
+    let cells = whole(method, "cell", parameters.get("cell"))?;
+    let keep = parameters.get("keep");
+    if !(keep > 0.0 && keep <= 1.0) {
+        let (setting, reason) = (format!("keep={keep}"), "a share above 0, up to 1, is wanted".into());
+        return Err(Error::BadParameter { method, setting, reason });
+    }
+    let (size, layout, seed) = (trial.size(), trial.layout, trial.seed);
+    let image = trial.image.to_owned();
+    // Each mask from its own seed, so that it is drawn twice instead of being kept.
+    let mask = |at: usize| drawn(seed.wrapping_add(at as u64), size, cells, keep);
+    let scores = trial.scores(masks, &mut |at| under(&image, layout, &mask(at)))?;
+    let mut heat = Array2::<f64>::zeros((size[0], size[1]));
+    for (at, score) in scores.iter().enumerate() {
+        heat.zip_mut_with(&mask(at), |heat, mask| *heat += f64::from(score * mask));
+    }
+    Ok(heat.mapv(|heat| (heat / (keep * masks as f64)) as f32).into())
 }
 
 /// A grid of `cells` × `cells` zeros and ones, enlarged by one cell more than the image and cut out at a random place.

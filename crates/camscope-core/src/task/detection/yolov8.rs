@@ -180,6 +180,10 @@ impl Detector for Head {
         Ok(best.into_iter().enumerate().map(of).collect())
     }
 
+    fn classes(&self) -> Option<(fn(usize) -> usize, std::ops::Range<usize>)> {
+        Some((if self.is_turned { |_| 2 } else { |_| 1 }, 4..4 + self.classes))
+    }
+
     fn overlap(&self) -> Option<f32> {
         Some(OVERLAP)
     }

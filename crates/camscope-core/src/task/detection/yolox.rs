@@ -71,6 +71,10 @@ impl Detector for Head {
         })
     }
 
+    fn classes(&self) -> Option<(fn(usize) -> usize, std::ops::Range<usize>)> {
+        self.table.classes()
+    }
+
     fn overlap(&self) -> Option<f32> {
         Some(OVERLAP)
     }
