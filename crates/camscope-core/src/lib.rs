@@ -4,6 +4,7 @@ pub mod bench;
 pub mod check;
 mod differentiable_layers;
 pub mod error;
+pub mod evaluate;
 pub mod explain;
 pub mod factors;
 pub mod image;
