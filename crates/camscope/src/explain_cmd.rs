@@ -4,6 +4,7 @@ pub(crate) mod deliver;
 pub(crate) mod many;
 mod sheet;
 pub(crate) mod sized;
+mod waiting;
 
 use std::{
     ops::Range,
@@ -17,7 +18,7 @@ use camscope_core::{
     EngineError, Error, Result,
     explain::{Explainer, Options, Smooth},
     layer::Choice,
-    method::Chosen,
+    method::{self, Chosen},
     model::Preprocessing,
     overlay, random,
     runtime::Runtime,
@@ -117,7 +118,11 @@ pub(crate) fn explain(
         let (mut failed, mut is_first) = (false, true);
         for chosen in &methods {
             let options = Options { batch, ..of_method(&options, chosen, methods.len()) };
-            let explainer = match Explainer::of(runtime, Arc::clone(&first_subject), options) {
+            let made = match method::refusal(chosen.method, &targets) {
+                Some(error) => Err(error),
+                None => Explainer::of(runtime, Arc::clone(&first_subject), options),
+            };
+            let explainer = match made {
                 Ok(explainer) => explainer,
                 Err(error) if methods.len() == 1 => return Err(error),
                 Err(error) => {
@@ -157,6 +162,12 @@ pub(crate) fn explain(
             let explain = |run: &Range<usize>, ready: Vec<Result<Ready>>| {
                 let preprocessing = &preprocessing[run.start];
                 match of_size(&made, preprocessing.size, || make(preprocessing)) {
+                    // Several photos have a bar of their own.
+                    Ok(explainer) if inputs.len() == 1 => {
+                        waiting::watched(explainer.work(), chosen.method.name(), || {
+                            many::explain(&explainer, ready, &targets)
+                        })
+                    }
                     Ok(explainer) => many::explain(&explainer, ready, &targets),
                     Err(error) => {
                         let (text, mut error) = (error.to_string(), Some(error));

@@ -2,6 +2,7 @@
 
 mod bench_child;
 mod bench_cmd;
+mod bench_method;
 mod bench_table;
 mod bench_together;
 mod check_cmd;

@@ -115,16 +115,29 @@ fn drawn(seed: u64, [height, width]: [usize; 2], cells: usize, keep: f64) -> Arr
     let grid = Array2::from_shape_fn((cells + 2, cells + 2), |_| f32::from(u8::from(random.even() < keep)));
     let (cell_height, cell_width) = (height as f64 / cells as f64, width as f64 / cells as f64);
     let (down, across) = (random.even(), random.even());
-    Array2::from_shape_fn((height, width), |(y, x)| {
-        let at = |to: usize, cell: f64, shift: f64| {
+    // Between which cells each place lies, and how far from the first.
+    let places = |count: usize, cell: f64, shift: f64| -> Vec<(usize, f32)> {
+        let at = |to: usize| {
             let place = (to as f64 + 0.5) / cell + shift;
             let low = (place.floor() as usize).min(cells);
             (low, (place - low as f64) as f32)
         };
-        let ((y, py), (x, px)) = (at(y, cell_height, down), at(x, cell_width, across));
-        let row = |y: usize| grid[[y, x]] * (1.0 - px) + grid[[y, x + 1]] * px;
-        row(y) * (1.0 - py) + row(y + 1) * py
-    })
+        (0..count).map(at).collect()
+    };
+    let (rows, columns) = (places(height, cell_height, down), places(width, cell_width, across));
+    // Each line of cells, enlarged along it: the mask lies between two of them.
+    let lines = Array2::from_shape_fn((cells + 2, width), |(row, x)| {
+        let (low, share) = columns[x];
+        grid[[row, low]] * (1.0 - share) + grid[[row, low + 1]] * share
+    });
+    let mut mask = Array2::zeros((height, width));
+    for ((low, share), mut row) in rows.into_iter().zip(mask.outer_iter_mut()) {
+        let (above, below) = (lines.row(low), lines.row(low + 1));
+        ndarray::Zip::from(&mut row).and(&above).and(&below).for_each(|value, above, below| {
+            *value = above * (1.0 - share) + below * share;
+        });
+    }
+    mask
 }
 
 #[cfg(test)]

@@ -37,6 +37,8 @@ mod reference;
 mod runtime;
 mod several;
 mod sizes;
+#[cfg(unix)]
+mod slow_methods;
 mod targets;
 #[cfg(unix)]
 mod terminal;

@@ -140,7 +140,7 @@ impl Detector for Head {
         Ok(the_most(peaks).into_iter().map(of).collect())
     }
 
-    fn classes(&self) -> Option<(fn(usize) -> usize, std::ops::Range<usize>)> {
+    fn classes(&self) -> Option<super::ClassRow> {
         Some((super::table::classes_axis, 0..self.classes))
     }
 

@@ -1,6 +1,6 @@
 //! How alike two boxes are, by where they are, what they show and how sure the model is that something is there.
 
-use std::{cell::RefCell, ops::Range, sync::Arc};
+use std::{cell::RefCell, sync::Arc};
 
 use ndarray::ArrayD;
 
@@ -89,11 +89,14 @@ fn objectness(evidence: &Evidence) -> f32 {
     }
 }
 
+/// A value with its name.
+type Read = (Arc<str>, Arc<ArrayD<f32>>);
+
 /// The rows of class scores of an image, read when they are first asked for.
 struct Rows<'a> {
-    lie: Option<(fn(usize) -> usize, Range<usize>)>,
+    lie: Option<super::ClassRow>,
     value: &'a dyn Fn(&str) -> Result<ArrayD<f32>>,
-    read: RefCell<Vec<(Arc<str>, Arc<ArrayD<f32>>)>>,
+    read: RefCell<Vec<Read>>,
 }
 
 impl<'a> Rows<'a> {

@@ -65,7 +65,7 @@ pub trait Detector: fmt::Debug + Send + Sync {
     /// Where the scores of all classes lie beside that of a box's own: the axis that they lie along, from the number of axes of the value that
     /// the last element of [`Detection::evidence`], as [`Detector::boxes`] gives it, lies in, and the places along it, in a row of exclusive
     /// classes those in the row. `None`: of a box's classes the head gives one.
-    fn classes(&self) -> Option<(fn(usize) -> usize, Range<usize>)> {
+    fn classes(&self) -> Option<ClassRow> {
         None
     }
 
@@ -78,6 +78,9 @@ pub trait Detector: fmt::Debug + Send + Sync {
     /// them already.
     fn overlap(&self) -> Option<f32>;
 }
+
+/// The axis that classes lie along, by the number of axes of a value, and the places along it.
+pub type ClassRow = (fn(usize) -> usize, Range<usize>);
 
 /// Where numbers lie.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -325,7 +328,7 @@ impl Detector for Detecting {
         self.head.boxes(value)
     }
 
-    fn classes(&self) -> Option<(fn(usize) -> usize, Range<usize>)> {
+    fn classes(&self) -> Option<ClassRow> {
         self.head.classes()
     }
 

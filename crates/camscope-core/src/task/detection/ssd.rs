@@ -192,7 +192,7 @@ impl Detector for Head {
         Ok(found.into_iter().map(of).collect())
     }
 
-    fn classes(&self) -> Option<(fn(usize) -> usize, std::ops::Range<usize>)> {
+    fn classes(&self) -> Option<super::ClassRow> {
         Some((super::table::classes_axis, self.background..self.columns))
     }
 

@@ -99,7 +99,7 @@ impl Detector for Head {
         self.selected(value)?.into_iter().map(of).collect()
     }
 
-    fn classes(&self) -> Option<(fn(usize) -> usize, std::ops::Range<usize>)> {
+    fn classes(&self) -> Option<super::ClassRow> {
         Some((|_| 1, 0..usize::MAX))
     }
 

@@ -119,7 +119,7 @@ impl Detector for Decoded {
         self.with(value, |_, [x, y, width, height]| yolov8::around([x, y], [width, height]))
     }
 
-    fn classes(&self) -> Option<(fn(usize) -> usize, std::ops::Range<usize>)> {
+    fn classes(&self) -> Option<super::ClassRow> {
         Some((|_| 2, 5..usize::MAX))
     }
 
@@ -175,7 +175,7 @@ impl Detector for Levels {
         Ok(found)
     }
 
-    fn classes(&self) -> Option<(fn(usize) -> usize, std::ops::Range<usize>)> {
+    fn classes(&self) -> Option<super::ClassRow> {
         Some((|_| 4, 5..usize::MAX))
     }
 

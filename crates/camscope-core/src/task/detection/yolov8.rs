@@ -180,7 +180,7 @@ impl Detector for Head {
         Ok(best.into_iter().enumerate().map(of).collect())
     }
 
-    fn classes(&self) -> Option<(fn(usize) -> usize, std::ops::Range<usize>)> {
+    fn classes(&self) -> Option<super::ClassRow> {
         Some((if self.is_turned { |_| 2 } else { |_| 1 }, 4..4 + self.classes))
     }
 

@@ -71,7 +71,7 @@ impl Detector for Head {
         })
     }
 
-    fn classes(&self) -> Option<(fn(usize) -> usize, std::ops::Range<usize>)> {
+    fn classes(&self) -> Option<super::ClassRow> {
         self.table.classes()
     }
 
