@@ -81,10 +81,14 @@ fn every_field_of_json_is_in_the_reference() {
     let [earlier, profile] = [earlier, scene.path("profile")].map(|path| path.to_str().expect("UTF-8").to_owned());
     let again = [&bench[..], &["--compare", &earlier, "--profile", &profile]].concat();
     let of_method = [&bench[..], &["--method", "occlusion:window=48,stride=48"]].concat();
-    let commands: [(&str, &[&str]); 11] = [
+    let commands: [(&str, &[&str]); 12] = [
         ("camscope explain --json", &["explain", "--json", "--ep", "cpu", "-o", "out", "--raw", "out", model, photo]),
         ("camscope predict --json", &["predict", "--json", "--ep", "cpu", model, photo]),
         ("camscope factors --json", &["factors", "--json", "--ep", "cpu", "-o", "out", "--raw", "out", model, photo]),
+        (
+            "camscope diff --json",
+            &["diff", "--json", "--ep", "cpu", "--drift", "-o", "out", "--raw", "out", model, model, photo],
+        ),
         ("camscope methods --json", &["methods", "--json"]),
         ("camscope layers --json", &["layers", "--json", model, photo]),
         ("camscope check --json", &["check", "--json", "--ep", "cpu", model]),
