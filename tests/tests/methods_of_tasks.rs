@@ -153,6 +153,7 @@ impl Task {
             Error::NoAttention { .. } => (needs.attention || needs.blocks) && !self.has_attention,
             Error::NoLinearHead { .. } => needs.head && !self.has_linear_head,
             Error::NeedsClass { .. } => (needs.head || method.name() == "finercam") && !is_class,
+            Error::NeedsBox { .. } => needs.likeness && !target.starts_with("box:"),
             Error::OneAtATime { .. } => needs.pairs && !self.takes_several,
             Error::NothingToSwap { method: name, .. } => *name == method.name() && self.lacks_relus_for(method),
             _ => false,
@@ -171,6 +172,7 @@ impl Task {
             || head && (!self.has_linear_head || !target.starts_with("class:"))
             || pairs && !self.takes_several
             || self.lacks_relus_for(method)
+            || method.needs().likeness && !target.starts_with("box:")
             || method.name() == "finercam" && !target.starts_with("class:")
     }
 }

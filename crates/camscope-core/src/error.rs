@@ -203,6 +203,14 @@ pub enum Error {
         /// The target.
         target: String,
     },
+    /// A method is of boxes, and the target is none.
+    #[error("{method} looks for a box in changed images, and `{}` is none", printable(target))]
+    NeedsBox {
+        /// The method.
+        method: &'static str,
+        /// The target.
+        target: String,
+    },
     /// A method reads the weights of a linear classifier, and there is none behind the layer.
     #[error(
         "{method} reads the weights of a linear classifier of the layer's mean, and there is none behind `{}`",
@@ -793,6 +801,9 @@ impl Error {
             ),
             Error::NeedsClass { .. } => {
                 Some("name a class (--class, --target class:…), or choose a method of any target: --method gradcam".into())
+            }
+            Error::NeedsBox { .. } => {
+                Some("of a detector name a box (--target box:1); any other target is explained by --method rise".into())
             }
             Error::NoLinearHead { .. } => Some(
                 "where the mean of the layer is read by one linear classifier, --method gradcam gives the same heat up to its scale; elsewhere it \

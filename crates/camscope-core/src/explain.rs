@@ -26,6 +26,7 @@ mod smooth;
 mod tail;
 mod taps;
 mod verify;
+mod work;
 
 use std::{
     collections::HashMap,
@@ -47,6 +48,7 @@ pub use results::{Backward, Blank, Explained, Explanation, Forward, Held, Outcom
 pub use segments::Segments;
 pub use smooth::Smooth;
 pub use taps::Tap;
+pub use work::Work;
 
 use crate::{
     error::{Error, Result},
@@ -144,6 +146,7 @@ pub struct Explainer {
     others: Mutex<HashMap<(PathBuf, String), ArrayD<f32>>>,
     /// What [`Explainer::verify`] said, where that was asked for.
     verified: OnceLock<()>,
+    work: Arc<Work>,
 }
 
 impl Explainer {
@@ -263,6 +266,11 @@ impl Explainer {
         }
         profiles.extend(self.programs.end_profiles()?);
         Ok(profiles)
+    }
+
+    /// How far its method is, where that is computed on the host.
+    pub fn work(&self) -> &Arc<Work> {
+        &self.work
     }
 
     /// How many images a run takes at most: [`Options::batch`], or 1 where the model can't have several different ones at once.

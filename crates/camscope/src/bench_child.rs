@@ -88,7 +88,11 @@ fn plain(args: &BenchChildArgs, tensor: &ArrayD<f32>) -> Result<()> {
             network.fed(network.input().batch().unwrap_or(1))?
         }
     };
-    Plain::new(session, tensor, fed)?.run()?;
+    let plain = Plain::new(session, tensor, fed)?;
+    match args.copies {
+        0 | 1 => plain.run()?,
+        copies => plain.run_copies(tensor, copies)?,
+    }
     say("first")
 }
 
@@ -197,8 +201,16 @@ impl Starter {
     /// # Errors
     /// [`Error::Measured`] where it doesn't do its work, with its own words.
     pub(crate) fn start(&self, part: BenchPart) -> Result<Said> {
+        self.start_with(part, 1)
+    }
+
+    /// As [`Starter::start`], the plain session with so many images at once.
+    ///
+    /// # Errors
+    /// Those of [`Starter::start`].
+    pub(crate) fn start_with(&self, part: BenchPart, copies: usize) -> Result<Said> {
         let (mut first, mut peak) = (None, None);
-        self.listen(part, |word, rest, start| match word {
+        self.listen((part, copies), |word, rest, start| match word {
             "first" => first = Some(start.elapsed().as_secs_f64() * 1e3),
             "peak" => peak = rest.parse().ok(),
             _ => {}
@@ -214,7 +226,7 @@ impl Starter {
     /// [`Error::Measured`] where it doesn't do its work, with its own words.
     pub(crate) fn together(&self, progress: &mut dyn FnMut(usize)) -> Result<Option<BatchTimes>> {
         let mut times = None;
-        self.listen(BenchPart::Together, |word, rest, _| match word {
+        self.listen((BenchPart::Together, 1), |word, rest, _| match word {
             "round" => progress(rest.parse().unwrap_or(0)),
             "times" => times = serde_json::from_str(rest).ok(),
             _ => {}
@@ -223,11 +235,11 @@ impl Starter {
     }
 
     /// Runs a process for that part; `hear` gets the first word of each thing that it says, the rest, and when it was started.
-    fn listen(&self, part: BenchPart, mut hear: impl FnMut(&str, &str, Instant)) -> Result<()> {
+    fn listen(&self, (part, copies): (BenchPart, usize), mut hear: impl FnMut(&str, &str, Instant)) -> Result<()> {
         let (what, word) = names(part);
         let failed = |error: std::io::Error| Error::Measured { what, reason: format!("cannot be run: {error}") };
         let mut command = self.program.command();
-        command.arg(COMMAND).arg(word).args(&self.arguments);
+        command.arg(COMMAND).arg(word).args(["--copies", &copies.to_string()]).args(&self.arguments);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let start = Instant::now();
         let mut child = Running(command.spawn().map_err(failed)?);

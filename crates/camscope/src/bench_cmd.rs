@@ -9,6 +9,7 @@ use std::{
 use camscope_core::{
     Error, Result,
     bench::{Earlier, Parts, Plan, Process, Processes, Report, Setting, Times, compare, order, profile},
+    method::Method,
     runtime::Runtime,
     text::printable_path,
 };
@@ -18,6 +19,7 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     bench_child::Starter,
+    bench_method,
     bench_table::{comparison_table, table},
     cli::BenchArgs,
     cli_bench::BenchPart,
@@ -27,7 +29,7 @@ use crate::{
 };
 
 /// How often each process is started where the options don't say.
-const STARTS: usize = 5;
+pub(crate) const STARTS: usize = 5;
 
 /// Runs `camscope bench`.
 ///
@@ -51,12 +53,13 @@ pub(crate) fn run(args: &BenchArgs) -> Result<ExitCode> {
     let subject = Arc::new(subject);
     plugins::note_resolved(subject.resolved());
     note_all(&class_clashes(&args.how.classes, subject.labels()));
+    if let Method::Host(_) = options.method.method {
+        return bench_method::run(args, (runtime, &subject, &options), tensor, &targets);
+    }
     let parts = Parts::new(runtime, &subject, &options, tensor.clone(), &targets)?;
     note_provider(runtime, parts.explainer(), &args.run);
 
-    let bar = ProgressBar::new_spinner();
-    let style = ProgressStyle::with_template("{spinner} {msg}");
-    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
+    let bar = spinner();
     let plan = plan(args);
     let one = parts.measure(&plan, &mut |done| {
         bar.set_message(format!("measuring: round {} of {}", done + 1, plan.most));
@@ -116,6 +119,12 @@ pub(crate) fn run(args: &BenchArgs) -> Result<ExitCode> {
         output::print(&text)?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What shows that something goes on.
+pub(crate) fn spinner() -> ProgressBar {
+    let style = ProgressStyle::with_template("{spinner} {msg}");
+    ProgressBar::new_spinner().with_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()))
 }
 
 /// How often things are timed.

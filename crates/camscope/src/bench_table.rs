@@ -9,7 +9,7 @@ use camscope_core::{
 };
 
 /// A row: what, the measurement, its ratio.
-type Row = (String, Option<Spread>, Option<Spread>);
+pub(crate) type Row = (String, Option<Spread>, Option<Spread>);
 
 /// The whole report.
 pub(crate) fn table(report: &Report, labels: &Labels) -> String {
@@ -104,7 +104,7 @@ fn heading(report: &Report, labels: &Labels) -> String {
     )
 }
 
-fn block(title: &str, unit: &str, rows: &[Row]) -> String {
+pub(crate) fn block(title: &str, unit: &str, rows: &[Row]) -> String {
     let header = [title, &format!("median {unit}"), "min", "max", "× forward", "min", "max"].map(str::to_owned);
     let cells = |(what, value, ratio): &Row| {
         let [median, min, max] = numbers(*value, significant);

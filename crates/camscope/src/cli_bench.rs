@@ -59,6 +59,9 @@ pub(crate) struct BenchChildArgs {
     /// The execution provider of the plain session.
     #[arg(long, value_parser = ProviderChoice::of_any_library)]
     pub(crate) on: ProviderChoice,
+    /// How many images the plain session runs at once.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) copies: usize,
     /// What the parent was given.
     #[command(flatten)]
     pub(crate) bench: BenchArgs,

@@ -5,6 +5,7 @@ mod kept;
 pub(crate) mod many;
 mod sheet;
 pub(crate) mod sized;
+mod waiting;
 
 use std::{
     ops::Range,
@@ -18,7 +19,7 @@ use camscope_core::{
     EngineError, Error, Result,
     explain::{Explainer, Options, Smooth},
     layer::Choice,
-    method::Chosen,
+    method::{self, Chosen},
     model::Preprocessing,
     overlay, random,
     runtime::Runtime,
@@ -141,7 +142,11 @@ pub(crate) fn explain(
                 first = None;
             }
             let options = Options { batch, ..of_method(&options, chosen, methods.len()) };
-            let explainer = match Explainer::of(runtime, Arc::clone(&first_subject), options) {
+            let made = match method::refusal(chosen.method, &targets) {
+                Some(error) => Err(error),
+                None => Explainer::of(runtime, Arc::clone(&first_subject), options),
+            };
+            let explainer = match made {
                 Ok(explainer) => explainer,
                 Err(error) if methods.len() == 1 => return Err(error),
                 Err(error) => {
@@ -186,6 +191,12 @@ pub(crate) fn explain(
             let explain = |run: &Range<usize>, ready: Vec<Result<Ready>>| {
                 let preprocessing = &preprocessing[run.start];
                 match of_size(&made, preprocessing.size, || make(preprocessing)) {
+                    // Several photos have a bar of their own.
+                    Ok(explainer) if inputs.len() == 1 => {
+                        waiting::watched(explainer.work(), chosen.method.name(), || {
+                            many::explain(&explainer, ready, &targets)
+                        })
+                    }
                     Ok(explainer) => many::explain(&explainer, ready, &targets),
                     Err(error) => {
                         let (text, mut error) = (error.to_string(), Some(error));
@@ -244,8 +255,18 @@ fn of_method(options: &Options, chosen: &Chosen, methods: usize) -> Options {
 /// Says why one of several methods is not there; whether that is as it should be: of all methods, some suit no model of this kind.
 fn told_of_refusal(how: &MethodArgs, chosen: &Chosen, error: &Error) -> bool {
     let name = chosen.method.name();
-    let is_unsuited =
-        matches!(error, Error::NoAttention { .. } | Error::NothingToSwap { .. } | Error::CannotSmooth { .. });
+    let is_unsuited = matches!(
+        error,
+        Error::NoAttention { .. }
+            | Error::NoBlocks { .. }
+            | Error::NoLinearHead { .. }
+            | Error::NoPlane { .. }
+            | Error::NeedsBox { .. }
+            | Error::NeedsClass { .. }
+            | Error::NothingToSwap { .. }
+            | Error::OneAtATime { .. }
+            | Error::CannotSmooth { .. }
+    );
     if asks_for_all(how) && is_unsuited {
         note_all(&[format!("{name} is left out: {error}")]);
         return true;

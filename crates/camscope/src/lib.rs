@@ -3,6 +3,7 @@
 mod again;
 mod bench_child;
 mod bench_cmd;
+mod bench_method;
 mod bench_table;
 mod bench_together;
 mod check_cmd;

@@ -13,6 +13,7 @@ use super::{
 use crate::{
     error::{Error, Result},
     explain::{Explainer, Options},
+    method::Method,
     runtime::{Canceller, Runtime},
     subject::TypedModel,
     target::{self, ClassSpec, Evaluated, TargetRef, ranking},
@@ -146,6 +147,9 @@ impl Parts {
 
 /// From a prepared image to the heatmaps of the targets at every tap.
 pub(super) fn explain(explainer: &Explainer, tensor: &ArrayD<f32>, targets: &[TargetRef]) -> Result<()> {
+    if let Method::Host(_) = explainer.options().method.method {
+        return explainer.explain(tensor.clone(), targets).map(drop);
+    }
     let canceller = Canceller::new();
     let forward = explainer.forward(tensor, &canceller)?;
     for target in targets {

@@ -39,6 +39,20 @@ impl Plain {
         Ok(Self { session, name, picture, fed })
     }
 
+    /// One run of so many copies of the image.
+    ///
+    /// # Errors
+    /// The runtime's: the model takes no such batch.
+    pub fn run_copies(&self, image: &ArrayD<f32>, copies: usize) -> Result<()> {
+        self.run_on(&self.copies(image, copies)?)
+    }
+
+    /// So many copies of an image as the model takes them.
+    pub(super) fn copies(&self, image: &ArrayD<f32>, copies: usize) -> Result<Value> {
+        let views = vec![image.view(); copies];
+        self.value(concatenate(Axis(0), &views).map_err(|error| Error::Value(error.to_string()))?)
+    }
+
     /// A tensor as the model takes it.
     ///
     /// # Errors

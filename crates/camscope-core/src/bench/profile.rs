@@ -11,6 +11,7 @@ use super::parts::explain;
 use crate::{
     error::Result,
     explain::{Explainer, Options},
+    method::Method,
     runtime::{Runtime, SessionOptions},
     subject::TypedModel,
     target::TargetRef,
@@ -19,7 +20,7 @@ use crate::{
 /// How many explanations a profile shows.
 const RUNS: usize = 10;
 
-/// Explains the image a few times with sessions that write profiles, one file a session: `PREFIX.forward_TIME.json`,
+/// Explains the image a few times, once by a method of the host, with sessions that write profiles, one file a session: `PREFIX.forward_TIME.json`,
 /// `PREFIX.backward_TIME.json` and, of the method's programs, `PREFIX.method_TIME.json`. Gives the files. Profiling slows sessions
 /// down, so these are other sessions than those that are timed.
 ///
@@ -35,7 +36,8 @@ pub fn profile(
 ) -> Result<Vec<PathBuf>> {
     let session = SessionOptions { profile: Some(prefix.to_owned()), ..options.session.clone() };
     let explainer = Explainer::of(runtime, Arc::clone(subject), Options { session, ..options.clone() })?;
-    for _ in 0..RUNS {
+    let runs = if let Method::Host(_) = options.method.method { 1 } else { RUNS };
+    for _ in 0..runs {
         explain(&explainer, tensor, targets)?;
     }
     explainer.end_profiles()

@@ -225,6 +225,14 @@ impl Explainer {
         // One that was resolved: the same class for every changed image.
         let target = &evaluated.target;
         let seen: Vec<_> = forward.seen.get(place).copied().into_iter().collect();
+        let alike = match method.needs().likeness {
+            true => {
+                let found = self.answer(forward, place, |answer| target.likeness(answer))?;
+                Some(found.ok_or_else(|| Error::NeedsBox { method: method.name(), target: target.spec() })?)
+            }
+            false => None,
+        };
+        let target = alike.as_ref().unwrap_or(target);
         let cancelled = || -> Result<()> {
             match canceller.is_cancelled() {
                 true => Err(onnx_grad_ort::Error::Cancelled.into()),
@@ -235,6 +243,7 @@ impl Explainer {
             cancelled()?;
             let count = images.len_of(Axis(0));
             let forward = runner.run(images, canceller)?.of_photos(&seen.repeat(count));
+            self.work.did(count);
             let evaluated = runner.evaluate(&forward, target)?;
             match evaluated.len() == count {
                 true => Ok((forward, evaluated)),
@@ -247,6 +256,7 @@ impl Explainer {
         let of_pair = |runner: &Self, images: ArrayD<f32>| -> Result<(Forward, Vec<Evaluated>, Vec<f32>)> {
             cancelled()?;
             let forward = runner.run(images, canceller)?.of_photos(&seen.repeat(2));
+            self.work.did(2);
             let own = runner.answer(&forward, 0, |answer| target.evaluate(answer))?;
             let along = |image: usize| -> Result<f32> {
                 let parts = own.seeds.iter().map(|(name, seed)| Ok((forward.value(name, image)? * seed).sum()));
@@ -267,6 +277,7 @@ impl Explainer {
                 }
             };
             let backward = sloped.backward(&forward, &evaluated, canceller)?;
+            self.work.went_back(evaluated.len());
             let input = input.ok_or_else(|| Error::Value("the input's gradient was not asked for".into()))?;
             let slopes = sloped.gradient(&backward, input)?.to_f32()?;
             Ok::<_, Error>((scores, slopes.slice_axis(Axis(0), (0..evaluated.len()).into()).to_owned()))
@@ -283,7 +294,10 @@ impl Explainer {
             };
             let rows: Vec<ArrayD<f32>> =
                 changed.outer_iter().map(|one| uncanonical(one.to_owned(), layout, own)).collect::<Result<_>>()?;
-            self.tail_scores(tail, rows, (forward, place), (target, &seen), canceller)
+            let count = rows.len();
+            let scores = self.tail_scores(tail, rows, (forward, place), (target, &seen), canceller)?;
+            self.work.did(count);
+            Ok(scores)
         };
         let is_photo = self.network().takes_photos();
         let is_plane = is_photo || space(&own_shape).len() < 3;
@@ -301,6 +315,7 @@ impl Explainer {
         let mut cam = |images: ArrayD<f32>| {
             let (forward, evaluated) = of_images(self, back(images)?)?;
             let backward = self.backward(&forward, &evaluated, canceller)?;
+            self.work.went_back(evaluated.len());
             let heat = self.heatmaps_of(&forward, &backward, tap, (Method::Cam(&GradCam), Sign::Positive))?;
             let weight = |found: &Evaluated| found.class.map_or(found.score, |class| class.probability);
             Ok(evaluated.iter().map(weight).zip(heat).collect())
@@ -309,6 +324,7 @@ impl Explainer {
             let layout = layout.ok_or_else(|| Error::Value("no layer was asked for".into()))?;
             let (forward, evaluated) = of_images(self, back(images)?)?;
             let aimed = self.aimed(&forward, &evaluated, method)?;
+            self.work.went_back(aimed.len());
             let gradients = self.gradient(&self.backward(&forward, &aimed, canceller)?, tap)?.to_f32()?;
             let rows = gradients.outer_iter().take(evaluated.len());
             let rows: Vec<_> =
@@ -335,6 +351,7 @@ impl Explainer {
             grid: at.grid,
             attention: at.maps,
             beside: at.beside,
+            work: &self.work,
             score: &mut score,
             slope: &mut slope,
             cam: &mut cam,

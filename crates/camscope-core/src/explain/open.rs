@@ -206,6 +206,7 @@ impl Explainer {
             stopped,
             others: Mutex::default(),
             verified: OnceLock::new(),
+            work: Arc::default(),
         })
     }
 
@@ -280,6 +281,7 @@ impl Explainer {
             stopped,
             others: Mutex::default(),
             verified: OnceLock::new(),
+            work: Arc::default(),
         })
     }
 }

@@ -37,6 +37,7 @@ impl HostMethod for AblationCam {
     fn heat(&self, trial: &mut Trial<'_>, _: &Parameters) -> Result<Heat> {
         let layer = trial.layer()?.to_owned();
         let (channels, height, width) = layer.dim();
+        trial.work.plan(1 + channels);
         let as_is = layer.view().insert_axis(Axis(0));
         let score = (trial.tail)(as_is)?.first().copied().unwrap_or(0.0);
         let mut without = Vec::with_capacity(channels);
@@ -99,6 +100,7 @@ impl HostMethod for ReciproCam {
         ];
         let layer = trial.layer()?.to_owned();
         let (channels, height, width) = layer.dim();
+        trial.work.plan(height * width);
         let spread = parameters.get("gaussian") != 0.0;
         let mut scores = Vec::with_capacity(height * width);
         while scores.len() < height * width {

@@ -23,6 +23,10 @@ impl HostMethod for ClassActivationMap {
         Needs { layer: true, head: true, ..Needs::NONE }
     }
 
+    fn is_of_class(&self) -> bool {
+        true
+    }
+
     fn passes(&self, _: &Parameters, _: usize) -> f64 {
         1.0
     }

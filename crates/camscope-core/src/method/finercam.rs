@@ -41,6 +41,10 @@ impl HostMethod for FinerCam {
         false
     }
 
+    fn is_of_class(&self) -> bool {
+        true
+    }
+
     fn passes(&self, _: &Parameters, _: usize) -> f64 {
         1.1
     }

@@ -5,7 +5,7 @@ use ndarray::{Array1, Array2, Array3, Array4, ArrayD, ArrayView3, ArrayView4, Ar
 use onnx_grad::swap::Swap;
 
 use super::{Parameter, Parameters};
-use crate::{error::Result, layer::Grid, model, target::Evaluated};
+use crate::{error::Result, explain::Work, layer::Grid, model, target::Evaluated};
 
 /// A way to find what matters that is no ONNX program: it runs the model on changed images, or takes a layer apart.
 pub trait HostMethod: Sync {
@@ -49,6 +49,11 @@ pub trait HostMethod: Sync {
     /// Whether it needs an image or a layer of two axes, height and width: its patches would run over the edges of a volume's slices, which
     /// lie one below the other.
     fn needs_plane(&self) -> bool {
+        false
+    }
+
+    /// Whether it explains classes and nothing else.
+    fn is_of_class(&self) -> bool {
         false
     }
 
@@ -97,6 +102,8 @@ pub struct Needs {
     pub curvature: bool,
     /// Gradients at the attention of blocks, of what the classifier makes of each block.
     pub blocks: bool,
+    /// In place of the target's score how alike what is nearest to it in a changed image is: [`Target::likeness`](crate::target::Target::likeness).
+    pub likeness: bool,
 }
 
 impl Needs {
@@ -113,6 +120,7 @@ impl Needs {
         biases: false,
         curvature: false,
         blocks: false,
+        likeness: false,
     };
 }
 
@@ -188,6 +196,8 @@ pub struct Trial<'a> {
     pub grid: Option<Grid>,
     /// What else it looks at.
     pub beside: Beside,
+    /// Where runs are announced, for whoever shows how far it is.
+    pub work: &'a Work,
     /// The target's score for each of up to [`Trial::batch`] images, which lie along the first axis.
     pub score: &'a mut dyn FnMut(ArrayD<f32>) -> Result<Vec<f32>>,
     /// The same with the gradient at each image, where [`Needs::slope`] asks for it.
@@ -259,6 +269,7 @@ impl Trial<'_> {
     /// # Errors
     /// The runtime's.
     pub fn scores(&mut self, count: usize, image: &mut dyn FnMut(usize) -> ArrayD<f32>) -> Result<Vec<f32>> {
+        self.work.plan(count);
         let mut scores = Vec::with_capacity(count);
         while scores.len() < count {
             let some: Vec<ArrayD<f32>> =
@@ -278,6 +289,7 @@ impl Trial<'_> {
         image: &mut dyn FnMut(usize) -> ArrayD<f32>,
         take: &mut dyn FnMut(usize, f32, ArrayViewD<'_, f32>),
     ) -> Result<()> {
+        self.work.plan(count);
         let mut done = 0;
         while done < count {
             let some: Vec<ArrayD<f32>> = (done..count.min(done + self.batch.max(1))).map(&mut *image).collect();

@@ -233,6 +233,7 @@ pub const METHODS: &[Method] = &[
     Method::Host(&ablation::ReciproCam),
     Method::Host(&occlusion::Occlusion),
     Method::Host(&rise::Rise),
+    Method::Host(&rise::DRise),
     Method::Host(&segments::Lime),
     Method::Host(&segments::KernelShap),
     Method::Host(&sess::Sess),
@@ -255,6 +256,18 @@ pub fn mistrust(method: Method, targets: &[TargetRef]) -> Option<String> {
             default_for(std::slice::from_ref(target)).method.name()
         )
     })
+}
+
+/// Why a method can explain none of these targets, as far as their kinds tell.
+pub fn refusal(method: Method, targets: &[TargetRef]) -> Option<Error> {
+    let Method::Host(host) = method else { return None };
+    let (method, first) = (host.name(), targets.first()?);
+    let none_is = |kind: &str| targets.iter().all(|target| target.kind() != kind);
+    let target = || first.spec();
+    if host.needs().likeness && none_is("box") {
+        return Some(Error::NeedsBox { method, target: target() });
+    }
+    (host.is_of_class() && none_is("class")).then(|| Error::NeedsClass { method, target: target() })
 }
 
 /// The method of that name.
@@ -551,6 +564,7 @@ pub(crate) mod tests {
             attention: Vec::new(),
             grid: None,
             beside: Beside::default(),
+            work: Box::leak(Box::default()),
             score,
             slope: Box::leak(Box::new(|_: ArrayD<f32>| unreachable!("no slopes"))),
             cam: Box::leak(Box::new(|_: ArrayD<f32>| unreachable!("no layer"))),

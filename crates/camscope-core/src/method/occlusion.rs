@@ -53,6 +53,7 @@ impl HostMethod for Occlusion {
         let (rows, columns) = (starts(height, window, stride), starts(width, window, stride));
         let windows: Vec<(usize, usize)> =
             rows.iter().flat_map(|&row| columns.iter().map(move |&column| (row, column))).collect();
+        trial.work.plan(1 + windows.len());
         let unchanged = (trial.score)(trial.image.to_owned())?.first().copied().unwrap_or(0.0);
         let mut sums: Array2<f64> = Array2::zeros((height, width));
         let mut counts: Array2<f64> = Array2::zeros((height, width));

@@ -1,4 +1,4 @@
-//! RISE: random masks over the image.
+//! RISE and D-RISE: random masks over the image.
 
 use ndarray::Array2;
 
@@ -45,24 +45,67 @@ impl HostMethod for Rise {
     }
 
     fn heat(&self, trial: &mut Trial<'_>, parameters: &Parameters) -> Result<Heat> {
-        let masks = whole(self.name(), "masks", parameters.get("masks"))?;
-        let cells = whole(self.name(), "cell", parameters.get("cell"))?;
-        let keep = parameters.get("keep");
-        if !(keep > 0.0 && keep <= 1.0) {
-            let (setting, reason) = (format!("keep={keep}"), "a share above 0, up to 1, is wanted".into());
-            return Err(Error::BadParameter { method: self.name(), setting, reason });
-        }
-        let (size, layout, seed) = (trial.size(), trial.layout, trial.seed);
-        let image = trial.image.to_owned();
-        // Each mask from its own seed, so that it is drawn twice instead of being kept.
-        let mask = |at: usize| drawn(seed.wrapping_add(at as u64), size, cells, keep);
-        let scores = trial.scores(masks, &mut |at| under(&image, layout, &mask(at)))?;
-        let mut heat = Array2::<f64>::zeros((size[0], size[1]));
-        for (at, score) in scores.iter().enumerate() {
-            heat.zip_mut_with(&mask(at), |heat, mask| *heat += f64::from(score * mask));
-        }
-        Ok(heat.mapv(|heat| (heat / (keep * masks as f64)) as f32).into())
+        mean_of_masks(self.name(), trial, parameters)
     }
+}
+
+/// D-RISE (Petsiuk et al., "Black-box Explanation of Object Detectors via Saliency Maps", 2021): RISE, the score of a masked image being how
+/// alike the most similar of its boxes is to the box that is explained. The paper's masks: 5000 of 16 × 16 cells.
+pub(super) struct DRise;
+
+impl HostMethod for DRise {
+    fn name(&self) -> &'static str {
+        "d-rise"
+    }
+
+    fn about(&self) -> &'static str {
+        "random masks weighted by how alike the nearest box of the image under each is (Petsiuk et al. 2021); boxes only, no gradient"
+    }
+
+    fn parameters(&self) -> &'static [Parameter] {
+        &[
+            Parameter { name: "masks", default: 5000.0, about: "how many masks" },
+            Parameter { name: "cell", default: 16.0, about: "cells of a mask along each side" },
+            Parameter { name: "keep", default: 0.5, about: "share of the cells that are kept, from 0 to 1" },
+        ]
+    }
+
+    fn needs(&self) -> Needs {
+        Needs { likeness: true, ..Needs::default() }
+    }
+
+    fn needs_plane(&self) -> bool {
+        true
+    }
+
+    fn passes(&self, parameters: &Parameters, _: usize) -> f64 {
+        parameters.get("masks")
+    }
+
+    fn heat(&self, trial: &mut Trial<'_>, parameters: &Parameters) -> Result<Heat> {
+        mean_of_masks(self.name(), trial, parameters)
+    }
+}
+
+/// The mean of random masks, weighted by the score of the image under each.
+fn mean_of_masks(method: &'static str, trial: &mut Trial<'_>, parameters: &Parameters) -> Result<Heat> {
+    let masks = whole(method, "masks", parameters.get("masks"))?;
+    let cells = whole(method, "cell", parameters.get("cell"))?;
+    let keep = parameters.get("keep");
+    if !(keep > 0.0 && keep <= 1.0) {
+        let (setting, reason) = (format!("keep={keep}"), "a share above 0, up to 1, is wanted".into());
+        return Err(Error::BadParameter { method, setting, reason });
+    }
+    let (size, layout, seed) = (trial.size(), trial.layout, trial.seed);
+    let image = trial.image.to_owned();
+    // Each mask from its own seed, so that it is drawn twice instead of being kept.
+    let mask = |at: usize| drawn(seed.wrapping_add(at as u64), size, cells, keep);
+    let scores = trial.scores(masks, &mut |at| under(&image, layout, &mask(at)))?;
+    let mut heat = Array2::<f64>::zeros((size[0], size[1]));
+    for (at, score) in scores.iter().enumerate() {
+        heat.zip_mut_with(&mask(at), |heat, mask| *heat += f64::from(score * mask));
+    }
+    Ok(heat.mapv(|heat| (heat / (keep * masks as f64)) as f32).into())
 }
 
 /// A grid of `cells` × `cells` zeros and ones, enlarged by one cell more than the image and cut out at a random place.
@@ -72,16 +115,29 @@ fn drawn(seed: u64, [height, width]: [usize; 2], cells: usize, keep: f64) -> Arr
     let grid = Array2::from_shape_fn((cells + 2, cells + 2), |_| f32::from(u8::from(random.even() < keep)));
     let (cell_height, cell_width) = (height as f64 / cells as f64, width as f64 / cells as f64);
     let (down, across) = (random.even(), random.even());
-    Array2::from_shape_fn((height, width), |(y, x)| {
-        let at = |to: usize, cell: f64, shift: f64| {
+    // Between which cells each place lies, and how far from the first.
+    let places = |count: usize, cell: f64, shift: f64| -> Vec<(usize, f32)> {
+        let at = |to: usize| {
             let place = (to as f64 + 0.5) / cell + shift;
             let low = (place.floor() as usize).min(cells);
             (low, (place - low as f64) as f32)
         };
-        let ((y, py), (x, px)) = (at(y, cell_height, down), at(x, cell_width, across));
-        let row = |y: usize| grid[[y, x]] * (1.0 - px) + grid[[y, x + 1]] * px;
-        row(y) * (1.0 - py) + row(y + 1) * py
-    })
+        (0..count).map(at).collect()
+    };
+    let (rows, columns) = (places(height, cell_height, down), places(width, cell_width, across));
+    // Each line of cells, enlarged along it: the mask lies between two of them.
+    let lines = Array2::from_shape_fn((cells + 2, width), |(row, x)| {
+        let (low, share) = columns[x];
+        grid[[row, low]] * (1.0 - share) + grid[[row, low + 1]] * share
+    });
+    let mut mask = Array2::zeros((height, width));
+    for ((low, share), mut row) in rows.into_iter().zip(mask.outer_iter_mut()) {
+        let (above, below) = (lines.row(low), lines.row(low + 1));
+        ndarray::Zip::from(&mut row).and(&above).and(&below).for_each(|value, above, below| {
+            *value = above * (1.0 - share) + below * share;
+        });
+    }
+    mask
 }
 
 #[cfg(test)]

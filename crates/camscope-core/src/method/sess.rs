@@ -65,6 +65,7 @@ impl HostMethod for Sess {
             for top in starts(size[0], height) {
                 corners.extend(starts(size[1], width).into_iter().map(|left| [top, left]));
             }
+            trial.work.plan(corners.len());
             for some in corners.chunks(trial.batch.max(1)) {
                 let windows: Vec<ArrayD<f32>> =
                     some.iter().map(|at| window(&large, layout, *at, [height, width])).collect();

@@ -54,6 +54,7 @@ impl HostMethod for SmoothGradCamPlusPlus {
         let activation = trial.layer()?.mapv(f64::from);
         let mut squares = Array3::<f64>::zeros(activation.raw_dim());
         let (mut cubes, mut last) = (squares.clone(), squares.clone());
+        trial.work.plan(samples);
         let mut done = 0;
         while done < samples {
             let count = trial.batch.max(1).min(samples - done);

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use super::{Answer, Evaluated, InGraph, Kind, Target};
+use super::{Answer, Evaluated, InGraph, Kind, Target, TargetRef};
 use crate::{
     error::{Error, Result},
     model::{Labels, Network},
-    task::detection::{Detection, Detector, overlap, suppressed_until},
+    task::detection::{Detection, Detector, Sought, overlap, suppressed_until},
 };
 
 pub(super) const KIND: Kind = Kind {
@@ -202,12 +202,58 @@ impl Target for Pinned {
         true
     }
 
+    fn likeness(&self, answer: &Answer<'_>) -> Result<Option<TargetRef>> {
+        let sought = Sought::new(answer.detector()?, answer.output, &self.found)?;
+        Ok(sought.map(|sought| Arc::new(Alike { pinned: self.clone(), sought }) as TargetRef))
+    }
+
     fn evaluate(&self, answer: &Answer<'_>) -> Result<Evaluated> {
         match self.now(answer.detector()?, answer)? {
             Some(now) => self.evaluated(answer, Some(&now)),
             // No longer there: nothing speaks for it.
             None => Ok(Evaluated { score: 0.0, seeds: Vec::new(), ..self.evaluated(answer, None)? }),
         }
+    }
+}
+
+/// How alike the most similar box of an image is to one that was found.
+#[derive(Clone, Debug)]
+struct Alike {
+    pinned: Pinned,
+    sought: Sought,
+}
+
+impl Target for Alike {
+    fn spec(&self) -> String {
+        self.pinned.spec()
+    }
+
+    fn kind(&self) -> &'static str {
+        KIND.name
+    }
+
+    fn reads(&self, network: &Network) -> Result<Vec<String>> {
+        self.pinned.reads(network)
+    }
+
+    fn slopes(&self, _: &Network) -> Result<Vec<String>> {
+        Ok(Vec::new())
+    }
+
+    fn is_local(&self) -> bool {
+        true
+    }
+
+    fn evaluate(&self, answer: &Answer<'_>) -> Result<Evaluated> {
+        let score = self.sought.likeness(answer.detector()?, answer.output)?;
+        Ok(Evaluated {
+            score,
+            seeds: Vec::new(),
+            label: None,
+            class: None,
+            place: super::Place::default(),
+            target: Arc::new(self.clone()),
+        })
     }
 }
 

@@ -60,6 +60,15 @@ pub trait Target: fmt::Debug + Send + Sync {
         None
     }
 
+    /// A target whose number is how like this one the most similar thing of an image is, from 0 to 1; this one was resolved for `answer`.
+    /// `None`: there is no such measure for targets of its kind.
+    ///
+    /// # Errors
+    /// The outputs are not as they should be.
+    fn likeness(&self, _answer: &Answer<'_>) -> Result<Option<TargetRef>> {
+        Ok(None)
+    }
+
     /// Its number for one image, and its seeds.
     ///
     /// # Errors

@@ -17,7 +17,7 @@ use crate::{setup::failed, whole::whole};
 pub(super) const SIDE: u32 = 224;
 
 /// Of a JPEG, from 1 to 100.
-const QUALITY: u8 = 85;
+const QUALITY: u8 = 75;
 
 /// A picture, and what it is of.
 struct Piece {

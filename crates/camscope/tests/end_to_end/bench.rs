@@ -103,6 +103,48 @@ fn a_batch_is_as_large_as_is_asked_for_and_none_is_measured_where_the_model_take
     assert!(text.contains("3 pictures at once") && text.contains("from photos to overlays"), "{text}");
 }
 
+/// What explaining by a method of the host is divided by: one pass, as many passes as it makes, as many gradients as it takes.
+#[test]
+fn methods_of_the_host_are_measured_by_what_they_run() {
+    let scene = Scene::new();
+    let of = |method: &str| -> Value { quick(&scene, &["--json", "--method", method]).ok().json().remove(0) };
+    let quotient = |object: &Value, over: &str, under: &str| number(object, over) / number(object, under);
+    let occlusion = of("occlusion:window=48,stride=48");
+    // Four places, and the photo as it is.
+    assert_eq!((&occlusion["runs"], &occlusion["gradients"]), (&5.into(), &0.into()));
+    assert_eq!(occlusion["method"], "occlusion:window=48,stride=48");
+    let pass = number(&occlusion, "/ms/batch_forward/median") / number(&occlusion, "/batch");
+    let ratio = number(&occlusion, "/explain_ms") / (5.0 * pass);
+    assert!((number(&occlusion, "/passes_ratio") / ratio - 1.0).abs() < 1e-9, "{occlusion}");
+    assert!(occlusion["gradients_ratio"].is_null());
+
+    let integrated = of("integrated-gradients:steps=3");
+    assert_eq!((&integrated["runs"], &integrated["gradients"]), (&5.into(), &3.into()));
+    let ratio = quotient(&integrated, "/explain_ms", "/ms/to_input/median") / 3.0;
+    assert!((number(&integrated, "/gradients_ratio") / ratio - 1.0).abs() < 1e-9, "{integrated}");
+    assert!(integrated["passes_ratio"].is_null());
+
+    for method in ["eigencam", "recipro-cam", "d-rise"] {
+        if method == "d-rise" {
+            let refused = quick(&scene, &["--method", method]);
+            assert!(refused.stderr.contains("d-rise looks for a box"), "{}", refused.stderr);
+            continue;
+        }
+        let one = of(method);
+        let ratio = quotient(&one, "/explain_ms", "/forward_ms");
+        assert!((number(&one, "/explain_ratio") / ratio - 1.0).abs() < 1e-9, "{one}");
+        assert!(one["passes_ratio"].is_null(), "{one}");
+    }
+    if cfg!(target_os = "linux") {
+        let ratio = quotient(&occlusion, "/peak_mib/explain/median", "/peak_mib/plain/median");
+        assert!((number(&occlusion, "/memory_ratio") / ratio - 1.0).abs() < 1e-9, "{occlusion}");
+    }
+    let text = quick(&scene, &["--method", "occlusion:window=48,stride=48"]).ok().stdout;
+    assert!(text.contains("5 runs in batches of") && text.contains("plain passes in batches of"), "{text}");
+    let refused = quick(&scene, &["--method", "eigencam", "--compare", "then.json"]);
+    assert!(!refused.stderr.is_empty(), "{}", refused.stdout);
+}
+
 #[test]
 fn an_earlier_measurement_is_put_beside_the_new_one() {
     let scene = Scene::new();

@@ -40,6 +40,8 @@ mod resume;
 mod runtime;
 mod several;
 mod sizes;
+#[cfg(unix)]
+mod slow_methods;
 mod targets;
 #[cfg(unix)]
 mod terminal;

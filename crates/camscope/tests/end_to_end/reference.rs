@@ -80,7 +80,8 @@ fn every_field_of_json_is_in_the_reference() {
     std::fs::write(&earlier, &first.stdout).expect("written");
     let [earlier, profile] = [earlier, scene.path("profile")].map(|path| path.to_str().expect("UTF-8").to_owned());
     let again = [&bench[..], &["--compare", &earlier, "--profile", &profile]].concat();
-    let commands: [(&str, &[&str]); 11] = [
+    let of_method = [&bench[..], &["--method", "occlusion:window=48,stride=48"]].concat();
+    let commands: [(&str, &[&str]); 12] = [
         ("camscope explain --json", &["explain", "--json", "--ep", "cpu", "-o", "out", "--raw", "out", model, photo]),
         ("camscope predict --json", &["predict", "--json", "--ep", "cpu", model, photo]),
         ("camscope factors --json", &["factors", "--json", "--ep", "cpu", "-o", "out", "--raw", "out", model, photo]),
@@ -92,6 +93,7 @@ fn every_field_of_json_is_in_the_reference() {
         ("camscope layers --json", &["layers", "--json", model, photo]),
         ("camscope check --json", &["check", "--json", "--ep", "cpu", model]),
         ("camscope bench --json", &again),
+        ("camscope bench --json", &of_method),
         ("camscope runtime show --json", &["runtime", "show", "--json"]),
         ("camscope plugin list --json", &["plugin", "list", "--json"]),
         (

@@ -140,6 +140,10 @@ impl Detector for Head {
         Ok(the_most(peaks).into_iter().map(of).collect())
     }
 
+    fn classes(&self) -> Option<super::ClassRow> {
+        Some((super::table::classes_axis, 0..self.classes))
+    }
+
     fn overlap(&self) -> Option<f32> {
         // CenterNet's peaks are its choice; CenterFace's authors suppress as well.
         Some(if self.is_face { 0.3 } else { ALL })

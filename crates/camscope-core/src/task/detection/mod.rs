@@ -8,6 +8,7 @@ mod deployed;
 mod detr;
 mod end2end;
 mod grids;
+mod likeness;
 mod mmdeploy;
 mod nodes;
 mod origin;
@@ -38,6 +39,7 @@ use crate::{
     nearest::nearest,
     target::{Answer, Score, TargetRef},
 };
+pub use likeness::Sought;
 use origin::Origin;
 pub use suppress::{overlap, suppressed, suppressed_until};
 
@@ -60,6 +62,13 @@ pub trait Detector: fmt::Debug + Send + Sync {
     /// # Errors
     /// The outputs are not as the format has them.
     fn boxes(&self, value: &dyn Fn(&str) -> Result<ArrayD<f32>>) -> Result<Vec<Detection>>;
+
+    /// Where the scores of all classes lie beside that of a box's own: the axis that they lie along, from the number of axes of the value that
+    /// the last element of [`Detection::evidence`], as [`Detector::boxes`] gives it, lies in, and the places along it, in a row of exclusive
+    /// classes those in the row. `None`: of a box's classes the head gives one.
+    fn classes(&self) -> Option<ClassRow> {
+        None
+    }
 
     /// A box with its evidence where it comes from: elements of the values of [`Detector::evidence`].
     fn traced(&self, found: Detection) -> Detection {
@@ -102,6 +111,9 @@ pub struct Emitted {
     pub are_logits: bool,
 }
 
+/// The axis that classes lie along, by the number of axes of a value, and the places along it.
+pub type ClassRow = (fn(usize) -> usize, Range<usize>);
+
 /// Where numbers lie.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lies {
@@ -137,7 +149,7 @@ pub struct Detection {
 /// What speaks for a box: the elements of the outputs that its score is computed from, each with its value.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Evidence {
-    /// Probabilities, multiplied: the class's alone, or objectness × class.
+    /// Probabilities, multiplied: the class's alone, or objectness × class, in this order.
     Probabilities(Vec<(Element, f32)>),
     /// Logits of independent classes: p = σ(logit). Several: their probabilities, multiplied.
     Logits(Vec<(Element, f32)>),
@@ -346,6 +358,10 @@ impl Detector for Detecting {
 
     fn boxes(&self, value: &dyn Fn(&str) -> Result<ArrayD<f32>>) -> Result<Vec<Detection>> {
         self.head.boxes(value)
+    }
+
+    fn classes(&self) -> Option<ClassRow> {
+        self.head.classes()
     }
 
     fn traced(&self, found: Detection) -> Detection {

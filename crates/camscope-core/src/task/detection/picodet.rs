@@ -214,6 +214,10 @@ impl Detector for Head {
         Ok(surest(&scores).into_iter().map(of).collect())
     }
 
+    fn classes(&self) -> Option<super::ClassRow> {
+        Some((super::table::classes_axis, 0..self.classes))
+    }
+
     fn overlap(&self) -> Option<f32> {
         Some(OVERLAP)
     }

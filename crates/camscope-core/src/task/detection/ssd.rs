@@ -192,6 +192,10 @@ impl Detector for Head {
         Ok(found.into_iter().map(of).collect())
     }
 
+    fn classes(&self) -> Option<super::ClassRow> {
+        Some((super::table::classes_axis, self.background..self.columns))
+    }
+
     fn overlap(&self) -> Option<f32> {
         Some(self.overlap)
     }

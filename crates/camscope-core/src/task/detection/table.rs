@@ -96,6 +96,11 @@ impl Table {
     }
 }
 
+/// The axis along which the columns of a [`Table`] lie, of a value of so many axes.
+pub(super) fn classes_axis(rank: usize) -> usize {
+    if rank == 3 { 2 } else { 1 }
+}
+
 /// Rows and columns of a value of floats that a [`Table`] reads; `None` where they are open.
 pub(super) fn extent(context: &Context<'_>, name: &str) -> Option<(usize, usize)> {
     match context.floats(name)?[..] {

@@ -99,6 +99,10 @@ impl Detector for Head {
         self.selected(value)?.into_iter().map(of).collect()
     }
 
+    fn classes(&self) -> Option<super::ClassRow> {
+        Some((|_| 1, 0..usize::MAX))
+    }
+
     fn overlap(&self) -> Option<f32> {
         None
     }

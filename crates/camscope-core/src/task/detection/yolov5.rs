@@ -119,6 +119,10 @@ impl Detector for Decoded {
         self.with(value, |_, [x, y, width, height]| yolov8::around([x, y], [width, height]))
     }
 
+    fn classes(&self) -> Option<super::ClassRow> {
+        Some((|_| 2, 5..usize::MAX))
+    }
+
     fn overlap(&self) -> Option<f32> {
         Some(OVERLAP)
     }
@@ -169,6 +173,10 @@ impl Detector for Levels {
             }
         }
         Ok(found)
+    }
+
+    fn classes(&self) -> Option<super::ClassRow> {
+        Some((|_| 4, 5..usize::MAX))
     }
 
     fn overlap(&self) -> Option<f32> {

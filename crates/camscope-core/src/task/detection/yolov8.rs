@@ -184,6 +184,10 @@ impl Detector for Head {
         Ok(best.into_iter().enumerate().map(of).collect())
     }
 
+    fn classes(&self) -> Option<super::ClassRow> {
+        Some((if self.is_turned { |_| 2 } else { |_| 1 }, 4..4 + self.classes))
+    }
+
     fn overlap(&self) -> Option<f32> {
         Some(OVERLAP)
     }

@@ -71,6 +71,10 @@ impl Detector for Head {
         })
     }
 
+    fn classes(&self) -> Option<super::ClassRow> {
+        self.table.classes()
+    }
+
     fn overlap(&self) -> Option<f32> {
         Some(OVERLAP)
     }

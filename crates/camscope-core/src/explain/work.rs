@@ -1,0 +1,41 @@
+//! How far a method of the host is.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// How many runs methods of the host want to make of an explainer, and how many they made: of images through the model, or of activations
+/// through what lies behind a layer. Both only grow; any thread may read them.
+#[derive(Debug, Default)]
+pub struct Work {
+    planned: AtomicUsize,
+    done: AtomicUsize,
+    gradients: AtomicUsize,
+}
+
+impl Work {
+    /// How many runs were announced.
+    pub fn planned(&self) -> usize {
+        self.planned.load(Ordering::Relaxed)
+    }
+
+    /// How many were made.
+    pub fn done(&self) -> usize {
+        self.done.load(Ordering::Relaxed)
+    }
+
+    /// How many of them went back to a gradient at the input or at a layer.
+    pub fn gradients(&self) -> usize {
+        self.gradients.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn plan(&self, runs: usize) {
+        self.planned.fetch_add(runs, Ordering::Relaxed);
+    }
+
+    pub(crate) fn did(&self, runs: usize) {
+        self.done.fetch_add(runs, Ordering::Relaxed);
+    }
+
+    pub(crate) fn went_back(&self, runs: usize) {
+        self.gradients.fetch_add(runs, Ordering::Relaxed);
+    }
+}
