@@ -7,6 +7,7 @@ mod bench_together;
 mod check_cmd;
 mod cli;
 mod cli_bench;
+mod cli_evaluate;
 mod cli_export;
 mod cli_input;
 mod cli_plugins;
@@ -15,6 +16,7 @@ mod demo_cmd;
 mod devices;
 mod differentiate_cmd;
 mod differentiate_target;
+mod evaluate_cmd;
 mod explain_cmd;
 mod explore_cmd;
 mod export_cmd;
@@ -79,6 +81,7 @@ fn obey(cli: Cli) -> Result<ExitCode> {
         Command::Explain(args) => explain_cmd::run(&args),
         Command::Predict(args) => predict_cmd::run(&args),
         Command::Factors(args) => factors_cmd::run(&args),
+        Command::Evaluate(args) => evaluate_cmd::run(&args),
         Command::Layers(args) => layers_cmd::run(&args),
         Command::Methods(args) => methods_cmd::run(&args),
         Command::Check(args) => check_cmd::run(&args),
