@@ -2,6 +2,7 @@
 
 pub mod bench;
 pub mod check;
+pub mod compare;
 mod differentiable_layers;
 pub mod error;
 pub mod evaluate;

@@ -7,6 +7,7 @@ mod bench_together;
 mod check_cmd;
 mod cli;
 mod cli_bench;
+mod cli_diff;
 mod cli_evaluate;
 mod cli_export;
 mod cli_input;
@@ -14,12 +15,14 @@ mod cli_plugins;
 mod config_cmd;
 mod demo_cmd;
 mod devices;
+mod diff_cmd;
 mod differentiate_cmd;
 mod differentiate_target;
 mod evaluate_cmd;
 mod explain_cmd;
 mod explore_cmd;
 mod export_cmd;
+mod export_triton;
 mod factors_cmd;
 mod feed;
 mod graphics;
@@ -82,6 +85,7 @@ fn obey(cli: Cli) -> Result<ExitCode> {
         Command::Predict(args) => predict_cmd::run(&args),
         Command::Factors(args) => factors_cmd::run(&args),
         Command::Evaluate(args) => evaluate_cmd::run(&args),
+        Command::Diff(args) => diff_cmd::run(&args),
         Command::Layers(args) => layers_cmd::run(&args),
         Command::Methods(args) => methods_cmd::run(&args),
         Command::Check(args) => check_cmd::run(&args),

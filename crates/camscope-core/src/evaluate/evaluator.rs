@@ -46,6 +46,9 @@ pub struct Evaluated {
 /// Where a target is in a picture's pixels, where that is known.
 pub type Where<'a> = &'a dyn Fn(&Asked<'_>) -> Result<Option<Array2<bool>>>;
 
+/// A picture's heatmaps, one a group, with the target as it came out.
+type Shown = Vec<(Array2<f32>, Explained)>;
+
 /// For each disturbed picture its heatmaps, one a group.
 type Disturbed = Vec<Vec<Array2<f32>>>;
 
@@ -86,7 +89,7 @@ impl Evaluator<'_> {
         // As it was resolved: the same class for every changed picture.
         let target = asked.answered().target.clone();
         let seen: Vec<Seen> = seen.into_iter().collect();
-        let shown = explained(self.explainer, &[picture.clone()], &seen, &target)?;
+        let shown = explained(self.explainer, std::slice::from_ref(picture), &seen, &target)?;
         told(explaining.round() as usize);
         let truth = place(&asked)?;
         let groups: Vec<Group> = self.explainer.groups().to_vec();
@@ -143,13 +146,8 @@ impl Evaluator<'_> {
     }
 }
 
-/// For each picture a heatmap a group, with the target as it came out.
-fn explained(
-    explainer: &Explainer,
-    pictures: &[ArrayD<f32>],
-    seen: &[Seen],
-    target: &TargetRef,
-) -> Result<Vec<Vec<(Array2<f32>, Explained)>>> {
+/// What is shown of each picture.
+fn explained(explainer: &Explainer, pictures: &[ArrayD<f32>], seen: &[Seen], target: &TargetRef) -> Result<Vec<Shown>> {
     let mut all = Vec::with_capacity(pictures.len());
     for some in pictures.chunks(explainer.batch().max(1)) {
         let views: Vec<_> = some.iter().map(|picture| picture.view()).collect();
@@ -171,7 +169,7 @@ fn of_disturbed(explainer: &mut Explainer, asked: &Asked<'_>, seen: &[Seen], set
     let pictures: Vec<(u64, ArrayD<f32>)> =
         seeds.map(|seed| (seed, asked.as_input(sensitivity::disturbed(asked, seed)))).collect();
     let target = &asked.answered().target;
-    let heat = |shown: Vec<Vec<(Array2<f32>, Explained)>>| -> Disturbed {
+    let heat = |shown: Vec<Shown>| -> Disturbed {
         shown.into_iter().map(|groups| groups.into_iter().map(|(heat, _)| heat).collect()).collect()
     };
     if let Method::Cam(_) = explainer.options().method.method {

@@ -2,38 +2,16 @@
 
 use ndarray::{ArrayView2, s};
 
+use crate::compare;
+
 /// Spearman's rank correlation, equal numbers sharing their ranks' mean; `None` where either map is flat or their sizes differ.
 pub fn rank_correlation(one: ArrayView2<'_, f32>, other: ArrayView2<'_, f32>) -> Option<f64> {
-    if one.dim() != other.dim() {
+    let is_flat = |map: ArrayView2<'_, f32>| map.iter().zip(map.iter().skip(1)).all(|(a, b)| a == b);
+    if one.dim() != other.dim() || is_flat(one) || is_flat(other) {
         return None;
     }
-    correlation(&ranks(one), &ranks(other))
-}
-
-fn correlation(one: &[f64], other: &[f64]) -> Option<f64> {
-    let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len().max(1) as f64;
-    let (own, others) = (mean(one), mean(other));
-    let (mut both, mut first, mut second) = (0.0, 0.0, 0.0);
-    for (a, b) in one.iter().zip(other) {
-        both += (a - own) * (b - others);
-        first += (a - own).powi(2);
-        second += (b - others).powi(2);
-    }
-    (first > 0.0 && second > 0.0).then(|| both / (first * second).sqrt())
-}
-
-fn ranks(map: ArrayView2<'_, f32>) -> Vec<f64> {
-    let values: Vec<f32> = map.iter().copied().collect();
-    let mut order: Vec<usize> = (0..values.len()).collect();
-    order.sort_by(|&a, &b| values[a].total_cmp(&values[b]));
-    let mut ranks = vec![0.0; values.len()];
-    let mut at = 0;
-    for alike in order.chunk_by(|&a, &b| values[a] == values[b]) {
-        let mean = at as f64 + (alike.len() as f64 - 1.0) / 2.0;
-        alike.iter().for_each(|pixel| ranks[*pixel] = mean);
-        at += alike.len();
-    }
-    ranks
+    let values = |map: ArrayView2<'_, f32>| map.iter().copied().collect::<Vec<f32>>();
+    Some(compare::rank_correlation(&values(one), &values(other)))
 }
 
 /// The side of the windows of [`structural_similarity`], in pixels.
@@ -87,7 +65,6 @@ mod tests {
         assert_eq!(rank_correlation(one.view(), array![[0.1, 0.2], [0.3, 0.31]].view()), Some(1.0));
         assert_eq!(rank_correlation(one.view(), array![[4.0, 3.0], [2.0, 1.0]].view()), Some(-1.0));
         assert_eq!(rank_correlation(one.view(), array![[1.0, 1.0], [1.0, 1.0]].view()), None);
-        assert_eq!(ranks(array![[5.0, 1.0, 5.0]].view()), [1.5, 0.0, 1.5]);
     }
 
     #[test]

@@ -25,7 +25,7 @@ pub(super) struct Line {
 
 const SIZE: (u32, u32) = (800, 500);
 
-/// Letters that can be told apart in either kind of picture: Okabe and Ito's colours.
+/// Colours that most people can tell apart: Okabe and Ito's colours.
 const COLOURS: [RGBColor; 7] = [
     RGBColor(0, 114, 178),
     RGBColor(213, 94, 0),

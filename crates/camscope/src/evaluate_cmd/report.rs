@@ -199,7 +199,7 @@ impl Report {
             1 => "one heatmap each\n".to_owned(),
             _ => format!("{heatmaps} heatmaps each: mean ± standard deviation\n"),
         };
-        let first = self.numbers.iter().map(|number| number.name.len()).max().unwrap_or_default() + 2;
+        let first = self.numbers.iter().map(|number| number.name.len()).max().unwrap_or_default() + 3;
         for some in columns.chunks(COLUMNS) {
             let heads: Vec<[String; 2]> = some
                 .iter()

@@ -393,7 +393,7 @@ impl Stems {
 }
 
 /// The layers' names as parts of files' names; a layer that is named twice has one name.
-fn tap_stems(taps: &[Tap]) -> Vec<String> {
+pub(crate) fn tap_stems(taps: &[Tap]) -> Vec<String> {
     let mut used = HashSet::new();
     let mut stems: Vec<String> = Vec::new();
     for (at, tap) in taps.iter().enumerate() {
@@ -411,7 +411,7 @@ pub(crate) fn unused(stem: &str, used: &mut HashSet<String>) -> String {
 }
 
 /// A target as a part of a file's name: a class's number.
-fn of_target(target: &Explained) -> String {
+pub(crate) fn of_target(target: &Explained) -> String {
     target.class.map_or_else(|| plain(&target.spec), |class| class.class.to_string())
 }
 
@@ -503,7 +503,7 @@ pub(crate) fn write_overlay(picture: &RgbImage, path: &Path) -> Result<PathBuf> 
     Ok(path.to_owned())
 }
 
-fn progress(inputs: usize) -> ProgressBar {
+pub(crate) fn progress(inputs: usize) -> ProgressBar {
     if inputs < 2 {
         return ProgressBar::hidden();
     }

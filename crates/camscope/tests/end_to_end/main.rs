@@ -9,7 +9,9 @@ mod commands;
 mod common;
 mod demo;
 mod devices;
+mod diff;
 mod errors;
+mod evaluate;
 mod explain;
 #[cfg(unix)]
 mod explorer;
