@@ -8,7 +8,7 @@ use std::{
 use camscope_core::{
     Result,
     evaluate::{
-        Asked, Evaluator, Imputer, METRICS, Settings, complexity, confidence,
+        Asked, Better, Evaluator, Imputer, METRICS, Settings, complexity, confidence,
         deletion::deletion,
         impute, infidelity,
         insertion::insertion,
@@ -247,7 +247,7 @@ fn every_metric_measures_every_layer_and_says_how_many_passes_it_took() {
 fn a_random_method_is_not_robust() {
     let scorer = scorer(16);
     let metrics = [camscope_core::evaluate::by_name("sensitivity").expect("a metric")];
-    let mut of = |name: &str| {
+    let of = |name: &str| {
         let method = method::parse(name).expect("a method");
         let options =
             Options { method, layers: vec![Choice::Name("second".into())], session: session(), ..Default::default() };
@@ -335,4 +335,59 @@ fn edges_fail_the_sanity_check_and_grad_cam_passes() {
     assert_eq!(sanity::verdict(&grad_cam), Some(Verdict::Depends), "{grad_cam:?}");
     assert_eq!((grad_cam[0].layers, grad_cam.len()), (1, 4));
     assert_eq!(std::fs::read(&file).expect("the model"), bytes);
+}
+
+#[test]
+fn grad_cam_beats_random_weights_where_the_model_or_the_truth_is_asked() {
+    let file = camscope_tests::root().join("models/efficientnet-lite0.onnx");
+    let network = Network::open(&file).expect("a model");
+    let sidecar = resolve_given(&network, &Default::default()).expect("a sidecar");
+    let preprocessing = sidecar.preprocessing.clone();
+    let subject = Arc::new(TypedModel::new(runtime(), network, sidecar).expect("a typed model"));
+    let options = |method: &str| Options {
+        method: method::parse(method).expect("a method"),
+        batch: 16,
+        gradients: false,
+        session: session(),
+        ..Default::default()
+    };
+    let scorer = Explainer::forward_passes(runtime(), Arc::clone(&subject), options("gradcam")).expect("an explainer");
+    let settings = Settings { steps: 6, road: 4, squares: 8, disturbed: 2, seed: 0 };
+    let drawn = camscope_tests::composites::composites();
+    assert!(drawn.len() >= 20);
+    let mut means = Vec::new();
+    for method in ["gradcam", "randomcam"] {
+        let mut explainer = Explainer::of(runtime(), Arc::clone(&subject), Options { batch: 1, ..options(method) })
+            .expect("an explainer");
+        let mut values: Vec<Vec<f64>> = Vec::new();
+        for one in &drawn {
+            let prepared = camscope_core::image::prepare(&one.picture, &preprocessing).expect("a tensor");
+            let corners = one.corners.map(f64::from);
+            let place = |asked: &Asked<'_>| {
+                Ok(camscope_core::evaluate::truth::within_boxes(&asked.viewport(), asked.size(), &[corners]))
+            };
+            let mut evaluator = Evaluator { scorer: &scorer, explainer: &mut explainer, metrics: METRICS, settings };
+            let target = ClassSpec::Index(one.class).target();
+            let found = evaluator.picture(&prepared.tensor, Some(prepared.seen), &target, &place, &|_| {});
+            let found = found.expect("numbers").remove(0).found;
+            let numbers: Vec<f64> =
+                found.iter().flat_map(|found| &found.values).map(|value| value.expect("a number")).collect();
+            values.push(numbers);
+        }
+        let count = values[0].len();
+        let mean = |at: usize| values.iter().map(|numbers| numbers[at]).sum::<f64>() / values.len() as f64;
+        means.push((0..count).map(mean).collect::<Vec<f64>>());
+    }
+    let numbers = METRICS.iter().flat_map(|metric| metric.numbers());
+    for ((number, grad_cam), random) in numbers.zip(&means[0]).zip(&means[1]) {
+        // How concise a map is says nothing of whether it is right.
+        if ["entropy", "gini"].contains(&number.name) {
+            continue;
+        }
+        let is_better = if number.better == Better::Higher { grad_cam > random } else { grad_cam < random };
+        assert!(is_better, "{}: {grad_cam} and {random} of random weights", number.name);
+    }
+    // The hottest pixel is nearly always on what was asked for.
+    let pointing = METRICS.iter().flat_map(|metric| metric.numbers()).position(|number| number.name == "pointing");
+    assert!(means[0][pointing.expect("a number")] > 0.9, "{means:?}");
 }
