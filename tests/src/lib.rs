@@ -1,5 +1,6 @@
 //! What the end-to-end tests share: the runtime, fixtures, one-operator models.
 
+pub mod composites;
 pub mod recording;
 
 use std::path::PathBuf;

@@ -435,6 +435,24 @@ pub enum Error {
         /// Those that there are.
         known: Vec<&'static str>,
     },
+    /// A metric that camscope doesn't know.
+    #[error("there is no metric `{}`", printable(name))]
+    UnknownMetric {
+        /// As it was asked for.
+        name: String,
+        /// Those that there are.
+        known: Vec<&'static str>,
+    },
+    /// A file that says where things are in pictures is not as it should be.
+    #[error("{path}{}{at}: {}", if at.is_empty() { "" } else { ", " }, printable(reason))]
+    Truth {
+        /// The file.
+        path: String,
+        /// The line; empty: all of it.
+        at: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// A file that was named does not exist.
     #[error("no such {what}: {path}")]
     NoSuchFile {
@@ -835,6 +853,10 @@ impl Error {
             Error::UnknownPicture { known, .. } => Some(format!("its inputs are {}", joined(known))),
             Error::BadParameter { .. } => Some("`camscope explain --help` lists the methods".into()),
             Error::UnknownMethod { known, .. } => Some(format!("there are {}", known.join(", "))),
+            Error::UnknownMetric { known, .. } => Some(format!("there are {}", known.join(", "))),
+            Error::Truth { .. } => Some(
+                "boxes are COCO's JSON, or CSV with the header image,label,x0,y0,x1,y1 in the photos' pixels; masks are pictures as large as theirs".into(),
+            ),
             Error::UnknownColormap { known, .. } => Some(format!("there are {}", known.join(", "))),
             Error::FixedSize { .. } => {
                 Some("leave --size out: it is for models whose input has open height and width".into())

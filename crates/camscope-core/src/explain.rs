@@ -200,6 +200,11 @@ impl Explainer {
         &self.options
     }
 
+    /// Has random numbers start elsewhere, of methods that draw some: [`Options::seed`].
+    pub fn reseed(&mut self, seed: u64) {
+        self.options.seed = seed;
+    }
+
     /// The nodes that round to integers and were differentiated as if they didn't: of a quantised model, the gradient is the
     /// straight-through estimate. Empty: it is the derivative itself.
     pub fn straight_through(&self) -> &[String] {

@@ -14,6 +14,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use crate::cli_bench::{BenchArgs, BenchChildArgs};
 pub(crate) use crate::cli_diff::DiffArgs;
+pub(crate) use crate::cli_evaluate::EvaluateArgs;
 pub(crate) use crate::cli_export::ExportArgs;
 pub(crate) use crate::cli_input::InputArgs;
 pub(crate) use crate::cli_keep::KeepArgs;
@@ -44,6 +45,7 @@ impl Cli {
             Some(Command::Explain(args)) => Some(&args.run),
             Some(Command::Predict(args)) => Some(&args.run),
             Some(Command::Factors(args)) => Some(&args.run),
+            Some(Command::Evaluate(args)) => Some(&args.run),
             Some(Command::Diff(args)) => Some(&args.run),
             Some(Command::Check(args)) => Some(&args.run),
             Some(Command::Bench(args)) => Some(&args.run),
@@ -139,6 +141,8 @@ pub(crate) enum Command {
     Predict(Box<PredictArgs>),
     /// Take a layer apart into concepts: where each lies in a photo, and which classes it speaks for
     Factors(Box<FactorsArgs>),
+    /// Measure how good heatmaps are: what happens to the model's answer where the picture is changed as they say
+    Evaluate(Box<EvaluateArgs>),
     /// Compare two models on the same photos: their answers, their heat, and where activations drift apart
     Diff(Box<DiffArgs>),
     /// List the layers of a model

@@ -10,6 +10,7 @@ mod check_cmd;
 mod cli;
 mod cli_bench;
 mod cli_diff;
+mod cli_evaluate;
 mod cli_export;
 mod cli_input;
 mod cli_keep;
@@ -20,6 +21,7 @@ mod devices;
 mod diff_cmd;
 mod differentiate_cmd;
 mod differentiate_target;
+mod evaluate_cmd;
 mod explain_cmd;
 mod explore_cmd;
 mod export_cmd;
@@ -89,6 +91,7 @@ fn obey(cli: Cli) -> Result<ExitCode> {
         Command::Explain(args) => explain_cmd::run(&args),
         Command::Predict(args) => predict_cmd::run(&args),
         Command::Factors(args) => factors_cmd::run(&args),
+        Command::Evaluate(args) => evaluate_cmd::run(&args),
         Command::Diff(args) => diff_cmd::run(&args),
         Command::Layers(args) => layers_cmd::run(&args),
         Command::Methods(args) => methods_cmd::run(&args),

@@ -2,8 +2,37 @@
 
 use ndarray::{Array3, ArrayView2, ArrayView3};
 
-use super::{Asked, Curve, changes::curve, order::most_relevant_first};
+use super::{
+    Asked, Better, Curve, Measured, Metric, Number, Settings, Trial, changes::curve, order::most_relevant_first,
+};
 use crate::{error::Result, method::blurred};
+
+/// The area under the curve of [`insertion`] into [`substrate`].
+pub(super) struct Insertion;
+
+impl Metric for Insertion {
+    fn name(&self) -> &'static str {
+        "insertion"
+    }
+
+    fn numbers(&self) -> &'static [Number] {
+        &[Number {
+            name: "insertion",
+            about: "mean confidence while the most relevant pixels of the blurred picture become sharp (Petsiuk et al. 2018)",
+            better: Better::Higher,
+        }]
+    }
+
+    fn passes(&self, settings: &Settings, _: f64) -> f64 {
+        settings.steps as f64
+    }
+
+    fn measure(&self, trial: &mut Trial<'_>) -> Result<Measured> {
+        let from = substrate(trial.asked);
+        let curve = insertion(trial.asked, trial.map, trial.settings.steps, from.view())?;
+        Ok(Measured { values: vec![curve.area()], curves: vec![curve] })
+    }
+}
 
 /// The confidence while the most relevant pixels of `from` become the picture's own, in `steps` steps (Petsiuk et al., "RISE", 2018, section
 /// 4.3): the better the map, the faster it rises. `map` is of the picture's height and width, `from` a picture `[channels, height, width]`:

@@ -3,11 +3,42 @@
 use ndarray::{Array2, Array3, ArrayView2};
 
 use super::{
-    Asked, Curve,
+    Asked, Better, Curve, Measured, Metric, Number, Settings, Trial,
     impute::{Imputer, impute},
     order::{least_relevant_first, most_relevant_first},
 };
 use crate::{error::Result, method::Random};
+
+/// [`combined`] and its parts.
+pub(super) struct RemoveAndDebias;
+
+impl Metric for RemoveAndDebias {
+    fn name(&self) -> &'static str {
+        "road"
+    }
+
+    fn numbers(&self) -> &'static [Number] {
+        &[
+            Number {
+                name: "road_most",
+                about: "change of the confidence where the most relevant pixels are imputed (Rong et al. 2022)",
+                better: Better::Lower,
+            },
+            Number { name: "road_least", about: "the same with the least relevant pixels", better: Better::Higher },
+            Number { name: "road", about: "half their difference, as in pytorch-grad-cam", better: Better::Higher },
+        ]
+    }
+
+    fn passes(&self, settings: &Settings, _: f64) -> f64 {
+        2.0 * shares(settings.road).len() as f64
+    }
+
+    fn measure(&self, trial: &mut Trial<'_>) -> Result<Measured> {
+        let found = combined(trial.asked, trial.heat, trial.settings.road, trial.settings.seed)?;
+        let values = vec![Some(found.most), Some(found.least), Some(found.combined)];
+        Ok(Measured { values, curves: found.curves.to_vec() })
+    }
+}
 
 /// What ROAD gives for one heatmap of one picture.
 #[derive(Clone, Debug)]

@@ -11,6 +11,7 @@ mod demo;
 mod devices;
 mod diff;
 mod errors;
+mod evaluate;
 mod explain;
 #[cfg(unix)]
 mod explorer;

@@ -75,16 +75,21 @@ fn every_field_of_json_is_in_the_reference() {
     let (model, photo) = (model.to_str().expect("UTF-8"), photo.to_str().expect("UTF-8"));
     // A library that is no plugin is listed too, and fails its check.
     scene.write("home/.local/share/camscope/plugins/broken.so", "no library");
+    scene.write("boxes.csv", "image,label,x0,y0,x1,y1\ncat_and_coffee.jpg,,0,0,300,600\n");
     let bench = ["bench", "--ep", "cpu", "--threads", "1", "--rounds", "1", "--json", model];
     let first = scene.run(bench);
     std::fs::write(&earlier, &first.stdout).expect("written");
     let [earlier, profile] = [earlier, scene.path("profile")].map(|path| path.to_str().expect("UTF-8").to_owned());
     let again = [&bench[..], &["--compare", &earlier, "--profile", &profile]].concat();
     let of_method = [&bench[..], &["--method", "occlusion:window=48,stride=48"]].concat();
-    let commands: [(&str, &[&str]); 12] = [
+    let commands: [(&str, &[&str]); 13] = [
         ("camscope explain --json", &["explain", "--json", "--ep", "cpu", "-o", "out", "--raw", "out", model, photo]),
         ("camscope predict --json", &["predict", "--json", "--ep", "cpu", model, photo]),
         ("camscope factors --json", &["factors", "--json", "--ep", "cpu", "-o", "out", "--raw", "out", model, photo]),
+        (
+            "camscope evaluate --json",
+            &["evaluate", "--json", "--ep", "cpu", "--steps", "2", "--sanity=1", "--boxes", "boxes.csv", model, photo],
+        ),
         (
             "camscope diff --json",
             &["diff", "--json", "--ep", "cpu", "--drift", "-o", "out", "--raw", "out", model, model, photo],

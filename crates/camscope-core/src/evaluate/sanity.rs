@@ -1,0 +1,337 @@
+//! Sanity checks: a heatmap that explains a model has to change where the model's weights do.
+
+use std::collections::{HashMap, HashSet};
+
+use ndarray::{Array2, ArrayView2};
+use onnx_grad::{
+    graph::{label, reads},
+    proto::{GraphProto, TensorProto},
+};
+
+use super::{
+    Spread,
+    evaluator::is_blank,
+    similarity::{rank_correlation, structural_similarity},
+};
+use crate::{
+    error::{Error, Result},
+    method::Random,
+    model::Network,
+    overlay,
+};
+
+/// A node that has weights of its own.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Weighted {
+    /// The node's name.
+    pub name: String,
+    /// Its initialisers.
+    pub initializers: Vec<String>,
+}
+
+/// The nodes that have weights, the one nearest to the outputs first. Initialisers that are read through others, as dequantised ones are, count
+/// for the node that first meets what depends on the picture.
+pub fn layers(graph: &GraphProto) -> Vec<Weighted> {
+    let mut constants: HashMap<&str, Vec<&str>> =
+        graph.initializer.iter().map(|tensor| (tensor.name.as_str(), vec![tensor.name.as_str()])).collect();
+    let weights: HashSet<&str> =
+        graph.initializer.iter().filter(|tensor| is_weight(tensor)).map(|tensor| tensor.name.as_str()).collect();
+    let mut found: Vec<Weighted> = Vec::new();
+    for node in &graph.node {
+        let inputs = reads(node);
+        let of: Vec<&str> =
+            inputs.iter().filter_map(|input| constants.get(input)).flatten().copied().collect::<Vec<_>>();
+        if inputs.iter().all(|input| constants.contains_key(input)) {
+            node.output.iter().for_each(|output| {
+                constants.insert(output, of.clone());
+            });
+            continue;
+        }
+        let mut own: Vec<String> = of.into_iter().filter(|name| weights.contains(name)).map(str::to_owned).collect();
+        own.dedup();
+        if !own.is_empty() {
+            found.push(Weighted { name: label(node).to_owned(), initializers: own });
+        }
+    }
+    found.reverse();
+    // Weights that two nodes share are the upper one's.
+    let mut taken = HashSet::new();
+    for layer in &mut found {
+        layer.initializers.retain(|name| taken.insert(name.clone()));
+    }
+    found.retain(|layer| !layer.initializers.is_empty());
+    found
+}
+
+/// Numbers that were learnt: floats, or the bytes of quantised ones.
+fn is_weight(tensor: &TensorProto) -> bool {
+    use onnx_grad::ElemType;
+    let is_learnt = tensor.elem_type().is_float() || matches!(tensor.elem_type(), ElemType::Int8 | ElemType::Uint8);
+    is_learnt && tensor.len().is_ok_and(|len| len > 1)
+}
+
+/// The model with the numbers of each initialiser of these layers in another, random order. So they keep their size and their spread, and say
+/// nothing of what was learnt. The file is not touched.
+pub fn randomised(network: &Network, layers: &[Weighted], seed: u64) -> Network {
+    let names: HashSet<&str> = layers.iter().flat_map(|layer| &layer.initializers).map(String::as_str).collect();
+    let mut graph = network.model.graph().clone();
+    for (at, tensor) in graph.initializer.iter_mut().enumerate() {
+        if names.contains(tensor.name.as_str()) {
+            // Each from a seed of its own, so that what is random already stays so from stage to stage.
+            shuffle(tensor, &mut Random::new(seed.wrapping_add(at as u64)));
+        }
+    }
+    let mut network = network.clone();
+    network.model = network.model.with_graph(graph);
+    network
+}
+
+fn shuffle(tensor: &mut TensorProto, random: &mut Random) {
+    let mut order = |count: usize| {
+        let mut order: Vec<usize> = (0..count).collect();
+        for at in (1..count).rev() {
+            order.swap(at, ((random.even() * (at + 1) as f64) as usize).min(at));
+        }
+        order
+    };
+    fn in_order<T: Copy>(values: &mut Vec<T>, order: &[usize]) {
+        *values = order.iter().map(|at| values[*at]).collect();
+    }
+    if let (Some(raw), Some(size)) = (&tensor.raw_data, tensor.elem_type().size()) {
+        let elements: Vec<&[u8]> = raw.chunks_exact(size).collect();
+        let shuffled: Vec<u8> = order(elements.len()).into_iter().flat_map(|at| elements[at]).copied().collect();
+        tensor.raw_data = Some(shuffled.into());
+        return;
+    }
+    let counts = [tensor.float_data.len(), tensor.int32_data.len(), tensor.double_data.len()];
+    in_order(&mut tensor.float_data, &order(counts[0]));
+    in_order(&mut tensor.int32_data, &order(counts[1]));
+    in_order(&mut tensor.double_data, &order(counts[2]));
+}
+
+/// How alike a heatmap is before and after.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Similarity {
+    /// Spearman's rank correlation at the layer's resolution; `None` where a map is flat.
+    pub rank: Option<f64>,
+    /// The structural similarity of both, from 0 to 1 and enlarged as overlays are.
+    pub structure: Option<f64>,
+    /// Whether nothing changed, up to rounding.
+    pub is_same: bool,
+}
+
+impl Similarity {
+    /// Of two heatmaps, enlarged to that height and width.
+    pub fn of(before: ArrayView2<'_, f32>, after: ArrayView2<'_, f32>, [height, width]: [usize; 2]) -> Self {
+        let large =
+            |heat: ArrayView2<'_, f32>| overlay::enlarge(overlay::normalise(heat).view(), width as u32, height as u32);
+        let largest = before.iter().fold(0.0f32, |largest, value| largest.max(value.abs()));
+        let is_close = |(a, b): (&f32, &f32)| (a - b).abs() <= 1e-4 * largest;
+        Self {
+            rank: rank_correlation(before, after),
+            structure: structural_similarity(large(before).view(), large(after).view()),
+            is_same: before.dim() == after.dim() && before.iter().zip(after).all(is_close),
+        }
+    }
+}
+
+/// What came of the weights of some layers being random.
+#[derive(Clone, Debug)]
+pub struct Stage {
+    /// The lowest of the layers whose weights are random; all above it are too.
+    pub layer: String,
+    /// How many layers those are.
+    pub layers: usize,
+    /// Similarities, one a heatmap that isn't blank before, each with its position among all heatmaps.
+    pub found: Vec<(usize, Similarity)>,
+}
+
+impl Stage {
+    /// The same of these heatmaps alone, by their positions.
+    #[must_use]
+    pub fn only(&self, heatmaps: &[usize]) -> Self {
+        let found = self.found.iter().filter(|(at, _)| heatmaps.contains(at)).copied().collect();
+        Self { layer: self.layer.clone(), layers: self.layers, found }
+    }
+
+    /// Rank correlations over the heatmaps; those that became flat have none.
+    pub fn rank(&self) -> Option<Spread> {
+        Spread::of(&self.found.iter().filter_map(|(_, found)| found.rank).collect::<Vec<_>>())
+    }
+
+    /// Structural similarities over the heatmaps.
+    pub fn structure(&self) -> Option<Spread> {
+        Spread::of(&self.found.iter().filter_map(|(_, found)| found.structure).collect::<Vec<_>>())
+    }
+}
+
+/// What a sanity check comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Heatmaps become others.
+    Depends,
+    /// With all weights random, the mean rank correlation is still 0.5 or more.
+    Hardly,
+    /// Not one heatmap changes: they explain the picture and not the model.
+    Independent,
+}
+
+impl Verdict {
+    /// As JSON has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Depends => "depends",
+            Self::Hardly => "hardly",
+            Self::Independent => "independent",
+        }
+    }
+
+    /// What to tell a person.
+    pub fn about(self) -> &'static str {
+        match self {
+            Self::Depends => "the heatmaps depend on the weights",
+            Self::Hardly => {
+                "the heatmaps hardly depend on the weights: with all of them random they are still much alike"
+            }
+            Self::Independent => "the heatmaps do not depend on the weights: with all of them random not one changes",
+        }
+    }
+}
+
+/// What the stages come to; `None` where no heatmap could be compared.
+pub fn verdict(stages: &[Stage]) -> Option<Verdict> {
+    let last = stages.last().filter(|stage| !stage.found.is_empty())?;
+    if stages.iter().flat_map(|stage| &stage.found).all(|(_, found)| found.is_same) {
+        return Some(Verdict::Independent);
+    }
+    let is_alike = last.rank().is_some_and(|rank| rank.mean >= 0.5);
+    Some(if is_alike { Verdict::Hardly } else { Verdict::Depends })
+}
+
+/// Randomises the weights layer by layer from the top, cascading (Adebayo et al., "Sanity Checks for Saliency Maps", 2018, section 3.1), and
+/// compares heatmaps with those before. Of many layers, so many `stages` are looked at: the first has the topmost layer's weights random,
+/// the last all. `before` are the heatmaps of the model as it is, `explain` gives the same ones for another model; `size` is the picture's
+/// height and width.
+///
+/// # Errors
+/// The model has no initialisers; those of `explain`.
+pub fn check(
+    network: &Network,
+    (stages, seed): (usize, u64),
+    before: &[Array2<f32>],
+    size: [usize; 2],
+    explain: &mut dyn FnMut(Network) -> Result<Vec<Array2<f32>>>,
+) -> Result<Vec<Stage>> {
+    let layers = layers(network.model.graph());
+    if layers.is_empty() {
+        return Err(Error::Value("the model has no initialisers: there are no weights to randomise".into()));
+    }
+    let mut found = Vec::new();
+    for count in counts(layers.len(), stages) {
+        let after = explain(randomised(network, &layers[..count], seed))?;
+        if after.len() != before.len() {
+            return Err(Error::Value(format!("{} heatmaps, and {} before", after.len(), before.len())));
+        }
+        let pairs = before.iter().zip(&after).enumerate().filter(|(_, (before, _))| !is_blank(before.view()));
+        found.push(Stage {
+            layer: layers[count - 1].name.clone(),
+            layers: count,
+            found: pairs.map(|(at, (before, after))| (at, Similarity::of(before.view(), after.view(), size))).collect(),
+        });
+    }
+    Ok(found)
+}
+
+/// How many layers are random at each stage: 1 at the first, all at the last, evenly between.
+fn counts(layers: usize, stages: usize) -> Vec<usize> {
+    let stages = stages.clamp(1, layers);
+    if stages == 1 {
+        return vec![layers];
+    }
+    (0..stages).map(|at| 1 + (at * (layers - 1)).div_ceil(stages - 1)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use onnx_grad::{ElemType, proto::NodeProto};
+
+    use super::*;
+
+    fn node(op: &str, input: &[&str], output: &str) -> NodeProto {
+        NodeProto {
+            op_type: op.into(),
+            name: output.to_uppercase(),
+            input: input.iter().map(|name| (*name).to_owned()).collect(),
+            output: vec![output.to_owned()],
+            ..Default::default()
+        }
+    }
+
+    #[test]
+    fn layers_come_from_the_top_with_what_they_read_through_others() {
+        let floats = |name: &str| TensorProto::floats(name, ElemType::Float, &[3], &[1.0, 2.0, 3.0]);
+        let graph = GraphProto {
+            node: vec![
+                node("DequantizeLinear", &["bytes", "scale"], "weight"),
+                node("Conv", &["x", "weight", "bias"], "a"),
+                node("Reshape", &["a", "shape"], "b"),
+                node("Add", &["b", "shared"], "c"),
+                node("Mul", &["c", "shared"], "d"),
+            ],
+            initializer: vec![
+                TensorProto::raw("bytes", ElemType::Int8, &[3], vec![1, 2, 3].into()),
+                TensorProto::floats("scale", ElemType::Float, &[], &[0.1]),
+                floats("bias"),
+                TensorProto::ints("shape", &[2], &[1, -1]),
+                floats("shared"),
+            ],
+            ..Default::default()
+        };
+        let found: Vec<(String, Vec<String>)> =
+            layers(&graph).into_iter().map(|layer| (layer.name, layer.initializers)).collect();
+        let expected = [("D", vec!["shared"]), ("A", vec!["bytes", "bias"])];
+        assert_eq!(found.len(), expected.len());
+        for ((name, own), (expected, others)) in found.iter().zip(expected) {
+            assert_eq!((name.as_str(), own.iter().map(String::as_str).collect::<Vec<_>>()), (expected, others));
+        }
+    }
+
+    #[test]
+    fn shuffled_numbers_are_the_same_ones() {
+        let values: Vec<f64> = (0..50).map(f64::from).collect();
+        let own = TensorProto::floats("w", ElemType::Float, &[50], &values);
+        let mut shuffled = own.clone();
+        shuffle(&mut shuffled, &mut Random::new(4));
+        assert_ne!(own.to_floats().unwrap(), shuffled.to_floats().unwrap());
+        let mut sorted = shuffled.to_floats().unwrap();
+        sorted.sort_by(f64::total_cmp);
+        assert_eq!(sorted, values);
+        // As old exporters have it, in a field of its own.
+        let mut field = TensorProto { raw_data: None, float_data: vec![1.0, 2.0, 3.0, 4.0, 5.0], dims: vec![5], ..own };
+        shuffle(&mut field, &mut Random::new(4));
+        assert_ne!(field.float_data, [1.0, 2.0, 3.0, 4.0, 5.0]);
+    }
+
+    #[test]
+    fn stages_go_from_one_layer_to_all() {
+        assert_eq!(counts(10, 4), [1, 4, 7, 10]);
+        assert_eq!(counts(3, 8), [1, 2, 3]);
+        assert_eq!((counts(5, 1), counts(1, 5)), (vec![5], vec![1]));
+    }
+
+    #[test]
+    fn what_never_changes_does_not_depend_on_the_weights() {
+        let map = Array2::from_shape_fn((8, 8), |(y, x)| (3 * y + x * x) as f32);
+        let stage = |after: &Array2<f32>| Stage {
+            layer: String::new(),
+            layers: 1,
+            found: vec![(0, Similarity::of(map.view(), after.view(), [16, 16]))],
+        };
+        assert_eq!(verdict(&[stage(&map), stage(&map)]), Some(Verdict::Independent));
+        // Another scale is another heatmap, and much alike.
+        assert_eq!(verdict(&[stage(&map), stage(&(&map * 2.0))]), Some(Verdict::Hardly));
+        assert_eq!(verdict(&[stage(&map), stage(&map.mapv(|v| 100.0 - v))]), Some(Verdict::Depends));
+        assert_eq!(verdict(&[stage(&Array2::zeros((8, 8)))]), Some(Verdict::Depends));
+        assert_eq!(verdict(&[]), None);
+    }
+}
