@@ -13,6 +13,7 @@ use camscope_core::{
 use onnx_grad::{
     Dim, EMITTED_OPSET, Model, Request, ValueType,
     float16::{SCALE, halved},
+    graph::own_squares,
     proto::{ValueInfoProto, tensor_shape_proto::dimension, type_proto},
     upgrade::upgrade,
 };
@@ -57,7 +58,9 @@ pub(crate) fn run(args: &DifferentiateArgs) -> Result<ExitCode> {
         PrecisionArg::Fp32 => gradient,
         PrecisionArg::Fp16 => halved(&gradient, &types, &wrt).map_err(refused)?.fixed(SCALE),
     };
-    gradient.fuse().and_then(|fused| fused.write(&args.output)).map_err(refused)?;
+    let fused = gradient.fuse().map_err(refused)?;
+    let graph = own_squares(fused.graph(), gradient.forward.graph());
+    fused.with_graph(graph).write(&args.output).map_err(refused)?;
     let names: Vec<&str> = gradient.gradients.iter().filter_map(|(_, name)| name.as_deref()).collect();
     let seeds: Vec<&str> = gradient.seeds.iter().map(|(_, seed)| seed.as_str()).collect();
     let path = printable_path(&args.output);
