@@ -92,8 +92,9 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
         photos(folder / "photos", count or 20)
-        (folder / "net.onnx").write_bytes((ROOT / "models/efficientnet-lite0.onnx").read_bytes())
-        command = "explain net.onnx photos --ep cpu --report page"
+        for file in (ROOT / "models").glob("efficientnet-lite0.*"):
+            (folder / file.name).write_bytes(file.read_bytes())
+        command = "explain efficientnet-lite0.onnx photos --ep cpu --report page"
         subprocess.run([program, *command.split()], cwd=folder, check=True, stdout=subprocess.DEVNULL)
         parts = {}
         for name, took, png in shots(folder / "page/index.html"):
