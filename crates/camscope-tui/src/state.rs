@@ -6,7 +6,13 @@ use std::{
     sync::Arc,
 };
 
-use camscope_core::{layer::Choice, method::METHODS, overlay, target::ClassSpec, text::printable_path};
+use camscope_core::{
+    layer::Choice,
+    method::METHODS,
+    overlay::{self, Enlarge},
+    target::ClassSpec,
+    text::printable_path,
+};
 
 use crate::{
     action::View,
@@ -16,6 +22,7 @@ use crate::{
     keymap::Keymap,
     prompt::Prompt,
     tiles::TileKey,
+    tree::{self, Row},
     view::theme::Paints,
 };
 
@@ -155,6 +162,8 @@ pub struct State {
     pub layers: Vec<LayerState>,
     /// Whether the layers beyond the default one have been asked for.
     pub layers_wanted: bool,
+    /// The groups of layers that somebody opened or folded.
+    pub folds: HashMap<usize, bool>,
     /// Only layers whose line holds this.
     pub filter: String,
     /// Position in [`METHODS`].
@@ -163,6 +172,8 @@ pub struct State {
     pub colormap: String,
     /// The photo's weight in the overlay.
     pub alpha: f32,
+    /// How heatmaps are enlarged.
+    pub enlarge: Enlarge,
     /// Whether boxes that the model found are drawn.
     pub boxes: bool,
     /// What the picture shows.
@@ -232,6 +243,8 @@ impl State {
             method: 0,
             colormap: overlay::all().next().map_or("jet", |map| map.name()).to_owned(),
             alpha: overlay::DEFAULT_ALPHA,
+            enlarge: Enlarge::default(),
+            folds: HashMap::new(),
             boxes: true,
             view: View::default(),
             zoom: Zoom::default(),
@@ -322,17 +335,24 @@ impl State {
         list
     }
 
-    /// The layers that the filter lets through.
+    /// The layers that can be chosen: those of the tree as it is folded, or those that the filter lets through.
     pub fn layer_list(&self) -> Vec<usize> {
-        let Some(model) = &self.model else { return Vec::new() };
-        let wanted = self.filter.to_lowercase();
-        let matches = |at: &usize| {
-            let layer = &model.layers[*at];
-            wanted.split_whitespace().all(|word| {
-                [&layer.name, &layer.op, &layer.shape].iter().any(|text| text.to_lowercase().contains(word))
-            })
-        };
-        (0..model.layers.len()).filter(matches).collect()
+        tree::rows(self).into_iter().filter(Row::is_chosen_from).map(|row| row.layer).collect()
+    }
+
+    /// A layer's share of the heat, of the layers whose heat is known that with the most being 1; `None` where it isn't known.
+    pub fn heat_shares(&self) -> HashMap<usize, f32> {
+        let (Some(model), Some(target)) = (&self.model, self.current_target()) else { return HashMap::new() };
+        // A method that doesn't look at a layer has the same heat everywhere.
+        if METHODS.get(self.method).is_some_and(|method| !method.needs().layer) {
+            return HashMap::new();
+        }
+        let total = |layer: usize| Some((layer, self.heats.get(&self.key(target, layer)?)?.total()));
+        // Several layers as one have a scale of their own.
+        let single = |layer: &usize| model.layers[*layer].layout != "fused";
+        let totals: HashMap<usize, f32> = (0..model.layers.len()).filter(single).filter_map(total).collect();
+        let most = totals.values().copied().fold(0.0, f32::max);
+        totals.into_iter().map(|(layer, total)| (layer, if most > 0.0 { total / most } else { 0.0 })).collect()
     }
 
     /// The target that `contrast` sets against the current one: the first other pinned one, else the likeliest other.

@@ -5,7 +5,10 @@ mod arrivals;
 mod mouse;
 mod typing;
 
-use camscope_core::{method::METHODS, overlay};
+use camscope_core::{
+    method::METHODS,
+    overlay::{self, Enlarge},
+};
 use crossterm::event::{KeyEventKind, KeyModifiers};
 
 use crate::{
@@ -15,6 +18,7 @@ use crate::{
     message::{Command, Message, Save},
     prompt::{Prompt, Purpose},
     state::{LayerState, Mode, State, Zoom},
+    tree,
 };
 
 /// What one step of `+` and `-` changes.
@@ -110,6 +114,9 @@ pub fn act(state: &mut State, action: Action) -> Vec<Command> {
         Action::View(view) => state.view = view,
         Action::NextMethod => step_method(state, 1),
         Action::PreviousMethod => step_method(state, -1),
+        Action::Fold => tree::fold(state),
+        Action::FoldAll => tree::fold_all(state),
+        Action::NextEnlarge => step_enlarge(state),
         Action::NextColormap => step_colormap(state, 1),
         Action::PreviousColormap => step_colormap(state, -1),
         Action::MoreHeat => step_alpha(state, -ALPHA_STEP),
@@ -206,6 +213,17 @@ fn step_colormap(state: &mut State, by: isize) {
     state.colormap = map.name().to_owned();
     let mark = map.plugin().map_or_else(String::new, |plugin| format!(", of the plugin {plugin}"));
     state.say(format!("colormap {}{mark}", map.name()));
+}
+
+fn step_enlarge(state: &mut State) {
+    let at = Enlarge::ALL.iter().position(|enlarge| *enlarge == state.enlarge).unwrap_or(0);
+    state.enlarge = Enlarge::ALL[(at + 1) % Enlarge::ALL.len()];
+    let about = match state.enlarge {
+        Enlarge::Bicubic => "smooth",
+        Enlarge::Bilinear => "straight lines between the cells' centres",
+        Enlarge::Nearest => "the cells as the model computed them",
+    };
+    state.say(format!("enlarged {}: {about}", state.enlarge));
 }
 
 fn step_alpha(state: &mut State, by: f32) {

@@ -99,7 +99,17 @@ fn title(state: &State, theme: &Theme, area: Rect, buf: &mut Buffer) {
         let place = if count > 1 { format!(" ({}/{count})", state.image + 1) } else { String::new() };
         name(&entry.path) + &place
     });
-    let how = state.model.as_ref().map(|_| format!("{} · {}", state.view.name(), state.method_name()));
+    let how = state.model.as_ref().map(|_| {
+        let heat = 100.0 * (1.0 - state.alpha);
+        let zoom = if state.zoom.factor > 1.0 { format!(" · {:.1}×", state.zoom.factor) } else { String::new() };
+        format!(
+            "{} · {} · {} {heat:.0} % · {}{zoom}",
+            state.view.name(),
+            state.method_name(),
+            state.colormap,
+            state.enlarge
+        )
+    });
     let line = [model, image, how].into_iter().flatten().collect::<Vec<_>>().join("  ·  ");
     spans.push(Span::styled(text::fitted(&line, room), theme.plain));
     Line::from(spans).render(area, buf);
