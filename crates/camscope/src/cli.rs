@@ -6,6 +6,7 @@ use camscope_core::{
     explain::Fuse,
     layer::{Choice, Layout},
     method::Sign,
+    overlay::Enlarge,
     runtime::{Precision, ProviderChoice},
     target::{self, ClassSpec, Score, TargetRef},
 };
@@ -13,6 +14,7 @@ use camscope_tui::graphics::GraphicsChoice;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use crate::cli_bench::{BenchArgs, BenchChildArgs};
+pub(crate) use crate::cli_diff::DiffArgs;
 pub(crate) use crate::cli_export::ExportArgs;
 pub(crate) use crate::cli_input::InputArgs;
 pub(crate) use crate::cli_plugins::{Language, PluginArgs, PluginCommand};
@@ -41,6 +43,7 @@ impl Cli {
             Some(Command::Explain(args)) => Some(&args.run),
             Some(Command::Predict(args)) => Some(&args.run),
             Some(Command::Factors(args)) => Some(&args.run),
+            Some(Command::Diff(args)) => Some(&args.run),
             Some(Command::Check(args)) => Some(&args.run),
             Some(Command::Bench(args)) => Some(&args.run),
             Some(Command::BenchChild(args)) => Some(&args.bench.run),
@@ -95,6 +98,9 @@ pub(crate) struct ExploreArgs {
     /// The photo's weight in the overlay, from 0 to 1; the heatmap has the rest [default: from the configuration, else 0.4]
     #[arg(long, value_name = "A", value_parser = fraction)]
     pub(crate) alpha: Option<f32>,
+    /// How heat is enlarged to the photo: bicubic, bilinear, nearest [default: from the configuration, else bicubic]
+    #[arg(long, value_name = "HOW")]
+    pub(crate) enlarge: Option<Enlarge>,
     /// How the explorer shows images.
     #[command(flatten)]
     pub(crate) screen: ScreenArgs,
@@ -135,6 +141,8 @@ pub(crate) enum Command {
     Predict(Box<PredictArgs>),
     /// Take a layer apart into concepts: where each lies in a photo, and which classes it speaks for
     Factors(Box<FactorsArgs>),
+    /// Compare two models on the same photos: their answers, their heat, and where activations drift apart
+    Diff(Box<DiffArgs>),
     /// List the layers of a model
     Layers(LayersArgs),
     /// List the methods, or what one computes and what can be set
@@ -305,6 +313,9 @@ pub(crate) struct LookArgs {
     /// The photo's weight in the overlay, from 0 to 1; the heatmap has the rest
     #[arg(long, value_name = "A", default_value_t = camscope_core::overlay::DEFAULT_ALPHA, value_parser = fraction)]
     pub(crate) alpha: f32,
+    /// How heat is enlarged to the photo: bicubic (smooth), bilinear (as OpenCV), nearest (the cells as they are)
+    #[arg(long, value_name = "HOW", default_value_t)]
+    pub(crate) enlarge: Enlarge,
     /// Leave out the boxes that the model found
     #[arg(long)]
     pub(crate) no_boxes: bool,
@@ -638,7 +649,7 @@ impl From<ScoreArg> for Score {
     }
 }
 
-fn fraction(text: &str) -> Result<f32, String> {
+pub(crate) fn fraction(text: &str) -> Result<f32, String> {
     match text.parse::<f32>() {
         Ok(value) if (0.0..=1.0).contains(&value) => Ok(value),
         _ => Err("it must be a number from 0 to 1".into()),

@@ -12,7 +12,7 @@ use camscope_core::{
     image::{Seen, within_photo, write_png},
     method::{Chosen, Sign},
     model::channels_second,
-    overlay::{self, Colormap, Mark, draw_marks},
+    overlay::{self, Colormap, Enlarge, Mark, draw_marks},
     task::Said,
     text::{printable, printable_path},
 };
@@ -169,7 +169,7 @@ impl<'a> Job<'a> {
         let own_axes = array.as_ref().filter(|_| !self.explainer.network().takes_photos());
         let draw = || match own_axes {
             Some(array) => draw_array(array, explanation, look, self.args.look.alpha),
-            None => draw(photo.as_ref(), seen, explanation, look, self.args.look.alpha),
+            None => draw(photo.as_ref(), seen, explanation, look, (self.args.look.alpha, self.args.look.enlarge)),
         };
         let mut drawn = if is_drawn { draw() } else { None };
         if let (Some(drawn), Some(said)) = (&mut drawn, &outcome.said) {
@@ -393,7 +393,7 @@ impl Stems {
 }
 
 /// The layers' names as parts of files' names; a layer that is named twice has one name.
-fn tap_stems(taps: &[Tap]) -> Vec<String> {
+pub(crate) fn tap_stems(taps: &[Tap]) -> Vec<String> {
     let mut used = HashSet::new();
     let mut stems: Vec<String> = Vec::new();
     for (at, tap) in taps.iter().enumerate() {
@@ -411,7 +411,7 @@ pub(crate) fn unused(stem: &str, used: &mut HashSet<String>) -> String {
 }
 
 /// A target as a part of a file's name: a class's number.
-fn of_target(target: &Explained) -> String {
+pub(crate) fn of_target(target: &Explained) -> String {
     target.class.map_or_else(|| plain(&target.spec), |class| class.class.to_string())
 }
 
@@ -448,15 +448,15 @@ pub(crate) fn draw(
     seen: &Seen,
     explanation: &Explanation,
     (colormap, sign): (&dyn Colormap, Sign),
-    alpha: f32,
+    (alpha, enlarge): (f32, Enlarge),
 ) -> Option<RgbImage> {
     let heatmap = explanation.heatmap.as_ref()?.view();
     let heat = if sign == Sign::Both { overlay::normalise_signed(heatmap) } else { overlay::normalise(heatmap) };
     Some(match photo {
-        Some(photo) => overlay::render(photo, heat.view(), seen, colormap, alpha),
+        Some(photo) => overlay::render_enlarged(photo, heat.view(), seen, colormap, (alpha, enlarge)),
         None => {
             let black = RgbImage::new(seen.width as u32, seen.height as u32);
-            overlay::render(&black, heat.view(), seen, colormap, 0.0)
+            overlay::render_enlarged(&black, heat.view(), seen, colormap, (0.0, enlarge))
         }
     })
 }
@@ -486,7 +486,13 @@ fn draw_array(
         _ => {
             let (height, width) = explanation.heatmap.as_ref()?.dim();
             let zoom = 480_usize.div_ceil(height.max(width).max(1));
-            draw(None, &Seen::all((width * zoom) as u32, (height * zoom) as u32), explanation, (colormap, sign), alpha)
+            draw(
+                None,
+                &Seen::all((width * zoom) as u32, (height * zoom) as u32),
+                explanation,
+                (colormap, sign),
+                (alpha, Enlarge::default()),
+            )
         }
     }
 }
@@ -503,7 +509,7 @@ pub(crate) fn write_overlay(picture: &RgbImage, path: &Path) -> Result<PathBuf> 
     Ok(path.to_owned())
 }
 
-fn progress(inputs: usize) -> ProgressBar {
+pub(crate) fn progress(inputs: usize) -> ProgressBar {
     if inputs < 2 {
         return ProgressBar::hidden();
     }

@@ -30,6 +30,7 @@ mod yolox;
 use std::{fmt, ops::Range, sync::Arc};
 
 use ndarray::ArrayD;
+use onnx_grad::{Builder, Val};
 
 use super::{Context, Element, Item, Kind, Recognised, Said, Scalar, Task, is_probability};
 use crate::{
@@ -68,6 +69,37 @@ pub trait Detector: fmt::Debug + Send + Sync {
     /// Of two boxes of a class that overlap more than this (intersection over union) the surer is kept. `None`: the model has chosen among
     /// them already.
     fn overlap(&self) -> Option<f32>;
+
+    /// Emits what [`Detector::boxes`] reads, for a graph that chooses a box itself. `None`: this format is read on the host alone.
+    fn emit(&self, _: &mut Builder) -> Option<Emitted> {
+        None
+    }
+
+    /// The seeds of [`Detector::evidence`] that a seed of the value [`Emitted::value`] comes to: each value with its own.
+    fn emit_origins(&self, _: &mut Builder, value: &str, seed: &Val) -> Vec<(String, Val)> {
+        vec![(value.to_owned(), seed.clone())]
+    }
+}
+
+/// The boxes of each image as values of a graph.
+#[derive(Debug)]
+pub struct Emitted {
+    /// Left, top, right, bottom, `[N, boxes, 4]`.
+    pub corners: Val,
+    /// The score of each box's likeliest class, `[N, boxes]`: a logit, or a probability.
+    pub scores: Val,
+    /// That class, `[N, boxes]`.
+    pub classes: Val,
+    /// The value that holds the scores, `[N, rows, boxes]`, or `[N, boxes, rows]` where it is turned.
+    pub value: String,
+    /// Whether boxes lie along axis 1.
+    pub is_turned: bool,
+    /// How many rows the value has, and which of them is the score of class 0.
+    pub rows: (usize, usize),
+    /// How many boxes there are.
+    pub boxes: usize,
+    /// Whether scores are logits.
+    pub are_logits: bool,
 }
 
 /// Where numbers lie.
@@ -326,6 +358,17 @@ impl Detector for Detecting {
 
     fn overlap(&self) -> Option<f32> {
         self.overlap
+    }
+
+    fn emit(&self, g: &mut Builder) -> Option<Emitted> {
+        self.head.emit(g)
+    }
+
+    fn emit_origins(&self, g: &mut Builder, value: &str, seed: &Val) -> Vec<(String, Val)> {
+        match self.evidence.iter().find(|(name, _)| **name == *value) {
+            Some((_, origin)) => origin.seeds(g, seed),
+            None => vec![(value.to_owned(), seed.clone())],
+        }
     }
 }
 

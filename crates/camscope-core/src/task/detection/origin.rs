@@ -3,7 +3,7 @@
 
 use std::{ops::Range, sync::Arc};
 
-use onnx_grad::{graph::Index, proto::NodeProto};
+use onnx_grad::{Builder, Val, graph::Index, proto::NodeProto};
 
 use super::Lies;
 use crate::task::{Context, Element};
@@ -132,6 +132,41 @@ impl Origin {
                 parts.iter().filter_map(|(_, from)| Some(from.as_ref()?.values())).flatten().collect()
             }
             Self::Permuted { from, .. } | Self::Merged { from, .. } => from.values(),
+        }
+    }
+
+    /// What a seed of the value is at the values that hold the wanted elements: the elements move back.
+    pub(super) fn seeds(&self, g: &mut Builder, seed: &Val) -> Vec<(String, Val)> {
+        match self {
+            Self::Here(name) => vec![(name.to_string(), seed.clone())],
+            Self::Joined { axis, parts } => {
+                let (mut start, mut found) = (0, Vec::new());
+                for (extent, origin) in parts {
+                    let end = start + extent;
+                    if let Some(origin) = origin {
+                        let part = g.slice(seed, &[start as i64], &[end as i64], &[*axis as i64], &[1]);
+                        found.extend(origin.seeds(g, &part));
+                    }
+                    start = end;
+                }
+                found
+            }
+            Self::Permuted { perm, from } => {
+                let mut back = vec![0; perm.len()];
+                for (at, &axis) in perm.iter().enumerate() {
+                    if let Some(place) = back.get_mut(axis) {
+                        *place = at as i64;
+                    }
+                }
+                let turned = g.transpose(seed, &back);
+                from.seeds(g, &turned)
+            }
+            Self::Merged { axis, extents, from } => {
+                let mut shape = vec![0; *axis];
+                shape.extend(extents.iter().map(|extent| *extent as i64));
+                let apart = g.reshape(seed, &shape);
+                from.seeds(g, &apart)
+            }
         }
     }
 
