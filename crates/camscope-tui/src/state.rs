@@ -29,6 +29,11 @@ use crate::{
 /// Bytes of pictures, photos and heatmaps that are kept for going back, where the configuration doesn't say otherwise.
 pub const MEMORY: usize = 512 << 20;
 
+/// A class less probable than this is out of the question.
+const LIKELY: f32 = 0.01;
+/// The first so many of the ranking are looked through for what was shown before.
+const KEPT_AMONG: usize = 100;
+
 /// An image of the list.
 #[derive(Clone, Debug)]
 pub struct ImageEntry {
@@ -150,6 +155,8 @@ pub struct State {
     /// What is explained: its place in [`Scores::values`], which for a class is the class's number. `None`: the one of [`State::rank`] in
     /// each image.
     pub target: Option<usize>,
+    /// What was stepped to on another image, by name: it is shown on the next one too, where the model finds it there.
+    pub kept: Option<String>,
     /// Whether the target stays when the image changes: it was searched for, not stepped to.
     pub target_stays: bool,
     /// How likely a class is shown where none was chosen; 0: the likeliest.
@@ -233,6 +240,7 @@ impl State {
             asked_layer: None,
             asked_method: false,
             target: None,
+            kept: None,
             target_stays: false,
             rank: 0,
             pinned: Vec::new(),
@@ -294,7 +302,25 @@ impl State {
 
     /// What is explained: the chosen target, else the first of the ranking.
     pub fn current_target(&self) -> Option<usize> {
-        self.target.or_else(|| self.current_scores()?.ranking.get(self.rank).copied())
+        self.target.or_else(|| self.kept_target()).or_else(|| self.current_scores()?.ranking.get(self.rank).copied())
+    }
+
+    /// What was looked at on the image before, where the model finds it in this one: a box or a segment of that label, or a class that is
+    /// not out of the question.
+    fn kept_target(&self) -> Option<usize> {
+        let (kept, scores) = (self.kept.as_ref()?, self.current_scores()?);
+        let is_found = |target: &usize| scores.probability(*target).is_none_or(|probability| probability >= LIKELY);
+        let mut ranked = scores.ranking.iter().copied().take(KEPT_AMONG).filter(is_found);
+        ranked.find(|target| self.label(*target).as_ref() == Some(kept))
+    }
+
+    /// A target's label, the same on all images; of one that was asked for without a label how it was asked for.
+    pub fn label(&self, target: usize) -> Option<String> {
+        let scores = self.current_scores()?;
+        match scores.asked(target) {
+            Some(asked) => Some(asked.label.clone().unwrap_or_else(|| asked.spec.clone())),
+            None => Some(self.model.as_ref()?.labels.name(target)),
+        }
     }
 
     /// The heatmap that is shown.

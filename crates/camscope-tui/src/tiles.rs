@@ -287,28 +287,34 @@ fn place(state: &State, room: Rect, aspect: f64, (columns, rows): (u16, u16), pl
     places.iter().map(tile).filter(|tile| tile.area.area() > 0).collect()
 }
 
-fn thumbnails(state: &State, parts: &Areas) -> Vec<Tile> {
-    let Some(strip) = parts.strip else { return Vec::new() };
+/// The images that the strip has room for, and the place of each: a line for its name, below it the thumbnail.
+pub fn strip_places(state: &State, strip: Rect) -> Vec<(usize, Rect)> {
     let step = THUMBNAIL.0 + 1;
     let fits = usize::from((strip.width / step).max(1));
     let first = state.image.saturating_sub(fits / 2).min(state.images.len().saturating_sub(fits));
-    let entries = state.images.iter().enumerate().skip(first).take(fits);
-    entries
-        .filter_map(|(image, entry)| {
-            let photo = entry.thumbnail.as_ref()?;
-            let (width, height) = photo.pixels.dimensions();
-            let aspect = f64::from(width.max(1)) / f64::from(height.max(1));
-            let room = Rect::new(strip.x + (image - first) as u16 * step, strip.y + 1, THUMBNAIL.0, THUMBNAIL.1);
-            Some(Tile {
-                slot: FIRST_THUMBNAIL + image,
-                area: fit(room, aspect, state.screen.cell),
-                caption: None,
-                content: Content::Thumbnail(image),
-                chooses: Chooses::Image(image),
-                selected: image == state.image,
-            })
+    let images = first..(first + fits).min(state.images.len());
+    let place =
+        |(image, at): (usize, u16)| (image, Rect::new(strip.x + at * step, strip.y, THUMBNAIL.0, THUMBNAIL.1 + 1));
+    images.zip(0..).map(place).collect()
+}
+
+fn thumbnails(state: &State, parts: &Areas) -> Vec<Tile> {
+    let Some(strip) = parts.strip else { return Vec::new() };
+    let tile = |(image, place): (usize, Rect)| {
+        let photo = state.images.get(image)?.thumbnail.as_ref()?;
+        let (width, height) = photo.pixels.dimensions();
+        let aspect = f64::from(width.max(1)) / f64::from(height.max(1));
+        let room = Rect { y: place.y + 1, height: THUMBNAIL.1, ..place };
+        Some(Tile {
+            slot: FIRST_THUMBNAIL + image,
+            area: fit(room, aspect, state.screen.cell),
+            caption: None,
+            content: Content::Thumbnail(image),
+            chooses: Chooses::Image(image),
+            selected: image == state.image,
         })
-        .collect()
+    };
+    strip_places(state, strip).into_iter().filter_map(tile).collect()
 }
 
 /// The picture that a tile needs, if its photo is there.

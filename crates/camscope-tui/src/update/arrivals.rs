@@ -157,6 +157,7 @@ fn model(state: &mut State, result: Result<Arc<ModelInfo>, Fault>) -> Vec<Comman
     state.layer = kept.unwrap_or(info.default_layer);
     if !is_reload {
         (state.target, state.target_stays, state.rank) = (None, false, 0);
+        state.kept = None;
         state.pinned.clear();
         state.filter.clear();
         state.folds.clear();

@@ -95,6 +95,7 @@ pub fn act(state: &mut State, action: Action) -> Vec<Command> {
         Action::TopClass => {
             (state.target, state.rank) = (None, 0);
             state.target_stays = false;
+            state.kept = None;
         }
         Action::NextLayer => step_layer(state, 1),
         Action::PreviousLayer => step_layer(state, -1),
@@ -191,10 +192,12 @@ fn go_to_image(state: &mut State, image: usize) {
     if image == state.image {
         return;
     }
-    state.image = image;
-    if !state.target_stays {
-        state.target = None;
+    if !state.target_stays
+        && let Some(target) = state.target.take()
+    {
+        state.kept = state.label(target);
     }
+    state.image = image;
     state.zoom = Zoom::default();
     state.pointer = None;
     state.say_what_to_know_of_the_photo();

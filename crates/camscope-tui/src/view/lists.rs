@@ -111,7 +111,12 @@ impl Columns {
             bar: if width >= 36 && !has_saturation || width >= 46 { 4 } else { 0 },
             op: if width >= 46 { widest(&|layer| text::width(&layer.op) + stored(layer)).min(18) } else { 0 },
             size: widest(&|layer| text::width(&layer.size)).min(width / 3),
-            channels: widest(&|layer| text::width(&layer.channels)).min(6),
+            // A narrow list has no room for both.
+            channels: if has_saturation && width < 36 {
+                0
+            } else {
+                widest(&|layer| text::width(&layer.channels)).min(6)
+            },
             saturated: if has_saturation { 6 } else { 0 },
         }
     }
@@ -148,8 +153,10 @@ impl Columns {
         let gap = |cells: usize| if cells > 0 { cells + 1 } else { 0 };
         let parts = [self.bar, self.op, self.size, self.channels, self.saturated];
         let room = self.width.saturating_sub(2 + parts.into_iter().map(gap).sum::<usize>());
-        let name = indent + fold + &row.name;
-        let name = if row.node.is_none() { text::fitted_end(&name, room) } else { text::fitted(&name, room) };
+        // Of a path its end tells more.
+        let before = indent + fold;
+        let name = text::fitted_end(&row.name, room.saturating_sub(text::width(&before)));
+        let name = before + &name;
         let plain = if without || is_heading { theme.faint } else { theme.plain };
         let mut spans =
             vec![Span::styled(mark, style(theme.bar)), Span::styled(text::padded(&name, room), style(plain))];

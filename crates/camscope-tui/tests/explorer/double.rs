@@ -187,6 +187,20 @@ impl Rig {
         Self::on(double, size, protocol, start(&["cat.jpg", "cow.jpg", "broken.jpg"]))
     }
 
+    /// On a model of five blocks of six layers.
+    pub(crate) fn deep(size: (u16, u16), protocol: Protocol) -> Self {
+        let mut double = Double::new();
+        let layer = |at: usize| {
+            let (block, own) = (at / 6, at % 6);
+            let path = vec![format!("block{block}"), own.to_string()];
+            LayerInfo { name: path.join("."), path, ..double.info.layers[11 - block].clone() }
+        };
+        let layers: Vec<LayerInfo> = (0..30).map(layer).collect();
+        double.info.tree = Tree::of(&layers, 29);
+        (double.info.layers, double.info.default_layer) = (layers, 29);
+        Self::on(double, size, protocol, start(&["cat.jpg"]))
+    }
+
     pub(crate) fn with(size: (u16, u16), protocol: Protocol, start: Start) -> Self {
         Self::on(Double::new(), size, protocol, start)
     }
@@ -246,6 +260,7 @@ impl Rig {
             "enter" => KeyCode::Enter,
             "esc" => KeyCode::Esc,
             "tab" => KeyCode::Tab,
+            "backtab" => KeyCode::BackTab,
             "backspace" => KeyCode::Backspace,
             "space" => KeyCode::Char(' '),
             text => {
