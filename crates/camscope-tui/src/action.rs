@@ -25,6 +25,10 @@ pub enum Action {
     LastLayer,
     /// The layer that `auto` takes.
     AutoLayer,
+    /// Opens the group of layers, or folds the one around the layer.
+    Fold,
+    /// Opens or folds all groups of layers.
+    FoldAll,
     /// The next image.
     NextImage,
     /// The one before.
@@ -43,6 +47,8 @@ pub enum Action {
     NextColormap,
     /// The one before.
     PreviousColormap,
+    /// The next way to enlarge heat.
+    NextEnlarge,
     /// More of the heat in the overlay.
     MoreHeat,
     /// More of the photo in the overlay.
@@ -157,6 +163,8 @@ pub const ACTIONS: &[(&str, Action, &str)] = &[
     ("last-layer", Action::LastLayer, "last layer"),
     ("auto-layer", Action::AutoLayer, "the layer that auto takes"),
     ("filter-layers", Action::FilterLayers, "filter the layers"),
+    ("fold", Action::Fold, "open or fold a group of layers"),
+    ("fold-all", Action::FoldAll, "open or fold all groups of layers"),
     ("next-image", Action::NextImage, "next image"),
     ("previous-image", Action::PreviousImage, "previous image"),
     ("next-view", Action::NextView, "next view"),
@@ -172,6 +180,7 @@ pub const ACTIONS: &[(&str, Action, &str)] = &[
     ("previous-method", Action::PreviousMethod, "previous method"),
     ("next-colormap", Action::NextColormap, "next colormap"),
     ("previous-colormap", Action::PreviousColormap, "previous colormap"),
+    ("next-enlarge", Action::NextEnlarge, "enlarge the heat in another way: bicubic, bilinear, nearest"),
     ("more-heat", Action::MoreHeat, "more heat, less photo"),
     ("more-photo", Action::MorePhoto, "more photo, less heat"),
     ("zoom-in", Action::ZoomIn, "zoom in"),

@@ -2,7 +2,11 @@
 
 use std::path::Path;
 
-use camscope_core::{method::METHODS, overlay, target::ClassSpec};
+use camscope_core::{
+    method::METHODS,
+    overlay::{self, Enlarge},
+    target::ClassSpec,
+};
 use serde_json::{Value, json};
 
 use crate::{state::State, tiles};
@@ -32,6 +36,9 @@ pub fn explain(state: &State) -> Option<String> {
     }
     if state.alpha != overlay::DEFAULT_ALPHA {
         words.push(format!("--alpha {}", state.alpha));
+    }
+    if state.enlarge != Enlarge::default() {
+        words.push(format!("--enlarge {}", state.enlarge));
     }
     if !state.boxes {
         words.push("--no-boxes".into());
@@ -63,6 +70,7 @@ pub fn description(state: &State) -> Value {
         "colormap": state.colormap,
         // Through its shortest text: 0.4 as f64 is 0.4000000059604645.
         "alpha": state.alpha.to_string().parse::<f64>().unwrap_or_default(),
+        "enlarge": state.enlarge.name(),
         "tiles": tiles::tiles(state).iter().filter_map(|tile| Some(&tile.caption.as_ref()?.1)).collect::<Vec<_>>(),
         "command": explain(state),
     })

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use camscope_core::{
     image::Seen,
-    overlay::{self, Colormap, Mark, draw_marks},
+    overlay::{self, Colormap, Enlarge, Mark, draw_marks},
 };
 use image::{RgbImage, imageops};
 use ndarray::Array2;
@@ -42,14 +42,16 @@ pub fn draw(drawing: &Drawing, size: (u32, u32), scaled: &mut Scaled) -> RgbImag
     let photo = scaled.photo(&drawing.photo, drawing.key.window, (width, height));
     let seen = seen_in(&drawing.photo, window, (width, height));
     let alpha = f32::from_bits(drawing.key.alpha);
-    let colormap = || colormap(drawing.key.colormap);
+    let (colormap, enlarge) = (|| colormap(drawing.key.colormap), drawing.key.enlarge);
     let mut drawn = match (drawing.key.content, drawing.heats.as_slice()) {
-        (Content::Overlay(_), [heat, ..]) => overlay::render(&photo, heat.view(), &seen, colormap(), alpha),
+        (Content::Overlay(_), [heat, ..]) => {
+            overlay::render_enlarged(&photo, heat.view(), &seen, colormap(), (alpha, enlarge))
+        }
         (Content::Heat(_), [heat, ..]) => {
-            overlay::render(&RgbImage::new(width, height), heat.view(), &seen, colormap(), 0.0)
+            overlay::render_enlarged(&RgbImage::new(width, height), heat.view(), &seen, colormap(), (0.0, enlarge))
         }
         (Content::Difference(..), [first, second, ..]) => {
-            overlay::render(&photo, difference(first, second).view(), &seen, colormap(), alpha)
+            overlay::render_enlarged(&photo, difference(first, second).view(), &seen, colormap(), (alpha, enlarge))
         }
         _ => RgbImage::clone(&photo),
     };
@@ -76,33 +78,19 @@ fn in_tile(marks: &[Mark], photo: &Photo, [left, top, width, height]: [f32; 4], 
 pub fn difference(first: &Heat, second: &Heat) -> Array2<f32> {
     let (height, width) = first.dim();
     if second.dim() == first.dim() {
-        return (first.as_ref() - second.as_ref() + 1.0) / 2.0;
+        return (&first.values - &second.values + 1.0) / 2.0;
     }
-    (first.as_ref() - &overlay::enlarge(second.view(), width as u32, height as u32) + 1.0) / 2.0
+    (&first.values - &overlay::enlarge(second.view(), width as u32, height as u32) + 1.0) / 2.0
 }
 
 /// The heat at a point of the photo given as fractions; `None` where the network didn't see.
-pub fn heat_at(photo: &Photo, heat: &Heat, (x, y): (f32, f32)) -> Option<f32> {
+pub fn heat_at(photo: &Photo, heat: &Heat, enlarge: Enlarge, (x, y): (f32, f32)) -> Option<f32> {
     let (width, height) = photo.pixels.dimensions();
     let seen = &photo.seen;
     let at =
         |fraction: f32, size: u32, start: f64, length: f64| (f64::from(fraction) * f64::from(size) - start) / length;
     let (x, y) = (at(x, width, seen.x, seen.width), at(y, height, seen.y, seen.height));
-    if !(0.0..1.0).contains(&x) || !(0.0..1.0).contains(&y) {
-        return None;
-    }
-    let (rows, columns) = heat.dim();
-    let sample = |at: f64, count: usize| {
-        let at = at * count as f64 - 0.5;
-        let low = at.floor().clamp(0.0, count as f64 - 1.0);
-        (low as usize, (low as usize + 1).min(count - 1), (at - low).clamp(0.0, 1.0) as f32)
-    };
-    if rows == 0 || columns == 0 {
-        return None;
-    }
-    let ((x0, x1, px), (y0, y1, py)) = (sample(x, columns), sample(y, rows));
-    let row = |y: usize| heat[(y, x0)] * (1.0 - px) + heat[(y, x1)] * px;
-    Some(row(y0) * (1.0 - py) + row(y1) * py)
+    overlay::heat_at(heat.view(), enlarge, (x, y))
 }
 
 /// The colormap at that place of the list.
@@ -173,12 +161,16 @@ mod tests {
     use ndarray::{ArrayD, IxDyn, array};
 
     use super::*;
-    use crate::engine::HeatKey;
+    use crate::engine::{HeatKey, HeatMap};
 
     fn photo() -> Arc<Photo> {
         let pixels = RgbImage::from_fn(40, 20, |x, _| if x < 20 { Rgb([200, 0, 0]) } else { Rgb([0, 0, 200]) });
         let seen = Seen { x: 10.0, y: 0.0, width: 20.0, height: 20.0 };
         Arc::new(Photo { id: 1, pixels, seen, tensor: ArrayD::zeros(IxDyn(&[1])), notes: Vec::new(), modified: None })
+    }
+
+    fn heat(values: Array2<f32>) -> Heat {
+        Arc::new(HeatMap { values, most: 1.0 })
     }
 
     fn drawing(content: Content, alpha: f32, window: [f32; 4]) -> Drawing {
@@ -190,8 +182,9 @@ mod tests {
             window: window.map(f32::to_bits),
             cells: (1, 1),
             marks: None,
+            enlarge: Enlarge::Bilinear,
         };
-        let heats = vec![Arc::new(array![[0.0, 1.0]]), Arc::new(array![[1.0, 0.0]])];
+        let heats = vec![heat(array![[0.0, 1.0]]), heat(array![[1.0, 0.0]])];
         Drawing { key, photo: photo(), heats, marks: Arc::default() }
     }
 
@@ -221,14 +214,14 @@ mod tests {
         let drawing = drawing(Content::Difference(KEY, KEY), 0.0, WHOLE);
         assert_eq!(difference(&drawing.heats[0], &drawing.heats[1]), array![[0.0, 1.0]]);
         assert_eq!(difference(&drawing.heats[0], &drawing.heats[0]), array![[0.5, 0.5]]);
-        let coarse = Arc::new(array![[1.0]]);
+        let coarse = heat(array![[1.0]]);
         assert_eq!(difference(&drawing.heats[0], &coarse), array![[0.0, 0.5]]);
     }
 
     #[test]
     fn the_heat_is_read_at_a_point() {
         let drawing = drawing(Content::Photo, 0.0, WHOLE);
-        let read = |x, y| heat_at(&drawing.photo, &drawing.heats[0], (x, y));
+        let read = |x, y| heat_at(&drawing.photo, &drawing.heats[0], Enlarge::Bilinear, (x, y));
         assert_eq!(read(0.1, 0.5), None);
         assert_eq!(read(0.26, 0.5), Some(0.0));
         assert_eq!(read(0.5, 0.5), Some(0.5));

@@ -5,7 +5,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use camscope_core::{method, overlay, text::printable};
+use camscope_core::{
+    method,
+    overlay::{self, Enlarge},
+    text::printable,
+};
 use ratatui::style::Color;
 use serde::Deserialize;
 use toml::Spanned;
@@ -28,6 +32,8 @@ pub struct Config {
     pub view: View,
     /// The photo's weight in the overlay, 0 to 1.
     pub alpha: f32,
+    /// How heatmaps are enlarged.
+    pub enlarge: Enlarge,
     /// How pictures are shown.
     pub graphics: GraphicsChoice,
     /// Width and height of a cell in pixels, where the terminal doesn't tell.
@@ -49,6 +55,7 @@ impl Default for Config {
             colormap: overlay::all().next().map_or("jet", |map| map.name()).to_owned(),
             view: View::default(),
             alpha: overlay::DEFAULT_ALPHA,
+            enlarge: Enlarge::default(),
             graphics: GraphicsChoice::default(),
             font_size: None,
             memory: 512,
@@ -67,6 +74,7 @@ struct File {
     colormap: Option<Spanned<String>>,
     view: Option<Spanned<String>>,
     alpha: Option<Spanned<f32>>,
+    enlarge: Option<Spanned<String>>,
     graphics: Option<Spanned<String>>,
     font_size: Option<Spanned<String>>,
     memory: Option<Spanned<u32>>,
@@ -155,6 +163,9 @@ impl Config {
                 return Err(Wrong { at, reason: "alpha must be a number from 0 to 1".into() });
             }
         }
+        if let Some(name) = file.enlarge {
+            self.enlarge = checked(&name, |name| name.parse().map_err(|reason| format!("`{name}`: {reason}")))?;
+        }
         if let Some(name) = file.graphics {
             self.graphics = checked(&name, |name| name.parse::<GraphicsChoice>().map_err(|error| error.to_string()))?;
         }
@@ -189,6 +200,7 @@ impl Config {
         // Through its shortest text: 0.4 as f64 is 0.4000000059604645.
         let alpha: f64 = self.alpha.to_string().parse().unwrap_or_default();
         table.insert("alpha".into(), alpha.into());
+        table.insert("enlarge".into(), self.enlarge.name().into());
         table.insert("graphics".into(), self.graphics.to_string().into());
         if let Some((width, height)) = self.font_size {
             table.insert("font-size".into(), format!("{width}x{height}").into());

@@ -71,13 +71,14 @@ pub fn fit(room: Rect, aspect: f64, cell: (u16, u16)) -> Rect {
     Rect::new(room.x + (room.width - width) / 2, room.y + (room.height - height) / 2, width, height)
 }
 
-/// How many columns and rows of tiles show `count` pictures of `aspect` largest, each with a line below it. Where even the smallest
-/// tiles of use don't all fit, as many as do.
-pub fn grid(room: Rect, count: usize, aspect: f64, cell: (u16, u16)) -> (u16, u16) {
+/// How many columns and rows of tiles show `count` pictures of `aspect` largest, each with a line below it; `rows` says how many rows so many
+/// columns make. Where even the smallest tiles of use don't all fit, as many as do.
+pub fn grid(room: Rect, rows: impl Fn(u16) -> usize, count: usize, aspect: f64, cell: (u16, u16)) -> (u16, u16) {
     const SMALLEST: (u16, u16) = (15, 8);
     let most = ((room.width / SMALLEST.0).max(1), (room.height / SMALLEST.1).max(1));
     let count = u16::try_from(count.max(1)).unwrap_or(u16::MAX);
-    let candidates = (1..=most.0.min(count)).map(|columns| (columns, count.div_ceil(columns)));
+    let candidates =
+        (1..=most.0.min(count)).map(|columns| (columns, u16::try_from(rows(columns).max(1)).unwrap_or(u16::MAX)));
     let fits = |(_, rows): &(u16, u16)| *rows <= most.1;
     candidates.filter(fits).max_by_key(|grid| shown(room, *grid, aspect, cell)).unwrap_or(most)
 }
@@ -151,10 +152,11 @@ mod tests {
     #[test]
     fn grids_use_the_room() {
         let room = Rect::new(0, 0, 80, 40);
-        assert_eq!(grid(room, 1, 1.0, (10, 20)), (1, 1));
-        assert_eq!(grid(room, 4, 1.0, (10, 20)), (2, 2));
-        assert_eq!(grid(Rect::new(0, 0, 20, 40), 3, 1.0, (10, 20)), (1, 3));
-        let (columns, rows) = grid(room, 1000, 1.0, (10, 20));
+        let usual = |room, count: usize| grid(room, |columns| count.div_ceil(columns.into()), count, 1.0, (10, 20));
+        assert_eq!(usual(room, 1), (1, 1));
+        assert_eq!(usual(room, 4), (2, 2));
+        assert_eq!(usual(Rect::new(0, 0, 20, 40), 3), (1, 3));
+        let (columns, rows) = usual(room, 1000);
         assert_eq!((columns, rows), (5, 5));
         assert_eq!(few(Rect::new(0, 0, 40, 10), 3, 1.0, (10, 20)), (3, 1));
         assert_eq!(few(Rect::new(0, 0, 5, 1), 3, 1.0, (10, 20)).0 * few(Rect::new(0, 0, 5, 1), 3, 1.0, (10, 20)).1, 3);

@@ -23,6 +23,7 @@ pub mod start;
 pub mod state;
 pub mod terminal;
 pub mod tiles;
+pub mod tree;
 pub mod update;
 pub mod view;
 pub mod wanted;

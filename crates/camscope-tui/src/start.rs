@@ -47,6 +47,7 @@ pub(crate) fn apply(state: &mut State, start: &Start) {
     state.colormap.clone_from(&config.colormap);
     state.view = config.view;
     state.alpha = config.alpha;
+    state.enlarge = config.enlarge;
     state.paints = config.paints.clone();
     state.no_color = start.no_color;
     state.asked_target.clone_from(&start.class);

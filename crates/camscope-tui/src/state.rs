@@ -6,7 +6,13 @@ use std::{
     sync::Arc,
 };
 
-use camscope_core::{layer::Choice, method::METHODS, overlay, target::ClassSpec, text::printable_path};
+use camscope_core::{
+    layer::Choice,
+    method::METHODS,
+    overlay::{self, Enlarge},
+    target::ClassSpec,
+    text::printable_path,
+};
 
 use crate::{
     action::View,
@@ -16,11 +22,17 @@ use crate::{
     keymap::Keymap,
     prompt::Prompt,
     tiles::TileKey,
+    tree::{self, Row},
     view::theme::Paints,
 };
 
 /// Bytes of pictures, photos and heatmaps that are kept for going back, where the configuration doesn't say otherwise.
 pub const MEMORY: usize = 512 << 20;
+
+/// A class less probable than this is out of the question.
+const LIKELY: f32 = 0.01;
+/// The first so many of the ranking are looked through for what was shown before.
+const KEPT_AMONG: usize = 100;
 
 /// An image of the list.
 #[derive(Clone, Debug)]
@@ -143,6 +155,8 @@ pub struct State {
     /// What is explained: its place in [`Scores::values`], which for a class is the class's number. `None`: the one of [`State::rank`] in
     /// each image.
     pub target: Option<usize>,
+    /// What was stepped to on another image, by name: it is shown on the next one too, where the model finds it there.
+    pub kept: Option<String>,
     /// Whether the target stays when the image changes: it was searched for, not stepped to.
     pub target_stays: bool,
     /// How likely a class is shown where none was chosen; 0: the likeliest.
@@ -155,6 +169,8 @@ pub struct State {
     pub layers: Vec<LayerState>,
     /// Whether the layers beyond the default one have been asked for.
     pub layers_wanted: bool,
+    /// The groups of layers that somebody opened or folded.
+    pub folds: HashMap<usize, bool>,
     /// Only layers whose line holds this.
     pub filter: String,
     /// Position in [`METHODS`].
@@ -163,6 +179,8 @@ pub struct State {
     pub colormap: String,
     /// The photo's weight in the overlay.
     pub alpha: f32,
+    /// How heatmaps are enlarged.
+    pub enlarge: Enlarge,
     /// Whether boxes that the model found are drawn.
     pub boxes: bool,
     /// What the picture shows.
@@ -222,6 +240,7 @@ impl State {
             asked_layer: None,
             asked_method: false,
             target: None,
+            kept: None,
             target_stays: false,
             rank: 0,
             pinned: Vec::new(),
@@ -232,6 +251,8 @@ impl State {
             method: 0,
             colormap: overlay::all().next().map_or("jet", |map| map.name()).to_owned(),
             alpha: overlay::DEFAULT_ALPHA,
+            enlarge: Enlarge::default(),
+            folds: HashMap::new(),
             boxes: true,
             view: View::default(),
             zoom: Zoom::default(),
@@ -281,7 +302,25 @@ impl State {
 
     /// What is explained: the chosen target, else the first of the ranking.
     pub fn current_target(&self) -> Option<usize> {
-        self.target.or_else(|| self.current_scores()?.ranking.get(self.rank).copied())
+        self.target.or_else(|| self.kept_target()).or_else(|| self.current_scores()?.ranking.get(self.rank).copied())
+    }
+
+    /// What was looked at on the image before, where the model finds it in this one: a box or a segment of that label, or a class that is
+    /// not out of the question.
+    fn kept_target(&self) -> Option<usize> {
+        let (kept, scores) = (self.kept.as_ref()?, self.current_scores()?);
+        let is_found = |target: &usize| scores.probability(*target).is_none_or(|probability| probability >= LIKELY);
+        let mut ranked = scores.ranking.iter().copied().take(KEPT_AMONG).filter(is_found);
+        ranked.find(|target| self.label(*target).as_ref() == Some(kept))
+    }
+
+    /// A target's label, the same on all images; of one that was asked for without a label how it was asked for.
+    pub fn label(&self, target: usize) -> Option<String> {
+        let scores = self.current_scores()?;
+        match scores.asked(target) {
+            Some(asked) => Some(asked.label.clone().unwrap_or_else(|| asked.spec.clone())),
+            None => Some(self.model.as_ref()?.labels.name(target)),
+        }
     }
 
     /// The heatmap that is shown.
@@ -322,17 +361,24 @@ impl State {
         list
     }
 
-    /// The layers that the filter lets through.
+    /// The layers that can be chosen: those of the tree as it is folded, or those that the filter lets through.
     pub fn layer_list(&self) -> Vec<usize> {
-        let Some(model) = &self.model else { return Vec::new() };
-        let wanted = self.filter.to_lowercase();
-        let matches = |at: &usize| {
-            let layer = &model.layers[*at];
-            wanted.split_whitespace().all(|word| {
-                [&layer.name, &layer.op, &layer.shape].iter().any(|text| text.to_lowercase().contains(word))
-            })
-        };
-        (0..model.layers.len()).filter(matches).collect()
+        tree::rows(self).into_iter().filter(Row::is_chosen_from).map(|row| row.layer).collect()
+    }
+
+    /// A layer's share of the heat, of the layers whose heat is known that with the most being 1; `None` where it isn't known.
+    pub fn heat_shares(&self) -> HashMap<usize, f32> {
+        let (Some(model), Some(target)) = (&self.model, self.current_target()) else { return HashMap::new() };
+        // A method that doesn't look at a layer has the same heat everywhere.
+        if METHODS.get(self.method).is_some_and(|method| !method.needs().layer) {
+            return HashMap::new();
+        }
+        let total = |layer: usize| Some((layer, self.heats.get(&self.key(target, layer)?)?.total()));
+        // Several layers as one have a scale of their own.
+        let single = |layer: &usize| model.layers[*layer].layout != "fused";
+        let totals: HashMap<usize, f32> = (0..model.layers.len()).filter(single).filter_map(total).collect();
+        let most = totals.values().copied().fold(0.0, f32::max);
+        totals.into_iter().map(|(layer, total)| (layer, if most > 0.0 { total / most } else { 0.0 })).collect()
     }
 
     /// The target that `contrast` sets against the current one: the first other pinned one, else the likeliest other.

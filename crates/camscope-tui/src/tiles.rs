@@ -2,7 +2,7 @@
 
 use camscope_core::{
     method::METHODS,
-    overlay::{self, Kind},
+    overlay::{self, Enlarge, Kind},
 };
 use ratatui::layout::Rect;
 
@@ -87,6 +87,8 @@ pub struct TileKey {
     pub cells: (u16, u16),
     /// Whether boxes are drawn; which of them is the chosen one.
     pub marks: Option<Option<usize>>,
+    /// How heat is enlarged; the first way where there is none.
+    pub enlarge: Enlarge,
 }
 
 const FIRST_THUMBNAIL: usize = 10_000;
@@ -123,11 +125,14 @@ fn view_tiles(state: &State, room: Rect) -> Vec<Tile> {
             let contents: Vec<_> = layers
                 .iter()
                 .map(|layer| {
-                    let name = state.model.as_ref().map_or_else(String::new, |model| model.layers[*layer].name.clone());
+                    let name = state.model.as_ref().map_or_else(String::new, |model| {
+                        let layer = &model.layers[*layer];
+                        format!("{} {}", layer.name, layer.size)
+                    });
                     (Content::Overlay(HeatKey { layer: *layer, ..key }), name, Chooses::Layer(*layer))
                 })
                 .collect();
-            page(state, room, aspect, &contents, selected)
+            page(state, room, aspect, &contents, &stages(state, &layers), selected)
         }
         (View::Classes, Some(key)) => {
             let contents: Vec<_> = compared_classes(state)
@@ -140,7 +145,7 @@ fn view_tiles(state: &State, room: Rect) -> Vec<Tile> {
                 })
                 .collect();
             let selected = contents.iter().position(|(_, _, chooses)| *chooses == Chooses::Class(key.target));
-            page(state, room, aspect, &contents, selected.unwrap_or(0))
+            page(state, room, aspect, &contents, &[contents.len()], selected.unwrap_or(0))
         }
         (View::Contrast, Some(key)) => match state.rival() {
             None => wide(&one(Content::Overlay(key))),
@@ -197,13 +202,44 @@ pub fn compared_classes(state: &State) -> Vec<usize> {
     classes
 }
 
-/// The rows of a long list around the selected one.
-fn page(state: &State, room: Rect, aspect: f64, contents: &[(Content, String, Chooses)], selected: usize) -> Vec<Tile> {
-    let (columns, rows) = grid(room, contents.len(), aspect, state.screen.cell);
-    let across = usize::from(columns.max(1));
-    let first = across * list_start(selected / across, contents.len().div_ceil(across), rows);
-    let shown = &contents[first.min(contents.len())..(first + across * usize::from(rows)).min(contents.len())];
-    arrange(state, room, aspect, (columns, rows), shown)
+/// How many layers of the list have one resolution, one stage after the other; all of them are one stage where it changes all the time.
+pub fn stages(state: &State, layers: &[usize]) -> Vec<usize> {
+    let Some(model) = &state.model else { return vec![layers.len()] };
+    let same = |one: &usize, other: &usize| model.layers[*one].size == model.layers[*other].size;
+    let stages: Vec<usize> = layers.chunk_by(same).map(<[usize]>::len).collect();
+    if 2 * stages.len() > layers.len() { vec![layers.len()] } else { stages }
+}
+
+/// The rows of a long list around the selected one; each of the parts, which are so many, begins a row.
+fn page(
+    state: &State,
+    room: Rect,
+    aspect: f64,
+    contents: &[(Content, String, Chooses)],
+    parts: &[usize],
+    selected: usize,
+) -> Vec<Tile> {
+    let rows_of = |columns: u16| {
+        let mut from = 0;
+        let mut rows: Vec<std::ops::Range<usize>> = Vec::new();
+        for part in parts {
+            let end = from + part;
+            let across = usize::from(columns.max(1));
+            rows.extend((from..end).step_by(across).map(|start| start..(start + across).min(end)));
+            from = end;
+        }
+        rows
+    };
+    let (columns, visible) = grid(room, |columns| rows_of(columns).len(), contents.len(), aspect, state.screen.cell);
+    let rows = rows_of(columns);
+    let chosen = rows.iter().position(|row| row.contains(&selected)).unwrap_or(0);
+    let first = list_start(chosen, rows.len(), visible);
+    let places = rows.iter().skip(first).take(visible.into()).zip(0..).flat_map(|(row, y)| {
+        let place = move |(at, x): (usize, u16)| (&contents[at], (x, y));
+        row.clone().zip(0..).map(place)
+    });
+    let places: Vec<_> = places.collect();
+    place(state, room, aspect, (columns, visible), &places)
 }
 
 fn arrange(
@@ -213,9 +249,17 @@ fn arrange(
     (columns, rows): (u16, u16),
     contents: &[(Content, String, Chooses)],
 ) -> Vec<Tile> {
+    let at = |slot: usize| ((slot % usize::from(columns)) as u16, (slot / usize::from(columns)) as u16);
+    let places: Vec<_> = contents.iter().enumerate().map(|(slot, content)| (content, at(slot))).collect();
+    place(state, room, aspect, (columns, rows), &places)
+}
+
+/// A tile, and its column and row.
+type Place<'a> = (&'a (Content, String, Chooses), (u16, u16));
+
+fn place(state: &State, room: Rect, aspect: f64, (columns, rows): (u16, u16), places: &[Place<'_>]) -> Vec<Tile> {
     let (width, height) = (room.width / columns.max(1), room.height / rows.max(1));
-    let tile = |(slot, (content, caption, chooses)): (usize, &(Content, String, Chooses))| {
-        let (column, row) = ((slot % usize::from(columns)) as u16, (slot / usize::from(columns)) as u16);
+    let tile = |&((content, caption, chooses), (column, row)): &Place<'_>| {
         let cell = Rect::new(room.x + column * width, room.y + row * height, width, height);
         let with_caption = !caption.is_empty() && height > 1;
         let picture = Rect {
@@ -225,14 +269,14 @@ fn arrange(
         };
         let area = fit(picture, aspect, state.screen.cell);
         let below = Rect { x: cell.x, y: area.bottom(), width: picture.width, height: 1 };
-        let selected = contents.len() > 1
+        let selected = places.len() > 1
             && match chooses {
                 Chooses::Layer(layer) => *layer == state.layer,
                 Chooses::Class(class) => Some(*class) == state.current_target(),
                 Chooses::Point | Chooses::Image(_) => false,
             };
         Tile {
-            slot,
+            slot: usize::from(row) * usize::from(columns) + usize::from(column),
             area,
             caption: with_caption.then(|| (below, caption.clone())),
             content: *content,
@@ -240,31 +284,37 @@ fn arrange(
             selected,
         }
     };
-    contents.iter().enumerate().map(tile).filter(|tile| tile.area.area() > 0).collect()
+    places.iter().map(tile).filter(|tile| tile.area.area() > 0).collect()
+}
+
+/// The images that the strip has room for, and the place of each: a line for its name, below it the thumbnail.
+pub fn strip_places(state: &State, strip: Rect) -> Vec<(usize, Rect)> {
+    let step = THUMBNAIL.0 + 1;
+    let fits = usize::from((strip.width / step).max(1));
+    let first = state.image.saturating_sub(fits / 2).min(state.images.len().saturating_sub(fits));
+    let images = first..(first + fits).min(state.images.len());
+    let place =
+        |(image, at): (usize, u16)| (image, Rect::new(strip.x + at * step, strip.y, THUMBNAIL.0, THUMBNAIL.1 + 1));
+    images.zip(0..).map(place).collect()
 }
 
 fn thumbnails(state: &State, parts: &Areas) -> Vec<Tile> {
     let Some(strip) = parts.strip else { return Vec::new() };
-    let step = THUMBNAIL.0 + 1;
-    let fits = usize::from((strip.width / step).max(1));
-    let first = state.image.saturating_sub(fits / 2).min(state.images.len().saturating_sub(fits));
-    let entries = state.images.iter().enumerate().skip(first).take(fits);
-    entries
-        .filter_map(|(image, entry)| {
-            let photo = entry.thumbnail.as_ref()?;
-            let (width, height) = photo.pixels.dimensions();
-            let aspect = f64::from(width.max(1)) / f64::from(height.max(1));
-            let room = Rect::new(strip.x + (image - first) as u16 * step, strip.y + 1, THUMBNAIL.0, THUMBNAIL.1);
-            Some(Tile {
-                slot: FIRST_THUMBNAIL + image,
-                area: fit(room, aspect, state.screen.cell),
-                caption: None,
-                content: Content::Thumbnail(image),
-                chooses: Chooses::Image(image),
-                selected: image == state.image,
-            })
+    let tile = |(image, place): (usize, Rect)| {
+        let photo = state.images.get(image)?.thumbnail.as_ref()?;
+        let (width, height) = photo.pixels.dimensions();
+        let aspect = f64::from(width.max(1)) / f64::from(height.max(1));
+        let room = Rect { y: place.y + 1, height: THUMBNAIL.1, ..place };
+        Some(Tile {
+            slot: FIRST_THUMBNAIL + image,
+            area: fit(room, aspect, state.screen.cell),
+            caption: None,
+            content: Content::Thumbnail(image),
+            chooses: Chooses::Image(image),
+            selected: image == state.image,
         })
-        .collect()
+    };
+    strip_places(state, strip).into_iter().filter_map(tile).collect()
 }
 
 /// The picture that a tile needs, if its photo is there.
@@ -281,6 +331,7 @@ pub fn key(state: &State, tile: &Tile) -> Option<TileKey> {
             window: whole,
             cells,
             marks: None,
+            enlarge: Enlarge::default(),
         });
     }
     let uses_alpha = matches!(tile.content, Content::Overlay(_) | Content::Difference(..));
@@ -296,6 +347,7 @@ pub fn key(state: &State, tile: &Tile) -> Option<TileKey> {
         alpha: if uses_alpha { state.alpha.to_bits() } else { 0 },
         window: state.zoom.window().map(f32::to_bits),
         cells,
+        enlarge: if matches!(tile.content, Content::Photo) { Enlarge::default() } else { state.enlarge },
         marks: has_boxes(state).then(|| match tile.content {
             Content::Overlay(key) | Content::Heat(key) | Content::Difference(key, _) => Some(key.target),
             Content::Photo | Content::Thumbnail(_) => state.current_target(),

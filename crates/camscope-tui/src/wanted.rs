@@ -3,7 +3,10 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use camscope_core::overlay::Mark;
+use camscope_core::{
+    method::{METHODS, Method},
+    overlay::Mark,
+};
 
 use crate::{
     action::View,
@@ -118,6 +121,7 @@ fn runs(state: &State, shown: &[Tile]) -> (Vec<Run>, usize) {
         }
     };
     neighbours(state).into_iter().for_each(&mut want);
+    listed(state).into_iter().for_each(&mut want);
     let mut runs: Vec<Run> = keys.into_iter().map(|key| Run::Heat(key, Arc::clone(photo))).collect();
     let saturates = state.model.as_ref().is_some_and(|model| model.saturates);
     if saturates && !state.saturation.contains_key(&photo.id) {
@@ -152,6 +156,16 @@ fn neighbours(state: &State) -> Vec<HeatKey> {
     let layer = |by| beside(at, by).and_then(|at| layers.get(at));
     keys.extend([-1, 1, -2, 2].into_iter().filter_map(layer).map(|layer| HeatKey { layer: *layer, ..current }));
     keys
+}
+
+/// Layers of the list that are looked at for their share of the heat: far more than fit on a screen.
+const LISTED: usize = 256;
+
+/// The heat of all layers of the list, whose shares stand there: one backward pass has them all, and a method of it costs next to nothing.
+fn listed(state: &State) -> Vec<HeatKey> {
+    let is_cheap = METHODS.get(state.method).is_some_and(|method| matches!(method, Method::Cam(_)));
+    let Some(current) = state.current_key().filter(|_| is_cheap) else { return Vec::new() };
+    state.layer_list().into_iter().take(LISTED).map(|layer| HeatKey { layer, ..current }).collect()
 }
 
 fn drawings(state: &State, shown: &[Tile]) -> Vec<Drawing> {

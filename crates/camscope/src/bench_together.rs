@@ -8,7 +8,7 @@ use camscope_core::{
     bench::{BatchTimes, Together},
     explain::{Explainer, Options},
     method::Sign,
-    overlay::{self, Colormap, DEFAULT_ALPHA},
+    overlay::{self, Colormap, DEFAULT_ALPHA, Enlarge},
     target::TargetRef,
 };
 use ndarray::ArrayD;
@@ -83,9 +83,13 @@ impl<'a> Files<'a> {
         let overlays = many::each(explained.into_iter().enumerate().collect(), |(at, explained)| {
             let Explained { photo, seen, outcome, .. } = explained?;
             for (number, explanation) in outcome.explanations.iter().enumerate() {
-                if let Some(drawn) =
-                    draw(photo.as_ref(), &seen, explanation, (self.colormap, Sign::Positive), DEFAULT_ALPHA)
-                {
+                if let Some(drawn) = draw(
+                    photo.as_ref(),
+                    &seen,
+                    explanation,
+                    (self.colormap, Sign::Positive),
+                    (DEFAULT_ALPHA, Enlarge::default()),
+                ) {
                     let name = format!("{at}.{number}.png");
                     write_overlay(&drawn, &folder.path().join(name))?;
                 }

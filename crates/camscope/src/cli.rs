@@ -6,6 +6,7 @@ use camscope_core::{
     explain::Fuse,
     layer::{Choice, Layout},
     method::Sign,
+    overlay::Enlarge,
     runtime::{Precision, ProviderChoice},
     target::{self, ClassSpec, Score, TargetRef},
 };
@@ -101,6 +102,9 @@ pub(crate) struct ExploreArgs {
     /// The photo's weight in the overlay, from 0 to 1; the heatmap has the rest [default: from the configuration, else 0.4]
     #[arg(long, value_name = "A", value_parser = fraction)]
     pub(crate) alpha: Option<f32>,
+    /// How heat is enlarged to the photo: bicubic, bilinear, nearest [default: from the configuration, else bicubic]
+    #[arg(long, value_name = "HOW")]
+    pub(crate) enlarge: Option<Enlarge>,
     /// How the explorer shows images.
     #[command(flatten)]
     pub(crate) screen: ScreenArgs,
@@ -315,6 +319,9 @@ pub(crate) struct LookArgs {
     /// The photo's weight in the overlay, from 0 to 1; the heatmap has the rest
     #[arg(long, value_name = "A", default_value_t = camscope_core::overlay::DEFAULT_ALPHA, value_parser = fraction)]
     pub(crate) alpha: f32,
+    /// How heat is enlarged to the photo: bicubic (smooth), bilinear (as OpenCV), nearest (the cells as they are)
+    #[arg(long, value_name = "HOW", default_value_t)]
+    pub(crate) enlarge: Enlarge,
     /// Leave out the boxes that the model found
     #[arg(long)]
     pub(crate) no_boxes: bool,

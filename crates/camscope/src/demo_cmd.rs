@@ -56,7 +56,12 @@ pub(crate) fn run(args: &DemoArgs) -> Result<ExitCode> {
                 sign: SignArg::Positive,
                 score: ScoreArg::Logit,
             },
-            look: LookArgs { colormap: "jet".into(), alpha: camscope_core::overlay::DEFAULT_ALPHA, no_boxes: false },
+            look: LookArgs {
+                colormap: "jet".into(),
+                alpha: camscope_core::overlay::DEFAULT_ALPHA,
+                enlarge: Default::default(),
+                no_boxes: false,
+            },
             run: args.run.clone(),
             no_verify: false,
             smooth: Vec::new(),

@@ -61,6 +61,7 @@ pub(crate) fn run(args: &ExploreArgs) -> Result<ExitCode> {
         start.config.colormap = overlay::by_name(name)?.name().to_owned();
     }
     start.config.alpha = args.alpha.unwrap_or(start.config.alpha);
+    start.config.enlarge = args.enlarge.unwrap_or(start.config.enlarge);
     start.class.clone_from(&args.class);
     start.layer.clone_from(&args.layer);
     start.model = Some(model);

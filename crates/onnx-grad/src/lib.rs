@@ -47,6 +47,7 @@ pub use differentiate::{Gradient, Request, differentiate, differentiate_again, d
 pub use error::{Error, Result, UnsupportedNode};
 pub use foreign::{ForeignNode, ForeignRules, NoForeignRules, check_function};
 pub use model::{MOST_BYTES, Model, NEWEST_OPSET, OLDEST_OPSET};
+pub use recognise::activation_steps;
 pub use registry::{Grad, Unsupported};
 pub use types::{Dim, ElemType, Types, ValueType, value_info};
 pub use vjp::{Vjp, place, room};

@@ -44,6 +44,15 @@ pub(crate) fn recognise(graph: &GraphProto, index: &Index<'_>, keep: &HashSet<&s
     Some(graph.node.iter().enumerate().filter_map(one).collect())
 }
 
+/// The values that are steps of a spelled-out activation function, which nothing but its last node comes of.
+pub fn activation_steps(graph: &GraphProto) -> HashSet<String> {
+    let (index, keep) = (Index::new(graph), HashSet::new());
+    let search = Search { graph, index: &index, keep: &keep };
+    let products = (0..graph.node.len()).filter(|&at| matches!(&*graph.node[at].op_type, "Mul" | "Div"));
+    let inside = products.filter_map(|at| search.product(at)).flat_map(|found| found.inside);
+    inside.flat_map(|at| graph.node[at].output.iter().cloned()).collect()
+}
+
 struct Found {
     op: &'static str,
     x: String,

@@ -8,12 +8,14 @@ mod layout;
 mod module_path;
 mod resolver;
 mod scales;
+mod steps;
 
 pub use attention::{Grid, attention};
 pub use choose::{Choice, automatic, by_index, by_name, choose};
 pub use find::{find, unlisted};
 pub use resolver::{LayerResolver, Preference, Resolved, add_resolver, check_preferences, resolve, resolvers};
 pub use scales::{Reach, scales};
+pub use steps::steps;
 
 use onnx_grad::ElemType;
 

@@ -4,6 +4,7 @@ use image::RgbImage;
 use ndarray::{Array, ArrayView, ArrayView2, Dimension, aview2};
 
 use super::colormap::Colormap;
+pub(super) use super::enlarge::Grid;
 use super::enlarge::{HeatRow, HeatRows, between};
 use crate::image::Seen;
 use onnx_grad_ort::{
@@ -51,14 +52,25 @@ pub fn render(
     colormap: &dyn Colormap,
     alpha: f32,
 ) -> RgbImage {
+    render_grid(photo, (heatmap, Grid::Between), seen, colormap, alpha)
+}
+
+/// As [`render`], of a heatmap whose values mean that.
+pub(super) fn render_grid(
+    photo: &RgbImage,
+    heatmap: (ArrayView2<'_, f32>, Grid),
+    seen: &Seen,
+    colormap: &dyn Colormap,
+    alpha: f32,
+) -> RgbImage {
     draw(cpu_features::detect(), photo, heatmap, seen, colormap, alpha)
 }
 
-/// As [`render`], in these cpu_features.
+/// As [`render_grid`], in these cpu_features.
 fn draw(
     has: CpuFeatures,
     photo: &RgbImage,
-    heatmap: ArrayView2<'_, f32>,
+    (heatmap, grid): (ArrayView2<'_, f32>, Grid),
     seen: &Seen,
     colormap: &dyn Colormap,
     alpha: f32,
@@ -68,7 +80,7 @@ fn draw(
     // An empty heatmap colours what it covers as zero: the rectangle must not depend on it.
     let cold = [[0.0]];
     let heatmap = if heatmap.is_empty() { aview2(&cold) } else { heatmap };
-    let mut heat = HeatRows::new(heatmap, seen, width, height);
+    let mut heat = HeatRows::new((heatmap, grid), seen, width, height);
     let seen = heat.columns().start * 3..heat.columns().end * 3;
     let colours = colormap.table().map(|[red, green, blue]| [red, green, blue, 0]);
 
@@ -249,7 +261,7 @@ mod tests {
                 for alpha in [0.0, 0.1, DEFAULT_ALPHA, 2.0 / 3.0, 1.0] {
                     let expected = by_definition(&photo, heat.view(), &seen, alpha);
                     for has in CpuFeatures::each() {
-                        let drawn = draw(has, &photo, heat.view(), &seen, jet(), alpha);
+                        let drawn = draw(has, &photo, (heat.view(), Grid::Between), &seen, jet(), alpha);
                         assert!(drawn == expected, "{w}×{h} {seen:?} {alpha} {has:?}");
                     }
                 }

@@ -17,7 +17,7 @@ pub fn enlarge(heatmap: ArrayView2<'_, f32>, width: u32, height: u32) -> Array2<
 /// `height` × `width`. It is 0 for pixels whose centre is outside of the rectangle.
 pub fn heat_on_photo(heatmap: ArrayView2<'_, f32>, seen: &Seen, width: u32, height: u32) -> Array2<f32> {
     let mut out = Array2::zeros((height as usize, width as usize));
-    let mut rows = HeatRows::new(heatmap, seen, width, height);
+    let mut rows = HeatRows::new((heatmap, Grid::Between), seen, width, height);
     for (mut out, y) in out.rows_mut().into_iter().zip(0..) {
         let first = rows.columns().start;
         if let Some(heat) = rows.at(y) {
@@ -25,6 +25,15 @@ pub fn heat_on_photo(heatmap: ArrayView2<'_, f32>, seen: &Seen, width: u32, heig
         }
     }
     out
+}
+
+/// What lies between two values of a heatmap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Grid {
+    /// A straight line.
+    Between,
+    /// An edge: each value fills its cell.
+    Cells,
 }
 
 /// A heatmap over a photo, enlarged row by row.
@@ -49,12 +58,12 @@ pub(super) struct HeatRow<'a> {
 
 impl<'a> HeatRows<'a> {
     /// Of `heatmap` (h × w), which covers the rectangle `seen`, over a photo of `width` × `height` pixels.
-    pub(super) fn new(heatmap: ArrayView2<'a, f32>, seen: &Seen, width: u32, height: u32) -> Self {
+    pub(super) fn new((heatmap, grid): (ArrayView2<'a, f32>, Grid), seen: &Seen, width: u32, height: u32) -> Self {
         let (rows, columns) = heatmap.dim();
         Self {
             heatmap,
-            across: Taps::new(columns, seen.x, seen.width, width),
-            down: Taps::new(rows, seen.y, seen.height, height),
+            across: Taps::new((columns, grid), seen.x, seen.width, width),
+            down: Taps::new((rows, grid), seen.y, seen.height, height),
             enlarged: [(usize::MAX, Vec::new()), (usize::MAX, Vec::new())],
         }
     }
@@ -114,7 +123,7 @@ struct Taps {
 
 impl Taps {
     /// `samples` of a heatmap cover `start..start + length` of an axis of `pixels`.
-    fn new(samples: usize, start: f64, length: f64, pixels: u32) -> Self {
+    fn new((samples, grid): (usize, Grid), start: f64, length: f64, pixels: u32) -> Self {
         // Written so that NaN and empty rectangles give no taps.
         if samples == 0 || !(length > 0.0 && start.is_finite() && length.is_finite()) {
             return Self { first: 0, taps: Vec::new() };
@@ -125,6 +134,10 @@ impl Taps {
         let last = samples - 1;
         let tap = |pixel: usize| {
             let at = (pixel as f64 + 0.5 - start) * samples as f64 / length - 0.5;
+            if grid == Grid::Cells {
+                let cell = (at + 0.5).floor().clamp(0.0, last as f64) as usize;
+                return Tap { low: cell, high: cell, part: 0.0 };
+            }
             let low = at.floor().clamp(0.0, last as f64);
             let part = (at - low).clamp(0.0, 1.0);
             Tap { low: low as usize, high: (low as usize + 1).min(last), part: part as f32 }

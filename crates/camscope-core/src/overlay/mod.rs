@@ -9,6 +9,7 @@ mod grow;
 mod marks;
 mod sheet;
 mod slices;
+mod smooth;
 
 pub use blend::{DEFAULT_ALPHA, DIMMED, normalise, normalise_signed, render};
 pub use colormap::{Colormap, Kind, add, all, by_name, diverging};
@@ -19,3 +20,4 @@ pub use grow::grow;
 pub use marks::{Mark, draw_marks, draw_text, text_size};
 pub use sheet::{Cell, sheet, shrunk};
 pub use slices::slices;
+pub use smooth::{Enlarge, bicubic, heat_at, render_enlarged};

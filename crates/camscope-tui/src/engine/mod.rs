@@ -9,11 +9,14 @@ use camscope_core::{
     explain::Segments,
     image::Seen,
     model::Labels,
+    overlay::normalise,
     runtime::{Canceller, SessionOptions},
     target::{Score, TargetRef},
 };
 use image::RgbImage;
-use ndarray::{Array2, ArrayD};
+use ndarray::{Array2, ArrayD, ArrayView2};
+
+use crate::tree::Tree;
 
 pub use real::Opened;
 
@@ -65,6 +68,8 @@ pub struct ModelInfo {
     pub saturates: bool,
     /// The layers in the order of the graph; behind them, where the default is several, all of these as one, called `auto`.
     pub layers: Vec<LayerInfo>,
+    /// The same layers by their modules.
+    pub tree: Tree,
     /// The layer that `auto` takes.
     pub default_layer: usize,
     /// The sidecar's method; an index into [`camscope_core::method::METHODS`].
@@ -86,10 +91,18 @@ pub struct LayerInfo {
     pub op: String,
     /// Height and width of its heatmap, and its number of channels.
     pub shape: String,
+    /// Height and width alone.
+    pub size: String,
+    /// The number of channels; empty where there are several.
+    pub channels: String,
     /// What its axes mean.
     pub layout: String,
     /// The type that its numbers have in the file, where that is not float32.
     pub stored: Option<&'static str>,
+    /// The modules around it, outermost first, and last its own name.
+    pub path: Vec<String>,
+    /// Whether it is a step of an activation or a normalisation, of which the result is a layer too.
+    pub is_step: bool,
 }
 
 /// A photo as the explorer uses it.
@@ -181,8 +194,38 @@ pub struct HeatKey {
     pub method: usize,
 }
 
-/// A heatmap, `[height, width]` at the layer's resolution, scaled to 0..=1.
-pub type Heat = Arc<Array2<f32>>;
+/// A heatmap, `[height, width]` at the layer's resolution, scaled to 0..=1, and what it was scaled by.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HeatMap {
+    /// The heat.
+    pub values: Array2<f32>,
+    /// What 1 stands for, in the method's own unit.
+    pub most: f32,
+}
+
+impl HeatMap {
+    /// Scales what a method gives.
+    pub fn of(raw: ArrayView2<'_, f32>) -> Self {
+        let most = raw.iter().copied().filter(|heat| heat.is_finite()).fold(0.0, f32::max);
+        Self { values: normalise(raw), most }
+    }
+
+    /// All of its heat, in the method's own unit: for Grad-CAM, how much of the score it stands for at first order.
+    pub fn total(&self) -> f32 {
+        self.values.sum() * self.most
+    }
+}
+
+impl std::ops::Deref for HeatMap {
+    type Target = Array2<f32>;
+
+    fn deref(&self) -> &Array2<f32> {
+        &self.values
+    }
+}
+
+/// A heatmap that is kept in several places.
+pub type Heat = Arc<HeatMap>;
 
 /// What share of each layer's numbers saturates, in percent and in words; `None` where that is not known.
 pub type Saturation = Arc<Vec<Option<String>>>;

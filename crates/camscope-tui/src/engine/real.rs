@@ -13,11 +13,10 @@ use camscope_core::{
     Error,
     explain::{Backward, Explainer, Forward, Options},
     image,
-    layer::{Choice, Layer},
+    layer::{self, Choice, Layer},
     layer_ranges::{Ranges, Stored},
     method::{self, Chosen, METHODS, Method, Sign},
     model::{Network, Sidecar},
-    overlay::normalise,
     random,
     runtime::{Canceller, Runtime},
     subject::TypedModel,
@@ -25,8 +24,10 @@ use camscope_core::{
     task::Kind,
 };
 
+use crate::tree::Tree;
+
 use super::{
-    Asked, Engine, Fault, Heat, HeatKey, LayerInfo, ModelInfo, OpenOptions, Photo, Result, Saturation, Scores,
+    Asked, Engine, Fault, Heat, HeatKey, HeatMap, LayerInfo, ModelInfo, OpenOptions, Photo, Result, Saturation, Scores,
 };
 
 /// An open model. The default layer's explainer is made at once, since its passes are the cheap ones; the one of all layers when
@@ -157,7 +158,12 @@ impl Opened {
         notes.extend(first.straight_through_note());
         notes.extend(first.stopped_note());
         notes.extend(first.forward_session().fallback().map(str::to_owned));
-        let mut layers: Vec<LayerInfo> = subject.layers().iter().zip(subject.stored()).map(describe).collect();
+        let steps = layer::steps(subject.network().model.graph(), subject.layers());
+        let described = subject.layers().iter().zip(subject.stored()).map(describe);
+        let mut layers: Vec<LayerInfo> = described.collect();
+        for (layer, is_step) in layers.iter_mut().zip(steps) {
+            layer.is_step = is_step;
+        }
         if is_fused {
             layers.push(fused(&subject));
         }
@@ -169,6 +175,7 @@ impl Opened {
             forms: subject.forms(),
             saturates: subject.stored().iter().flatten().any(Stored::has_ends),
             labels: subject.labels().clone(),
+            tree: Tree::of(&layers, default_layer),
             layers,
             default_layer,
             method: METHODS.iter().position(|known| known.name() == method.method.name()).unwrap_or(0),
@@ -240,7 +247,7 @@ impl Opened {
         let forward = self.forward(photo, false, &self.first, canceller)?;
         let target = self.target(key.target, forward.logits().len(), key.photo);
         let heatmap = explainer.host_heat(&photo.tensor, &target, canceller)?;
-        Ok(Arc::new(normalise(heatmap.view())))
+        Ok(Arc::new(HeatMap::of(heatmap.view())))
     }
 
     fn forward(&self, photo: &Photo, all: bool, explainer: &Explainer, canceller: &Canceller) -> Result<Arc<Forward>> {
@@ -354,7 +361,7 @@ impl Engine for Opened {
             None => explainer.heatmap(&forward, &backward, tap, method)?,
         };
         let heatmap = heatmap.ok_or(Error::NoLayers)?;
-        Ok(Arc::new(normalise(heatmap.view())))
+        Ok(Arc::new(HeatMap::of(heatmap.view())))
     }
 
     fn saturation(&self, photo: &Photo, canceller: &Canceller) -> Result<Saturation> {
@@ -384,12 +391,31 @@ fn describe((layer, stored): (&Layer, &Option<Stored>)) -> LayerInfo {
     let [height, width] = layer.layout.spatial(&layer.shape);
     let channels = layer.shape.get(layer.layout.channel_axis());
     let size = |size: Option<usize>| size.map_or("?".into(), |size| size.to_string());
+    let (extent, channels) = (format!("{}×{}", size(height), size(width)), size(channels.copied().flatten()));
     LayerInfo {
         name: layer.name().to_owned(),
         op: layer.op.clone(),
-        shape: format!("{}×{}×{}", size(height), size(width), size(channels.copied().flatten())),
+        shape: format!("{extent}×{channels}"),
+        size: extent,
+        channels,
         layout: layer.layout.name(),
         stored: stored.as_ref().map(|stored| stored.name),
+        path: path(layer),
+        is_step: false,
+    }
+}
+
+/// The modules around a layer and its own name; without modules, the parts of the value's name.
+fn path(layer: &Layer) -> Vec<String> {
+    let parts = |text: &str, at: char| text.split(at).filter(|part| !part.is_empty()).map(str::to_owned).collect();
+    match (layer.outputs_of.last(), &layer.module) {
+        (Some(module), _) => parts(module, '.'),
+        (None, Some(module)) => {
+            let mut path: Vec<String> = parts(module, '.');
+            path.push(layer.op.clone());
+            path
+        }
+        (None, None) => parts(&layer.value, '/'),
     }
 }
 
@@ -413,7 +439,17 @@ fn fused(subject: &TypedModel) -> LayerInfo {
         format!("{height}×{width}")
     });
     let shape = sizes.collect::<Vec<_>>().join(" + ");
-    LayerInfo { name: "auto".into(), op: "mean".into(), shape, layout: "fused".into(), stored: None }
+    LayerInfo {
+        name: "auto".into(),
+        op: "mean".into(),
+        size: shape.clone(),
+        channels: String::new(),
+        shape,
+        layout: "fused".into(),
+        stored: None,
+        path: vec!["auto".into()],
+        is_step: false,
+    }
 }
 
 fn modified(path: &Path) -> Option<std::time::SystemTime> {

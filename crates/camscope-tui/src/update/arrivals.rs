@@ -57,7 +57,10 @@ pub(super) fn arrived(state: &mut State, message: Message) -> Vec<Command> {
             }
         }
         Message::Scores(photo, Ok(scores), took) => {
-            state.times.scores = Some(took);
+            // What was known already took no time.
+            if !state.scores.contains_key(&photo) {
+                state.times.scores = Some(took);
+            }
             if let Some(asked) = state.asked_target.take() {
                 asked_target(state, &asked, &scores.values[..scores.classes()]);
             }
@@ -154,8 +157,10 @@ fn model(state: &mut State, result: Result<Arc<ModelInfo>, Fault>) -> Vec<Comman
     state.layer = kept.unwrap_or(info.default_layer);
     if !is_reload {
         (state.target, state.target_stays, state.rank) = (None, false, 0);
+        state.kept = None;
         state.pinned.clear();
         state.filter.clear();
+        state.folds.clear();
         if !state.asked_method {
             state.method = info.method;
         }
@@ -193,7 +198,13 @@ fn asked_layer(state: &mut State, info: &ModelInfo, asked: &Choice) {
     };
     match found {
         Some(layer) => state.layer = layer,
-        None => state.complain("the layer that was asked for is not in the list"),
+        None => {
+            let near =
+                camscope_core::nearest::nearest(&asked.to_string(), info.layers.iter().map(|layer| &*layer.name));
+            let hint = if near.is_empty() { String::new() } else { format!("; the nearest: {}", near.join(", ")) };
+            let shown = info.layers.get(state.layer).map_or("another", |layer| &layer.name);
+            state.complain(format!("there is no layer `{asked}`{hint}; {shown} is shown"));
+        }
     }
 }
 

@@ -5,7 +5,10 @@ mod arrivals;
 mod mouse;
 mod typing;
 
-use camscope_core::{method::METHODS, overlay};
+use camscope_core::{
+    method::METHODS,
+    overlay::{self, Enlarge},
+};
 use crossterm::event::{KeyEventKind, KeyModifiers};
 
 use crate::{
@@ -15,6 +18,7 @@ use crate::{
     message::{Command, Message, Save},
     prompt::{Prompt, Purpose},
     state::{LayerState, Mode, State, Zoom},
+    tree,
 };
 
 /// What one step of `+` and `-` changes.
@@ -91,6 +95,7 @@ pub fn act(state: &mut State, action: Action) -> Vec<Command> {
         Action::TopClass => {
             (state.target, state.rank) = (None, 0);
             state.target_stays = false;
+            state.kept = None;
         }
         Action::NextLayer => step_layer(state, 1),
         Action::PreviousLayer => step_layer(state, -1),
@@ -110,6 +115,9 @@ pub fn act(state: &mut State, action: Action) -> Vec<Command> {
         Action::View(view) => state.view = view,
         Action::NextMethod => step_method(state, 1),
         Action::PreviousMethod => step_method(state, -1),
+        Action::Fold => tree::fold(state),
+        Action::FoldAll => tree::fold_all(state),
+        Action::NextEnlarge => step_enlarge(state),
         Action::NextColormap => step_colormap(state, 1),
         Action::PreviousColormap => step_colormap(state, -1),
         Action::MoreHeat => step_alpha(state, -ALPHA_STEP),
@@ -184,10 +192,12 @@ fn go_to_image(state: &mut State, image: usize) {
     if image == state.image {
         return;
     }
-    state.image = image;
-    if !state.target_stays {
-        state.target = None;
+    if !state.target_stays
+        && let Some(target) = state.target.take()
+    {
+        state.kept = state.label(target);
     }
+    state.image = image;
     state.zoom = Zoom::default();
     state.pointer = None;
     state.say_what_to_know_of_the_photo();
@@ -206,6 +216,17 @@ fn step_colormap(state: &mut State, by: isize) {
     state.colormap = map.name().to_owned();
     let mark = map.plugin().map_or_else(String::new, |plugin| format!(", of the plugin {plugin}"));
     state.say(format!("colormap {}{mark}", map.name()));
+}
+
+fn step_enlarge(state: &mut State) {
+    let at = Enlarge::ALL.iter().position(|enlarge| *enlarge == state.enlarge).unwrap_or(0);
+    state.enlarge = Enlarge::ALL[(at + 1) % Enlarge::ALL.len()];
+    let about = match state.enlarge {
+        Enlarge::Bicubic => "smooth",
+        Enlarge::Bilinear => "straight lines between the cells' centres",
+        Enlarge::Nearest => "the cells as the model computed them",
+    };
+    state.say(format!("enlarged {}: {about}", state.enlarge));
 }
 
 fn step_alpha(state: &mut State, by: f32) {

@@ -10,6 +10,7 @@ use crate::{
     message::Command,
     state::{Mode, State},
     tiles::{self, Chooses},
+    tree::{self, Fold},
 };
 
 const WHEEL_ZOOM: f32 = 1.2;
@@ -52,10 +53,17 @@ pub(super) fn mouse(state: &mut State, event: MouseEvent) -> Vec<Command> {
                     choose_target(state, class);
                 }
             } else if let Some(area) = over(parts.layers) {
-                let list = state.layer_list();
-                let selected = list.iter().position(|layer| *layer == state.layer).unwrap_or(0);
-                if let Some(layer) = clicked(area, at, &list, selected) {
-                    state.layer = layer;
+                let list = tree::rows(state);
+                let is_selected = |row: &tree::Row| row.is_chosen_from() && row.layer == state.layer;
+                let nearest = || list.partition_point(|row| row.layer < state.layer);
+                let selected = list.iter().position(is_selected).unwrap_or_else(nearest);
+                if let Some(row) = clicked(area, at, &list, selected) {
+                    let on_mark = at.x < area.x + 1 + 2 + row.depth + 2;
+                    match (row.fold, row.node) {
+                        (Fold::Open, Some(group)) => tree::fold_group(state, group),
+                        (Fold::Closed(_), Some(group)) if on_mark => tree::fold_group(state, group),
+                        _ => state.layer = row.layer,
+                    }
                 }
             } else {
                 press(state, at);
@@ -75,13 +83,13 @@ pub(super) fn mouse(state: &mut State, event: MouseEvent) -> Vec<Command> {
 }
 
 /// The entry of a bordered list under the mouse.
-fn clicked(area: Rect, at: Position, list: &[usize], selected: usize) -> Option<usize> {
+fn clicked<T: Clone>(area: Rect, at: Position, list: &[T], selected: usize) -> Option<T> {
     let row = at.y.checked_sub(area.y + 1)?;
     let height = area.height.saturating_sub(1);
     if row >= height {
         return None;
     }
-    list.get(list_start(selected, list.len(), height) + usize::from(row)).copied()
+    list.get(list_start(selected, list.len(), height) + usize::from(row)).cloned()
 }
 
 /// The segment, or the smallest box, under the mouse.

@@ -1,5 +1,7 @@
 //! The lists of classes and layers.
 
+use std::collections::HashMap;
+
 use ratatui::{
     buffer::Buffer,
     layout::Rect,
@@ -9,23 +11,33 @@ use ratatui::{
 
 use super::{text, theme::Theme};
 use crate::{
+    engine::LayerInfo,
     layout::list_start,
     state::{LayerState, State},
+    tree::{self, Fold},
 };
 
 /// Eighths of a cell, for bars.
 const EIGHTHS: [&str; 9] = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉", "█"];
+
+/// Predictions of which none is more probable than this are flat: on a scale to 1 their bars would be empty.
+const FLAT: f32 = 0.25;
 
 /// Classes with their probabilities.
 pub(super) fn classes(state: &State, theme: &Theme, area: Rect, buf: &mut Buffer) {
     let list = state.target_list();
     let selected = list.iter().position(|class| Some(*class) == state.current_target());
     let name = state.model.as_ref().map_or("Classes", |model| model.heading);
-    let rows = heading(area, theme, name, &list.len().to_string(), buf);
+    let count = selected.map_or_else(|| list.len().to_string(), |at| format!("{}/{}", at + 1, list.len()));
+    let rows = heading(area, theme, name, &count, buf);
     let start = list_start(selected.unwrap_or(0), list.len(), rows.height);
     let scores = state.current_scores();
     let width = usize::from(rows.width);
     let bar_width = if width >= 36 { 8 } else { 5 };
+    // Where no class is likely, the bars compare them with the likeliest.
+    let probabilities = list.iter().filter_map(|class| scores?.probability(*class));
+    let most = probabilities.fold(0.0, f32::max);
+    let scale = if most > 0.0 && most < FLAT { most } else { 1.0 };
     for (row, class) in list.iter().enumerate().skip(start).take(rows.height.into()) {
         let y = rows.y + (row - start) as u16;
         let probability = scores.and_then(|scores| scores.probability(*class));
@@ -41,21 +53,22 @@ pub(super) fn classes(state: &State, theme: &Theme, area: Rect, buf: &mut Buffer
         let line = Line::from(vec![
             Span::styled(mark, style(theme.pinned)),
             Span::styled(name + " ", style(theme.plain)),
-            Span::styled(bar(probability, bar_width), style(theme.bar)),
+            Span::styled(bar(probability / scale, bar_width), style(theme.bar)),
             Span::styled(percent, style(theme.plain)),
         ]);
         line.render(Rect { y, height: 1, ..rows }, buf);
     }
 }
 
-/// Layers with operator and shape.
+/// Layers as a tree, with their share of the heat, resolution and channels.
 pub(super) fn layers(state: &State, theme: &Theme, area: Rect, buf: &mut Buffer) {
     let Some(model) = &state.model else { return };
-    let list = state.layer_list();
-    let selected = list.iter().position(|layer| *layer == state.layer);
+    let list = tree::rows(state);
+    let selected = list.iter().position(|row| row.is_chosen_from() && row.layer == state.layer);
+    let total = model.layers.len();
     let mut count = match state.filter.as_str() {
-        "" => list.len().to_string(),
-        filter => format!("{} of {} · {filter}", list.len(), model.layers.len()),
+        "" => format!("{}/{total}", state.layer + 1),
+        filter => format!("{}/{} of {total} · {filter}", selected.map_or(0, |at| at + 1), list.len()),
     };
     if !model.forms.is_empty() {
         count += &format!(" · quantised ({})", model.forms.join(", "));
@@ -64,35 +77,115 @@ pub(super) fn layers(state: &State, theme: &Theme, area: Rect, buf: &mut Buffer)
         count += " · saturated";
     }
     let rows = heading(area, theme, "Layers", &count, buf);
-    let nearest = selected.unwrap_or_else(|| list.partition_point(|layer| *layer < state.layer));
+    let nearest = selected.unwrap_or_else(|| list.partition_point(|row| row.layer < state.layer));
     let start = list_start(nearest, list.len(), rows.height);
-    let width = usize::from(rows.width);
-    for (row, at) in list.iter().enumerate().skip(start).take(rows.height.into()) {
-        let y = rows.y + (row - start) as u16;
-        let layer = &model.layers[*at];
-        let without = matches!(state.layers.get(*at), Some(LayerState::Without(_)));
+    let shown = list.iter().enumerate().skip(start).take(rows.height.into());
+    let columns = Columns::of(state, shown.clone().map(|(_, row)| row), rows.width.into());
+    let shares = if columns.bar > 0 { state.heat_shares() } else { HashMap::new() };
+    for (at, row) in shown {
+        let area = Rect { y: rows.y + (at - start) as u16, height: 1, ..rows };
+        columns.row(state, theme, row, Some(at) == selected, &shares).render(area, buf);
+    }
+}
+
+/// Cells of each part of a layer's line.
+struct Columns {
+    width: usize,
+    bar: usize,
+    op: usize,
+    size: usize,
+    channels: usize,
+    saturated: usize,
+}
+
+impl Columns {
+    fn of<'a>(state: &State, rows: impl Iterator<Item = &'a tree::Row> + Clone, width: usize) -> Self {
+        let widest = |text: &dyn Fn(&LayerInfo) -> usize| {
+            let layers = rows.clone().filter_map(|row| state.model.as_ref()?.layers.get(row.layer));
+            layers.map(text).max().unwrap_or(0)
+        };
+        let has_saturation = rows.clone().any(|row| state.saturated(row.layer).is_some());
+        let stored = |layer: &LayerInfo| layer.stored.map_or(0, |stored| stored.len() + 1);
+        Self {
+            width,
+            bar: if width >= 36 && !has_saturation || width >= 46 { 4 } else { 0 },
+            op: if width >= 46 { widest(&|layer| text::width(&layer.op) + stored(layer)).min(18) } else { 0 },
+            size: widest(&|layer| text::width(&layer.size)).min(width / 3),
+            // A narrow list has no room for both.
+            channels: if has_saturation && width < 36 {
+                0
+            } else {
+                widest(&|layer| text::width(&layer.channels)).min(6)
+            },
+            saturated: if has_saturation { 6 } else { 0 },
+        }
+    }
+
+    fn row<'a>(
+        &self,
+        state: &State,
+        theme: &Theme,
+        row: &tree::Row,
+        is_selected: bool,
+        shares: &HashMap<usize, f32>,
+    ) -> Line<'a> {
+        let Some(model) = &state.model else { return Line::default() };
+        let layer = &model.layers[row.layer];
+        let without = matches!(state.layers.get(row.layer), Some(LayerState::Without(_)));
+        let is_heading = row.fold == Fold::Open;
+        let holds_default = match (row.fold, row.node) {
+            (Fold::Closed(_), Some(group)) => model.tree.holds(group, model.default_layer),
+            (Fold::Layer, _) => row.layer == model.default_layer,
+            _ => false,
+        };
         let mark = match () {
-            () if *at == model.default_layer => "● ",
-            () if without => "✗ ",
+            () if holds_default => "● ",
+            () if without && !is_heading => "✗ ",
             () => "  ",
         };
-        let is_selected = Some(row) == selected;
         let style = |style| if is_selected { theme.selected } else { style };
-        let stored = layer.stored.map(|stored| format!("{stored} ")).unwrap_or_default();
-        let mut details =
-            if width >= 46 { format!("{} {stored}{}", layer.op, layer.shape) } else { layer.shape.clone() };
-        if let Some(share) = state.saturated(*at) {
-            details += &format!(" {share:>6}");
+        let fold = match row.fold {
+            Fold::Layer => "",
+            Fold::Open => "▾ ",
+            Fold::Closed(_) => "▸ ",
+        };
+        let indent = " ".repeat(usize::from(row.depth).min(self.width / 6));
+        let gap = |cells: usize| if cells > 0 { cells + 1 } else { 0 };
+        let parts = [self.bar, self.op, self.size, self.channels, self.saturated];
+        let room = self.width.saturating_sub(2 + parts.into_iter().map(gap).sum::<usize>());
+        // Of a path its end tells more.
+        let before = indent + fold;
+        let name = text::fitted_end(&row.name, room.saturating_sub(text::width(&before)));
+        let name = before + &name;
+        let plain = if without || is_heading { theme.faint } else { theme.plain };
+        let mut spans =
+            vec![Span::styled(mark, style(theme.bar)), Span::styled(text::padded(&name, room), style(plain))];
+        // Of an open group its layers say the rest.
+        if is_heading {
+            return Line::from(spans);
         }
-        let details = text::fitted(&details, width * 2 / 3);
-        let room = width.saturating_sub(text::width(&details) + 4);
-        let name = text::fitted_end(&layer.name, room);
-        let line = Line::from(vec![
-            Span::styled(mark, style(theme.bar)),
-            Span::styled(text::padded(&name, room), style(if without { theme.faint } else { theme.plain })),
-            Span::styled(format!(" {details} "), style(theme.faint)),
-        ]);
-        line.render(Rect { y, height: 1, ..rows }, buf);
+        if self.bar > 0 {
+            let share = shares.get(&row.layer).map_or_else(|| " ".repeat(self.bar), |share| bar(*share, self.bar));
+            spans.push(Span::styled(format!(" {share}"), style(theme.bar)));
+        }
+        let mut details = String::new();
+        if self.op > 0 {
+            let stored = layer.stored.map(|stored| format!(" {stored}")).unwrap_or_default();
+            let op = match row.fold {
+                Fold::Closed(count) => format!("{count} layers"),
+                _ => format!("{}{stored}", layer.op),
+            };
+            details += &format!(" {}", text::padded(&op, self.op));
+        }
+        details += &format!(" {}", text::right(&layer.size, self.size));
+        if self.channels > 0 {
+            details += &format!(" {}", text::right(&layer.channels, self.channels));
+        }
+        if self.saturated > 0 {
+            details += &format!(" {}", text::right(state.saturated(row.layer).unwrap_or(""), self.saturated));
+        }
+        spans.push(Span::styled(details, style(theme.faint)));
+        Line::from(spans)
     }
 }
 

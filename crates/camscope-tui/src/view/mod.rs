@@ -8,6 +8,7 @@ pub mod theme;
 
 use std::sync::Arc;
 
+use camscope_core::overlay::Enlarge;
 use ratatui::{
     Frame,
     buffer::{Buffer, CellDiffOption},
@@ -52,7 +53,7 @@ pub fn draw(state: &State, screen: Rect, buf: &mut Buffer) -> Scene {
         caption(state, tile, &theme, buf);
     }
     if let Some(strip) = parts.strip {
-        strip_mark(&theme, strip, &shown, buf);
+        strip_names(state, &theme, strip, buf);
     }
     if let Some(covered) = notice(state, &theme, parts.picture, &shown, buf) {
         scene.covered.push(covered);
@@ -76,6 +77,10 @@ pub fn draw(state: &State, screen: Rect, buf: &mut Buffer) -> Scene {
 
 /// What a tile shows: its picture, or for as long as that isn't ready the one that was in its place.
 fn picture(state: &State, tile: &Tile) -> Option<Arc<Picture>> {
+    // A picture made of colours without colours is stripes.
+    if state.no_color && state.screen.protocol == Protocol::HalfBlocks {
+        return None;
+    }
     let key = tiles::key(state, tile)?;
     let ready = state.pictures.get(&key).cloned();
     ready.or_else(|| {
@@ -99,7 +104,14 @@ fn title(state: &State, theme: &Theme, area: Rect, buf: &mut Buffer) {
         let place = if count > 1 { format!(" ({}/{count})", state.image + 1) } else { String::new() };
         name(&entry.path) + &place
     });
-    let how = state.model.as_ref().map(|_| format!("{} · {}", state.view.name(), state.method_name()));
+    let how = state.model.as_ref().map(|_| {
+        let heat = 100.0 * (1.0 - state.alpha);
+        let zoom = if state.zoom.factor > 1.0 { format!(" · {:.1}×", state.zoom.factor) } else { String::new() };
+        let enlarged =
+            if state.enlarge == Enlarge::default() { String::new() } else { format!(" · {}", state.enlarge) };
+        let (view, method, map) = (state.view.name(), state.method_name(), &state.colormap);
+        format!("{view} · {method} · {map} {heat:.0} %{enlarged}{zoom}")
+    });
     let line = [model, image, how].into_iter().flatten().collect::<Vec<_>>().join("  ·  ");
     spans.push(Span::styled(text::fitted(&line, room), theme.plain));
     Line::from(spans).render(area, buf);
@@ -137,11 +149,18 @@ fn legend<'a>(state: &State, tile: &Tile, theme: &Theme) -> Vec<Span<'a>> {
     std::iter::once(ends("  0 ")).chain((0..LEGEND).map(cell)).chain([ends(" 1")]).collect()
 }
 
-/// A line over the thumbnail of the image that is shown.
-fn strip_mark(theme: &Theme, strip: Rect, shown: &[Tile], buf: &mut Buffer) {
-    for tile in shown.iter().filter(|tile| is_thumbnail(tile) && tile.selected) {
-        let mark = Rect { x: tile.area.x, y: strip.y, width: tile.area.width, height: 1 };
-        Line::styled("▄".repeat(mark.width.into()), theme.bar).render(mark.intersection(buf.area), buf);
+/// The names of the images over their thumbnails, and a mark in the place of one that cannot be read.
+fn strip_names(state: &State, theme: &Theme, strip: Rect, buf: &mut Buffer) {
+    for (image, place) in tiles::strip_places(state, strip) {
+        let Some(entry) = state.images.get(image) else { continue };
+        let name = entry.path.file_stem().unwrap_or_default().to_string_lossy();
+        let style = if image == state.image { theme.selected } else { theme.faint };
+        let name = text::padded(&name, place.width.into());
+        Line::styled(name, style).render(Rect { height: 1, ..place }.intersection(buf.area), buf);
+        if entry.error.is_some() && entry.thumbnail.is_none() {
+            let middle = Rect { y: place.y + place.height / 2, height: 1, ..place };
+            Line::styled("✗", theme.error).alignment(Alignment::Center).render(middle.intersection(buf.area), buf);
+        }
     }
 }
 
@@ -172,6 +191,8 @@ fn notice(state: &State, theme: &Theme, area: Rect, shown: &[Tile], buf: &mut Bu
         ("no image is open: press o to open one".to_owned(), theme.faint)
     } else if state.screen.protocol == Protocol::None {
         ("pictures are off".to_owned(), theme.faint)
+    } else if state.no_color && state.screen.protocol == Protocol::HalfBlocks {
+        ("no pictures: NO_COLOR is set, and this terminal shows them by colours alone".to_owned(), theme.faint)
     } else {
         ("working …".to_owned(), theme.faint)
     };

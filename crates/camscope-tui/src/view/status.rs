@@ -89,7 +89,7 @@ fn readout(state: &State) -> Option<String> {
     let at = |fraction: f32, size: u32| ((fraction * size as f32) as u32).min(size.saturating_sub(1));
     let (x, y) = (at(point.0, width), at(point.1, height));
     let heat = state.current_key().and_then(|key| state.heats.get(&key));
-    let heat = heat.map(|heat| heat_at(photo, heat, point));
+    let heat = heat.map(|heat| heat_at(photo, heat, state.enlarge, point));
     Some(match heat {
         Some(Some(heat)) => format!("x {x}  y {y}  heat {heat:.2}"),
         Some(None) => format!("x {x}  y {y}  not seen by the network"),

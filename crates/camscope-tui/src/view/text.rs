@@ -53,6 +53,13 @@ pub(super) fn padded(text: &str, width: usize) -> String {
     text
 }
 
+/// The text at the end of `width` cells, or cut.
+pub(super) fn right(text: &str, width: usize) -> String {
+    let text = fitted(text, width);
+    let room = width.saturating_sub(text.width());
+    " ".repeat(room) + &text
+}
+
 /// Cells that the text fills.
 pub(super) fn width(text: &str) -> usize {
     text.width()

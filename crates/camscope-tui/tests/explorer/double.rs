@@ -13,10 +13,11 @@ use camscope_core::{image::Seen, model::Labels, runtime::Canceller};
 use camscope_tui::{
     Explorer, Start,
     app::Happening,
-    engine::{Asked, Engine, Fault, Heat, HeatKey, LayerInfo, ModelInfo, Photo, Result, Saturation, Scores},
+    engine::{Asked, Engine, Fault, Heat, HeatKey, HeatMap, LayerInfo, ModelInfo, Photo, Result, Saturation, Scores},
     graphics::{Protocol, Screen},
     input::Incoming,
     terminal::Session,
+    tree::Tree,
 };
 use crossterm::event::{Event, KeyCode, KeyEvent, KeyModifiers};
 use image::{Rgb, RgbImage};
@@ -52,12 +53,18 @@ impl Double {
             shape: format!("{0}×{0}×{1}", 56 >> (at / 4), 16 << (at / 4)),
             layout: "NCHW".into(),
             stored: None,
+            size: format!("{0}×{0}", 56 >> (at / 4)),
+            channels: (16 << (at / 4)).to_string(),
+            path: vec!["features".into(), at.to_string(), "conv".into()],
+            is_step: false,
         };
+        let layers: Vec<LayerInfo> = (0..12).map(layer).collect();
         let info = ModelInfo {
             path: "models/double.onnx".into(),
             modified: None,
             labels: Labels::new(LABELS.iter().map(|&label| label.to_owned()).collect()),
-            layers: (0..12).map(layer).collect(),
+            tree: Tree::of(&layers, 11),
+            layers,
             heading: "Classes",
             forms: Vec::new(),
             saturates: false,
@@ -143,7 +150,8 @@ impl Engine for Double {
             ));
         }
         let (row, column) = (key.layer % 4, key.target % 4);
-        Ok(Arc::new(Array2::from_shape_fn((4, 4), |at| if at == (row, column) { 1.0 } else { 0.1 })))
+        let values = Array2::from_shape_fn((4, 4), |at| if at == (row, column) { 1.0 } else { 0.1 });
+        Ok(Arc::new(HeatMap { values, most: 1.0 + key.layer as f32 }))
     }
 
     fn saturation(&self, photo: &Photo, canceller: &Canceller) -> Result<Saturation> {
@@ -177,6 +185,20 @@ impl Rig {
         (double.info.forms, double.info.saturates) = (vec!["QDQ"], true);
         double.info.layers.iter_mut().for_each(|layer| layer.stored = Some("uint8"));
         Self::on(double, size, protocol, start(&["cat.jpg", "cow.jpg", "broken.jpg"]))
+    }
+
+    /// On a model of five blocks of six layers.
+    pub(crate) fn deep(size: (u16, u16), protocol: Protocol) -> Self {
+        let mut double = Double::new();
+        let layer = |at: usize| {
+            let (block, own) = (at / 6, at % 6);
+            let path = vec![format!("block{block}"), own.to_string()];
+            LayerInfo { name: path.join("."), path, ..double.info.layers[11 - block].clone() }
+        };
+        let layers: Vec<LayerInfo> = (0..30).map(layer).collect();
+        double.info.tree = Tree::of(&layers, 29);
+        (double.info.layers, double.info.default_layer) = (layers, 29);
+        Self::on(double, size, protocol, start(&["cat.jpg"]))
     }
 
     pub(crate) fn with(size: (u16, u16), protocol: Protocol, start: Start) -> Self {
@@ -238,6 +260,7 @@ impl Rig {
             "enter" => KeyCode::Enter,
             "esc" => KeyCode::Esc,
             "tab" => KeyCode::Tab,
+            "backtab" => KeyCode::BackTab,
             "backspace" => KeyCode::Backspace,
             "space" => KeyCode::Char(' '),
             text => {

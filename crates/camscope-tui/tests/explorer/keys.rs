@@ -119,6 +119,81 @@ fn layers_are_filtered_while_typing_and_escape_takes_it_back() {
 }
 
 #[test]
+fn a_class_that_was_stepped_to_stays_where_the_model_finds_it_too() {
+    let mut rig = rig();
+    rig.keys("right n").settle();
+    let name = |rig: &Rig| {
+        let state = rig.explorer.state();
+        state.current_target().map(|target| state.target_name(target))
+    };
+    assert_eq!(name(&rig).as_deref(), Some("espresso"));
+    // The cup is all but excluded in the photo before.
+    rig.keys("home p / cup enter").settle();
+    rig.keys("left right n").settle();
+    assert_eq!(name(&rig).as_deref(), Some("cup"));
+    rig.keys("home p").settle();
+    assert_eq!(name(&rig).as_deref(), Some("Egyptian cat"));
+}
+
+#[test]
+fn tab_folds_the_group_of_a_layer_and_opens_it() {
+    let mut rig = Rig::deep(SIZE, Protocol::HalfBlocks);
+    rig.settle();
+    let list = |rig: &Rig| rig.explorer.state().layer_list();
+    let layers = |screen: String| -> Vec<String> {
+        let lines = screen.lines().skip_while(|line| !line.contains("Layers ")).map(str::to_owned);
+        lines.filter(|line| line.contains('▸') || line.contains('▾')).collect()
+    };
+    // Each block stands for its output, the one that is shown included.
+    assert_eq!(list(&rig), [5, 11, 17, 23, 29]);
+    assert!(layers(rig.screen()).iter().any(|line| line.contains("● ▸ block4")), "{}", rig.screen());
+    rig.key("up").settle();
+    assert_eq!(rig.explorer.state().layer, 23);
+    rig.key("tab").settle();
+    assert_eq!(list(&rig), [5, 11, 17, 18, 19, 20, 21, 22, 23, 29]);
+    rig.keys("up up").settle();
+    assert_eq!(rig.explorer.state().layer, 21);
+    // Folded, it shows its output.
+    rig.key("tab").settle();
+    assert_eq!((rig.explorer.state().layer, list(&rig).len()), (23, 5));
+    // A filter looks into all groups, and the group around what it found is open.
+    rig.keys("f block0.2 enter down esc").settle();
+    rig.keys("f ctrl-u enter").settle();
+    assert_eq!(rig.explorer.state().layer, 2);
+    assert_eq!(list(&rig)[..6], [0, 1, 2, 3, 4, 5]);
+    rig.key("backtab").settle();
+    assert_eq!(list(&rig).len(), 30);
+    rig.key("backtab").settle();
+    assert_eq!((rig.explorer.state().layer, list(&rig).len()), (5, 5));
+}
+
+#[test]
+fn heat_is_enlarged_in_another_way_and_the_copied_command_says_so() {
+    let mut rig = rig();
+    let command = |rig: &Rig| camscope_tui::command_line::explain(rig.explorer.state()).unwrap();
+    assert!(!command(&rig).contains("--enlarge"));
+    let before = camscope_tui::tiles::tiles(rig.explorer.state());
+    let key = |rig: &Rig| camscope_tui::tiles::key(rig.explorer.state(), &before[0]);
+    let first = key(&rig);
+    rig.keys("e e").settle();
+    assert!(command(&rig).contains(" --enlarge nearest"), "{}", command(&rig));
+    assert!(rig.screen().contains("nearest"), "{}", rig.screen());
+    assert_ne!(key(&rig), first);
+    rig.key("e").settle();
+    assert_eq!(key(&rig), first);
+}
+
+#[test]
+fn a_layer_that_is_not_there_is_named() {
+    let mut begin = start(&["cat.jpg"]);
+    begin.layer = Some("features.3.cnv".parse().unwrap());
+    let mut rig = Rig::with(SIZE, Protocol::HalfBlocks, begin);
+    rig.settle();
+    let message = rig.explorer.state().message.clone().unwrap();
+    assert!(message.text.contains("`features.3.cnv`") && message.text.contains("features.3.conv"), "{message:?}");
+}
+
+#[test]
 fn layers_without_a_gradient_say_why() {
     let mut rig = rig();
     assert_eq!(rig.explorer.state().layers[0], LayerState::Ready);

@@ -193,6 +193,24 @@ fn text_from_files_cannot_steer_the_terminal() {
 }
 
 #[test]
+fn an_image_that_cannot_be_read_has_a_mark_in_the_strip_and_all_have_names() {
+    let mut rig = Rig::new((120, 40), Protocol::HalfBlocks);
+    let screen = rig.settle().keys("p n").settle().screen();
+    let strip: Vec<&str> = screen.lines().skip(35).collect();
+    assert_eq!(strip[0].split_whitespace().collect::<Vec<_>>(), ["cat", "cow", "broken"], "{screen}");
+    assert!(strip[1..4].iter().any(|line| line.contains('✗')), "{screen}");
+}
+
+#[test]
+fn half_blocks_without_colours_are_no_stripes() {
+    let mut begin = start(&["cat.jpg", "cow.jpg"]);
+    begin.no_color = true;
+    let mut rig = Rig::with((120, 40), Protocol::HalfBlocks, begin);
+    let screen = rig.settle().screen();
+    assert!(!screen.contains('▀') && screen.contains("NO_COLOR is set"), "{screen}");
+}
+
+#[test]
 fn without_colours_there_are_none() {
     let mut begin = start(&["cat.jpg"]);
     begin.no_color = true;

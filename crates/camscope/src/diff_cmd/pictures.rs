@@ -5,7 +5,7 @@ use camscope_core::{
     explain::Explanation,
     image::Seen,
     method::Sign,
-    overlay::{self, Cell, Colormap},
+    overlay::{self, Cell, Colormap, Enlarge},
 };
 use image::RgbImage;
 
@@ -36,7 +36,7 @@ pub(super) fn side_by_side(
     let own = |which: usize| -> Option<RgbImage> {
         let colormap = if look.sign == Sign::Both { overlay::diverging(look.colormap) } else { look.colormap };
         let (photo, seen) = (explained[which].photo.as_ref(), bare_or(explained[which], explanations[which])?);
-        draw(photo, &seen, explanations[which], (colormap, look.sign), look.alpha)
+        draw(photo, &seen, explanations[which], (colormap, look.sign), (look.alpha, Enlarge::default()))
     };
     let difference = difference(explained[0].photo.as_ref(), compared, look);
     let [of_a, of_b, of_both] = lines;

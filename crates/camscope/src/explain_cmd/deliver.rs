@@ -12,7 +12,7 @@ use camscope_core::{
     image::{Seen, within_photo, write_png},
     method::{Chosen, Sign},
     model::channels_second,
-    overlay::{self, Colormap, Mark, draw_marks},
+    overlay::{self, Colormap, Enlarge, Mark, draw_marks},
     task::Said,
     text::{printable, printable_path},
 };
@@ -261,7 +261,7 @@ impl<'a> Job<'a> {
         let own_axes = array.as_ref().filter(|_| !self.explainer.network().takes_photos());
         let draw = || match own_axes {
             Some(array) => draw_array(array, explanation, look, self.args.look.alpha),
-            None => draw(photo.as_ref(), seen, explanation, look, self.args.look.alpha),
+            None => draw(photo.as_ref(), seen, explanation, look, (self.args.look.alpha, self.args.look.enlarge)),
         };
         let drawn = if is_drawn { draw() } else { None };
         let drawn = drawn.map(|drawn| draw_marks_of(drawn, outcome.said.as_ref(), &explanation.target));
@@ -593,15 +593,15 @@ pub(crate) fn draw(
     seen: &Seen,
     explanation: &Explanation,
     (colormap, sign): (&dyn Colormap, Sign),
-    alpha: f32,
+    (alpha, enlarge): (f32, Enlarge),
 ) -> Option<RgbImage> {
     let heatmap = explanation.heatmap.as_ref()?.view();
     let heat = if sign == Sign::Both { overlay::normalise_signed(heatmap) } else { overlay::normalise(heatmap) };
     Some(match photo {
-        Some(photo) => overlay::render(photo, heat.view(), seen, colormap, alpha),
+        Some(photo) => overlay::render_enlarged(photo, heat.view(), seen, colormap, (alpha, enlarge)),
         None => {
             let black = RgbImage::new(seen.width as u32, seen.height as u32);
-            overlay::render(&black, heat.view(), seen, colormap, 0.0)
+            overlay::render_enlarged(&black, heat.view(), seen, colormap, (0.0, enlarge))
         }
     })
 }
@@ -631,7 +631,13 @@ pub(crate) fn draw_array(
         _ => {
             let (height, width) = explanation.heatmap.as_ref()?.dim();
             let zoom = 480_usize.div_ceil(height.max(width).max(1));
-            draw(None, &Seen::all((width * zoom) as u32, (height * zoom) as u32), explanation, (colormap, sign), alpha)
+            draw(
+                None,
+                &Seen::all((width * zoom) as u32, (height * zoom) as u32),
+                explanation,
+                (colormap, sign),
+                (alpha, Enlarge::default()),
+            )
         }
     }
 }

@@ -101,7 +101,7 @@ fn in_tmux() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     tmux.sees("heat ");
     let first = tmux.sees("▀");
-    assert!(first.contains("Classes 1000") && first.contains("half-blocks"), "{first}");
+    assert!(first.contains("/1000") && first.contains("half-blocks"), "{first}");
     // Pictures would be hidden by tmux: it says how to have them, until the first key.
     tmux.sees("`tmux set -g allow-passthrough on");
     tmux.press(&["5"]);
@@ -199,7 +199,7 @@ fn over_ssh() {
         return;
     }
     assert!(first, "{}\n{}", terminal.text(), said());
-    terminal.sees("Classes 1000");
+    terminal.sees("/1000");
     terminal.sees("heat ");
     let top = terminal.wait("a picture", picture);
     let class = terminal.wait("a class", |screen| selected(screen)[0].clone());
