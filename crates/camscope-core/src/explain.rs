@@ -259,7 +259,7 @@ impl Explainer {
     pub fn end_profiles(&self) -> Result<Vec<PathBuf>> {
         let mut profiles = vec![self.forward_session().end_profile()?];
         if let Runner::Differentiated(passes, _) = &self.runner {
-            profiles.push(passes.backward.end_profile()?);
+            profiles.extend(passes.end_profiles()?);
         }
         profiles.extend(self.programs.end_profiles()?);
         Ok(profiles)
