@@ -268,6 +268,43 @@ pub enum Error {
         /// Its shape.
         shape: String,
     },
+    /// Of two models that are compared, what is wrong is this one's.
+    #[error("{model}: {source}")]
+    Compared {
+        /// The file.
+        model: String,
+        /// What is wrong.
+        source: Box<Error>,
+    },
+    /// Two models that are to be compared answer other questions.
+    #[error("the models answer other questions: {a} does {task_a}, and {b} does {task_b}")]
+    OtherTask {
+        /// The first model's file.
+        a: String,
+        /// What it answers.
+        task_a: String,
+        /// The second's.
+        b: String,
+        /// What that answers.
+        task_b: String,
+    },
+    /// A layer of the first of two models has no counterpart in the second.
+    #[error("no layer of {b} matches `{}` of {a}, by name, by module path, or by depth and size", printable(layer))]
+    NoCommonLayer {
+        /// The layer.
+        layer: String,
+        /// The first model's file.
+        a: String,
+        /// The second's.
+        b: String,
+        /// Layers near it that have one.
+        nearest: Vec<String>,
+    },
+    /// Two models have no layer of one size in common.
+    #[error(
+        "the models have no layer in common that has as many numbers in both: there is nowhere to see activations drift apart"
+    )]
+    NothingToDrift,
     /// The model has no value with spatial extent.
     #[error("the model has no layer with height and width between its input and its scores")]
     NoLayers,
@@ -712,6 +749,18 @@ impl Error {
                  scores further"
                     .into(),
             ),
+            Error::Compared { source, .. } => source.help(),
+            Error::OtherTask { .. } => Some("say what of both is meant: --target output:NAME[…]; `camscope predict MODEL IMAGE` shows what there is".into()),
+            Error::NoCommonLayer { nearest, .. } if !nearest.is_empty() => {
+                let names: Vec<_> = nearest.iter().map(|name| format!("`{}`", printable(name))).collect();
+                Some(format!("these near it have a match: {}; or name the second model's layer by --layer-b", names.join(", ")))
+            }
+            Error::NoCommonLayer { .. } => {
+                Some("name the second model's layer by --layer-b; `camscope layers MODEL` lists them".into())
+            }
+            Error::NothingToDrift => {
+                Some("leave out --drift; `camscope layers MODEL` lists each model's layers with their sizes".into())
+            }
             Error::NoLayers => Some("--layer @input with --raw DIR gives the gradient at the model's input".into()),
             Error::HeatNotFinite { .. } => Some(
                 "`camscope check MODEL IMAGE` shows whether the model's own scores are finite; a photo prepared otherwise may help"

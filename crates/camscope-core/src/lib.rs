@@ -2,8 +2,10 @@
 
 pub mod bench;
 pub mod check;
+pub mod compare;
 mod differentiable_layers;
 pub mod error;
+pub mod evaluate;
 pub mod explain;
 pub mod factors;
 pub mod image;

@@ -185,7 +185,7 @@ impl Starter {
         arguments.extend(["--library-version".into(), runtime.version().to_string().into()]);
         arguments.extend(["--on".into(), on.name().into()]);
         // After the program's name and `bench`.
-        arguments.extend(std::env::args_os().skip(2));
+        arguments.extend(crate::WORDS.get().into_iter().flatten().skip(2).cloned());
         let mut array = Vec::new();
         tensor.write_npy(&mut array).map_err(|error| Error::Value(error.to_string()))?;
         let mut picture = (array.len() as u64).to_le_bytes().to_vec();

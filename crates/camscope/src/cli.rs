@@ -13,6 +13,7 @@ use camscope_tui::graphics::GraphicsChoice;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use crate::cli_bench::{BenchArgs, BenchChildArgs};
+pub(crate) use crate::cli_diff::DiffArgs;
 pub(crate) use crate::cli_export::ExportArgs;
 pub(crate) use crate::cli_input::InputArgs;
 pub(crate) use crate::cli_plugins::{Language, PluginArgs, PluginCommand};
@@ -41,6 +42,7 @@ impl Cli {
             Some(Command::Explain(args)) => Some(&args.run),
             Some(Command::Predict(args)) => Some(&args.run),
             Some(Command::Factors(args)) => Some(&args.run),
+            Some(Command::Diff(args)) => Some(&args.run),
             Some(Command::Check(args)) => Some(&args.run),
             Some(Command::Bench(args)) => Some(&args.run),
             Some(Command::BenchChild(args)) => Some(&args.bench.run),
@@ -135,6 +137,8 @@ pub(crate) enum Command {
     Predict(Box<PredictArgs>),
     /// Take a layer apart into concepts: where each lies in a photo, and which classes it speaks for
     Factors(Box<FactorsArgs>),
+    /// Compare two models on the same photos: their answers, their heat, and where activations drift apart
+    Diff(Box<DiffArgs>),
     /// List the layers of a model
     Layers(LayersArgs),
     /// List the methods, or what one computes and what can be set
@@ -638,7 +642,7 @@ impl From<ScoreArg> for Score {
     }
 }
 
-fn fraction(text: &str) -> Result<f32, String> {
+pub(crate) fn fraction(text: &str) -> Result<f32, String> {
     match text.parse::<f32>() {
         Ok(value) if (0.0..=1.0).contains(&value) => Ok(value),
         _ => Err("it must be a number from 0 to 1".into()),

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use camscope_core::model::{Crop, Given};
 use clap::Args;
 
-use crate::feed::FedInput;
+use crate::{cli_export::ResolutionArg, feed::FedInput};
 
 /// What photos become for the model: shared by the commands that take one. It counts before what files say.
 #[derive(Args, Clone, Debug, Default)]
@@ -19,8 +19,8 @@ pub(crate) struct InputArgs {
     #[arg(long = "input", value_name = "NAME=VALUE", value_parser = FedInput::parse)]
     pub(crate) fed: Vec<FedInput>,
     /// The input's size in pixels, where the model leaves it open: N or HxW
-    #[arg(long, value_name = "SIZE", value_parser = size)]
-    pub(crate) size: Option<(u32, u32)>,
+    #[arg(long, value_name = "SIZE", value_parser = SizeArg::pixels)]
+    pub(crate) size: Option<SizeArg>,
     /// Which part of a photo is seen: a fraction such as 0.875 (the centre), a number of pixels (the shorter side becomes that, then the
     /// centre), squash, border, letterbox, corner or line
     #[arg(long, value_name = "CROP", value_parser = crop)]
@@ -63,7 +63,7 @@ impl InputArgs {
         Ok(Given {
             sidecar: self.sidecar.clone(),
             labels: self.labels.clone(),
-            size: self.size,
+            size: self.pixels(),
             crop: self.crop,
             bgr: self.bgr,
             range,
@@ -73,6 +73,14 @@ impl InputArgs {
         })
     }
 
+    /// The input's height and width, where they are said.
+    fn pixels(&self) -> Option<(u32, u32)> {
+        match self.size? {
+            SizeArg::Pixels(height, width) => Some((height, width)),
+            SizeArg::OfHeat(_) => None,
+        }
+    }
+
     /// The same as words of a command line.
     pub(crate) fn words(&self) -> Vec<String> {
         let list = |values: &[f32]| values.iter().map(f32::to_string).collect::<Vec<_>>().join(",");
@@ -80,7 +88,7 @@ impl InputArgs {
         let path = |path: &Option<PathBuf>| path.as_ref().map(|path| path.to_string_lossy().into_owned());
         let options = [
             ("--picture", self.picture.clone()),
-            ("--size", self.size.map(|(height, width)| format!("{height}x{width}"))),
+            ("--size", self.pixels().map(|(height, width)| format!("{height}x{width}"))),
             ("--crop", self.crop.map(crop_word)),
             ("--range", listed(&self.range)),
             ("--mean", listed(&self.mean)),
@@ -98,6 +106,33 @@ impl InputArgs {
 /// An option and its value; one that begins with a dash would be taken for another option.
 pub(crate) fn words(option: &str, value: String) -> Vec<String> {
     if value.starts_with('-') { vec![format!("{option}={value}")] } else { vec![option.to_owned(), value] }
+}
+
+/// What `--size` says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SizeArg {
+    /// The input's height and width.
+    Pixels(u32, u32),
+    /// Of `camscope export`: how large the heat is.
+    OfHeat(ResolutionArg),
+}
+
+impl SizeArg {
+    fn pixels(text: &str) -> Result<Self, String> {
+        size(text).map(|(height, width)| Self::Pixels(height, width))
+    }
+
+    /// As `camscope export` takes it.
+    ///
+    /// # Errors
+    /// A sentence, where it is neither.
+    pub(crate) fn of_export(text: &str) -> Result<Self, String> {
+        match text {
+            "input" => Ok(Self::OfHeat(ResolutionArg::Input)),
+            "layer" => Ok(Self::OfHeat(ResolutionArg::Layer)),
+            _ => Self::pixels(text).map_err(|reason| format!("{reason}; or input or layer, of the heat")),
+        }
+    }
 }
 
 fn size(text: &str) -> Result<(u32, u32), String> {

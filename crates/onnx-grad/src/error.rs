@@ -43,6 +43,20 @@ pub enum Error {
         /// What this crate reads.
         oldest: i64,
     },
+    /// More bytes than an `.onnx` file holds.
+    #[error("{bytes} bytes are more than one .onnx file holds")]
+    TooManyBytes {
+        /// How many there are.
+        bytes: usize,
+    },
+    /// An older form of the model was asked for.
+    #[error("the model is of opset {found}, and cannot be brought down to {asked}")]
+    Lower {
+        /// What it is of.
+        found: i64,
+        /// What was asked for.
+        asked: i64,
+    },
     /// Tensor bytes that belong in a file beside the model are not there.
     #[error("the data of tensor `{tensor}` should be in the external file {path}: {reason}")]
     ExternalData {

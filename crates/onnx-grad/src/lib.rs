@@ -46,7 +46,7 @@ pub use builder::{Builder, EMITTED_OPSET, Val};
 pub use differentiate::{Gradient, Request, differentiate, differentiate_again, differentiate_with};
 pub use error::{Error, Result, UnsupportedNode};
 pub use foreign::{ForeignNode, ForeignRules, NoForeignRules, check_function};
-pub use model::{Model, NEWEST_OPSET, OLDEST_OPSET};
+pub use model::{MOST_BYTES, Model, NEWEST_OPSET, OLDEST_OPSET};
 pub use registry::{Grad, Unsupported};
 pub use types::{Dim, ElemType, Types, ValueType, value_info};
 pub use vjp::{Vjp, place, room};

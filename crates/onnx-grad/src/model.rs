@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     fs::File,
+    io::{BufWriter, Write},
     path::{Component, Path, PathBuf},
     sync::Arc,
     time::SystemTime,
@@ -108,6 +109,11 @@ impl Model {
         self.proto.graph.get_or_insert_default()
     }
 
+    /// What the model says of itself, to be edited.
+    pub fn metadata_mut(&mut self) -> &mut Vec<StringStringEntryProto> {
+        &mut self.proto.metadata_props
+    }
+
     /// The version of a domain's operators that the model uses; `""` is `ai.onnx`.
     pub fn opset(&self, domain: &str) -> Option<i64> {
         opset_of(&self.proto.opset_import, domain)
@@ -201,6 +207,57 @@ impl Model {
         }
     }
 
+    /// Writes an `.onnx` file without the weights: those that lie in a mapped file in the same folder, or below, are read from there, the
+    /// others from the file `PATH.data`, which is written where there are any. The files that the weights are in, as `path` names them.
+    ///
+    /// # Errors
+    /// A file cannot be written; what is left is more than an `.onnx` file holds.
+    pub fn write_beside(&self, path: &Path) -> Result<Vec<PathBuf>> {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let canonical = std::fs::canonicalize(folder).map_err(|source| io("write", path, source))?;
+        let near = |file: &&Source| file.path.starts_with(&canonical) && file.is_unchanged();
+        let files: Vec<Source> = self.files.iter().filter(near).cloned().collect();
+        let mut name = path.file_name().unwrap_or_default().to_os_string();
+        name.push(".data");
+        let beside = folder.join(&name);
+        // What is read must not be written over.
+        let is_read = |file: &Source| std::fs::canonicalize(&beside).is_ok_and(|beside| beside == file.path);
+        if self.files.iter().any(is_read) {
+            let source = std::io::Error::other("the model's own weights are read from it");
+            return Err(io("write", &beside, source));
+        }
+        let mut proto = self.proto.clone();
+        let (mut data, mut used) = (None, Vec::new());
+        let mut end = 0u64;
+        for tensor in &mut proto.graph.get_or_insert_default().initializer {
+            refer(tensor, &files, &canonical);
+            let is_large = |bytes: &&Bytes| bytes.len() >= REFERRED;
+            if let Some(bytes) = tensor.raw_data.as_ref().filter(is_large).cloned() {
+                let failed = |source| io("write", &beside, source);
+                let file = match &mut data {
+                    Some(file) => file,
+                    None => data.insert(BufWriter::new(File::create(&beside).map_err(failed)?)),
+                };
+                // Runtimes map such files by pages.
+                let start = end.next_multiple_of(PAGE);
+                file.write_all(&vec![0; (start - end) as usize]).map_err(failed)?;
+                file.write_all(&bytes).map_err(failed)?;
+                end = start + bytes.len() as u64;
+                name_place(tensor, &name.to_string_lossy(), start as usize, bytes.len());
+            }
+            let location = tensor.external_data.iter().find(|entry| entry.key == "location");
+            used.extend(location.map(|entry| folder.join(&entry.value)).filter(|file| !used.contains(file)));
+        }
+        if let Some(mut file) = data {
+            file.flush().map_err(|source| io("write", &beside, source))?;
+        }
+        if proto.encoded_len() > MOST_BYTES {
+            return Err(Error::TooManyBytes { bytes: proto.encoded_len() });
+        }
+        std::fs::write(path, proto.encode_to_vec()).map_err(|source| io("write", path, source))?;
+        Ok(used)
+    }
+
     /// Writes an `.onnx` file, all tensors inside.
     ///
     /// # Errors
@@ -292,6 +349,12 @@ fn state(file: &std::fs::Metadata) -> (u64, Option<SystemTime>) {
     (file.len(), file.modified().ok())
 }
 
+/// How many bytes a protocol buffer, and so an `.onnx` file, holds at most.
+pub const MOST_BYTES: usize = i32::MAX as usize;
+
+/// Weights in a file of their own begin at multiples of this.
+const PAGE: u64 = 4096;
+
 /// Smaller tensors stay in the message: runtimes want shapes and the like there.
 const REFERRED: usize = 1024;
 
@@ -300,11 +363,17 @@ fn refer(tensor: &mut TensorProto, files: &[Source], folder: &Path) {
     let Some(bytes) = tensor.raw_data.as_ref().filter(|bytes| bytes.len() >= REFERRED) else { return };
     let found = files.iter().find_map(|file| Some((file.path.strip_prefix(folder).ok()?, file.offset(bytes)?)));
     let Some((location, offset)) = found.and_then(|(path, offset)| Some((path.to_str()?, offset))) else { return };
+    let length = bytes.len();
+    name_place(tensor, location, offset, length);
+}
+
+/// Has a tensor name a place in a file in place of its bytes.
+fn name_place(tensor: &mut TensorProto, location: &str, offset: usize, length: usize) {
     let entry = |key: &str, value: String| StringStringEntryProto { key: key.to_owned(), value };
     tensor.external_data = vec![
         entry("location", location.to_owned()),
         entry("offset", offset.to_string()),
-        entry("length", bytes.len().to_string()),
+        entry("length", length.to_string()),
     ];
     tensor.data_location = DataLocation::External as i32;
     tensor.raw_data = None;

@@ -57,7 +57,7 @@ pub(super) fn adds_up(total: f64, rise: f64) -> String {
 }
 
 /// Blurred along an axis by a Gaussian, edges repeated.
-fn blurred(image: ArrayD<f32>, axis: usize, deviation: f64) -> ArrayD<f32> {
+pub(crate) fn blurred(image: ArrayD<f32>, axis: usize, deviation: f64) -> ArrayD<f32> {
     let reach = (3.0 * deviation).ceil() as isize;
     let weight = |by: isize| (-0.5 * (by as f64 / deviation.max(1e-6)).powi(2)).exp();
     let sum: f64 = (-reach..=reach).map(weight).sum();

@@ -41,6 +41,7 @@ use ndarray::{Array2, ArrayD, ArrayView3, Axis, concatenate};
 use onnx_grad::{Builder, Dim, ElemType, Model, Val, ValueType, attr, proto::NodeProto, value_info};
 use onnx_grad_ort::blocked::{self, unblocked};
 
+pub(crate) use baseline::blurred;
 pub(crate) use gradcam::GradCam;
 pub use host::{AttentionMap, Beside, Heat, HostMethod, Needs, Seeds, Slopes, Trial, Weighted};
 pub use parameters::{Parameter, Parameters};

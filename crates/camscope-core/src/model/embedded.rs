@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::carried::Carried;
 use super::labels::Labels;
 use super::preprocessing::{Color, Crop, Filter, Input, Preprocessing, Source, bounds};
 use super::shown::Shown;
@@ -22,6 +23,8 @@ pub(super) struct Embedded {
     task: Option<String>,
     /// Whether it has PaddleOCR's dictionary: it reads lines of text.
     reads_lines: bool,
+    /// What it carries of the sidecar of the model that it was exported from.
+    pub(super) carried: Carried,
     /// What the graph shows.
     pub(super) shown: Shown,
     /// Keys that are there and can't be understood.
@@ -33,6 +36,7 @@ impl Embedded {
     pub(super) fn read<'a>(metadata: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
         let mut found = Self::default();
         for (key, value) in metadata {
+            found.unclear.extend(found.carried.take(key, value));
             let is_read = match key {
                 "names" => {
                     let names = python_names(value);
@@ -74,6 +78,9 @@ impl Embedded {
 
     /// As [`Embedded::preprocessing`], of a detection head of that format, where somebody said it.
     pub(super) fn preprocessing_of(&self, input: &Input, format: Option<&str>) -> Preprocessing {
+        if let Some(carried) = self.carried.preprocessing(input) {
+            return carried;
+        }
         let assumed = input.assumed();
         // Sides that the graph fixes are as they are.
         let said = self.size.unwrap_or(assumed.size);

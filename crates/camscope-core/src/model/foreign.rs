@@ -32,6 +32,9 @@ pub(super) fn find(model_path: &Path, input: &Input, embedded: &Embedded) -> Res
 }
 
 fn look(model_path: &Path, input: &Input, embedded: &Embedded) -> Result<Sidecar> {
+    if let Some(preprocessing) = embedded.carried.preprocessing(input) {
+        return Ok(Sidecar::of(preprocessing));
+    }
     let folders = folders(model_path);
     let first = |name: &str| folders.iter().map(|folder| folder.join(name)).find(|path| path.is_file());
     let config = first("config.json").map(|path| Json::read(&path)).transpose()?;

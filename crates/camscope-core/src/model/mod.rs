@@ -1,6 +1,7 @@
 //! The model file, and what is known about it: which input takes the image, how a photo becomes that input, and what its classes are called.
 
 mod array;
+pub(crate) mod carried;
 mod embedded;
 mod fed;
 mod foreign;

@@ -133,6 +133,8 @@ pub enum Source {
     Timm(PathBuf),
     /// The model file's own metadata, as Ultralytics writes it.
     Ultralytics,
+    /// The metadata of a model that camscope exported, which has its source's; that source's file.
+    Exported(String),
     /// What PaddleOCR does for lines of text: the model file has its dictionary.
     PaddleOcr,
     /// It takes an array as it is.
@@ -151,7 +153,9 @@ impl Source {
         match self {
             Self::Sidecar(path) | Self::HuggingFace(path) | Self::Timm(path) => Some(path),
             Self::Given(other) => other.path(),
-            Self::Ultralytics | Self::PaddleOcr | Self::Array | Self::Graph(_) | Self::Assumed => None,
+            Self::Ultralytics | Self::Exported(_) | Self::PaddleOcr | Self::Array | Self::Graph(_) | Self::Assumed => {
+                None
+            }
         }
     }
 
@@ -168,6 +172,10 @@ impl fmt::Display for Source {
             Self::HuggingFace(path) => write!(f, "preprocessing read from Hugging Face's {}", printable_path(path)),
             Self::Timm(path) => write!(f, "preprocessing read from timm's {}", printable_path(path)),
             Self::Ultralytics => write!(f, "preprocessing read from the model's own metadata (Ultralytics)"),
+            Self::Exported(source) if source.is_empty() => {
+                write!(f, "preprocessing as of the model that it was exported from")
+            }
+            Self::Exported(source) => write!(f, "preprocessing as of {source}, from which it was exported"),
             Self::PaddleOcr => write!(
                 f,
                 "preprocessing as PaddleOCR has it for lines of text, since the model's own metadata has its dictionary (`character`)"

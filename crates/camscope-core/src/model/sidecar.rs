@@ -116,6 +116,7 @@ impl Declared<'_> {
             let input = input(None)?;
             (foreign::find(self.path, &input, embedded)?, input)
         };
+        embedded.carried.fill(&mut sidecar);
         if let Some((labels, key)) = embedded.labels.as_ref().filter(|_| sidecar.labels.is_empty()) {
             sidecar.labels = labels.clone();
             sidecar.labels_from = Some(format!("{OWN_METADATA} (`{key}`)"));

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Answer, Evaluated, Kind, Target};
+use super::{Answer, Evaluated, InGraph, Kind, Target};
 use crate::{
     error::{Error, Result},
     model::{Labels, Network},
@@ -68,6 +68,13 @@ impl Target for Wanted {
 
     fn is_local(&self) -> bool {
         true
+    }
+
+    fn in_graph(&self) -> Option<InGraph> {
+        match self.0 {
+            Which::Rank(rank) => Some(InGraph::Box(rank)),
+            Which::Label(_) | Which::Over(..) => None,
+        }
     }
 
     fn evaluate(&self, answer: &Answer<'_>) -> Result<Evaluated> {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{
-    Answer, ClassSpec, Evaluated, Kind, Place, Target,
+    Answer, ClassSpec, Evaluated, InGraph, Kind, Place, Target,
     class::{as_logits, logits},
 };
 use crate::{error::Result, model::Network};
@@ -34,6 +34,10 @@ impl Target for Contrast {
 
     fn reads(&self, network: &Network) -> Result<Vec<String>> {
         logits(network)
+    }
+
+    fn in_graph(&self) -> Option<InGraph> {
+        Some(InGraph::Contrast(self.0.clone(), self.1.clone()))
     }
 
     fn evaluate(&self, answer: &Answer<'_>) -> Result<Evaluated> {

@@ -5,6 +5,7 @@
 mod boxes;
 pub(crate) mod class;
 mod contrast;
+mod in_graph;
 mod not;
 pub(crate) mod output;
 mod pixel;
@@ -17,6 +18,7 @@ use std::{fmt, path::Path, sync::Arc};
 use ndarray::ArrayD;
 
 pub use class::{Class, ClassSpec, Score, probabilities, ranking};
+pub use in_graph::{Along, InGraph};
 
 use crate::{
     error::{Error, Result},
@@ -51,6 +53,11 @@ pub trait Target: fmt::Debug + Send + Sync {
     /// loses it.
     fn is_local(&self) -> bool {
         false
+    }
+
+    /// The same for a graph that finds it without the host; `None`: it takes a photo, or more than a graph can say.
+    fn in_graph(&self) -> Option<InGraph> {
+        None
     }
 
     /// Its number for one image, and its seeds.

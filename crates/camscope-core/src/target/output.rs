@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ndarray::{ArrayD, Slice, SliceInfoElem};
 
-use super::{Answer, Evaluated, Kind, Place, Target, TargetRef};
+use super::{Along, Answer, Evaluated, InGraph, Kind, Place, Target, TargetRef};
 use crate::{
     error::{Error, Result},
     model::Network,
@@ -16,15 +16,6 @@ pub(super) const KIND: Kind = Kind {
     about: "output:NAME[0,3], output:NAME[0,:,4:8], output:NAME: an element of an output, the sum of some, or its only number",
     parse: |rest| Ok(Arc::new(parse(rest)?)),
 };
-
-/// Which elements along an axis.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Along {
-    /// One; negative ones count from the end.
-    At(isize),
-    /// From the first to before the last.
-    Range(isize, Option<isize>),
-}
 
 /// The sum of some elements of an output.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,6 +75,10 @@ impl Target for Output {
         let near = nearest(&self.name, names.clone());
         let known = if near.is_empty() { names.map(str::to_owned).collect() } else { near };
         Err(Error::UnknownOutput { name: self.name.clone(), known })
+    }
+
+    fn in_graph(&self) -> Option<InGraph> {
+        Some(InGraph::Elements(self.name.clone(), self.selection.clone()))
     }
 
     fn evaluate(&self, answer: &Answer<'_>) -> Result<Evaluated> {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Answer, Evaluated, Kind, Place, Target};
+use super::{Answer, Evaluated, InGraph, Kind, Place, Target};
 use crate::{
     error::{Error, Result},
     model::Network,
@@ -104,6 +104,13 @@ impl Target for Wanted {
 
     fn is_local(&self) -> bool {
         true
+    }
+
+    fn in_graph(&self) -> Option<InGraph> {
+        match &self.0 {
+            Which::Class(label) => Some(InGraph::Segment(label.clone())),
+            Which::Rank(_) | Which::At(..) => None,
+        }
     }
 
     fn evaluate(&self, answer: &Answer<'_>) -> Result<Evaluated> {

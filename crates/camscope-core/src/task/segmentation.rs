@@ -75,6 +75,11 @@ impl Map {
         &self.value
     }
 
+    /// The axes of channels (`None`: there are none), height and width, and how many channels there are.
+    pub(crate) fn axes(&self) -> (Option<usize>, [usize; 2], usize) {
+        (self.channels, [self.height, self.width], self.count)
+    }
+
     /// Whether each pixel has a class.
     pub fn is_labelled(&self) -> bool {
         self.kind == Kind::Segmentation

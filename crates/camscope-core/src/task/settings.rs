@@ -1,11 +1,11 @@
 //! What a sidecar says of a task: its table `[task]`.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::detection::{FORMATS, formats_like};
 
 /// What a model answers, by name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
     /// One score a class.
@@ -42,27 +42,36 @@ impl std::fmt::Display for Kind {
 }
 
 /// The table `[task]` of a sidecar. What isn't given is recognised.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TaskSettings {
     /// What the model answers.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub kind: Option<Kind>,
     /// The format of a detection head: the name of one of [`super::detection::FORMATS`].
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub format: Option<String>,
     /// The output that holds the answer, where one does.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub output: Option<String>,
     /// The output that holds boxes, where another holds their scores.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub boxes: Option<String>,
     /// The output that holds the boxes' scores.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub scores: Option<String>,
     /// The priors of a detector that gives offsets from them: an output or a constant of the model, or a file `.npy`, `[boxes, 4]`: centre x
     /// and y, width and height as shares of the input.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub priors: Option<String>,
     /// Boxes that the model is less sure of are not listed; from 0 to 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub threshold: Option<f32>,
     /// Of two boxes of a class that overlap more than this (intersection over union) the surer is kept; from 0 to 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub overlap: Option<f32>,
     /// Which class of a text's scores is the blank.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub blank: Option<Blank>,
 }
 
@@ -75,6 +84,16 @@ pub enum Blank {
     Last,
     /// This one.
     At(usize),
+}
+
+impl Serialize for Blank {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::First => to.serialize_str("first"),
+            Self::Last => to.serialize_str("last"),
+            Self::At(at) => to.serialize_u64(*at as u64),
+        }
+    }
 }
 
 impl<'de> Deserialize<'de> for Blank {
@@ -93,6 +112,10 @@ impl<'de> Deserialize<'de> for Blank {
                     "last" => Ok(Blank::Last),
                     _ => Err(E::invalid_value(serde::de::Unexpected::Str(word), &self)),
                 }
+            }
+
+            fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<Blank, E> {
+                Ok(Blank::At(number as usize))
             }
 
             fn visit_i64<E: serde::de::Error>(self, number: i64) -> Result<Blank, E> {

@@ -338,6 +338,7 @@ impl<'a> Job<'a> {
             "heatmap_shape": explanation.heatmap.as_ref().map(|_| &explanation.space),
             "seen": seen.map(|seen| json!({ "x": seen.x, "y": seen.y, "width": seen.width, "height": seen.height })),
             "straight_through": self.explainer.straight_through().len(),
+            "stopped": self.explainer.stopped().len(),
             "provider": self.explainer.forward_session().provider().name(),
             "overlay": files.overlay.as_ref().map(|path| path.to_string_lossy()),
             "raw": files.raw.as_ref().map(|path| path.to_string_lossy()),
@@ -393,7 +394,7 @@ impl Stems {
 }
 
 /// The layers' names as parts of files' names; a layer that is named twice has one name.
-fn tap_stems(taps: &[Tap]) -> Vec<String> {
+pub(crate) fn tap_stems(taps: &[Tap]) -> Vec<String> {
     let mut used = HashSet::new();
     let mut stems: Vec<String> = Vec::new();
     for (at, tap) in taps.iter().enumerate() {
@@ -411,7 +412,7 @@ pub(crate) fn unused(stem: &str, used: &mut HashSet<String>) -> String {
 }
 
 /// A target as a part of a file's name: a class's number.
-fn of_target(target: &Explained) -> String {
+pub(crate) fn of_target(target: &Explained) -> String {
     target.class.map_or_else(|| plain(&target.spec), |class| class.class.to_string())
 }
 
@@ -503,7 +504,7 @@ pub(crate) fn write_overlay(picture: &RgbImage, path: &Path) -> Result<PathBuf> 
     Ok(path.to_owned())
 }
 
-fn progress(inputs: usize) -> ProgressBar {
+pub(crate) fn progress(inputs: usize) -> ProgressBar {
     if inputs < 2 {
         return ProgressBar::hidden();
     }

@@ -1,6 +1,7 @@
 //! Many photos: which of them go through the model in one run, and how the work around the runs shares the processors with them.
 
 use std::{
+    borrow::Borrow,
     ops::Range,
     path::Path,
     sync::{Mutex, PoisonError},
@@ -52,10 +53,10 @@ pub(crate) fn batch(provider: Provider, asked: Option<u16>, preprocessing: &Prep
 
 /// The inputs of each run, in order: at most `batch`, and fewer where the photos are so large that they had better not be in memory
 /// together.
-pub(super) fn runs(inputs: &[Input], preprocessing: &[Preprocessing], batch: usize) -> Vec<Range<usize>> {
+pub(crate) fn runs(inputs: &[impl Borrow<Input>], preprocessing: &[Preprocessing], batch: usize) -> Vec<Range<usize>> {
     let pixels: Vec<u64> = match inputs.len() {
         0 | 1 => vec![0; inputs.len()],
-        _ => inputs.iter().map(pixels).collect(),
+        _ => inputs.iter().map(|input| pixels(input.borrow())).collect(),
     };
     let sizes: Vec<(u32, u32)> = preprocessing.iter().map(|preprocessing| preprocessing.size).collect();
     let mut at = 0;
@@ -132,6 +133,7 @@ pub(crate) fn each<T: Send, R: Send>(items: Vec<T>, work: impl Fn(T) -> R + Sync
 }
 
 /// A photo or array as the model takes it.
+#[derive(Clone)]
 pub(crate) struct Ready {
     pub(crate) photo: Option<RgbImage>,
     pub(crate) notes: Vec<String>,

@@ -9,6 +9,7 @@ mod commands;
 mod common;
 mod demo;
 mod devices;
+mod diff;
 mod errors;
 mod explain;
 #[cfg(unix)]

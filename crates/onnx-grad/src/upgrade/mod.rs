@@ -7,6 +7,7 @@
 
 mod axes;
 mod inputs;
+mod later;
 mod other;
 mod resize;
 mod softmax;
@@ -15,6 +16,8 @@ use std::{
     borrow::Cow,
     collections::{HashMap, HashSet},
 };
+
+pub use later::raise;
 
 use crate::{
     attr,

@@ -30,6 +30,7 @@ mod yolox;
 use std::{fmt, ops::Range, sync::Arc};
 
 use ndarray::ArrayD;
+use onnx_grad::{Builder, Val};
 
 use super::{Context, Element, Item, Kind, Recognised, Said, Scalar, Task, is_probability};
 use crate::{
@@ -68,6 +69,37 @@ pub trait Detector: fmt::Debug + Send + Sync {
     /// Of two boxes of a class that overlap more than this (intersection over union) the surer is kept. `None`: the model has chosen among
     /// them already.
     fn overlap(&self) -> Option<f32>;
+
+    /// Emits what [`Detector::boxes`] reads, for a graph that chooses a box itself. `None`: this format is read on the host alone.
+    fn emit(&self, _: &mut Builder) -> Option<Emitted> {
+        None
+    }
+
+    /// The seeds of [`Detector::evidence`] that a seed of the value [`Emitted::value`] comes to: each value with its own.
+    fn emit_origins(&self, _: &mut Builder, value: &str, seed: &Val) -> Vec<(String, Val)> {
+        vec![(value.to_owned(), seed.clone())]
+    }
+}
+
+/// The boxes of each image as values of a graph.
+#[derive(Debug)]
+pub struct Emitted {
+    /// Left, top, right, bottom, `[N, boxes, 4]`.
+    pub corners: Val,
+    /// The score of each box's likeliest class, `[N, boxes]`: a logit, or a probability.
+    pub scores: Val,
+    /// That class, `[N, boxes]`.
+    pub classes: Val,
+    /// The value that holds the scores, `[N, rows, boxes]`, or `[N, boxes, rows]` where it is turned.
+    pub value: String,
+    /// Whether boxes lie along axis 1.
+    pub is_turned: bool,
+    /// How many rows the value has, and which of them is the score of class 0.
+    pub rows: (usize, usize),
+    /// How many boxes there are.
+    pub boxes: usize,
+    /// Whether scores are logits.
+    pub are_logits: bool,
 }
 
 /// Where numbers lie.
@@ -316,16 +348,12 @@ impl Detector for Detecting {
     fn traced(&self, score: Scalar, evidence: &Evidence) -> Scalar {
         let traced = |(element, slope): (Element, f32)| {
             let known = self.evidence.iter().find(|(name, _)| *name == element.value);
-            let Some((origin, times)) = known.and_then(|(_, origin)| origin.element(element.at.clone())) else {
+            let Some((origin, is_squashed)) = known.and_then(|(_, origin)| origin.element(element.at.clone())) else {
                 return (element, slope);
             };
             // p = σ(x): dp/dx = p (1 − p).
-            let number = evidence.elements().iter().find(|(own, _)| *own == element).map_or(f32::NAN, |(_, p)| *p);
-            let (mut slope, mut p) = (slope, number);
-            for _ in 0..times {
-                slope *= p * (1.0 - p);
-                p = (p / (1.0 - p)).ln();
-            }
+            let number = || evidence.elements().iter().find(|(own, _)| *own == element).map_or(f32::NAN, |(_, p)| *p);
+            let slope = if is_squashed { slope * number() * (1.0 - number()) } else { slope };
             (origin, slope)
         };
         Scalar { slopes: score.slopes.into_iter().map(traced).collect(), ..score }
@@ -333,6 +361,17 @@ impl Detector for Detecting {
 
     fn overlap(&self) -> Option<f32> {
         self.overlap
+    }
+
+    fn emit(&self, g: &mut Builder) -> Option<Emitted> {
+        self.head.emit(g)
+    }
+
+    fn emit_origins(&self, g: &mut Builder, value: &str, seed: &Val) -> Vec<(String, Val)> {
+        match self.evidence.iter().find(|(name, _)| **name == *value) {
+            Some((_, origin)) => origin.seeds(g, seed),
+            None => vec![(value.to_owned(), seed.clone())],
+        }
     }
 }
 

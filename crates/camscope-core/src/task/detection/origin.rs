@@ -4,7 +4,7 @@
 
 use std::{ops::Range, sync::Arc};
 
-use onnx_grad::{graph::Index, proto::NodeProto};
+use onnx_grad::{Builder, Val, graph::Index, proto::NodeProto};
 
 use super::Lies;
 use crate::task::{Context, Element};
@@ -55,7 +55,10 @@ fn follow(
         let first = node.input.first()?;
         match &*node.op_type {
             "Identity" => Some(follow(context, index, first, region, depth + 1)),
-            "Sigmoid" => Some(Origin::Squashed(Box::new(follow(context, index, first, region, depth + 1)))),
+            "Sigmoid" => {
+                let from = follow(context, index, first, region, depth + 1);
+                (!from.is_squashed()).then(|| Origin::Squashed(Box::new(from)))
+            }
             "Transpose" => {
                 let perm = node.attr_ints("perm")?.iter().map(|&axis| usize::try_from(axis).ok());
                 let perm = perm.collect::<Option<Vec<usize>>>().filter(|perm| perm.len() == region.len())?;
@@ -128,6 +131,16 @@ impl Origin {
         }
     }
 
+    /// Whether the logistic function was taken on the way. Once is followed.
+    fn is_squashed(&self) -> bool {
+        match self {
+            Self::Here(_) => false,
+            Self::Squashed(_) => true,
+            Self::Joined { parts, .. } => parts.iter().filter_map(|(_, part)| part.as_ref()).any(Self::is_squashed),
+            Self::Permuted { from, .. } | Self::Merged { from, .. } => from.is_squashed(),
+        }
+    }
+
     /// The values that hold the wanted elements.
     pub(super) fn values(&self) -> Vec<String> {
         match self {
@@ -139,12 +152,58 @@ impl Origin {
         }
     }
 
-    /// Where an element of the value comes from, and how often the logistic function was taken of it since; `None` where it is not among
-    /// the wanted ones.
-    pub(super) fn element(&self, mut at: Vec<usize>) -> Option<(Element, usize)> {
+    /// What a seed of the value is at the values that hold the wanted elements: the elements move back.
+    pub(super) fn seeds(&self, g: &mut Builder, seed: &Val) -> Vec<(String, Val)> {
         match self {
-            Self::Here(name) => Some((Element { value: Arc::clone(name), at }, 0)),
-            Self::Squashed(from) => from.element(at).map(|(element, times)| (element, times + 1)),
+            Self::Here(name) => vec![(name.to_string(), seed.clone())],
+            Self::Joined { axis, parts } => {
+                let (mut start, mut found) = (0, Vec::new());
+                for (extent, origin) in parts {
+                    let end = start + extent;
+                    if let Some(origin) = origin {
+                        let part = g.slice(seed, &[start as i64], &[end as i64], &[*axis as i64], &[1]);
+                        found.extend(origin.seeds(g, &part));
+                    }
+                    start = end;
+                }
+                found
+            }
+            Self::Permuted { perm, from } => {
+                let mut back = vec![0; perm.len()];
+                for (at, &axis) in perm.iter().enumerate() {
+                    if let Some(place) = back.get_mut(axis) {
+                        *place = at as i64;
+                    }
+                }
+                let turned = g.transpose(seed, &back);
+                from.seeds(g, &turned)
+            }
+            Self::Merged { axis, extents, from } => {
+                let mut shape = vec![0; *axis];
+                shape.extend(extents.iter().map(|extent| *extent as i64));
+                let apart = g.reshape(seed, &shape);
+                from.seeds(g, &apart)
+            }
+            // p = σ(x): dp/dx = p − p².
+            Self::Squashed(from) => {
+                let seeds = from.seeds(g, seed);
+                let slope = |(name, seed): (String, Val)| {
+                    let p = g.unary("Sigmoid", &Val::new(&name));
+                    let square = g.mul(&p, &p);
+                    let slope = g.sub(&p, &square);
+                    (name, g.mul(&seed, &slope))
+                };
+                seeds.into_iter().map(slope).collect()
+            }
+        }
+    }
+
+    /// Where an element of the value comes from, and whether the logistic function was taken of it since; `None` where it is not among
+    /// the wanted ones.
+    pub(super) fn element(&self, mut at: Vec<usize>) -> Option<(Element, bool)> {
+        match self {
+            Self::Here(name) => Some((Element { value: Arc::clone(name), at }, false)),
+            Self::Squashed(from) => from.element(at).map(|(element, _)| (element, true)),
             Self::Joined { axis, parts } => {
                 let place = at.get_mut(*axis)?;
                 for (extent, origin) in parts {
@@ -212,8 +271,8 @@ mod tests {
         let output = Origin::Joined { axis: 1, parts: vec![(4, None), (2, Some(scores))] };
         assert!(output.is_worth());
         assert_eq!(output.values(), ["fine", "coarse"]);
-        let (element, times) = output.element(vec![0, 5, 17]).unwrap();
-        assert_eq!((&*element.value, element.at, times), ("coarse", vec![0, 1, 0, 1], 1));
+        let (element, is_squashed) = output.element(vec![0, 5, 17]).unwrap();
+        assert_eq!((&*element.value, element.at, is_squashed), ("coarse", vec![0, 1, 0, 1], true));
         assert_eq!(output.element(vec![0, 3, 17]), None);
         assert!(!Origin::Squashed(Box::new(Origin::Here("all".into()))).is_worth());
     }

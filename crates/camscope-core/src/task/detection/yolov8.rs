@@ -4,8 +4,9 @@
 use std::sync::Arc;
 
 use ndarray::{ArrayD, ArrayView2, Axis, Ix2};
+use onnx_grad::{Builder, ElemType, Val, attr};
 
-use super::{Detection, Detector, Evidence, Format, Lies, grids, nodes};
+use super::{Detection, Detector, Emitted, Evidence, Format, Lies, grids, nodes};
 use crate::{
     error::{Error, Result},
     task::{Context, Element},
@@ -21,6 +22,8 @@ const OVERLAP: f32 = 0.7;
 struct Head {
     output: Arc<str>,
     classes: usize,
+    /// How many rows and boxes it has.
+    size: [usize; 2],
     /// Whether boxes lie along axis 1.
     is_turned: bool,
     /// Whether the logistic function is still to be applied.
@@ -73,6 +76,7 @@ fn recognise(context: &Context<'_>) -> Option<(Arc<dyn Detector>, String)> {
     let head = Head {
         output: name.as_str().into(),
         classes,
+        size: [rows, boxes],
         is_turned,
         has_logits: !nodes::has_sigmoid(context, name),
         has_angle: task == Some("obb") && rows > 4 + classes,
@@ -182,6 +186,46 @@ impl Detector for Head {
 
     fn overlap(&self) -> Option<f32> {
         Some(OVERLAP)
+    }
+
+    fn emit(&self, g: &mut Builder) -> Option<Emitted> {
+        let [rows, boxes] = self.size;
+        let table = Val::new(&self.output);
+        let table = if self.is_turned { table } else { g.transpose(&table, &[0, 2, 1]) };
+        let last = 4 + self.classes as i64;
+        let row = |g: &mut Builder, at: i64| g.slice(&table, &[at], &[at + 1], &[2], &[1]);
+        let [x, y, width, height] = [0, 1, 2, 3].map(|at| row(g, at));
+        let [width, height] = match self.has_angle {
+            true => {
+                // The upright box around one that is turned: see `enclosing`.
+                let angle = row(g, rows as i64 - 1);
+                let [sin, cos] = ["Sin", "Cos"].map(|op| {
+                    let value = g.unary(op, &angle);
+                    g.unary("Abs", &value)
+                });
+                let mut along = |a: &Val, b: &Val| {
+                    let (a, b) = (g.mul(&width, a), g.mul(&height, b));
+                    g.add(&a, &b)
+                };
+                [along(&cos, &sin), along(&sin, &cos)]
+            }
+            false => [width, height],
+        };
+        let half = g.scalar(ElemType::Float, 2.0);
+        let [across, down] = [&width, &height].map(|side| g.div(side, &half));
+        let sides = [g.sub(&x, &across), g.sub(&y, &down), g.add(&x, &across), g.add(&y, &down)];
+        let corners = g.concat(&sides.each_ref(), 2);
+        let all = g.slice(&table, &[4], &[last], &[2], &[1]);
+        Some(Emitted {
+            corners,
+            scores: g.reduce("ReduceMax", &all, &[2], false),
+            classes: g.op("ArgMax", &[&all], vec![attr::int("axis", 2), attr::int("keepdims", 0)]),
+            value: self.output.to_string(),
+            is_turned: self.is_turned,
+            rows: (rows, 4),
+            boxes,
+            are_logits: self.has_logits,
+        })
     }
 }
 
