@@ -58,7 +58,15 @@ pub fn check_telling(
         noted("labels", sidecar.describe_labels()),
     ];
     let others: Vec<_> = network.others().collect();
-    rows.splice(2..2, others.iter().map(|input| noted("input", input_line(input, ", fed by --input"))));
+    let other = |input: &&Input| {
+        let fed = match (input.by_default, &input.value) {
+            (Some(what), _) => format!(", fed {what}"),
+            (None, Some(_)) => ", fed by --input".to_owned(),
+            (None, None) => ", not fed".to_owned(),
+        };
+        noted("input", input_line(input, &fed))
+    };
+    rows.splice(2..2, others.iter().map(other));
     rows.extend(sidecar.notes.iter().map(|note| noted("preprocessing", note.clone())));
     match explainable(runtime, network, sidecar, (tensor, target), session, &mut rows, doing) {
         Ok(()) => {}

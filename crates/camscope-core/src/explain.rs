@@ -221,6 +221,11 @@ impl Explainer {
         Some(format!("{nodes} to integers: gradients are straight-through estimates, as if nothing were rounded"))
     }
 
+    /// The nodes that don't hand all of the gradient on: those that pool the regions of a two-stage detector, whose place is taken as given.
+    pub fn stopped(&self) -> &[String] {
+        &self.stopped
+    }
+
     /// What to say of nodes that don't hand all of the gradient on, where there are some: the regions that a two-stage detector proposes.
     pub fn stopped_note(&self) -> Option<String> {
         let nodes = match self.stopped.len() {
@@ -267,7 +272,7 @@ impl Explainer {
     pub fn end_profiles(&self) -> Result<Vec<PathBuf>> {
         let mut profiles = vec![self.forward_session().end_profile()?];
         if let Runner::Differentiated(passes, _) = &self.runner {
-            profiles.push(passes.backward.end_profile()?);
+            profiles.extend(passes.end_profiles()?);
         }
         profiles.extend(self.programs.end_profiles()?);
         Ok(profiles)

@@ -503,7 +503,10 @@ impl Forward<'_> {
         for name in &self.passes.saved {
             feeds.push((name, self.raw(name)?));
         }
-        let values = self.passes.backward.run_with(&feeds, canceller)?;
+        let given = |output: &str| seeds.iter().any(|(name, _)| *name == output);
+        let idle: Vec<&str> =
+            known.iter().filter(|(output, _)| !given(output)).map(|(_, seed)| seed.as_str()).collect();
+        let values = self.passes.run_back(&feeds, &idle, canceller)?;
         let mut gradients = Vec::with_capacity(self.at.taps.len());
         for ((value, _), tap) in self.at.taps.iter().zip(&self.passes.taps) {
             let Given { name, blocked } = &tap.gradient;

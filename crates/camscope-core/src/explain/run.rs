@@ -191,6 +191,8 @@ impl Explainer {
             return Err(Error::Value(format!("`{name}` was not differentiated")));
         }
         let mut seeds = Vec::with_capacity(passes.seeds.len());
+        // Those that are zero everywhere: of a detector, the scales that no box is of.
+        let mut idle: Vec<&str> = Vec::new();
         for (output, seed) in &passes.seeds {
             let value = forward.values.get(output).ok_or_else(|| missing(output))?;
             let mut all = ArrayD::<f32>::zeros(IxDyn(&value.shape()));
@@ -207,6 +209,9 @@ impl Explainer {
                 }
                 place.assign(own);
             }
+            if passes.seeds.len() > 1 && all.iter().all(|slope| *slope == 0.0) {
+                idle.push(seed);
+            }
             seeds.push((seed.as_str(), Value::from_f32_as(all, value.elem_type())?));
         }
         let mut inputs: Vec<(&str, &Value)> = seeds.iter().map(|(name, seed)| (*name, seed)).collect();
@@ -216,7 +221,7 @@ impl Explainer {
             let value = given.or_else(|| forward.values.get(name)).or_else(fed);
             inputs.push((name, value.ok_or_else(|| missing(name))?));
         }
-        let run = |inputs: &[(&str, &Value)]| Ok(passes.backward.run_with(inputs, canceller)?);
+        let run = |inputs: &[(&str, &Value)]| Ok(passes.run_back(inputs, &idle, canceller)?);
         let gradients = match &self.runner {
             Runner::Differentiated(_, Some(scale)) => scale.run(|scale| {
                 let with_scale: Vec<(&str, &Value)> = inputs.iter().copied().chain([scale]).collect();

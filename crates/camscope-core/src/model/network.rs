@@ -40,6 +40,8 @@ pub struct Input {
     pub value: Option<ArrayD<f32>>,
     /// The photo that [`Input::value`] was made of, where it was one, and the rectangle of it that is seen.
     pub photo: Option<Arc<(RgbImage, Seen)>>,
+    /// What [`Input::value`] is, where nobody said it: the photo's size, say.
+    pub by_default: Option<&'static str>,
 }
 
 impl Input {
@@ -211,7 +213,7 @@ impl Network {
         if let Some(reason) = input.cuts(&value) {
             return Err(Error::Value(format!("the value given for the input `{name}` would be cut: {reason}")));
         }
-        (input.value, input.photo) = (Some(value), photo);
+        (input.value, input.photo, input.by_default) = (Some(value), photo, None);
         Ok(())
     }
 
@@ -416,7 +418,7 @@ fn inputs(graph: &GraphProto) -> Result<Vec<Input>, String> {
         let ty = ty.ok_or_else(|| format!("its input `{}` is not a tensor", input.name))?;
         let dims = ty.shape.ok_or_else(|| format!("its input `{}` states no shape", input.name))?;
         let shape: Vec<Option<usize>> = dims.iter().map(|dim: &Dim| dim.fixed()).collect();
-        Ok(Input { name: input.name.clone(), elem: ty.elem, shape, value: None, photo: None })
+        Ok(Input { name: input.name.clone(), elem: ty.elem, shape, value: None, photo: None, by_default: None })
     };
     given.map(input).collect()
 }

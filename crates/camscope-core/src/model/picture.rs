@@ -123,7 +123,7 @@ mod tests {
     fn input(name: &str, elem: ElemType, shape: &[usize]) -> Input {
         // 0 stands for an open extent.
         let shape = shape.iter().map(|&size| (size > 0).then_some(size)).collect();
-        Input { name: name.into(), elem, shape, value: None, photo: None }
+        Input { name: name.into(), elem, shape, value: None, photo: None, by_default: None }
     }
 
     fn chosen(inputs: &[(&str, &[usize])]) -> Result<(String, bool), String> {

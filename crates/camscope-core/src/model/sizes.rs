@@ -17,6 +17,9 @@ impl Network {
         for (name, value, what) in natural {
             // One that doesn't fit is left for its caller to feed.
             if self.feed(&name, value, None).is_ok() {
+                if let Some(input) = self.inputs.iter_mut().find(|input| input.name == name) {
+                    input.by_default = Some(what);
+                }
                 notes.push(format!("the input `{name}` is fed {what}; --input {name}=NUMBERS feeds others"));
             }
         }
@@ -67,8 +70,14 @@ mod tests {
     #[test]
     fn inputs_that_say_the_photos_size_are_known_by_their_names() {
         let of = |name: &str, shape: &[Option<usize>]| {
-            let input =
-                Input { name: name.into(), elem: ElemType::Int64, shape: shape.to_vec(), value: None, photo: None };
+            let input = Input {
+                name: name.into(),
+                elem: ElemType::Int64,
+                shape: shape.to_vec(),
+                value: None,
+                photo: None,
+                by_default: None,
+            };
             natural(&input, (480, 640))
                 .map(|(value, _)| (value.shape().to_vec(), value.iter().copied().collect::<Vec<_>>()))
         };

@@ -152,7 +152,7 @@ impl Pinned {
     /// Its score, of `now`: what stands in its place; `None`: as it was found.
     fn evaluated(&self, answer: &Answer<'_>, now: Option<&Detection>) -> Result<Evaluated> {
         let found = now.unwrap_or(&self.found);
-        let score = found.evidence.score(answer.score);
+        let score = answer.detector()?.traced(found.evidence.score(answer.score), &found.evidence);
         Ok(Evaluated {
             score: score.value,
             seeds: score.seeds(answer)?,
@@ -176,8 +176,7 @@ impl Pinned {
         let boxes = head.boxes(answer.output)?;
         let shared = |found: &Detection| overlap(found.corners, self.found.corners);
         let alike = boxes.into_iter().filter(|found| found.class == self.found.class);
-        let nearest = alike.max_by(|a, b| shared(a).total_cmp(&shared(b))).filter(|found| shared(found) > 0.0);
-        Ok(nearest.map(|found| head.traced(found)))
+        Ok(alike.max_by(|a, b| shared(a).total_cmp(&shared(b))).filter(|found| shared(found) > 0.0))
     }
 }
 

@@ -455,6 +455,7 @@ impl<'a> Job<'a> {
             "heatmap_shape": explanation.heatmap.as_ref().map(|_| &explanation.space),
             "seen": seen.map(|seen| json!({ "x": seen.x, "y": seen.y, "width": seen.width, "height": seen.height })),
             "straight_through": self.explainer.straight_through().len(),
+            "stopped": self.explainer.stopped().len(),
             "provider": self.explainer.forward_session().provider().name(),
             "overlay": files.overlay.as_ref().map(|path| path.to_string_lossy()),
             "raw": files.raw.as_ref().map(|path| path.to_string_lossy()),

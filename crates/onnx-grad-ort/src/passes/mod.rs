@@ -13,6 +13,7 @@ mod known;
 mod layout;
 mod masks;
 mod means;
+mod parts;
 mod pool;
 mod rows;
 mod shape;
@@ -25,9 +26,10 @@ use std::{
     thread,
 };
 
+use ndarray::{ArrayD, IxDyn};
 use onnx_grad::{
     Dim, Gradient, Model, Types, ValueType, graph,
-    proto::{GraphProto, NodeProto, TensorProto, ValueInfoProto},
+    proto::{GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto},
     value_info,
 };
 
@@ -35,7 +37,7 @@ use crate::{
     error::{Error, Result},
     kernels,
     probe::sized_by_content,
-    runtime::{Optimisation, Provider, ProviderChoice, Runtime, Session, SessionOptions},
+    runtime::{Canceller, Optimisation, Outputs, Provider, ProviderChoice, Runtime, Session, SessionOptions, Value},
 };
 
 /// A value that one of the passes gives.
@@ -78,7 +80,22 @@ pub struct Passes {
     pub taps: Vec<Tapped>,
     /// Whether both were optimised as one.
     pub as_one: bool,
+    /// What of the backward pass some of the seeds need: the scales of a detector, one each.
+    parts: Vec<Part>,
 }
+
+/// The backward pass where only some seeds are other than zero.
+struct Part {
+    seeds: Vec<String>,
+    /// What it reads: these seeds, and saved values.
+    reads: HashSet<String>,
+    session: Session,
+    /// The gradients that are zero, each with its shape.
+    zeros: Vec<(String, Vec<usize>)>,
+}
+
+/// How many parts there are at most, each a session.
+const MOST_PARTS: usize = 6;
 
 /// What the passes are made of.
 pub struct Plan<'a> {
@@ -139,7 +156,37 @@ impl Passes {
             seeds: gradient.seeds.clone(),
             taps: plan.taps.iter().map(tapped).collect(),
             as_one: false,
+            parts: Vec::new(),
         })
+    }
+
+    /// Runs the backward pass: `inputs` are all seeds and what is saved. Of the seeds the `idle` ones hold nothing but zeros; what only
+    /// they lead to is not computed, where it can be left out.
+    ///
+    /// # Errors
+    /// [`Error::Cancelled`]; an operator fails.
+    pub fn run_back(&self, inputs: &[(&str, &Value)], idle: &[&str], canceller: &Canceller) -> Result<Outputs> {
+        let live = |seed: &str| self.seeds.iter().any(|(_, own)| own == seed) && !idle.contains(&seed);
+        let fits =
+            |part: &&Part| inputs.iter().all(|(name, _)| !live(name) || part.seeds.iter().any(|own| own == name));
+        let Some(part) = self.parts.iter().find(fits).filter(|_| !idle.is_empty()) else {
+            return self.backward.run_with(inputs, canceller);
+        };
+        let own: Vec<(&str, &Value)> = inputs.iter().copied().filter(|(name, _)| part.reads.contains(*name)).collect();
+        let mut outputs = part.session.run_with(&own, canceller)?;
+        for (name, shape) in &part.zeros {
+            outputs.add(name, Value::from_f32(ArrayD::zeros(IxDyn(shape)))?);
+        }
+        Ok(outputs)
+    }
+
+    /// Ends the profiles of the backward pass, and gives their files.
+    ///
+    /// # Errors
+    /// None was begun, or one cannot be written.
+    pub fn end_profiles(&self) -> Result<Vec<std::path::PathBuf>> {
+        let sessions = std::iter::once(&self.backward).chain(self.parts.iter().map(|part| &part.session));
+        sessions.map(Session::end_profile).collect()
     }
 
     /// Both passes optimised as one, then split. `None`: the optimised graph cannot be split.
@@ -189,12 +236,76 @@ impl Passes {
             graph.input.push(value_info(name, Some(&ValueType { elem, shape })));
             elems.insert(name.clone(), elem);
         }
-        fuse::fuse(graph, &elems);
-        rows::skip_zeros(graph, &names(seeds));
-        shape::state(graph, block);
+        let mut smaller = Vec::new();
+        for kept in groups(plan) {
+            smaller.extend(part_of(graph, &names(seeds), &kept, block));
+        }
+        let finished = |graph: &mut GraphProto| {
+            fuse::fuse(graph, &elems);
+            rows::skip_zeros(graph, &names(seeds));
+            shape::state(graph, block);
+        };
+        finished(graph);
+        let mut made = Vec::with_capacity(smaller.len());
+        for (at, (seeds, mut graph, zeros)) in smaller.into_iter().enumerate() {
+            let reads = graph.input.iter().map(|input| input.name.clone()).collect();
+            finished(&mut graph);
+            let model = ModelProto { graph: Some(graph), ..ModelProto { graph: None, ..backward.clone() } };
+            let session = runtime.session(&model.to_bytes(), &options.profiled(&format!("backward-{at}")))?;
+            made.push(Part { seeds, reads, session, zeros });
+        }
         let backward = runtime.session(&backward.to_bytes(), &options.profiled("backward"))?;
-        Ok(Some(Self { forward, backward, saved: parts.saved, seeds: seeds.clone(), taps: parts.taps, as_one: true }))
+        let (saved, taps, seeds) = (parts.saved, parts.taps, seeds.clone());
+        Ok(Some(Self { forward, backward, saved, seeds, taps, as_one: true, parts: made }))
     }
+}
+
+/// The seeds of each scale: those of outputs of one height and width. Others stand for themselves. None where there is one group alone.
+fn groups<'a>(plan: &Plan<'a>) -> Vec<Vec<&'a str>> {
+    let mut groups: Vec<(Option<[usize; 2]>, Vec<&str>)> = Vec::new();
+    for (output, seed) in &plan.gradient.seeds {
+        let dims = plan.types.get(output).and_then(|ty| ty.shape.as_deref());
+        let sides = match dims {
+            Some([_, _, height, width]) => height.fixed().zip(width.fixed()).map(|(height, width)| [height, width]),
+            _ => None,
+        };
+        match groups.iter_mut().find(|(own, _)| own.is_some() && *own == sides) {
+            Some((_, seeds)) => seeds.push(seed),
+            None => groups.push((sides, vec![seed])),
+        }
+    }
+    match groups.len() {
+        2..=MOST_PARTS => groups.into_iter().map(|(_, seeds)| seeds).collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// Seeds, what they need of the backward pass, and the gradients that are zero then, each with its shape.
+type Smaller = (Vec<String>, GraphProto, Vec<(String, Vec<usize>)>);
+
+/// What `kept` need of a backward pass, where that is less work and all shapes are known.
+fn part_of(graph: &GraphProto, seeds: &[&str], kept: &[&str], block: usize) -> Option<Smaller> {
+    let part = parts::of(graph, seeds, kept)?;
+    let work = |graph: &GraphProto| {
+        graph
+            .node
+            .iter()
+            .filter(|node| matches!(&*node.op_type, "Conv" | "ConvTranspose" | "FusedConv" | "MatMul"))
+            .count()
+    };
+    if work(&part) >= work(graph) {
+        return None;
+    }
+    let shapes = shape::shapes(graph, &graph.node.iter().collect::<Vec<_>>(), block);
+    let zero = |output: &ValueInfoProto| {
+        let left = part.output.iter().any(|kept| kept.name == output.name);
+        (!left).then(|| {
+            let sizes = shapes.get(&output.name)?.iter().map(|&size| usize::try_from(size).ok());
+            Some((output.name.clone(), sizes.collect::<Option<Vec<_>>>()?))
+        })
+    };
+    let zeros = graph.output.iter().filter_map(zero).collect::<Option<Vec<_>>>()?;
+    Some((kept.iter().map(|&seed| seed.to_owned()).collect(), part, zeros))
 }
 
 /// A backward pass of its own, and how it is to be run. Through a classifier's last layers it is a few products of one row with large

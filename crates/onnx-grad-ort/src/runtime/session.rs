@@ -393,6 +393,11 @@ impl Outputs {
         self.0.iter().find(|(found, _)| found == name).map(|(_, value)| value)
     }
 
+    /// Adds a value, last.
+    pub(crate) fn add(&mut self, name: &str, value: Value) {
+        self.0.push((name.to_owned(), value));
+    }
+
     /// Takes the output of this name out.
     pub fn take(&mut self, name: &str) -> Option<Value> {
         let at = self.0.iter().position(|(found, _)| found == name)?;

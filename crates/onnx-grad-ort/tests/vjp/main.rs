@@ -4,6 +4,7 @@
 mod errors;
 mod gradients;
 mod layout;
+mod parts;
 mod sizes;
 
 use ndarray::{ArrayD, IxDyn};

@@ -70,9 +70,9 @@ pub trait Detector: fmt::Debug + Send + Sync {
         None
     }
 
-    /// A box with its evidence where it comes from: elements of the values of [`Detector::evidence`].
-    fn traced(&self, found: Detection) -> Detection {
-        found
+    /// A score of some evidence with its slopes where they come from: in elements of the values of [`Detector::evidence`].
+    fn traced(&self, score: Scalar, _evidence: &Evidence) -> Scalar {
+        score
     }
 
     /// Of two boxes of a class that overlap more than this (intersection over union) the surer is kept. `None`: the model has chosen among
@@ -173,13 +173,10 @@ impl Evidence {
         if are_logits { Self::Logits(elements) } else { Self::Probabilities(elements) }
     }
 
-    /// The same elements where they come from, each by what `origin` says of it.
-    fn moved(self, origin: &impl Fn(Element) -> Element) -> Self {
-        let moved = |all: Vec<(Element, f32)>| all.into_iter().map(|(at, number)| (origin(at), number)).collect();
+    /// The elements, each with its value.
+    pub fn elements(&self) -> &[(Element, f32)] {
         match self {
-            Self::Probabilities(all) => Self::Probabilities(moved(all)),
-            Self::Logits(all) => Self::Logits(moved(all)),
-            Self::Softmax { row, class } => Self::Softmax { row: moved(row), class },
+            Self::Probabilities(all) | Self::Logits(all) | Self::Softmax { row: all, .. } => all,
         }
     }
 
@@ -364,12 +361,18 @@ impl Detector for Detecting {
         self.head.classes()
     }
 
-    fn traced(&self, found: Detection) -> Detection {
-        let origin = |element: Element| {
+    fn traced(&self, score: Scalar, evidence: &Evidence) -> Scalar {
+        let traced = |(element, slope): (Element, f32)| {
             let known = self.evidence.iter().find(|(name, _)| *name == element.value);
-            known.and_then(|(_, origin)| origin.element(element.at.clone())).unwrap_or(element)
+            let Some((origin, is_squashed)) = known.and_then(|(_, origin)| origin.element(element.at.clone())) else {
+                return (element, slope);
+            };
+            // p = σ(x): dp/dx = p (1 − p).
+            let number = || evidence.elements().iter().find(|(own, _)| *own == element).map_or(f32::NAN, |(_, p)| *p);
+            let slope = if is_squashed { slope * number() * (1.0 - number()) } else { slope };
+            (origin, slope)
         };
-        Detection { evidence: found.evidence.moved(&origin), ..found }
+        Scalar { slopes: score.slopes.into_iter().map(traced).collect(), ..score }
     }
 
     fn overlap(&self) -> Option<f32> {

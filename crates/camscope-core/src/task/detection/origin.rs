@@ -1,5 +1,6 @@
 //! Where the elements of an output come from. Exporters join boxes and scores into one output; only the part that holds the scores has to be
-//! differentiated for a box's score, and what computes the boxes' corners costs nothing then.
+//! differentiated for a box's score, and what computes the boxes' corners costs nothing then. They join what each scale's branch gives too,
+//! often before a logistic function: followed through both, a box is an element of one scale alone, and the others have no part in it.
 
 use std::{ops::Range, sync::Arc};
 
@@ -11,7 +12,7 @@ use crate::task::{Context, Element};
 /// How far back nodes are followed.
 const DEEPEST: usize = 32;
 
-/// A value, or what it was made of by moving elements alone.
+/// A value, or what it was made of by moving elements, and by the logistic function.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Origin {
     /// The value itself.
@@ -22,6 +23,8 @@ pub(super) enum Origin {
     Permuted { perm: Vec<usize>, from: Box<Origin> },
     /// A value whose axes from `axis` on, of these extents, became one.
     Merged { axis: usize, extents: Vec<usize>, from: Box<Origin> },
+    /// The logistic function of a value.
+    Squashed(Box<Origin>),
 }
 
 /// The origin of the wanted elements of a value; the value itself where nothing of it is left out.
@@ -36,7 +39,7 @@ pub(super) fn of(context: &Context<'_>, lies: &Lies) -> Origin {
     }
     let index = Index::new(context.network.model.graph());
     let found = follow(context, &index, &lies.value, &region, 0);
-    if found.leaves_out() { found } else { here() }
+    if found.is_worth() { found } else { here() }
 }
 
 /// `region`: the wanted range of each axis; `None`: all of it.
@@ -52,6 +55,10 @@ fn follow(
         let first = node.input.first()?;
         match &*node.op_type {
             "Identity" => Some(follow(context, index, first, region, depth + 1)),
+            "Sigmoid" => {
+                let from = follow(context, index, first, region, depth + 1);
+                (!from.is_squashed()).then(|| Origin::Squashed(Box::new(from)))
+            }
             "Transpose" => {
                 let perm = node.attr_ints("perm")?.iter().map(|&axis| usize::try_from(axis).ok());
                 let perm = perm.collect::<Option<Vec<usize>>>().filter(|perm| perm.len() == region.len())?;
@@ -102,7 +109,7 @@ fn follow(
         }
     };
     match further() {
-        Some(origin) if origin.leaves_out() => origin,
+        Some(origin) if origin.is_worth() => origin,
         _ => Origin::Here(value.into()),
     }
 }
@@ -113,14 +120,24 @@ fn axis_of(node: &NodeProto, rank: usize) -> Option<usize> {
 }
 
 impl Origin {
-    /// Whether a part is not wanted.
-    fn leaves_out(&self) -> bool {
+    /// Whether less has to be differentiated than the value itself: a part is not wanted, or several can be taken one at a time.
+    fn is_worth(&self) -> bool {
         match self {
             Self::Here(_) => false,
             Self::Joined { parts, .. } => {
-                parts.iter().any(|(_, origin)| origin.as_ref().is_none_or(Origin::leaves_out))
+                parts.len() > 1 || parts.iter().any(|(_, origin)| origin.as_ref().is_some_and(Origin::is_worth))
             }
-            Self::Permuted { from, .. } | Self::Merged { from, .. } => from.leaves_out(),
+            Self::Permuted { from, .. } | Self::Merged { from, .. } | Self::Squashed(from) => from.is_worth(),
+        }
+    }
+
+    /// Whether the logistic function was taken on the way. Once is followed.
+    fn is_squashed(&self) -> bool {
+        match self {
+            Self::Here(_) => false,
+            Self::Squashed(_) => true,
+            Self::Joined { parts, .. } => parts.iter().filter_map(|(_, part)| part.as_ref()).any(Self::is_squashed),
+            Self::Permuted { from, .. } | Self::Merged { from, .. } => from.is_squashed(),
         }
     }
 
@@ -131,7 +148,7 @@ impl Origin {
             Self::Joined { parts, .. } => {
                 parts.iter().filter_map(|(_, from)| Some(from.as_ref()?.values())).flatten().collect()
             }
-            Self::Permuted { from, .. } | Self::Merged { from, .. } => from.values(),
+            Self::Permuted { from, .. } | Self::Merged { from, .. } | Self::Squashed(from) => from.values(),
         }
     }
 
@@ -167,13 +184,26 @@ impl Origin {
                 let apart = g.reshape(seed, &shape);
                 from.seeds(g, &apart)
             }
+            // p = σ(x): dp/dx = p − p².
+            Self::Squashed(from) => {
+                let seeds = from.seeds(g, seed);
+                let slope = |(name, seed): (String, Val)| {
+                    let p = g.unary("Sigmoid", &Val::new(&name));
+                    let square = g.mul(&p, &p);
+                    let slope = g.sub(&p, &square);
+                    (name, g.mul(&seed, &slope))
+                };
+                seeds.into_iter().map(slope).collect()
+            }
         }
     }
 
-    /// Where an element of the value comes from; `None` where it is not among the wanted ones.
-    pub(super) fn element(&self, mut at: Vec<usize>) -> Option<Element> {
+    /// Where an element of the value comes from, and whether the logistic function was taken of it since; `None` where it is not among
+    /// the wanted ones.
+    pub(super) fn element(&self, mut at: Vec<usize>) -> Option<(Element, bool)> {
         match self {
-            Self::Here(name) => Some(Element { value: Arc::clone(name), at }),
+            Self::Here(name) => Some((Element { value: Arc::clone(name), at }, false)),
+            Self::Squashed(from) => from.element(at).map(|(element, _)| (element, true)),
             Self::Joined { axis, parts } => {
                 let place = at.get_mut(*axis)?;
                 for (extent, origin) in parts {
@@ -220,10 +250,30 @@ mod tests {
         let joined = Origin::Joined { axis: 2, parts: levels };
         let turned = Origin::Permuted { perm: vec![0, 2, 1], from: Box::new(joined) };
         assert_eq!(turned.values(), ["fine", "coarse"]);
-        let element = |cell, row| turned.element(vec![0, cell, row]).map(|found| (found.value.to_string(), found.at));
+        let element =
+            |cell, row| turned.element(vec![0, cell, row]).map(|(found, _)| (found.value.to_string(), found.at));
         assert_eq!(element(6, 5), Some(("fine".into(), vec![0, 1, 1, 2])));
         assert_eq!(element(18, 4), Some(("coarse".into(), vec![0, 0, 1, 0])));
         assert_eq!(element(6, 3), None);
         assert_eq!(element(20, 4), None);
+    }
+
+    #[test]
+    fn the_logistic_function_of_scales_that_were_joined_is_followed_to_each_scale() {
+        let level = |name: &str, side: usize| {
+            (
+                side * side,
+                Some(Origin::Merged { axis: 2, extents: vec![side, side], from: Box::new(Origin::Here(name.into())) }),
+            )
+        };
+        let joined = Origin::Joined { axis: 2, parts: vec![level("fine", 4), level("coarse", 2)] };
+        let scores = Origin::Squashed(Box::new(joined));
+        let output = Origin::Joined { axis: 1, parts: vec![(4, None), (2, Some(scores))] };
+        assert!(output.is_worth());
+        assert_eq!(output.values(), ["fine", "coarse"]);
+        let (element, is_squashed) = output.element(vec![0, 5, 17]).unwrap();
+        assert_eq!((&*element.value, element.at, is_squashed), ("coarse", vec![0, 1, 0, 1], true));
+        assert_eq!(output.element(vec![0, 3, 17]), None);
+        assert!(!Origin::Squashed(Box::new(Origin::Here("all".into()))).is_worth());
     }
 }

@@ -44,7 +44,7 @@ pub fn suppressed_until(
             |surer: &Detection, most: f32| surer.class == found.class && overlap(surer.corners, found.corners) > most;
         if most.is_none_or(|most| !kept.iter().any(|surer| covers(surer, most))) {
             let is_it = is_it((kept.len() + 1, &found));
-            kept.push(head.traced(found));
+            kept.push(found);
             if is_it {
                 break;
             }
