@@ -11,7 +11,7 @@ use camscope_core::{
     image::Seen,
     method::Sign,
     model::{Network, Sidecar},
-    overlay,
+    overlay::{self, Enlarge},
     runtime::Runtime,
     task::Said,
 };
@@ -90,7 +90,7 @@ pub fn overlay(
     let own_axes = shown.array.as_ref().filter(|_| !explainer.network().takes_photos());
     let drawn = match own_axes {
         Some(array) => draw_array(array, explanation, look, alpha),
-        None => draw(shown.photo.as_ref(), &shown.seen, explanation, look, alpha),
+        None => draw(shown.photo.as_ref(), &shown.seen, explanation, look, (alpha, Enlarge::default())),
     };
     let said = shown.said.as_ref().filter(|_| boxes);
     Ok(drawn.map(|drawn| draw_marks_of(drawn, said, &explanation.target)))
