@@ -16,7 +16,9 @@ pub(crate) use crate::cli_bench::{BenchArgs, BenchChildArgs};
 pub(crate) use crate::cli_diff::DiffArgs;
 pub(crate) use crate::cli_export::ExportArgs;
 pub(crate) use crate::cli_input::InputArgs;
+pub(crate) use crate::cli_keep::KeepArgs;
 pub(crate) use crate::cli_plugins::{Language, PluginArgs, PluginCommand};
+pub(crate) use crate::many_pictures::ListArgs;
 
 /// See what an ONNX image model looked at.
 ///
@@ -359,9 +361,12 @@ impl From<PrecisionArg> for Precision {
 pub(crate) struct ExplainArgs {
     /// The model, an .onnx file
     pub(crate) model: PathBuf,
-    /// Photos or folders of photos
-    #[arg(value_name = "IMAGE", required_unless_present = "tensor")]
+    /// Photos, folders of photos, or globs
+    #[arg(value_name = "IMAGE", required_unless_present_any = ["tensor", "list"])]
     pub(crate) images: Vec<PathBuf>,
+    /// More of them, or fewer.
+    #[command(flatten)]
+    pub(crate) from: ListArgs,
     /// A .npy array instead of a photo, fed to the model without preprocessing: any number of channels and axes, as volumes, videos
     /// and signals have; repeatable
     #[arg(long, value_name = "FILE", conflicts_with = "images")]
@@ -388,6 +393,9 @@ pub(crate) struct ExplainArgs {
     /// Put all overlays on one sheet, each with its method, layer, target and score below: a PNG, or a JPEG if FILE ends in .jpg
     #[arg(long, value_name = "FILE")]
     pub(crate) sheet: Option<PathBuf>,
+    /// Results that outlast the run.
+    #[command(flatten)]
+    pub(crate) keep: KeepArgs,
     /// Write logits, activations, gradients and heatmap into this folder, as STEM.logits.npy and so on
     #[arg(long, value_name = "DIR")]
     pub(crate) raw: Option<PathBuf>,

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use camscope_core::layer::Choice;
 use clap::{Args, ValueEnum};
 
-use crate::cli::{InputArgs, MethodArgs, PluginArgs, RunArgs, fraction};
+use crate::cli::{InputArgs, ListArgs, MethodArgs, PluginArgs, RunArgs, fraction};
 
 /// `camscope diff`.
 #[derive(Args, Clone, Debug)]
@@ -16,9 +16,12 @@ pub(crate) struct DiffArgs {
     /// The second model: the same network in integers, another checkpoint, another export, …
     #[arg(value_name = "B.onnx")]
     pub(crate) b: PathBuf,
-    /// Photos or folders of photos
-    #[arg(value_name = "IMAGE", required_unless_present = "tensor")]
+    /// Photos, folders of photos, or globs
+    #[arg(value_name = "IMAGE", required_unless_present_any = ["tensor", "list"])]
     pub(crate) images: Vec<PathBuf>,
+    /// More of them, or fewer.
+    #[command(flatten)]
+    pub(crate) from: ListArgs,
     /// A .npy array instead of a photo, fed to both models without preprocessing; repeatable
     #[arg(long, value_name = "FILE", conflicts_with = "images")]
     pub(crate) tensor: Vec<PathBuf>,
@@ -55,6 +58,9 @@ pub(crate) struct DiffArgs {
     /// Write pictures into this folder, as STEM.png: the heat of A, that of B, and what is different
     #[arg(short, long, value_name = "DIR")]
     pub(crate) output: Option<PathBuf>,
+    /// Write a page with all photos and how their heat differs into this folder, index.html, to be opened in a browser
+    #[arg(long, value_name = "DIR")]
+    pub(crate) report: Option<PathBuf>,
     /// Write logits and heatmaps of both and their difference into this folder, as STEM.a.logits.npy and so on
     #[arg(long, value_name = "DIR")]
     pub(crate) raw: Option<PathBuf>,

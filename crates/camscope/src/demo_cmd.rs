@@ -16,7 +16,7 @@ use camscope_demo::{MODEL, PHOTOS};
 use camscope_tui::engine::OpenOptions;
 
 use crate::{
-    cli::{DemoArgs, ExplainArgs, LookArgs, MethodArgs, ScoreArg, SignArg},
+    cli::{DemoArgs, ExplainArgs, KeepArgs, LookArgs, MethodArgs, ScoreArg, SignArg},
     explain_cmd,
     explore_cmd::{self, has_terminal},
     output, plugins,
@@ -43,6 +43,7 @@ pub(crate) fn run(args: &DemoArgs) -> Result<ExitCode> {
             input: Default::default(),
             model: folder.join(MODEL),
             images: images.iter().map(|image| folder.join(image)).collect(),
+            from: Default::default(),
             tensor: Vec::new(),
             how: MethodArgs {
                 method: Vec::new(),
@@ -61,6 +62,7 @@ pub(crate) fn run(args: &DemoArgs) -> Result<ExitCode> {
             smooth: Vec::new(),
             output: written.clone(),
             sheet: None,
+            keep: KeepArgs { nothing: true, ..Default::default() },
             raw: None,
             batch: None,
             json: false,

@@ -3,9 +3,15 @@
 mod deliver;
 mod drift;
 mod pictures;
+mod reported;
 mod side;
 
-use std::{borrow::Borrow, path::Path, process::ExitCode, sync::Arc};
+use std::{
+    borrow::Borrow,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::Arc,
+};
 
 use camscope_core::{
     Error, Result,
@@ -32,7 +38,7 @@ use crate::{
         sized::{KEPT, sizes},
     },
     input::{Input, prepared},
-    plugins,
+    many_pictures, plugins,
     setup::{
         class_clashes, create_folder, note_all, note_estimate, note_provider, open, options, suited, work_between_runs,
     },
@@ -68,11 +74,20 @@ pub(crate) fn run(args: &DiffArgs) -> Result<ExitCode> {
             printable_path(&args.a)
         );
     }
-    let inputs = Input::of(&args.images, &args.tensor, &mut network, &mut sidecar)?;
-    let inputs_b = Input::of(&args.images, &args.tensor, &mut network_b, &mut sidecar_b).map_err(of_b)?;
+    let pictures =
+        if args.tensor.is_empty() { args.from.pictures(&args.images)? } else { args.from.share(args.tensor.clone()) };
+    if pictures.is_empty() {
+        note_all(&["there is no photo for this shard: it is done".into()]);
+        return Ok(ExitCode::SUCCESS);
+    }
+    let paths: Vec<PathBuf> = pictures.iter().map(|picture| picture.path.clone()).collect();
+    let (photos, tensors) = if args.tensor.is_empty() { (paths, Vec::new()) } else { (Vec::new(), paths) };
+    let inputs = Input::of(&photos, &tensors, &mut network, &mut sidecar)?;
+    let inputs_b = Input::of(&photos, &tensors, &mut network_b, &mut sidecar_b).map_err(of_b)?;
     for folder in args.output.iter().chain(&args.raw) {
         create_folder(folder)?;
     }
+    let page = args.report.as_deref().map(|folder| reported::begin(args, folder, pictures.len())).transpose()?;
     end_between_files();
     if args.tensor.is_empty() {
         note_all(&sidecar.remarks());
@@ -81,7 +96,7 @@ pub(crate) fn run(args: &DiffArgs) -> Result<ExitCode> {
         work_between_runs(&args.run);
     }
     let runtime = plugins::runtime(Runtime::get_or_load()?, &args.extra)?;
-    let inputs = in_order(inputs, inputs_b, (&sidecar.preprocessing, &sidecar_b.preprocessing));
+    let inputs = in_order((inputs, inputs_b), pictures, (&sidecar.preprocessing, &sidecar_b.preprocessing));
     let largest = inputs.iter().flat_map(|input| &input.preprocessing).max_by_key(|it| it.size.0 * it.size.1);
     let provider = many::provider(runtime, &args.run);
     let batch = many::batch(provider, args.batch, largest.unwrap_or(&sidecar.preprocessing), inputs.len());
@@ -116,7 +131,7 @@ pub(crate) fn run(args: &DiffArgs) -> Result<ExitCode> {
         return Err(Error::Value("the layers of the two models are fused otherwise: name them by --layer".into()));
     }
 
-    let mut job = Job::new(args, &explainers, colormap, &inputs, by);
+    let mut job = Job::new(args, &explainers, colormap, &inputs, by, page);
     let mut activations = None;
     let preprocessing: Vec<Preprocessing> = inputs.iter().map(|input| input.preprocessing[0].clone()).collect();
     let runs = many::runs(&inputs, &preprocessing, batch);
@@ -153,6 +168,7 @@ fn of(model: &Path, source: Error) -> Error {
 pub(super) struct Both {
     pub(super) inputs: [Input; 2],
     pub(super) preprocessing: [Preprocessing; 2],
+    pub(super) picture: many_pictures::Picture,
 }
 
 impl Both {
@@ -171,12 +187,17 @@ impl Borrow<Input> for Both {
 }
 
 /// What both models are given. Where a model follows the photos' sizes and these are many, one size comes after the other.
-fn in_order(a: Vec<Input>, b: Vec<Input>, preprocessing: (&Preprocessing, &Preprocessing)) -> Vec<Both> {
+fn in_order(
+    (a, b): (Vec<Input>, Vec<Input>),
+    pictures: Vec<many_pictures::Picture>,
+    preprocessing: (&Preprocessing, &Preprocessing),
+) -> Vec<Both> {
     let (of_a, of_b) = (prepared(&a, preprocessing.0), prepared(&b, preprocessing.1));
     let is_many = sizes(&of_a) > KEPT || sizes(&of_b) > KEPT;
     let inputs = a.into_iter().zip(b).map(|(a, b)| [a, b]);
-    let both = inputs.zip(of_a.into_iter().zip(of_b));
-    let mut all: Vec<Both> = both.map(|(inputs, (a, b))| Both { inputs, preprocessing: [a, b] }).collect();
+    let both = inputs.zip(of_a.into_iter().zip(of_b)).zip(pictures);
+    let one = |((inputs, (a, b)), picture)| Both { inputs, preprocessing: [a, b], picture };
+    let mut all: Vec<Both> = both.map(one).collect();
     if is_many {
         all.sort_by_key(|both| [both.preprocessing[0].size, both.preprocessing[1].size]);
     }

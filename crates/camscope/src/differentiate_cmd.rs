@@ -13,6 +13,7 @@ use camscope_core::{
 use onnx_grad::{
     Dim, EMITTED_OPSET, Gradient, Model, Request, ValueType,
     float16::{SCALE, halved},
+    graph::own_squares,
     proto::{ValueInfoProto, tensor_shape_proto::dimension, type_proto},
     upgrade::upgrade,
 };
@@ -42,12 +43,22 @@ pub(crate) fn run(args: &DifferentiateArgs) -> Result<ExitCode> {
         precision: args.precision,
     };
     let gradient = differentiated(&model, &wanted, || plugins::runtime(Runtime::get_or_load()?, &args.extra))?;
-    gradient.fuse().and_then(|fused| fused.write(&args.output)).map_err(refused)?;
+    fused(&gradient).and_then(|fused| fused.write(&args.output)).map_err(refused)?;
     let names: Vec<&str> = gradient.gradients.iter().filter_map(|(_, name)| name.as_deref()).collect();
     let seeds: Vec<&str> = gradient.seeds.iter().map(|(_, seed)| seed.as_str()).collect();
     let path = printable_path(&args.output);
     output::print(&format!("{path}: takes {}, gives {}\n", seeds.join(", "), names.join(", ")))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Both halves as one model, for a file.
+///
+/// # Errors
+/// Those of [`Gradient::fuse`].
+pub(crate) fn fused(gradient: &Gradient) -> onnx_grad::Result<Model> {
+    let fused = gradient.fuse()?;
+    let graph = own_squares(fused.graph(), gradient.forward.graph());
+    Ok(fused.with_graph(graph))
 }
 
 /// What of a model is differentiated.

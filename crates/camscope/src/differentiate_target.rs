@@ -17,7 +17,7 @@ use camscope_core::{
 use ndarray::{ArrayD, IxDyn};
 use onnx_grad::{
     ElemType, Gradient, Model, Request,
-    graph::used_names,
+    graph::{own_squares, used_names},
     proto::{NodeProto, TensorProto},
 };
 
@@ -70,7 +70,8 @@ pub(crate) fn run(args: &DifferentiateArgs, target: &TargetRef) -> Result<ExitCo
     let seeds = same_for_every_picture(runtime, &subject, target)?;
     let fused = gradient.fuse().map_err(refused)?;
     let fused = seeds.as_ref().map_or_else(|| fused.clone(), |seeds| with_seeds(&fused, &gradient, seeds));
-    fused.write(&args.output).map_err(refused)?;
+    let graph = own_squares(fused.graph(), gradient.forward.graph());
+    fused.with_graph(graph).write(&args.output).map_err(refused)?;
     let names: Vec<&str> = gradient.gradients.iter().filter_map(|(_, name)| name.as_deref()).collect();
     let (path, spec, names) = (printable_path(&args.output), target.spec(), names.join(", "));
     let told = match seeds {

@@ -1,13 +1,14 @@
 //! `camscope explain`: photos to the terminal, to files, to JSON.
 
 pub(crate) mod deliver;
+mod kept;
 pub(crate) mod many;
 mod sheet;
 pub(crate) mod sized;
 
 use std::{
     ops::Range,
-    path::Path,
+    path::{Path, PathBuf},
     process::ExitCode,
     sync::{Arc, Mutex, mpsc::sync_channel},
     thread,
@@ -26,7 +27,8 @@ use camscope_core::{
 };
 
 use self::{
-    deliver::{Job, Stems},
+    deliver::{Job, Pass, Stems},
+    kept::Kept,
     many::{Explained, Ready},
     sheet::Sheet,
     sized::{KEPT, of_size, sized, sizes},
@@ -34,12 +36,12 @@ use self::{
 use crate::{
     cli::{ExplainArgs, MethodArgs, SmoothArg},
     input::{Input, prepared},
-    output, plugins,
+    output, plugins, report,
     setup::{
         asks_for_all, class_clashes, create_folder, methods, note_all, note_estimate, note_provider, open, options,
         subject, work_between_runs,
     },
-    whole::end_between_files,
+    whole::{end_between_files, end_by, finish_what_is_begun, stopped},
 };
 
 /// Runs `camscope explain`.
@@ -59,16 +61,27 @@ pub(crate) fn explain(
     plugins::load(&args.extra.plugins);
     let colormap = overlay::by_name(&args.look.colormap)?;
     let (mut network, mut sidecar) = open(&args.model, &args.input)?;
-    let mut inputs = Input::of(&args.images, &args.tensor, &mut network, &mut sidecar)?;
+    let mut pictures =
+        if args.tensor.is_empty() { args.from.pictures(&args.images)? } else { args.from.share(args.tensor.clone()) };
+    if pictures.is_empty() {
+        note_all(&["there is no photo for this shard: it is done".into()]);
+        return Ok(ExitCode::SUCCESS);
+    }
+    let paths: Vec<PathBuf> = pictures.iter().map(|picture| picture.path.clone()).collect();
+    let (photos, tensors) = if args.tensor.is_empty() { (paths, Vec::new()) } else { (Vec::new(), paths) };
+    let mut inputs = Input::of(&photos, &tensors, &mut network, &mut sidecar)?;
     let mut preprocessing = prepared(&inputs, &sidecar.preprocessing);
     if sizes(&preprocessing) > KEPT {
         // One size after the other: a model has to be made ready for each.
-        let mut order: Vec<_> = inputs.into_iter().zip(preprocessing).collect();
-        order.sort_by_key(|(_, preprocessing)| preprocessing.size);
-        (inputs, preprocessing) = order.into_iter().unzip();
+        let mut order: Vec<_> = inputs.into_iter().zip(preprocessing).zip(pictures).collect();
+        order.sort_by_key(|((_, preprocessing), _)| preprocessing.size);
+        ((inputs, preprocessing), pictures) = order.into_iter().unzip();
     }
     for folder in args.output.iter().chain(&args.raw) {
         create_folder(folder)?;
+    }
+    if let Some(folder) = &args.keep.report {
+        create_folder(&folder.join(report::pictures::FOLDER))?;
     }
     if let Some(folder) = args.sheet.as_deref().and_then(Path::parent).filter(|folder| !folder.as_os_str().is_empty()) {
         create_folder(folder)?;
@@ -96,8 +109,10 @@ pub(crate) fn explain(
     let largest = preprocessing.iter().max_by_key(|preprocessing| preprocessing.size.0 * preprocessing.size.1);
     let batch = many::batch(provider, args.batch, largest.unwrap_or(&sidecar.preprocessing), inputs.len());
     let runs = many::runs(inputs, preprocessing, batch);
+    let pictures = pictures.as_slice();
     let read = |run: &Range<usize>| many::read(&inputs[run.clone()], &preprocessing[run.clone()]);
 
+    let all_runs = runs.len();
     let failed = thread::scope(|scope| -> Result<bool> {
         // The first photos are read while the model is made ready.
         let reading = scope.spawn(|| runs.first().map(read));
@@ -112,10 +127,19 @@ pub(crate) fn explain(
         let mut first = reading.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         let image = first.iter().flatten().find_map(|ready| ready.as_ref().ok());
         let image = image.map(|ready| (ready.tensor.clone(), ready.seen));
+        let kept = Kept::open(args, pictures, &runs, methods.len())?;
         let mut stems = Stems::new(&methods);
         let mut sheet = args.sheet.as_ref().map(|_| Sheet::default());
-        let (mut failed, mut is_first) = (false, true);
-        for chosen in &methods {
+        let (mut failed, mut is_first) = (kept.as_ref().is_some_and(Kept::has_failures), true);
+        for (pass, chosen) in methods.iter().enumerate() {
+            let runs = &runs[kept.as_ref().map_or(0, |kept| kept.batches_done(pass))..];
+            let method_stem = stems.of(chosen);
+            if runs.is_empty() {
+                continue;
+            }
+            if runs.len() < all_runs {
+                first = None;
+            }
             let options = Options { batch, ..of_method(&options, chosen, methods.len()) };
             let explainer = match Explainer::of(runtime, Arc::clone(&first_subject), options) {
                 Ok(explainer) => explainer,
@@ -145,9 +169,14 @@ pub(crate) fn explain(
                 }
             }
 
-            let mut job =
-                Job::new(args, &explainer, colormap, (inputs.len(), targets.len()), stems.of(chosen), sheet.take());
-            let ready = runs.iter().map(|run| first.take().unwrap_or_else(|| read(run)));
+            let run_by = Pass { number: pass + 1, method: method_stem, kept: kept.as_ref() };
+            let mut job = Job::new(args, &explainer, colormap, (inputs.len(), targets.len()), run_by, sheet.take());
+            job.skip(runs.first().map_or(0, |run| run.start));
+            if kept.is_some() {
+                finish_what_is_begun(true);
+            }
+            let goes_on = || stopped().is_none() && !kept.as_ref().is_some_and(Kept::is_broken);
+            let ready = runs.iter().take_while(|_| goes_on()).map(|run| first.take().unwrap_or_else(|| read(run)));
             let made = Mutex::new(vec![(first_size.size, Arc::clone(&explainer))]);
             let make = |preprocessing: &Preprocessing| {
                 let (network, sidecar) = sized(&network, &sidecar, &args.input, preprocessing)?;
@@ -165,19 +194,35 @@ pub(crate) fn explain(
                     }
                 }
             };
-            let deliver = |run: &Range<usize>, explained| job.deliver(&inputs[run.clone()], explained);
+            let deliver =
+                |run: &Range<usize>, explained| job.deliver(&inputs[run.clone()], &pictures[run.clone()], explained);
             let provider = explainer.forward_session().provider();
             failed |= match many::beside(provider, args.run.threads.map(usize::from)) {
-                true => side_by_side(&runs, ready, explain, deliver),
-                false => in_turn(&runs, ready, explain, deliver),
+                true => side_by_side(runs, ready, explain, deliver),
+                false => in_turn(runs, ready, explain, deliver),
             };
+            finish_what_is_begun(false);
+            let delivered = job.delivered();
             sheet = job.finish();
+            if let (Some(signal), Some(kept)) = (stopped(), &kept) {
+                kept.say_how_to_go_on(delivered);
+                end_by(signal);
+            }
+            if kept.as_ref().is_some_and(Kept::is_broken) {
+                return Ok(true);
+            }
             is_first = false;
         }
         if let (Some(path), Some(sheet)) = (&args.sheet, &sheet) {
             sheet.write(path)?;
             if !args.json {
                 output::print(&format!("sheet: {}\n", printable_path(path)))?;
+            }
+        }
+        if let (Some(folder), Some(kept)) = (&args.keep.report, &kept) {
+            let page = kept.write_page(folder, &methods)?;
+            if !args.json {
+                output::print(&format!("report: {}\n", printable_path(&page)))?;
             }
         }
         Ok(failed)

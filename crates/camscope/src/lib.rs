@@ -1,5 +1,6 @@
 //! `camscope`: the command line, for the program of that name and for the Python package, whose command is the same.
 
+mod again;
 mod bench_child;
 mod bench_cmd;
 mod bench_table;
@@ -10,6 +11,7 @@ mod cli_bench;
 mod cli_diff;
 mod cli_export;
 mod cli_input;
+mod cli_keep;
 mod cli_plugins;
 mod config_cmd;
 mod demo_cmd;
@@ -26,6 +28,7 @@ mod feed;
 mod graphics;
 mod input;
 mod layers_cmd;
+mod many_pictures;
 mod methods_cmd;
 mod output;
 mod panics;
@@ -34,6 +37,8 @@ mod plugin_cmd;
 mod plugin_new;
 mod plugins;
 mod predict_cmd;
+mod report;
+mod results;
 mod runtime_cmd;
 mod setup;
 pub mod shared;
@@ -50,7 +55,7 @@ use clap::{CommandFactory, Parser};
 use cli::{Cli, Command};
 
 /// The command line, the program's name first. Where Python runs camscope, its process has another.
-static WORDS: OnceLock<Vec<OsString>> = OnceLock::new();
+pub(crate) static WORDS: OnceLock<Vec<OsString>> = OnceLock::new();
 
 /// Does what a command line asks for; its first word is the program's name. The status is 0 where that is done, 1 where it failed, and 2 where
 /// the words are no command line: then the process ends here, as it does where help is asked for.

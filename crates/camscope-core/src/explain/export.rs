@@ -264,6 +264,7 @@ pub fn export(subject: &TypedModel, options: &Options, how: &How) -> Result<Expo
     let value_info = cut.value_info.iter().filter(is_inside).cloned().collect();
     let graph = GraphProto { name: own.name.clone(), input: inputs, output: outputs, value_info, ..cut };
 
+    let graph = graph::own_squares(&graph, gradient.forward.graph());
     let mut model = gradient.forward.with_graph(graph);
     if let Some(opset) = how.opset {
         let own = model.opset("").unwrap_or_default();

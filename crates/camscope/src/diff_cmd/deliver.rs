@@ -1,7 +1,7 @@
 //! What becomes of comparisons: pictures and arrays on the disk, text in the terminal, JSON.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::BTreeMap,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -23,16 +23,18 @@ use serde_json::{Value, json};
 use super::{
     Both, drift,
     pictures::{Look, side_by_side},
+    reported,
 };
 use crate::{
     cli::DiffArgs,
     cli_diff::Measure,
     explain_cmd::{
-        deliver::{of_target, progress, tap_stems, unused, write_overlay},
+        deliver::{of_target, progress, tap_stems, write_overlay},
         many::Explained,
     },
-    output,
+    many_pictures, output,
     picture::Screen,
+    report::{self, Page},
     setup::{failed, note_all},
     whole::whole,
 };
@@ -71,7 +73,7 @@ pub(super) struct Job<'a> {
     bar: ProgressBar,
     several: bool,
     tap_stems: Vec<String>,
-    stems: HashSet<String>,
+    page: Option<Page>,
     rows: Vec<Row>,
     drift: MeanErrors,
     failed: bool,
@@ -84,6 +86,7 @@ impl<'a> Job<'a> {
         colormap: &'static dyn Colormap,
         inputs: &[Both],
         by: Vec<Option<&'static str>>,
+        page: Option<Page>,
     ) -> Self {
         let own = &explainers[0];
         let targets = args.how.asked().len().max(1);
@@ -96,7 +99,7 @@ impl<'a> Job<'a> {
             bar: progress(inputs.len()),
             several: inputs.len() * targets * own.groups().len() > 1,
             tap_stems: tap_stems(own.taps()),
-            stems: HashSet::new(),
+            page,
             rows: Vec::new(),
             drift: MeanErrors::default(),
             failed: false,
@@ -111,9 +114,11 @@ impl<'a> Job<'a> {
         for (both, picture) in inputs.iter().zip(pictures) {
             let path = both.inputs[0].path();
             self.bar.set_message(printable_path(path));
-            let base = unused(&path.file_stem().unwrap_or_default().to_string_lossy(), &mut self.stems);
-            if let Err(error) = picture.and_then(|picture| self.tell(path, &base, &picture)) {
+            if let Err(error) = picture.and_then(|picture| self.tell(path, &both.picture, &picture)) {
                 self.failed = true;
+                if let Some(page) = &mut self.page {
+                    page.add(&reported::failure(path, &error))?;
+                }
                 self.bar.suspend(|| output::report(&error));
             }
             self.bar.inc(1);
@@ -139,6 +144,15 @@ impl<'a> Job<'a> {
                 output::print(&drift::curve(&self.drift))?;
             }
         }
+        if let Some(mut page) = self.page.take() {
+            if self.drift.pictures() > 0 {
+                page.chart(&reported::chart(&self.drift));
+            }
+            let path = page.finish()?;
+            if !self.args.json {
+                output::print(&format!("report: {}\n", printable_path(&path)))?;
+            }
+        }
         let Some((least, worst)) = self.args.fail_below.zip(self.rows.first()) else { return Ok((self.failed, false)) };
         let count = self.rows.iter().filter(|row| measure(row) < least).count();
         if count > 0 {
@@ -158,13 +172,16 @@ impl<'a> Job<'a> {
     }
 
     /// One picture: each target and layer of it.
-    fn tell(&mut self, path: &Path, base: &str, picture: &Picture) -> Result<()> {
+    fn tell(&mut self, path: &Path, named: &many_pictures::Picture, picture: &Picture) -> Result<()> {
         let [a, b] = &picture.explained;
         let notes = picture.notes.iter().chain(&a.notes).map(|note| format!("{}: {note}", printable_path(path)));
         let notes: Vec<String> = notes.collect();
         self.bar.suspend(|| note_all(&notes));
         for (at, pair) in a.outcome.explanations.iter().zip(&b.outcome.explanations).enumerate() {
-            let told = self.one(path, base, picture, [pair.0, pair.1], at)?;
+            let told = self.one(path, named, picture, [pair.0, pair.1], at)?;
+            if let (Some(page), Some(entry)) = (&mut self.page, &told.entry) {
+                page.add(entry)?;
+            }
             self.bar.suspend(|| {
                 if let (Some(screen), Some(drawn)) = (&self.screen, &told.drawn) {
                     screen.show(drawn)?;
@@ -182,14 +199,14 @@ impl<'a> Job<'a> {
     fn one(
         &self,
         path: &Path,
-        base: &str,
+        named: &many_pictures::Picture,
         picture: &Picture,
         explanations: [&Explanation; 2],
         at: usize,
     ) -> Result<Told> {
         let compared = self.compared(picture, explanations)?;
         let layers = [0, 1].map(|which| layer_name(&self.explainers[which], explanations[which]));
-        let mut stem = base.to_owned();
+        let mut stem = named.stem.clone();
         if self.several {
             let own = |part: &Explanation| self.tap_stems[part.tap].clone();
             let of_layer = match explanations[0].fused.as_slice() {
@@ -243,7 +260,15 @@ impl<'a> Job<'a> {
             true => self.json(path, picture, explanations, (&compared, is_same), &answers, group, &files),
             false => self.summary(&row, picture, explanations, &compared, &answers, (&layers, group), &files),
         };
-        Ok(Told { text, drawn: drawn.filter(|_| self.screen.is_some()), row })
+        let entry = match &self.args.report {
+            Some(folder) => {
+                let method = self.explainers[0].options().method.spec();
+                let one = reported::One { path, named, at, method, layers: &layers, answers: &row.answers };
+                Some(one.entry(folder, &picture.explained[0], explanations[0], &compared)?)
+            }
+            None => None,
+        };
+        Ok(Told { text, drawn: drawn.filter(|_| self.screen.is_some()), row, entry })
     }
 
     /// How the heat of both compares.
@@ -488,6 +513,8 @@ struct Told {
     text: String,
     drawn: Option<RgbImage>,
     row: Row,
+    /// As a report has it.
+    entry: Option<report::Entry>,
 }
 
 /// What was written of it.

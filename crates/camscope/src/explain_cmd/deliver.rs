@@ -19,19 +19,42 @@ use camscope_core::{
 use image::RgbImage;
 use indicatif::{ProgressBar, ProgressStyle};
 use ndarray::{Array1, ArrayD, Axis, Ix2, Ix3, Ix4};
-use serde_json::json;
+use ndarray_npy::WriteNpyExt;
+use serde_json::{Value, json};
 
 use super::{
+    kept::Kept,
     many::{self, each},
     sheet::{self, Sheet},
 };
-use crate::{cli::ExplainArgs, input::Input, output, picture::Screen, setup::failed, whole::whole};
+use crate::{
+    cli::ExplainArgs,
+    input::Input,
+    many_pictures::Picture,
+    output,
+    picture::Screen,
+    report,
+    setup::failed,
+    whole::{put, unfinished, whole},
+};
 
 /// One explanation that is to be written.
 struct Piece<'a> {
     explained: &'a many::Explained,
     explanation: &'a Explanation,
     stem: String,
+    /// The name of its heat in a report.
+    heat: String,
+}
+
+/// One of the methods that all pictures are explained by.
+pub(super) struct Pass<'a> {
+    /// Which, from 1.
+    pub(super) number: usize,
+    /// The method as a part of files' names, where there are several.
+    pub(super) method: Option<String>,
+    /// What is kept of the run.
+    pub(super) kept: Option<&'a Kept>,
 }
 
 /// What stays the same from photo to photo.
@@ -47,32 +70,30 @@ pub(super) struct Job<'a> {
     tap_stems: Vec<String>,
     /// The nodes that draw random numbers.
     random: Vec<String>,
-    /// The method as a part of files' names, where there are several.
-    method_stem: Option<String>,
+    pass: Pass<'a>,
+    /// The end of the names of files that are not whole.
+    unfinished: String,
     /// Where the pictures of all methods are put together.
     sheet: Option<Sheet>,
     /// How many inputs are delivered.
     delivered: usize,
-    /// The stems used: photos of one name in two folders must not overwrite each other.
-    stems: HashSet<String>,
 }
 
 impl<'a> Job<'a> {
-    /// Delivers to where `args` say; `inputs` and `targets` are how many there are in all, `method_stem` is a part of files' names. What is
-    /// drawn is put on the sheet too.
+    /// Delivers to where `args` say; `inputs` and `targets` are how many there are in all. What is drawn is put on the sheet too.
     pub(super) fn new(
         args: &'a ExplainArgs,
         explainer: &'a Explainer,
         colormap: &'static dyn Colormap,
         (inputs, targets): (usize, usize),
-        method_stem: Option<String>,
+        pass: Pass<'a>,
         sheet: Option<Sheet>,
     ) -> Self {
         let colormap = if explainer.options().sign == Sign::Both { overlay::diverging(colormap) } else { colormap };
         let screen = if args.json { None } else { Screen::detect() };
         let several = inputs * targets * explainer.groups().len() > 1;
         let tap_stems = tap_stems(explainer.taps());
-        let (bar, random, stems) = (progress(inputs), explainer.random_nodes(), HashSet::new());
+        let (bar, random, unfinished) = (progress(inputs), explainer.random_nodes(), unfinished(args.from.shard));
         Self {
             args,
             explainer,
@@ -82,11 +103,22 @@ impl<'a> Job<'a> {
             several,
             tap_stems,
             random,
-            method_stem,
+            pass,
+            unfinished,
             sheet,
             delivered: 0,
-            stems,
         }
+    }
+
+    /// Leaves out so many inputs: an earlier run delivered them.
+    pub(super) fn skip(&mut self, inputs: usize) {
+        self.delivered = inputs;
+        self.bar.set_position(inputs as u64);
+    }
+
+    /// How many inputs are delivered.
+    pub(super) fn delivered(&self) -> usize {
+        self.delivered
     }
 
     /// The end. The result is the sheet.
@@ -97,44 +129,104 @@ impl<'a> Job<'a> {
 
     /// Delivers what a run gave, an entry an input, in order: files first, on all processors, then what is said of them. Whether one
     /// failed.
-    pub(super) fn deliver(&mut self, inputs: &[Input], explained: Vec<Result<many::Explained>>) -> bool {
+    pub(super) fn deliver(
+        &mut self,
+        inputs: &[Input],
+        pictures: &[Picture],
+        explained: Vec<Result<many::Explained>>,
+    ) -> bool {
         let mut pieces = Vec::new();
-        for (input, explained) in inputs.iter().zip(&explained) {
+        for (picture, explained) in pictures.iter().zip(&explained) {
             let Ok(explained) = explained else { continue };
-            // Told apart from earlier ones of the same name.
-            let base = unused(&input.path().file_stem().unwrap_or_default().to_string_lossy(), &mut self.stems);
-            for explanation in &explained.outcome.explanations {
-                let mut stem = base.clone();
-                if let Some(method) = &self.method_stem {
+            for (at, explanation) in explained.outcome.explanations.iter().enumerate() {
+                // Told apart from others of the same name.
+                let mut stem = picture.stem.clone();
+                if let Some(method) = &self.pass.method {
                     stem += &format!(".{method}");
                 }
                 if self.several {
                     let of_tap = self.layer_stem(explanation);
                     stem += &format!(".{of_tap}.{}", of_target(&explanation.target));
                 }
-                pieces.push(Piece { explained, explanation, stem });
+                let heat = format!("{}.{}.{}.png", picture.number, self.pass.number, at + 1);
+                pieces.push(Piece { explained, explanation, stem, heat });
             }
         }
         let job = &*self;
+        let photos: Vec<Option<Result<String>>> =
+            each(pictures.iter().zip(&explained).collect(), |(picture, explained)| job.small(picture, explained));
         let mut files = each(pieces, |piece| job.files(&piece)).into_iter();
-        let mut failed = false;
-        for (input, explained) in inputs.iter().zip(explained) {
+        let (mut failed, mut kept) = (false, String::new());
+        for (((input, picture), explained), photo) in inputs.iter().zip(pictures).zip(explained).zip(photos) {
             self.bar.set_message(printable_path(input.path()));
+            let mut lines = Vec::new();
             let told = explained.and_then(|explained| {
                 let own = files.by_ref().take(explained.outcome.explanations.len()).collect();
-                self.tell(input, &explained, own)
+                self.tell(input, &explained, own, photo.transpose()?, &mut lines)
             });
             if let Err(error) = told {
                 failed = true;
-                self.bar.suspend(|| match &self.method_stem {
-                    Some(method) => output::complain(&format!("{method}: {error}"), error.help().as_deref()),
-                    None => output::report(&error),
-                });
+                lines.push(json!({
+                    "image": input.path().to_string_lossy(),
+                    "model": self.explainer.network().path.to_string_lossy(),
+                    "method": self.explainer.options().method.method.name(),
+                    "error": error.to_string(),
+                }));
+                self.complain(&error);
+            }
+            if let Some(results) = self.pass.kept {
+                kept += &results.lines(picture, self.pass.number, lines);
             }
             self.delivered += 1;
             self.bar.inc(1);
         }
+        // Only now that all the files are there.
+        if let Some(Err(error)) = self.pass.kept.map(|results| results.append(&kept)) {
+            failed = true;
+            self.complain(&error);
+        }
         failed
+    }
+
+    fn complain(&self, error: &Error) {
+        self.bar.suspend(|| match &self.pass.method {
+            Some(method) => output::complain(&format!("{method}: {error}"), error.help().as_deref()),
+            None => output::report(error),
+        });
+    }
+
+    /// Writes a file whole.
+    fn put(&self, path: &Path, bytes: &[u8]) -> Result<()> {
+        put(path, bytes, &self.unfinished).map_err(|source| failed("write", path, source))
+    }
+
+    /// Writes the small photo of a report; the result is its path there. It is that of the first method that explains it.
+    fn small(&self, picture: &Picture, explained: &Result<many::Explained>) -> Option<Result<String>> {
+        let (folder, explained) = (self.args.keep.report.as_ref()?, explained.as_ref().ok()?);
+        let photo = explained.photo.as_ref()?;
+        let name = format!("{}/{}.jpg", report::pictures::FOLDER, picture.number);
+        let path = folder.join(&name);
+        let bytes = match report::pictures::small(photo) {
+            Ok(bytes) => bytes,
+            Err(source) => return Some(Err(failed("write", &path, source))),
+        };
+        Some(self.put(&path, &bytes).map(|()| name))
+    }
+
+    /// Writes the grey heat of a report; the result is its path there.
+    fn grey_heat(&self, piece: &Piece<'_>) -> Result<Option<String>> {
+        let Some(folder) = &self.args.keep.report else { return Ok(None) };
+        let many::Explained { photo, seen, .. } = piece.explained;
+        let name = format!("{}/{}", report::pictures::FOLDER, piece.heat);
+        let path = folder.join(&name);
+        let Some(bytes) =
+            report::pictures::heat(photo.as_ref(), seen, piece.explanation, self.explainer.options().sign)
+        else {
+            return Ok(None);
+        };
+        let bytes = bytes.map_err(|source| failed("write", &path, source))?;
+        self.put(&path, &bytes)?;
+        Ok(Some(name))
     }
 
     /// The layers of an explanation as a part of files' names.
@@ -157,7 +249,7 @@ impl<'a> Job<'a> {
 
     /// Draws and writes what was asked for of one explanation.
     fn files(&self, piece: &Piece<'_>) -> Result<Files> {
-        let Piece { explained: many::Explained { photo, array, seen, outcome, .. }, explanation, stem } = piece;
+        let Piece { explained: many::Explained { photo, array, seen, outcome, .. }, explanation, stem, .. } = piece;
         if explanation.heatmap.iter().flatten().any(|heat| !heat.is_finite()) {
             let name = self.layer_name(explanation);
             return Err(Error::HeatNotFinite { name });
@@ -174,7 +266,13 @@ impl<'a> Job<'a> {
         let drawn = if is_drawn { draw() } else { None };
         let drawn = drawn.map(|drawn| draw_marks_of(drawn, outcome.said.as_ref(), &explanation.target));
         let overlay = match (&drawn, &self.args.output) {
-            (Some(drawn), Some(folder)) => Some(write_overlay(drawn, &folder.join(format!("{stem}.png")))?),
+            (Some(drawn), Some(folder)) => {
+                let path = folder.join(format!("{stem}.png"));
+                let mut bytes = Vec::new();
+                write_png(drawn, &mut bytes).map_err(|source| failed("write", &path, source))?;
+                self.put(&path, &bytes)?;
+                Some(path)
+            }
             _ => None,
         };
         let cell = drawn.as_ref().filter(|_| self.sheet.is_some()).map(|drawn| overlay::shrunk(drawn, sheet::SIDE));
@@ -183,11 +281,20 @@ impl<'a> Job<'a> {
             Some(folder) => Some(self.write_raw(folder, stem, outcome.logits(), explanation)?),
             None => None,
         };
-        Ok(Files { drawn: drawn.filter(|_| self.screen.is_some()), cell, overlay, raw, drawing })
+        let heat = self.grey_heat(piece)?;
+        Ok(Files { drawn: drawn.filter(|_| self.screen.is_some()), cell, overlay, raw, heat, drawing })
     }
 
-    /// Shows and prints what there is to say of one input, up to the first piece of it that failed.
-    fn tell(&mut self, input: &Input, explained: &many::Explained, files: Vec<Result<Files>>) -> Result<()> {
+    /// Shows and prints what there is to say of one input, up to the first piece of it that failed; `kept` gets what is kept of it, an object
+    /// a piece. `small` is its small photo in a report.
+    fn tell(
+        &mut self,
+        input: &Input,
+        explained: &many::Explained,
+        files: Vec<Result<Files>>,
+        small: Option<String>,
+        kept: &mut Vec<Value>,
+    ) -> Result<()> {
         for note in &explained.notes {
             self.bar.suspend(|| eprintln!("note: {}: {}", printable_path(input.path()), printable(note)));
         }
@@ -202,12 +309,21 @@ impl<'a> Job<'a> {
                 sheet.add(self.delivered, (chosen, layer), &explanation.target, picture);
             }
             let tap = &self.explainer.taps()[explanation.tap];
-            let text = if self.args.json {
-                let photo = explained.photo.as_ref();
-                self.json(input, (photo, photo.map(|_| &explained.seen)), explanation, tap, &files)
-            } else {
-                self.summary(input, explanation, &files)
+            let photo = explained.photo.as_ref();
+            let object = (self.args.json || self.pass.kept.is_some())
+                .then(|| self.json(input, (photo, photo.map(|_| &explained.seen)), explanation, tap, &files));
+            let text = match &object {
+                Some(object) if self.args.json => output::json_line(object),
+                _ => self.summary(input, explanation, &files),
             };
+            if let Some(mut object) = object.filter(|_| self.pass.kept.is_some()) {
+                // It is another each time.
+                object.as_object_mut().map(|object| object.remove("ms"));
+                if self.args.keep.report.is_some() {
+                    object["report"] = self.of_report(explanation, small.as_deref(), &files);
+                }
+                kept.push(object);
+            }
             self.bar.suspend(|| {
                 if let (Some(screen), Some(drawn)) = (&self.screen, &files.drawn) {
                     screen.show(drawn)?;
@@ -222,8 +338,11 @@ impl<'a> Job<'a> {
     fn write_raw(&self, folder: &Path, stem: &str, logits: &[f32], explanation: &Explanation) -> Result<PathBuf> {
         let write = |what: &str, array: ArrayD<f32>| {
             let path = folder.join(format!("{stem}.{what}.npy"));
-            whole(|| ndarray_npy::write_npy(&path, &array))
-                .map_err(|error| failed("write", &path, std::io::Error::other(error.to_string())))
+            let mut bytes = Vec::new();
+            array
+                .write_npy(&mut bytes)
+                .map_err(|error| failed("write", &path, std::io::Error::other(error.to_string())))?;
+            self.put(&path, &bytes)
         };
         if !logits.is_empty() {
             write("logits", Array1::from(logits.to_vec()).insert_axis(Axis(0)).into_dyn())?;
@@ -294,7 +413,7 @@ impl<'a> Job<'a> {
         explanation: &Explanation,
         tap: &Tap,
         files: &Files,
-    ) -> String {
+    ) -> Value {
         let timing = &explanation.timing;
         let module = match tap {
             Tap::Layer(layer) => layer.output_of(),
@@ -350,7 +469,25 @@ impl<'a> Job<'a> {
         if !self.random.is_empty() {
             object["random_nodes"] = json!(self.random);
         }
-        output::json_line(&object)
+        object
+    }
+
+    /// What a report's page needs besides.
+    fn of_report(&self, explanation: &Explanation, small: Option<&str>, files: &Files) -> Value {
+        let names = |explanation: &Explanation| {
+            let tap = &self.explainer.taps()[explanation.tap];
+            tap.value().unwrap_or("@input").to_owned()
+        };
+        json!({
+            "photo": small,
+            "heat": files.heat,
+            "about": self.layer_name(explanation),
+            "options": {
+                "layer": explanation.fused.is_empty().then(|| names(explanation)),
+                "needs_layer": self.explainer.options().method.method.needs().layer,
+                "method": self.explainer.options().method.spec(),
+            },
+        })
     }
 }
 
@@ -363,6 +500,8 @@ struct Files {
     overlay: Option<PathBuf>,
     /// The folder with the stem: `DIR/STEM`, to which `.logits.npy` and so on are added.
     raw: Option<PathBuf>,
+    /// The grey heat of a report, relative to its page.
+    heat: Option<String>,
     /// Milliseconds that drawing and encoding the overlay took.
     drawing: f64,
 }

@@ -35,6 +35,8 @@ mod plugin_faults;
 #[cfg(target_os = "linux")]
 mod plugins;
 mod reference;
+mod report;
+mod resume;
 mod runtime;
 mod several;
 mod sizes;

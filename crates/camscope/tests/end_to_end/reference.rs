@@ -111,6 +111,19 @@ fn every_field_of_json_is_in_the_reference() {
 }
 
 #[test]
+fn every_field_of_kept_results_is_in_the_reference() {
+    let scene = Scene::new();
+    let (model, photo) = (mobilenet(), cat_and_coffee());
+    let (model, photo) = (model.to_str().expect("UTF-8"), photo.to_str().expect("UTF-8"));
+    scene.run(["explain", "--ep", "cpu", model, photo, "missing.png", "-o", "out", "--report", "page"]);
+    let mut found = BTreeSet::new();
+    let text = std::fs::read_to_string(scene.path("out/results.jsonl")).expect("results");
+    text.lines().for_each(|line| fields(&serde_json::from_str(line).expect("JSON"), &mut found));
+    assert!(["error", "picture", "heat", "needs_layer"].iter().all(|field| found.contains(*field)), "{found:?}");
+    has_all(&page(), "### `camscope explain --json`", found.iter().map(String::as_str));
+}
+
+#[test]
 fn every_command_with_json_is_in_the_reference() {
     let page = page();
     let scene = Scene::new();

@@ -23,6 +23,7 @@ use ort::{
     value::{DynTensorValueType, TensorElementType},
 };
 use pictures::Of;
+use sparse_lhs_matmul::SparseLhsMatMulOf;
 
 /// The domain's name.
 pub(crate) const DOMAIN: &str = "onnx-grad-ort";
@@ -35,6 +36,8 @@ pub(crate) fn domain(block: usize) -> ort::Result<OperatorDomain> {
     OperatorDomain::new(DOMAIN)?
         .add(elementwise::Elementwise { block })?
         .add(sparse_lhs_matmul::SparseLhsMatMul)?
+        .add(SparseLhsMatMulOf::<i8>::new())?
+        .add(SparseLhsMatMulOf::<u8>::new())?
         .add(Of::<max_pool_grad::MaxPoolGrad>::new(block))?
         .add(Of::<zero_insert::ZeroInsert>::new(block))?
         .add(Of::<sum_products::SumProducts>::new(block))?
@@ -49,15 +52,20 @@ type Float = [u8; 4];
 /// # Errors
 /// It is no tensor of float32.
 fn place(context: &ComputeContext, at: usize) -> ort::Result<(Vec<usize>, *const Float)> {
-    let malformed = || ort::Error::new("an input is no tensor of float32");
+    place_of(context, at, TensorElementType::Float32)
+}
+
+/// The same of another type, whose elements are `T`.
+fn place_of<T>(context: &ComputeContext, at: usize, elem: TensorElementType) -> ort::Result<(Vec<usize>, *const T)> {
+    let malformed = || ort::Error::new(format!("an input is no tensor of {elem}"));
     let value = context.input(at)?.ok_or_else(malformed)?;
-    if value.dtype().tensor_type() != Some(TensorElementType::Float32) {
+    if value.dtype().tensor_type() != Some(elem) {
         return Err(malformed());
     }
     let sizes = value.dtype().tensor_shape().into_iter().flat_map(|shape| shape.iter());
     let sizes: Option<Vec<usize>> = sizes.map(|&size| usize::try_from(size).ok()).collect();
     let first = value.downcast::<DynTensorValueType>()?.data_ptr();
-    Ok((sizes.ok_or_else(malformed)?, first.cast::<Float>()))
+    Ok((sizes.ok_or_else(malformed)?, first.cast::<T>()))
 }
 
 /// The extents and the elements of an input, which no output takes the place of.
@@ -65,7 +73,16 @@ fn place(context: &ComputeContext, at: usize) -> ort::Result<(Vec<usize>, *const
 /// # Errors
 /// It is no tensor of float32.
 fn floats(context: &ComputeContext, at: usize) -> ort::Result<(Vec<usize>, &[Float])> {
-    let (sizes, first) = place(context, at)?;
+    elements(context, at, TensorElementType::Float32)
+}
+
+/// The same of another type. `T` is of bytes, which may lie at any address, and as large as an element.
+///
+/// # Errors
+/// It is no tensor of that type.
+fn elements<T: Copy>(context: &ComputeContext, at: usize, elem: TensorElementType) -> ort::Result<(Vec<usize>, &[T])> {
+    const { assert!(align_of::<T>() == 1) };
+    let (sizes, first) = place_of(context, at, elem)?;
     let count = sizes.iter().product();
     if count == 0 {
         return Ok((sizes, &[]));

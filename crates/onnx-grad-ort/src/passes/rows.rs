@@ -7,7 +7,10 @@ use onnx_grad::{
     proto::{GraphProto, NodeProto, TensorProto},
 };
 
-use crate::kernels::{DOMAIN, elementwise, sparse_lhs_matmul};
+use crate::kernels::{
+    DOMAIN, elementwise,
+    sparse_lhs_matmul::{self, Byte},
+};
 
 /// Replaces the products of the seeds, and of what element by element comes of such products, with a weight: what the backward pass of
 /// a classifier's last layers is made of. It has a row an image. Whether there was one.
@@ -53,16 +56,10 @@ pub(super) fn skip_zeros(graph: &mut GraphProto, seeds: &[&str]) -> bool {
             few.extend(node.output.iter().cloned());
         }
     }
-    // They are dequantised once: each run reads a few of their rows.
-    let mut once = Vec::new();
+    // Weights in integers stay so: each run reads a few of their rows.
+    let mut zeros = Vec::new();
     found.retain(|_, product| match quantised.get(product.input[1].as_str()) {
-        Some(node) => {
-            let known = once.iter().any(|tensor: &TensorProto| tensor.name == node.output[0]);
-            let floats = if known { None } else { floats(node, &weights) };
-            let fits = known || floats.is_some();
-            once.extend(floats);
-            fits
-        }
+        Some(node) => of_integers(product, node, &weights, &mut zeros).is_some(),
         None => true,
     });
     if found.is_empty() {
@@ -71,44 +68,62 @@ pub(super) fn skip_zeros(graph: &mut GraphProto, seeds: &[&str]) -> bool {
     for (at, product) in found {
         graph.node[at] = product;
     }
-    graph.node.retain(|node| !node.output.iter().any(|name| once.iter().any(|tensor| tensor.name == *name)));
-    graph.initializer.extend(once);
-    // A transposition that nobody reads any more would still be computed when the session is made.
+    graph.initializer.extend(zeros);
+    // A transposition or a dequantised weight that nobody reads any more would still be computed when the session is made.
     let read: HashSet<String> = graph.node.iter().flat_map(|node| node.input.iter().cloned()).collect();
     let given: HashSet<String> = graph.output.iter().map(|output| output.name.clone()).collect();
     let wanted = |name: &String| read.contains(name) || given.contains(name);
-    graph.node.retain(|node| node.op_type != "Transpose" || node.output.iter().any(wanted));
+    let of_weights = |node: &NodeProto| matches!(&*node.op_type, "Transpose" | "DequantizeLinear");
+    graph.node.retain(|node| !of_weights(node) || node.output.iter().any(wanted));
     true
 }
 
-/// What a `DequantizeLinear` of constants makes, under its name; `None`: they are not at hand, or share scales in another way.
-fn floats(node: &NodeProto, weights: &HashMap<&str, &TensorProto>) -> Option<TensorProto> {
-    let constant = |i: usize| node.input.get(i).filter(|name| !name.is_empty()).map(|name| weights.get(name.as_str()));
-    let (x, scale) = (constant(0)??, constant(1)??);
-    let numbers = x.to_ints().ok()?;
-    let scales = scale.to_floats().ok()?;
-    let zeros = match constant(2) {
-        Some(zero) => zero?.to_ints().ok()?,
-        None => vec![0; scales.len()],
-    };
-    let &[rows, columns] = x.dims.as_slice() else { return None };
-    let (rows, columns) = (usize::try_from(rows).ok()?, usize::try_from(columns).ok()?);
-    let axis = node.attr_int("axis").unwrap_or(1);
-    let shared = match scale.dims.as_slice() {
-        [] | [1] => |_: usize, _: usize| 0,
-        &[size] if matches!(axis, 0 | -2) && size == x.dims[0] => |row, _| row,
-        &[size] if matches!(axis, 1 | -1) && size == x.dims[1] => |_, column| column,
+/// Makes a product with what `node`, a `DequantizeLinear`, gives read the integers themselves; `None`: they are not at hand, or not of a
+/// byte, or share scales in another way. `zeros` gets the zero points that the node does without.
+fn of_integers(
+    product: &mut NodeProto,
+    node: &NodeProto,
+    weights: &HashMap<&str, &TensorProto>,
+    zeros: &mut Vec<TensorProto>,
+) -> Option<()> {
+    let named = |i: usize| node.input.get(i).filter(|name| !name.is_empty());
+    let constant = |i: usize| weights.get(named(i)?.as_str());
+    let (numbers, scale) = (constant(0)?, constant(1)?);
+    let elem = numbers.elem_type();
+    let name = match elem {
+        ElemType::Int8 => i8::NAME,
+        ElemType::Uint8 => u8::NAME,
         _ => return None,
     };
-    if node.attr_int("block_size").unwrap_or(0) != 0 || zeros.len() != scales.len() || numbers.len() != rows * columns {
+    let axis = node.attr_int("axis").unwrap_or(1);
+    let axis = if axis < 0 { axis + 2 } else { axis };
+    let fits = match *scale.dims.as_slice() {
+        [] | [1] => true,
+        [size] => matches!(axis, 0 | 1) && numbers.dims.get(axis as usize) == Some(&size),
+        _ => false,
+    };
+    if !fits || scale.elem_type() != ElemType::Float || node.attr_int("block_size").unwrap_or(0) != 0 {
         return None;
     }
-    let number = |at: usize| {
-        let of = shared(at / columns, at % columns);
-        f64::from((numbers[at] - zeros[of]) as f32 * scales[of] as f32)
+    let zero = match named(2) {
+        Some(name) => {
+            let zero = weights.get(name.as_str())?;
+            (zero.elem_type() == elem && zero.len().ok()? == scale.len().ok()?).then(|| name.clone())?
+        }
+        None => {
+            let name = format!("{}_zero_point", node.output[0]);
+            if !zeros.iter().any(|tensor| tensor.name == name) {
+                let bytes = vec![0; scale.len().ok()?];
+                zeros.push(TensorProto::raw(name.clone(), elem, &scale.dims, bytes.into()));
+            }
+            name
+        }
     };
-    let floats: Vec<f64> = (0..numbers.len()).map(number).collect();
-    Some(TensorProto::floats(node.output[0].clone(), ElemType::Float, &x.dims, &floats))
+    product.op_type = name.into();
+    product.attribute.push(attr::int("axis", axis));
+    product.input.truncate(1);
+    product.input.extend([node.input[0].clone(), node.input[1].clone(), zero]);
+    Some(())
 }
 
 /// The node as a product of rows with a weight, if it is one. `turned` has the weights whose axes were swapped, by the result.
@@ -177,28 +192,22 @@ mod tests {
     }
 
     #[test]
-    fn weights_in_integers_are_dequantised_once() {
+    fn weights_in_integers_stay_so() {
         let mut g = Builder::new();
         let seed = g.input("seed");
-        let constant = |name: &str, elem: i32, dims: &[i64], bytes: &[u8]| TensorProto {
-            name: name.into(),
-            data_type: elem,
-            dims: dims.to_vec(),
-            raw_data: Some(bytes.to_vec().into()),
-            ..Default::default()
-        };
         // uint8: two scores of three features.
-        let weight = g.constant(constant("w", 2, &[2, 3], &[0, 10, 20, 30, 40, 255]));
+        let weight = g.constant(TensorProto::raw("w", ElemType::Uint8, &[2, 3], vec![0, 10, 20, 30, 40, 255].into()));
         let scale = g.floats(ElemType::Float, &[2], &[0.5, 0.25]);
-        let zero = g.constant(constant("z", 2, &[2], &[10, 30]));
-        let floats = g.op("DequantizeLinear", &[&weight, &scale, &zero], vec![attr::int("axis", 0)]);
+        let floats = g.op("DequantizeLinear", &[&weight, &scale], vec![attr::int("axis", -2)]);
         let gradient = g.op("Gemm", &[&seed, &floats], vec![]);
         let output = value_info(gradient.name(), None);
         let model = g.into_model(vec![value_info("seed", None)], vec![output]).expect("a model");
         let mut graph = model.graph().clone();
         assert!(skip_zeros(&mut graph, &["seed"]));
         let [product] = graph.node.as_slice() else { panic!("{:?}", graph.node) };
-        let weight = graph.initializer.iter().find(|tensor| tensor.name == product.input[1]).expect("a constant");
-        assert_eq!(weight.to_floats().expect("floats"), [-5.0, 0.0, 5.0, 0.0, 2.5, 56.25]);
+        assert_eq!((product.op_type.as_str(), product.attr_int("axis")), ("SparseLhsMatMulUint8", Some(0)));
+        assert_eq!(product.input[..3], ["seed", weight.name(), scale.name()]);
+        let zero = graph.initializer.iter().find(|tensor| tensor.name == product.input[3]).expect("a constant");
+        assert_eq!(zero.to_ints().expect("integers"), [0, 0]);
     }
 }

@@ -10,7 +10,9 @@ use onnx_grad::{
 
 use crate::blocked;
 use crate::kernels::{
-    DOMAIN, depth_to_space, elementwise, max_pool_grad, sparse_lhs_matmul, sum_products, zero_insert,
+    DOMAIN, depth_to_space, elementwise, max_pool_grad,
+    sparse_lhs_matmul::{self, Byte},
+    sum_products, zero_insert,
 };
 use crate::probe::infer::{self, Value};
 
@@ -100,7 +102,7 @@ fn of(
             enlarged(picture(0)?, [down, across])?
         }
         (DOMAIN, max_pool_grad::NAME) => input(0)?.to_vec(),
-        (DOMAIN, sparse_lhs_matmul::NAME) => {
+        (DOMAIN, sparse_lhs_matmul::NAME | i8::NAME | u8::NAME) => {
             vec![*input(0)?.first()?, *input(1)?.get(usize::from(!flag("turned")))?]
         }
         (DOMAIN, zero_insert::NAME) => enlarged(picture(0)?, pair("strides")?)?,

@@ -3,12 +3,14 @@
 mod index;
 mod inline;
 mod names;
+mod squares;
 
 use std::collections::{HashSet, VecDeque};
 
 pub use index::Index;
 pub(crate) use inline::{bind_attributes, inline_functions};
 pub(crate) use names::{FreshNames, NameMap, NameSet};
+pub use squares::own_squares;
 
 use crate::{
     error::{Error, Result},
