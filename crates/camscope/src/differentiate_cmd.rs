@@ -43,7 +43,7 @@ pub(crate) fn run(args: &DifferentiateArgs) -> Result<ExitCode> {
         precision: args.precision,
     };
     let gradient = differentiated(&model, &wanted, || plugins::runtime(Runtime::get_or_load()?, &args.extra))?;
-    whole(&gradient).and_then(|fused| fused.write(&args.output)).map_err(refused)?;
+    fused(&gradient).and_then(|fused| fused.write(&args.output)).map_err(refused)?;
     let names: Vec<&str> = gradient.gradients.iter().filter_map(|(_, name)| name.as_deref()).collect();
     let seeds: Vec<&str> = gradient.seeds.iter().map(|(_, seed)| seed.as_str()).collect();
     let path = printable_path(&args.output);
@@ -51,11 +51,11 @@ pub(crate) fn run(args: &DifferentiateArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The two halves as one model, for any runtime.
+/// Both halves as one model, for a file.
 ///
 /// # Errors
-/// The halves do not fit together.
-pub(crate) fn whole(gradient: &Gradient) -> onnx_grad::Result<Model> {
+/// Those of [`Gradient::fuse`].
+pub(crate) fn fused(gradient: &Gradient) -> onnx_grad::Result<Model> {
     let fused = gradient.fuse()?;
     let graph = own_squares(fused.graph(), gradient.forward.graph());
     Ok(fused.with_graph(graph))

@@ -22,7 +22,7 @@ use onnx_grad::Model;
 use crate::{
     cli::{PrecisionArg, Shape},
     demo_cmd,
-    differentiate_cmd::{Wanted, differentiated, whole},
+    differentiate_cmd::{Wanted, differentiated, fused},
     explain_cmd::deliver::{draw, draw_array, draw_marks_of},
     input, plugins,
 };
@@ -112,5 +112,5 @@ pub fn differentiate(
     let precision = if half { PrecisionArg::Fp16 } else { PrecisionArg::Fp32 };
     let wanted = Wanted { path: called, wrt, output, shapes: &shapes, precision };
     let gradient = differentiated(model, &wanted, || Ok(Runtime::get_or_load()?))?;
-    whole(&gradient).map_err(|source| Error::Model { path: called.to_owned(), source })
+    fused(&gradient).map_err(|source| Error::Model { path: called.to_owned(), source })
 }
