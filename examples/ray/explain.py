@@ -12,6 +12,7 @@ import argparse
 import io
 import json
 import math
+import os
 import pathlib
 import time
 
@@ -94,15 +95,17 @@ def main():
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--threads", type=int, default=1, help="of each worker")
     args = parser.parse_args()
-    # A worker that is lost is started again, and its batch goes to another.
-    ray.data.DataContext.get_current().max_errored_blocks = 0
+    if "RAY_ADDRESS" not in os.environ:
+        # Workers hold their processors for good: two more, by Ray's count, for what reads and writes.
+        ray.init(num_cpus=max(os.cpu_count(), args.workers * args.threads + 2))
     start = time.perf_counter()
     found = photos(args.photos).repartition(target_num_rows_per_block=args.batch).map_batches(
         Explain,
         fn_constructor_args=(str(pathlib.Path(args.model).resolve()), args.threads),
         batch_size=args.batch,
-        concurrency=args.workers,
+        compute=ray.data.ActorPoolStrategy(size=args.workers),
         num_cpus=args.threads,
+        # A worker that is lost is started again, and its batch goes to another.
         max_restarts=-1,
         max_task_retries=-1,
     )
