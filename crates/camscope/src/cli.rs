@@ -17,6 +17,7 @@ pub(crate) use crate::cli_diff::DiffArgs;
 pub(crate) use crate::cli_export::ExportArgs;
 pub(crate) use crate::cli_input::InputArgs;
 pub(crate) use crate::cli_plugins::{Language, PluginArgs, PluginCommand};
+pub(crate) use crate::cli_rank::RankArgs;
 
 /// See what an ONNX image model looked at.
 ///
@@ -43,6 +44,7 @@ impl Cli {
             Some(Command::Predict(args)) => Some(&args.run),
             Some(Command::Factors(args)) => Some(&args.run),
             Some(Command::Diff(args)) => Some(&args.run),
+            Some(Command::Rank(args)) => Some(&args.run),
             Some(Command::Check(args)) => Some(&args.run),
             Some(Command::Bench(args)) => Some(&args.run),
             Some(Command::BenchChild(args)) => Some(&args.bench.run),
@@ -137,6 +139,8 @@ pub(crate) enum Command {
     Predict(Box<PredictArgs>),
     /// Take a layer apart into concepts: where each lies in a photo, and which classes it speaks for
     Factors(Box<FactorsArgs>),
+    /// Try methods and layers on photos, and say which explain the model best (ROAD)
+    Rank(Box<RankArgs>),
     /// Compare two models on the same photos: their answers, their heat, and where activations drift apart
     Diff(Box<DiffArgs>),
     /// List the layers of a model

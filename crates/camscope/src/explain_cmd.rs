@@ -2,7 +2,7 @@
 
 pub(crate) mod deliver;
 pub(crate) mod many;
-mod sheet;
+pub(crate) mod sheet;
 pub(crate) mod sized;
 
 use std::{

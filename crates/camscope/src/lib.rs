@@ -11,6 +11,7 @@ mod cli_diff;
 mod cli_export;
 mod cli_input;
 mod cli_plugins;
+mod cli_rank;
 mod config_cmd;
 mod demo_cmd;
 mod devices;
@@ -33,6 +34,7 @@ mod plugin_cmd;
 mod plugin_new;
 mod plugins;
 mod predict_cmd;
+mod rank_cmd;
 mod runtime_cmd;
 mod setup;
 mod whole;
@@ -82,6 +84,7 @@ fn obey(cli: Cli) -> Result<ExitCode> {
         Command::Predict(args) => predict_cmd::run(&args),
         Command::Factors(args) => factors_cmd::run(&args),
         Command::Diff(args) => diff_cmd::run(&args),
+        Command::Rank(args) => rank_cmd::run(&args),
         Command::Layers(args) => layers_cmd::run(&args),
         Command::Methods(args) => methods_cmd::run(&args),
         Command::Check(args) => check_cmd::run(&args),

@@ -34,6 +34,7 @@ mod outputs;
 mod plugin_faults;
 #[cfg(target_os = "linux")]
 mod plugins;
+mod rank;
 mod reference;
 mod runtime;
 mod several;

@@ -80,13 +80,17 @@ fn every_field_of_json_is_in_the_reference() {
     std::fs::write(&earlier, &first.stdout).expect("written");
     let [earlier, profile] = [earlier, scene.path("profile")].map(|path| path.to_str().expect("UTF-8").to_owned());
     let again = [&bench[..], &["--compare", &earlier, "--profile", &profile]].concat();
-    let commands: [(&str, &[&str]); 11] = [
+    let commands: [(&str, &[&str]); 12] = [
         ("camscope explain --json", &["explain", "--json", "--ep", "cpu", "-o", "out", "--raw", "out", model, photo]),
         ("camscope predict --json", &["predict", "--json", "--ep", "cpu", model, photo]),
         ("camscope factors --json", &["factors", "--json", "--ep", "cpu", "-o", "out", "--raw", "out", model, photo]),
         (
             "camscope diff --json",
             &["diff", "--json", "--ep", "cpu", "--drift", "-o", "out", "--raw", "out", model, model, photo],
+        ),
+        (
+            "camscope rank --json",
+            &["rank", "--json", "--ep", "cpu", "--budget", "8", "--method", "gradcam", "--layer", "auto", model, photo],
         ),
         ("camscope methods --json", &["methods", "--json"]),
         ("camscope layers --json", &["layers", "--json", model, photo]),
