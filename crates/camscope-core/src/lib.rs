@@ -16,6 +16,7 @@ pub mod model;
 pub mod nearest;
 pub mod overlay;
 pub mod random;
+pub mod rank;
 pub mod subject;
 pub mod target;
 pub mod task;

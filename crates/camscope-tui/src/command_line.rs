@@ -76,14 +76,15 @@ pub fn description(state: &State) -> Value {
     })
 }
 
-fn quoted_path(path: &Path) -> String {
+/// A path as a shell takes it, and as a command line takes no option.
+pub fn quoted_path(path: &Path) -> String {
     let text = path.to_string_lossy();
     // What begins with a dash would be an option.
     if text.starts_with('-') { quoted(&format!("./{text}")) } else { quoted(&text) }
 }
 
 /// A word as a shell takes it.
-fn quoted(word: &str) -> String {
+pub fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_alphanumeric() || "-_./:@+,=%".contains(c);
     if !word.is_empty() && word.chars().all(plain) {
         return word.to_owned();

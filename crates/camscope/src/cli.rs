@@ -21,6 +21,7 @@ pub(crate) use crate::cli_input::InputArgs;
 pub(crate) use crate::cli_keep::KeepArgs;
 pub(crate) use crate::cli_plugins::{Language, PluginArgs, PluginCommand};
 pub(crate) use crate::many_pictures::ListArgs;
+pub(crate) use crate::cli_rank::RankArgs;
 
 /// See what an ONNX image model looked at.
 ///
@@ -48,6 +49,7 @@ impl Cli {
             Some(Command::Factors(args)) => Some(&args.run),
             Some(Command::Evaluate(args)) => Some(&args.run),
             Some(Command::Diff(args)) => Some(&args.run),
+            Some(Command::Rank(args)) => Some(&args.run),
             Some(Command::Check(args)) => Some(&args.run),
             Some(Command::Bench(args)) => Some(&args.run),
             Some(Command::BenchChild(args)) => Some(&args.bench.run),
@@ -147,6 +149,8 @@ pub(crate) enum Command {
     Factors(Box<FactorsArgs>),
     /// Measure how good heatmaps are: what happens to the model's answer where the picture is changed as they say
     Evaluate(Box<EvaluateArgs>),
+    /// Try methods and layers on photos, and say which explain the model best (ROAD)
+    Rank(Box<RankArgs>),
     /// Compare two models on the same photos: their answers, their heat, and where activations drift apart
     Diff(Box<DiffArgs>),
     /// List the layers of a model

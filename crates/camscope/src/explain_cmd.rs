@@ -3,7 +3,7 @@
 pub(crate) mod deliver;
 mod kept;
 pub(crate) mod many;
-mod sheet;
+pub(crate) mod sheet;
 pub(crate) mod sized;
 mod waiting;
 

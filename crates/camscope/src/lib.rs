@@ -15,6 +15,7 @@ mod cli_export;
 mod cli_input;
 mod cli_keep;
 mod cli_plugins;
+mod cli_rank;
 mod config_cmd;
 mod demo_cmd;
 mod devices;
@@ -42,6 +43,7 @@ mod plugins;
 mod predict_cmd;
 mod report;
 mod results;
+mod rank_cmd;
 mod runtime_cmd;
 mod setup;
 pub mod shared;
@@ -93,6 +95,7 @@ fn obey(cli: Cli) -> Result<ExitCode> {
         Command::Factors(args) => factors_cmd::run(&args),
         Command::Evaluate(args) => evaluate_cmd::run(&args),
         Command::Diff(args) => diff_cmd::run(&args),
+        Command::Rank(args) => rank_cmd::run(&args),
         Command::Layers(args) => layers_cmd::run(&args),
         Command::Methods(args) => methods_cmd::run(&args),
         Command::Check(args) => check_cmd::run(&args),

@@ -14,7 +14,7 @@ use super::deliver::write_overlay;
 use crate::{setup::failed, whole::whole};
 
 /// The longer side of a picture on the sheet, in pixels.
-pub(super) const SIDE: u32 = 224;
+pub(crate) const SIDE: u32 = 224;
 
 /// Of a JPEG, from 1 to 100.
 const QUALITY: u8 = 75;
@@ -28,14 +28,14 @@ struct Piece {
 
 /// What was drawn so far.
 #[derive(Default)]
-pub(super) struct Sheet {
+pub(crate) struct Sheet {
     photos: Vec<(usize, Cell)>,
     pieces: Vec<Piece>,
 }
 
 impl Sheet {
     /// Puts a photo there, once.
-    pub(super) fn photo(&mut self, number: usize, path: &Path, photo: &RgbImage) {
+    pub(crate) fn photo(&mut self, number: usize, path: &Path, photo: &RgbImage) {
         if self.photos.iter().all(|(known, _)| *known != number) {
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
             self.photos.push((number, Cell { picture: overlay::shrunk(photo, SIDE), lines: vec![name] }));
@@ -56,18 +56,23 @@ impl Sheet {
             (None, None) => target.spec.clone(),
         };
         let lines = vec![method.spec(), layer, format!("{what} {:.2}", target.score)];
-        self.pieces.push(Piece { photo, method: method.spec(), cell: Cell { picture, lines } });
+        self.add_as(photo, method.spec(), Cell { picture, lines });
+    }
+
+    /// Puts a picture of a photo there, by a method of that name.
+    pub(crate) fn add_as(&mut self, photo: usize, method: String, cell: Cell) {
+        self.pieces.push(Piece { photo, method, cell });
     }
 
     /// Writes it: as JPEG where the file is called so, else as PNG.
     ///
     /// # Errors
     /// Nothing was drawn, or the file cannot be written.
-    pub(super) fn write(&self, path: &Path) -> Result<()> {
+    pub(crate) fn write(&self, path: &Path) -> Result<()> {
         if self.pieces.is_empty() {
             return Err(Error::Value("nothing was drawn, so there is no sheet".into()));
         }
-        let picture = overlay::sheet(&self.rows());
+        let picture = self.picture();
         let ending = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
         if !matches!(&*ending, "jpg" | "jpeg") {
             return write_overlay(&picture, path).map(drop);
@@ -78,6 +83,11 @@ impl Sheet {
             .map_err(std::io::Error::other)
             .and_then(|()| whole(|| std::fs::write(path, &bytes)))
             .map_err(|source| failed("write", path, source))
+    }
+
+    /// All of it.
+    pub(crate) fn picture(&self) -> RgbImage {
+        overlay::sheet(&self.rows())
     }
 
     /// A photo after the other, each before its explanations. Where a method has several pictures of a photo, each method has a row.

@@ -81,8 +81,12 @@ fn every_field_of_json_is_in_the_reference() {
     std::fs::write(&earlier, &first.stdout).expect("written");
     let [earlier, profile] = [earlier, scene.path("profile")].map(|path| path.to_str().expect("UTF-8").to_owned());
     let again = [&bench[..], &["--compare", &earlier, "--profile", &profile]].concat();
+<<<<<<< HEAD
     let of_method = [&bench[..], &["--method", "occlusion:window=48,stride=48"]].concat();
     let commands: [(&str, &[&str]); 13] = [
+=======
+    let commands: [(&str, &[&str]); 12] = [
+>>>>>>> a2d6348
         ("camscope explain --json", &["explain", "--json", "--ep", "cpu", "-o", "out", "--raw", "out", model, photo]),
         ("camscope predict --json", &["predict", "--json", "--ep", "cpu", model, photo]),
         ("camscope factors --json", &["factors", "--json", "--ep", "cpu", "-o", "out", "--raw", "out", model, photo]),
@@ -93,6 +97,10 @@ fn every_field_of_json_is_in_the_reference() {
         (
             "camscope diff --json",
             &["diff", "--json", "--ep", "cpu", "--drift", "-o", "out", "--raw", "out", model, model, photo],
+        ),
+        (
+            "camscope rank --json",
+            &["rank", "--json", "--ep", "cpu", "--budget", "8", "--method", "gradcam", "--layer", "auto", model, photo],
         ),
         ("camscope methods --json", &["methods", "--json"]),
         ("camscope layers --json", &["layers", "--json", model, photo]),

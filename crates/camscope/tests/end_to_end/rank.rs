@@ -1,0 +1,34 @@
+//! `camscope rank`: which layer, which method.
+
+use crate::common::{Ran, Scene, cat_and_coffee, mobilenet};
+
+fn rank(scene: &Scene, options: &[&str]) -> Ran {
+    let mut command = scene.command();
+    command.args(["rank", "--ep", "cpu"]).arg(mobilenet()).arg(cat_and_coffee()).args(options);
+    scene.ended(command.output().expect("the binary runs"))
+}
+
+#[test]
+fn the_best_comes_first_and_its_command_gives_its_heat() {
+    let scene = Scene::new();
+    let options = ["--json", "--budget", "60", "--method", "gradcam", "--method", "layercam", "--sheet", "sheet.png"];
+    let lines = rank(&scene, &options).ok_with_notes().json();
+    assert!(lines.len() > 4, "{} lines", lines.len());
+    let scores: Vec<f64> = lines.iter().map(|line| line["road"].as_f64().expect("a score")).collect();
+    assert!(scores.windows(2).all(|pair| pair[0] >= pair[1]), "{scores:?}");
+    assert!(scene.path("sheet.png").is_file());
+    let again = rank(&scene, &options).ok_with_notes().json();
+    assert_eq!(lines, again, "a budget of passes gives the same ranking");
+    let command = lines[0]["command"].as_str().expect("a command");
+    let explained = scene.run(command.split(' ').skip(1).chain(["--json", "--ep=cpu"])).ok_with_notes().json();
+    assert_eq!((&explained[0]["method"], &explained[0]["layer"]), (&lines[0]["method"], &lines[0]["layer"]));
+}
+
+#[test]
+fn a_small_budget_tries_less_and_says_so() {
+    let scene = Scene::new();
+    let ran = rank(&scene, &["--budget", "7"]).ok_with_notes();
+    assert!(ran.stderr.contains("are left out: --budget is too small"), "{}", ran.stderr);
+    assert!(ran.stdout.contains("best: camscope explain"), "{}", ran.stdout);
+    assert_eq!(rank(&scene, &["--budget", "soon"]).status, Some(2));
+}
