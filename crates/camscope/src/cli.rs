@@ -20,8 +20,8 @@ pub(crate) use crate::cli_export::ExportArgs;
 pub(crate) use crate::cli_input::InputArgs;
 pub(crate) use crate::cli_keep::KeepArgs;
 pub(crate) use crate::cli_plugins::{Language, PluginArgs, PluginCommand};
-pub(crate) use crate::many_pictures::ListArgs;
 pub(crate) use crate::cli_rank::RankArgs;
+pub(crate) use crate::many_pictures::ListArgs;
 
 /// See what an ONNX image model looked at.
 ///

@@ -123,7 +123,7 @@ impl Grid {
                 _ => None,
             };
             // `auto` is called what it is, so that the command gives the same whatever a sidecar says later; of several layers it is `auto`.
-            let choice = match (&choices[..], taps.len()) {
+            let choice = match (choices, taps.len()) {
                 _ if !needs_layer => None,
                 (_, 1) => Some(Choice::Name(name.clone())),
                 (choices, _) => choices.get(group).cloned(),

@@ -81,12 +81,8 @@ fn every_field_of_json_is_in_the_reference() {
     std::fs::write(&earlier, &first.stdout).expect("written");
     let [earlier, profile] = [earlier, scene.path("profile")].map(|path| path.to_str().expect("UTF-8").to_owned());
     let again = [&bench[..], &["--compare", &earlier, "--profile", &profile]].concat();
-<<<<<<< HEAD
     let of_method = [&bench[..], &["--method", "occlusion:window=48,stride=48"]].concat();
-    let commands: [(&str, &[&str]); 13] = [
-=======
-    let commands: [(&str, &[&str]); 12] = [
->>>>>>> a2d6348
+    let commands: [(&str, &[&str]); 14] = [
         ("camscope explain --json", &["explain", "--json", "--ep", "cpu", "-o", "out", "--raw", "out", model, photo]),
         ("camscope predict --json", &["predict", "--json", "--ep", "cpu", model, photo]),
         ("camscope factors --json", &["factors", "--json", "--ep", "cpu", "-o", "out", "--raw", "out", model, photo]),

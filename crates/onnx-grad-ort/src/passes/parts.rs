@@ -48,7 +48,7 @@ pub(super) fn of(graph: &GraphProto, seeds: &[&str], kept: &[&str]) -> Option<Gr
                 continue;
             }
             _ => match without(node, &sloped, &zero)? {
-                Left::Node(left) => node_left = left,
+                Left::Node(left) => node_left = *left,
                 Left::Value(value) => {
                     let value = same.get(value.as_str()).cloned().unwrap_or(value);
                     same.insert(node.output.first()?, value);
@@ -87,7 +87,7 @@ pub(super) fn of(graph: &GraphProto, seeds: &[&str], kept: &[&str]) -> Option<Gr
 
 /// What is left of a node of which some, not all, of the values that depend on seeds are zero.
 enum Left {
-    Node(NodeProto),
+    Node(Box<NodeProto>),
     Value(String),
 }
 
@@ -102,7 +102,7 @@ fn without(node: &NodeProto, sloped: &HashSet<&str>, zero: &HashSet<&str>) -> Op
                 [one] => Some(Left::Value(one.clone())),
                 _ => {
                     left.op_type = "Sum".into();
-                    Some(Left::Node(left))
+                    Some(Left::Node(Box::new(left)))
                 }
             }
         }
@@ -112,7 +112,7 @@ fn without(node: &NodeProto, sloped: &HashSet<&str>, zero: &HashSet<&str>) -> Op
             if is_zero(3) && !is_zero(0) {
                 let mut left = node.clone();
                 left.input.truncate(if has_bias { 3 } else { 2 });
-                return Some(Left::Node(left));
+                return Some(Left::Node(Box::new(left)));
             }
             (is_zero(0) && !is_zero(3) && !has_bias).then(|| Some(Left::Value(node.input.get(3)?.clone())))?
         }
