@@ -19,8 +19,9 @@ const LOOK: Duration = Duration::from_millis(200);
 pub(super) fn watched<T>(work: &Work, what: &str, does: impl FnOnce() -> T) -> T {
     thread::scope(|scope| {
         let (ended, end) = channel::<()>();
+        // Not in the thread: it may begin after the method has said how many runs it takes.
+        let (start, before) = (Instant::now(), (work.done(), work.planned()));
         scope.spawn(move || {
-            let (start, before) = (Instant::now(), (work.done(), work.planned()));
             let mut bar: Option<ProgressBar> = None;
             while matches!(end.recv_timeout(LOOK), Err(RecvTimeoutError::Timeout)) {
                 let (done, planned) = (work.done() - before.0, work.planned() - before.1);

@@ -64,6 +64,7 @@ fn another_class_moves_the_heat() {
         "raw",
         "ms",
         "seen",
+        "stopped",
         "straight_through",
         "provider",
         "target",
