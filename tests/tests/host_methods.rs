@@ -245,7 +245,9 @@ fn methods_of_random_numbers_come_to_the_ones_without() {
 #[test]
 fn every_method_is_defined_on_a_flat_image() {
     // A network of convolutions has no attention, a classifier no boxes.
-    for method in METHODS.iter().filter(|method| !method.needs().attention && !method.needs().blocks && !method.needs().likeness) {
+    for method in
+        METHODS.iter().filter(|method| !method.needs().attention && !method.needs().blocks && !method.needs().likeness)
+    {
         let name = match method {
             Method::Host(host) if host.passes(&method::Parameters::defaults(host.parameters()), 8) > 60.0 => {
                 let few = ["samples", "steps", "masks", "scales"];
