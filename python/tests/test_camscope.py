@@ -355,7 +355,7 @@ class Threads(Folder):
     def test_ctrl_c_ends_a_long_call(self):
         script = f"""if True:
             import camscope
-            explainer = camscope.Explainer({str(MODEL)!r}, method="rise:masks=10000000")
+            explainer = camscope.Explainer({str(MODEL)!r}, method="rise:masks=1000000")
             print("begun", flush=True)
             try:
                 explainer.explain({str(PHOTO)!r})
@@ -371,7 +371,7 @@ class Threads(Folder):
         script = f"""if True:
             from camscope._camscope import main
             print("begun", flush=True)
-            main(["camscope", "explain", {str(MODEL)!r}, {str(PHOTO)!r}, "--method", "rise:masks=10000000"])
+            main(["camscope", "explain", {str(MODEL)!r}, {str(PHOTO)!r}, "--method", "rise:masks=1000000"])
             """
         status, said = self.interrupted("-c", script)
         self.assertEqual(status, -signal.SIGINT, said)

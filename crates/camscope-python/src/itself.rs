@@ -4,7 +4,7 @@ use std::{ffi::OsString, path::PathBuf, sync::Once};
 
 use camscope::shared;
 use camscope_core::runtime::{Host, Itself, run_within};
-use pyo3::prelude::*;
+use pyo3::{exceptions::PyValueError, prelude::*};
 
 use crate::interrupt::interruptible;
 
@@ -26,10 +26,14 @@ const BE_CAMSCOPE: &str = "import sys\n\
 #[pyfunction]
 #[pyo3(signature = (words, packages = None))]
 pub(crate) fn main(py: Python<'_>, words: Vec<OsString>, packages: Option<Vec<PathBuf>>) -> PyResult<u8> {
-    introduce(py, packages)?;
-    // Python's own handler would only make a note of Ctrl-C, for when it has the say again. Elsewhere than on the main thread it can't be set.
+    // Python's own handler would only make a note of Ctrl-C, for when it has the say again. Elsewhere than on the main thread it can't be set,
+    // which is a ValueError; another error is a Ctrl-C that came already.
     let signal = py.import("signal")?;
-    let _ = signal.call_method1("signal", (signal.getattr("SIGINT")?, signal.getattr("SIG_DFL")?));
+    match signal.call_method1("signal", (signal.getattr("SIGINT")?, signal.getattr("SIG_DFL")?)) {
+        Err(error) if !error.is_instance_of::<PyValueError>(py) => return Err(error),
+        _ => {}
+    }
+    introduce(py, packages)?;
     let status = py.detach(|| camscope::run(words));
     Ok(u8::from(status != std::process::ExitCode::SUCCESS))
 }

@@ -354,11 +354,12 @@ pub fn parse(text: &str) -> Result<Chosen> {
 /// # Errors
 /// It is no whole number of 1 or more.
 fn whole(method: &'static str, name: &'static str, value: f64) -> Result<usize> {
-    let fits = value >= 1.0 && value.fract() == 0.0 && value <= 1e6;
+    const MOST: usize = 1_000_000;
+    let fits = value >= 1.0 && value.fract() == 0.0 && value <= MOST as f64;
     fits.then_some(value as usize).ok_or_else(|| Error::BadParameter {
         method,
         setting: format!("{name}={value}"),
-        reason: "a whole number, 1 or more, is wanted".into(),
+        reason: format!("a whole number from 1 to {MOST} is wanted"),
     })
 }
 
