@@ -11,6 +11,15 @@ use super::{
 };
 use crate::error::{Error, Result};
 
+/// How masks are drawn.
+const fn parameters(masks: f64, cell: f64) -> [Parameter; 3] {
+    [
+        Parameter { name: "masks", default: masks, about: "how many masks" },
+        Parameter { name: "cell", default: cell, about: "cells of a mask along each side" },
+        Parameter { name: "keep", default: 0.5, about: "share of the cells that are kept, from 0 to 1" },
+    ]
+}
+
 /// RISE (Petsiuk et al., "RISE: Randomized Input Sampling for Explanation of Black-box Models", 2018, equation 6): the mean of random masks,
 /// weighted by the score of the image under each. Masks are coarse grids of 0 and 1, enlarged bilinearly and shifted.
 pub(super) struct Rise;
@@ -25,11 +34,7 @@ impl HostMethod for Rise {
     }
 
     fn parameters(&self) -> &'static [Parameter] {
-        &[
-            Parameter { name: "masks", default: 2000.0, about: "how many masks" },
-            Parameter { name: "cell", default: 7.0, about: "cells of a mask along each side" },
-            Parameter { name: "keep", default: 0.5, about: "share of the cells that are kept, from 0 to 1" },
-        ]
+        const { &parameters(2000.0, 7.0) }
     }
 
     fn needs(&self) -> Needs {
@@ -63,11 +68,7 @@ impl HostMethod for DRise {
     }
 
     fn parameters(&self) -> &'static [Parameter] {
-        &[
-            Parameter { name: "masks", default: 5000.0, about: "how many masks" },
-            Parameter { name: "cell", default: 16.0, about: "cells of a mask along each side" },
-            Parameter { name: "keep", default: 0.5, about: "share of the cells that are kept, from 0 to 1" },
-        ]
+        const { &parameters(5000.0, 16.0) }
     }
 
     fn needs(&self) -> Needs {

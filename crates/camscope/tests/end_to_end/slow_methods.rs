@@ -1,23 +1,18 @@
 //! Methods of many forward passes on one photo: how far they are is shown, and Ctrl-C ends them.
 
 use std::{
-    fs::{File, OpenOptions},
     io::{Read, Write},
-    os::{fd::OwnedFd, unix::process::ExitStatusExt},
+    os::unix::process::ExitStatusExt,
     sync::mpsc,
     thread,
     time::Duration,
 };
 
-use rustix::{
-    process::{Pid, Signal, kill_process},
-    pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
-    termios::{Winsize, tcsetwinsize},
-};
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{
     common::{Scene, cat_and_coffee, mobilenet},
-    terminal::{PLAIN, first_answer},
+    terminal::{PLAIN, begun, first_answer},
 };
 
 /// How long anything is waited for: far longer than it takes.
@@ -25,24 +20,14 @@ const LIMIT: Duration = Duration::from_secs(60);
 
 #[test]
 fn a_long_method_shows_rate_and_time_left_and_ctrl_c_ends_it_without_a_trace() {
-    let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a pseudo-terminal");
-    grantpt(&master).expect("it is granted");
-    unlockpt(&master).expect("it is unlocked");
-    let name = ptsname(&master, Vec::new()).expect("it has a name");
-    let slave = OpenOptions::new().read(true).write(true).open(name.to_str().expect("UTF-8")).expect("it opens");
-    tcsetwinsize(&slave, Winsize { ws_row: 24, ws_col: 100, ws_xpixel: 0, ws_ypixel: 0 }).expect("a size");
     let scene = Scene::new();
     let mut command = scene.command();
     command.args(["explain", "--ep", "cpu", "--method", "rise:masks=1000000", "-o", "out", "--raw", "out"]);
     command.args(["--sheet", "sheet.png"]).arg(mobilenet()).arg(cat_and_coffee());
     command.env("TERM", "xterm").env("COLORTERM", "truecolor");
-    let end = |slave: &File| OwnedFd::from(slave.try_clone().expect("another handle"));
-    command.stdin(end(&slave)).stdout(end(&slave)).stderr(end(&slave));
-    let mut child = command.spawn().expect("the binary starts");
-    drop((command, slave));
+    let (mut child, mut reading) = begun(command, 100);
 
     let (sender, receiver) = mpsc::channel();
-    let mut reading = File::from(master);
     let mut typing = reading.try_clone().expect("another handle");
     thread::spawn(move || {
         let (mut text, mut buffer, mut answered) = (Vec::new(), [0; 1 << 12], 0);

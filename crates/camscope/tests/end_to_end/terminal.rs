@@ -4,6 +4,7 @@ use std::{
     fs::{File, OpenOptions},
     io::{Read, Write},
     os::fd::OwnedFd,
+    process::{Child, Command},
     sync::mpsc,
     thread,
     time::Duration,
@@ -50,26 +51,28 @@ pub(crate) fn first_answer(printed: &[u8], answers: Answers) -> Option<(usize, &
     found.min()
 }
 
-/// Runs `explain` in a terminal; gives what it shows. It has to end by itself within the limit.
-fn shown(answers: Answers, term: &str, options: &[&str]) -> String {
+/// The command on a new pseudo-terminal of 24 lines without a size in pixels; what it writes there is read from the file.
+pub(crate) fn begun(mut command: Command, columns: u16) -> (Child, File) {
     let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a pseudo-terminal");
     grantpt(&master).expect("it is granted");
     unlockpt(&master).expect("it is unlocked");
     let name = ptsname(&master, Vec::new()).expect("it has a name");
     let slave = OpenOptions::new().read(true).write(true).open(name.to_str().expect("UTF-8")).expect("it opens");
-    tcsetwinsize(&slave, Winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 }).expect("a size");
+    tcsetwinsize(&slave, Winsize { ws_row: 24, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 }).expect("a size");
+    let end = |slave: &File| OwnedFd::from(slave.try_clone().expect("another handle"));
+    command.stdin(end(&slave)).stdout(end(&slave)).stderr(end(&slave));
+    (command.spawn().expect("the binary starts"), File::from(master))
+}
 
+/// Runs `explain` in a terminal; gives what it shows. It has to end by itself within the limit.
+fn shown(answers: Answers, term: &str, options: &[&str]) -> String {
     let scene = Scene::new();
     let mut command = scene.command();
     command.args(["explain", "--ep", "cpu"]).arg(mobilenet()).arg(cat_and_coffee()).args(options);
     command.env("TERM", term).env("COLORTERM", "truecolor");
-    let end = |slave: &File| OwnedFd::from(slave.try_clone().expect("another handle"));
-    command.stdin(end(&slave)).stdout(end(&slave)).stderr(end(&slave));
-    let mut child = command.spawn().expect("the binary starts");
-    drop((command, slave));
+    let (mut child, mut reading) = begun(command, 80);
 
     let (sender, receiver) = mpsc::channel();
-    let mut reading = File::from(master);
     let mut typing = reading.try_clone().expect("another handle");
     thread::spawn(move || {
         let (mut text, mut buffer, mut answered) = (Vec::new(), [0; 1 << 16], 0);
