@@ -63,7 +63,7 @@ impl Target for Class {
 pub(super) fn logits(network: &Network) -> Result<Vec<String>> {
     let classes = network.classes.as_ref();
     let logits = classes.map(|classes| vec![classes.logits.clone()]);
-    logits.ok_or_else(|| Error::Value("the model gives no class scores".into()))
+    logits.ok_or_else(|| network.is_no("classifier"))
 }
 
 /// A number a class, in the shape of the value that holds the logits.

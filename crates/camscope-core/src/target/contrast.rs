@@ -6,7 +6,10 @@ use super::{
     Answer, ClassSpec, Evaluated, InGraph, Kind, Place, Target,
     class::{as_logits, logits},
 };
-use crate::{error::Result, model::Network};
+use crate::{
+    error::{Error, Result},
+    model::Network,
+};
 
 pub(super) const KIND: Kind = Kind {
     name: "contrast",
@@ -44,6 +47,10 @@ impl Target for Contrast {
         let (scores, classes) = answer.class_scores()?;
         let resolve = |class: &ClassSpec| class.resolve(&scores.logits, answer.labels);
         let (a, b) = (resolve(&self.0)?, resolve(&self.1)?);
+        if a == b {
+            let reason = format!("both are class {a}: say another one of them");
+            return Err(Error::BadTarget { spec: self.spec(), reason });
+        }
         let mut seed = vec![0.0; scores.logits.len()];
         seed[a] += 1.0;
         seed[b] -= 1.0;

@@ -33,6 +33,7 @@ pub(crate) fn whole(name: &str) -> Result<TargetRef> {
 fn parse(text: &str) -> Result<Output, String> {
     let (name, selection) = match text.strip_suffix(']').and_then(|text| text.rsplit_once('[')) {
         Some((name, inside)) => (name, Some(inside.split(',').map(along).collect::<Result<_, _>>()?)),
+        None if text.contains('[') => return Err("the `]` at the end is missing".into()),
         None => (text, None),
     };
     if name.is_empty() {

@@ -58,7 +58,8 @@ impl Target for Wanted {
             None => all,
             Some(nth) => {
                 let count = all.len();
-                let missing = || fail(format!("the model reads {count} characters here"));
+                let characters = if count == 1 { "character" } else { "characters" };
+                let missing = || fail(format!("the model reads {count} {characters} here"));
                 vec![all.into_iter().nth(nth - 1).ok_or_else(missing)?]
             }
         };

@@ -127,6 +127,8 @@ fn targets_that_are_wrong() {
         ("beyond_the_output", "output:colour[0,2]"),
         ("no_element", "output:colour"),
         ("one_class", "contrast:1"),
+        ("equal_classes", "contrast:top1,top1"),
+        ("open_bracket", "output:colour[0,1"),
     ] {
         let ran = explain(&scene, case("three_heads"), &["--target", spec]);
         insta::assert_snapshot!(format!("target_{name}"), ran.all());
