@@ -152,7 +152,8 @@ impl Columns {
         let indent = " ".repeat(usize::from(row.depth).min(self.width / 6));
         let gap = |cells: usize| if cells > 0 { cells + 1 } else { 0 };
         let parts = [self.bar, self.op, self.size, self.channels, self.saturated];
-        let room = self.width.saturating_sub(2 + parts.into_iter().map(gap).sum::<usize>());
+        // Two cells for the mark, and one at the end as the classes have it.
+        let room = self.width.saturating_sub(3 + parts.into_iter().map(gap).sum::<usize>());
         // Of a path its end tells more.
         let before = indent + fold;
         let name = text::fitted_end(&row.name, room.saturating_sub(text::width(&before)));
@@ -184,7 +185,7 @@ impl Columns {
         if self.saturated > 0 {
             details += &format!(" {}", text::right(state.saturated(row.layer).unwrap_or(""), self.saturated));
         }
-        spans.push(Span::styled(details, style(theme.faint)));
+        spans.push(Span::styled(details + " ", style(theme.faint)));
         Line::from(spans)
     }
 }
