@@ -11,7 +11,7 @@ use crate::{
     model::{Labels, Network, Sidecar},
     probe::{self, Feed, probe_unrolled},
     runtime::{Runtime, Value},
-    target::{TargetRef, default_target},
+    target::{Known, TargetRef, default_target},
     task::Kind,
     text::printable_path,
 };
@@ -78,6 +78,7 @@ impl TypedModel {
                     network.explained.push(name);
                 }
             }
+            target.exists(&Known { network: &network, labels: &sidecar.labels, types: &types })?;
         }
         let mut layers = layers_of(&network, &sidecar, &types);
         let without = if layers.is_empty() { why_none(runtime, &network, &sidecar)? } else { None };

@@ -124,7 +124,7 @@ impl Explainer {
     ) -> Result<T> {
         let (height, width) = self.sidecar().preprocessing.size;
         let size = [height as usize, width as usize];
-        let seen = forward.seen.get(image).copied();
+        let seen = forward.seen.get(image).copied().or(self.options.seen);
         ask(&Answer {
             scores: forward.scores.get(image),
             classes: self.network().classes.as_ref(),

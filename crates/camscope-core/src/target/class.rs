@@ -4,7 +4,7 @@ use std::{convert::Infallible, str::FromStr, sync::Arc};
 
 use ndarray::{ArrayD, IxDyn};
 
-use super::{Answer, ClassScore, Evaluated, InGraph, Kind, Place, Target, TargetRef};
+use super::{Answer, ClassScore, Evaluated, InGraph, Kind, Known, Place, Target, TargetRef};
 use crate::{
     error::{Error, Result},
     model::{Labels, Network},
@@ -34,6 +34,10 @@ impl Target for Class {
 
     fn reads(&self, network: &Network) -> Result<Vec<String>> {
         logits(network)
+    }
+
+    fn exists(&self, model: &Known<'_>) -> Result<()> {
+        model.class(&self.0)
     }
 
     fn in_graph(&self) -> Option<InGraph> {

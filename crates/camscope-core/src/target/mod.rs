@@ -49,6 +49,19 @@ pub trait Target: fmt::Debug + Send + Sync {
         self.reads(network)
     }
 
+    /// Whether the model has what it names, as far as that is known before it has seen an image.
+    ///
+    /// # Errors
+    /// As from [`Target::evaluate`]: the model has no such class, label, channel or element.
+    fn exists(&self, _model: &Known<'_>) -> Result<()> {
+        Ok(())
+    }
+
+    /// The point of the photo that it is at, x and y in its pixels; without a photo in those of the model's input.
+    fn point(&self) -> Option<[f64; 2]> {
+        None
+    }
+
     /// Whether it is of one place of the image, as a box, a pixel or a character is: then a method that averages gradients over all places
     /// loses it.
     fn is_local(&self) -> bool {
@@ -78,6 +91,26 @@ pub trait Target: fmt::Debug + Send + Sync {
 
 /// A target that is shared.
 pub type TargetRef = Arc<dyn Target>;
+
+/// A model that has not seen an image yet.
+pub struct Known<'a> {
+    /// The model, its task recognised.
+    pub network: &'a Network,
+    /// The classes' names.
+    pub labels: &'a Labels,
+    /// The types of its values.
+    pub types: &'a onnx_grad::Types,
+}
+
+impl Known<'_> {
+    /// Whether there is such a class among the class scores.
+    fn class(&self, class: &ClassSpec) -> Result<()> {
+        match self.network.score_count(self.types) {
+            Some(count) => class.resolve(&vec![0.0; count], self.labels).map(drop),
+            None => Ok(()),
+        }
+    }
+}
 
 /// What the model says of one image.
 pub struct Answer<'a> {

@@ -35,6 +35,7 @@ mod outputs;
 mod plugin_faults;
 #[cfg(target_os = "linux")]
 mod plugins;
+mod points;
 mod rank;
 mod reference;
 mod report;
