@@ -51,13 +51,13 @@ fn with_a_detour(file: &Path, to: &Path) {
     model.with_graph(graph).write(to).expect("a file");
 }
 
-/// The heat, and how many runs it took beside the first.
+/// The heat, how many runs it took beside the first, and the norm of the layer.
 fn heat(
     file: &Path,
     side: u32,
     image: &ArrayD<f32>,
     (method, spec, score): (&str, &str, Score),
-) -> (Array2<f32>, usize) {
+) -> (Array2<f32>, usize, f64) {
     let network = Network::open(file).expect("a model");
     let sidecar = resolve_given(&network, &Given { size: Some((side, side)), ..Given::default() }).expect("a sidecar");
     let target = target::parse(spec).expect("a target");
@@ -70,7 +70,13 @@ fn heat(
     let options = Options { method, layers, score, sign: Sign::Both, session, ..Default::default() };
     let explainer = Explainer::of(runtime(), Arc::new(subject), options).expect("an explainer");
     let outcome = explainer.explain(image.clone(), &[target]).expect("an outcome");
-    (outcome.explanations[0].heatmap.clone().expect("a heatmap"), explainer.work().done())
+    let found = &outcome.explanations[0];
+    let layer = explainer.read(&found.activation).expect("the layer");
+    (found.heatmap.clone().expect("a heatmap"), explainer.work().done(), norm(layer.iter()))
+}
+
+fn norm<'a>(values: impl Iterator<Item = &'a f32>) -> f64 {
+    values.map(|value| f64::from(*value).powi(2)).sum::<f64>().sqrt()
 }
 
 #[test]
@@ -87,14 +93,18 @@ fn the_closed_form_gives_what_passes_give() {
         for method in METHODS {
             for spec in ["class:3", "class:top2", "contrast:3,1", "not:class:2"] {
                 for score in [Score::Logit, Score::Probability] {
-                    let (closed, runs) = heat(&file, side, &image, (method, spec, score));
-                    let (passes, made) = heat(&detour, side, &image, (method, spec, score));
+                    let (closed, runs, layer) = heat(&file, side, &image, (method, spec, score));
+                    let (passes, made, _) = heat(&detour, side, &image, (method, spec, score));
                     let of = || format!("{method} of {spec} by {score:?}, {name}");
                     assert_eq!(runs, 0, "{}", of());
                     assert!(made > 1, "{}", of());
                     assert!(passes.iter().any(|heat| *heat != 0.0), "{}", of());
                     let error = relative_error(&closed, &passes);
-                    assert!(error <= 1e-5, "{}: {error:.2e}", of());
+                    // The passes' own share of a channel is the difference of two scores, which float32 sums over the channels round by
+                    // some units each.
+                    let rounding = 8.0 * layer / norm(passes.iter()) * f64::from(f32::EPSILON);
+                    let bound = 1e-5 + if method == "ablationcam" { rounding } else { 0.0 };
+                    assert!(error <= bound, "{}: {error:.2e}, more than {bound:.2e}", of());
                 }
             }
         }
@@ -112,8 +122,8 @@ fn what_is_not_linear_takes_passes() {
     // An output that is the scores themselves, by another kind of target.
     let file = fixture(MODELS[0].0);
     for method in METHODS {
-        let (own, runs) = heat(&file, 96, &image, (method, "output:logits[0,3]", Score::Logit));
-        let (class, none) = heat(&file, 96, &image, (method, "class:3", Score::Logit));
+        let (own, runs, _) = heat(&file, 96, &image, (method, "output:logits[0,3]", Score::Logit));
+        let (class, none, _) = heat(&file, 96, &image, (method, "class:3", Score::Logit));
         assert!(none == 0 && relative_error(&own, &class) <= 1e-5, "{method}: {runs} runs");
     }
 }
