@@ -40,6 +40,10 @@ impl Target for Class {
         model.class(&self.0)
     }
 
+    fn is_linear(&self, score: Score) -> bool {
+        score == Score::Logit
+    }
+
     fn in_graph(&self) -> Option<InGraph> {
         Some(InGraph::Class(self.0.clone()))
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{
-    Answer, ClassSpec, Evaluated, InGraph, Kind, Known, Place, Target,
+    Answer, ClassSpec, Evaluated, InGraph, Kind, Known, Place, Score, Target,
     class::{as_logits, logits},
 };
 use crate::{
@@ -42,6 +42,10 @@ impl Target for Contrast {
     fn exists(&self, model: &Known<'_>) -> Result<()> {
         model.class(&self.0)?;
         model.class(&self.1)
+    }
+
+    fn is_linear(&self, _: Score) -> bool {
+        true
     }
 
     fn in_graph(&self) -> Option<InGraph> {

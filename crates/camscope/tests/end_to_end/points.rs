@@ -1,6 +1,9 @@
 //! Targets at a point, and targets that a model doesn't have: every command means the same by them.
 
-use std::{ffi::OsString, path::PathBuf};
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
+};
 
 use camscope_core::runtime::{Runtime, SessionOptions, Value as Tensor};
 use insta::assert_snapshot;
@@ -24,7 +27,7 @@ fn run(scene: &Scene, words: &[&dyn AsRef<std::ffi::OsStr>]) -> Ran {
 }
 
 /// What the target is in the photo, as `explain` says it, `--json`.
-fn explained(scene: &Scene, model: &PathBuf, spec: &str) -> Value {
+fn explained(scene: &Scene, model: &Path, spec: &str) -> Value {
     let lines = scene.explain(model, cat_and_coffee(), ["--json", "--target", spec]).ok_with_notes().json();
     lines[0]["target"].clone()
 }
@@ -124,11 +127,11 @@ fn gradient(scene: &Scene, image: (&str, &ArrayD<f32>), slopes: &[(String, Array
 }
 
 /// The same as `explain` has it, and what it says of the target.
-fn at_input(scene: &Scene, model: &PathBuf, image: &ArrayD<f32>, spec: &str) -> (ArrayD<f32>, Value) {
+fn at_input(scene: &Scene, model: &Path, image: &ArrayD<f32>, spec: &str) -> (ArrayD<f32>, Value) {
     let tensor = scene.path("image.npy");
     write_floats(&tensor, image);
     let words: [&dyn AsRef<std::ffi::OsStr>; 10] =
-        [&"explain", model, &"--tensor", &tensor, &"--target", &spec, &"--layer", &"@input", &"--raw", &"raw"];
+        [&"explain", &model, &"--tensor", &tensor, &"--target", &spec, &"--layer", &"@input", &"--raw", &"raw"];
     let ran = run(scene, &[&words[..], &[&"--json"]].concat()).ok_with_notes();
     let [line] = ran.json().try_into().expect("one line");
     let stem = line["raw"].as_str().expect("a stem").to_owned();
