@@ -15,7 +15,7 @@ mod text;
 
 use std::{fmt, path::Path, sync::Arc};
 
-use ndarray::ArrayD;
+use ndarray::{ArrayD, IxDyn};
 
 pub use class::{Class, ClassSpec, Score, probabilities, ranking};
 pub use in_graph::{Along, InGraph};
@@ -111,7 +111,7 @@ pub struct Known<'a> {
 impl Known<'_> {
     /// Whether there is such a class among the class scores.
     fn class(&self, class: &ClassSpec) -> Result<()> {
-        match self.network.score_count(self.types) {
+        match self.network.class_count(self.types) {
             Some(count) => class.resolve(&vec![0.0; count], self.labels).map(drop),
             None => Ok(()),
         }
@@ -198,6 +198,33 @@ pub struct Scores {
     pub logits: Vec<f32>,
     /// One a class.
     pub probabilities: Vec<f32>,
+    /// Whether classes don't exclude each other.
+    pub independent: bool,
+}
+
+impl Scores {
+    /// The class scores of one image, from what the model gives. A single number speaks for one side and against the other: those are the
+    /// classes 1, with the number as its logit, and 0, with its opposite.
+    pub fn of(logits: Vec<f32>, classes: &Classes) -> Self {
+        let (logits, independent) = match logits[..] {
+            [one] => (vec![-one, one], true),
+            _ => (logits, classes.independent()),
+        };
+        let probabilities = probabilities(&logits, independent);
+        Self { logits, probabilities, independent }
+    }
+
+    /// A number a class, as numbers of what the model gives, of this shape for one image.
+    ///
+    /// # Errors
+    /// There is not one for each.
+    pub(crate) fn as_given(shape: &[usize], of_classes: Vec<f32>) -> Result<ArrayD<f32>> {
+        let given = match (shape.iter().product(), &of_classes[..]) {
+            (1_usize, [against, for_it]) => vec![for_it - against],
+            _ => of_classes,
+        };
+        ArrayD::from_shape_vec(IxDyn(shape), given).map_err(|error| Error::Value(error.to_string()))
+    }
 }
 
 /// A target's number for one image.

@@ -30,6 +30,7 @@ mod many;
 mod methods;
 mod misread;
 mod models;
+mod one_score;
 mod outputs;
 #[cfg(target_os = "linux")]
 mod plugin_faults;
