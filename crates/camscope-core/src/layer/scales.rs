@@ -141,7 +141,7 @@ fn heads<'a>(
 }
 
 /// Everything that gradients of these values come to.
-fn sloping<'a>(index: &Index<'a>, from: &[&'a str]) -> HashSet<&'a str> {
+pub(super) fn sloping<'a>(index: &Index<'a>, from: &[&'a str]) -> HashSet<&'a str> {
     let mut found: HashSet<&str> = HashSet::new();
     let mut open: Vec<&str> = from.to_vec();
     while let Some(name) = open.pop() {
@@ -162,7 +162,11 @@ fn data(node: &NodeProto) -> Vec<&str> {
             inputs().take(1).collect()
         }
         "ScatterND" | "ScatterElements" => inputs().step_by(2).collect(),
-        "NonMaxSuppression" | "NonZero" | "ArgMax" | "Shape" | "Size" => Vec::new(),
+        "Where" => inputs().skip(1).collect(),
+        // What is yes or no has no slope: masks of attention that are made of an earlier answer.
+        "Greater" | "GreaterOrEqual" | "Less" | "LessOrEqual" | "Equal" | "Not" | "And" | "Or" | "Xor" | "Sign"
+        | "IsNaN" | "IsInf" => Vec::new(),
+        "NonMaxSuppression" | "NonZero" | "ArgMax" | "ArgMin" | "Shape" | "Size" => Vec::new(),
         _ => reads(node),
     }
 }
