@@ -43,7 +43,7 @@ pub(crate) fn made_by(graph: &GraphProto, types: &Types, output: &str) -> Option
             "Add" if varying().count() == 1 => value = varying().next()?,
             "Concat" if varying().count() > 1 => return (rank(value) >= 3).then_some("joining of branches"),
             // ReLU6, but not what only keeps numbers in range.
-            "Clip" if node.input.get(2).is_some_and(|most| constant(most)) && rank(value) >= 3 => {
+            "Clip" if node.input.get(2).is_some_and(constant) && rank(value) >= 3 => {
                 return Some("activation");
             }
             "Relu" | "LeakyRelu" | "Identity" | "Reshape" | "Flatten" | "Squeeze" | "Unsqueeze" | "Cast"
