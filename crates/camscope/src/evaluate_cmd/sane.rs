@@ -1,6 +1,6 @@
 //! The sanity check, stage by stage: heatmaps of a model whose weights are random, from the top down to some layer.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use camscope_core::{
     Error, Result,
@@ -16,7 +16,6 @@ use camscope_core::{
 };
 use ndarray::Array2;
 use serde_json::Value;
-use std::sync::Arc;
 
 use super::{Made, Run, line};
 use crate::{explain_cmd::many::Ready, explain_cmd::sized::sized};
@@ -45,10 +44,13 @@ pub(super) fn stages(network: &Network, stages: usize) -> Result<Vec<StageOf>> {
     Ok(sanity::counts(layers.len(), stages).into_iter().map(of).collect())
 }
 
+/// A target as it came out, and its heatmaps, one a group of layers.
+type Shown = (TargetRef, Vec<Array2<f32>>);
+
 /// Heatmaps with the model's own weights, by the picture and which of its targets, with the target as it came out.
 #[derive(Default)]
 pub(super) struct Before {
-    known: HashMap<(usize, usize), (TargetRef, Vec<Array2<f32>>)>,
+    known: HashMap<(usize, usize), Shown>,
     numbers: usize,
 }
 
