@@ -275,7 +275,7 @@ fn killed_and_gone_on(arguments: &str, moments: &[usize], folders: &[&str]) -> (
 #[test]
 fn an_evaluation_that_is_killed_goes_on_as_if_nothing_had_been() {
     let arguments = "evaluate --ep cpu --threads 1 --class 3 --class top1 --method gradcam --method hirescam --steps 2 \
-        --metric deletion --metric road --metric complexity --sanity=2 -o out --report page --csv numbers/all.csv --plot plots \
+        --metric deletion --metric complexity --sanity=2 -o out --report page --csv numbers/all.csv --plot plots \
         model.onnx photos/deep photos/*.png";
     // In the first measurement, in a stage of its sanity check, between, in the second method's, at its last stage.
     let moments = [0, 3, 20, 34, 51, 60, 97];
