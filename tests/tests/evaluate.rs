@@ -254,7 +254,7 @@ fn as_many_passes_are_run_as_are_announced() {
         ("saliency", vec![Choice::Auto]),
         ("smoothgrad:samples=3", vec![Choice::Auto]),
         ("randomcam", vec![second]),
-        ("occlusion:stride=8", vec![Choice::Auto]),
+        ("occlusion:stride=32", vec![Choice::Auto]),
     ] {
         let method = method::parse(name).expect("a method");
         let options = Options { method, layers, session: session(), ..Default::default() };

@@ -117,7 +117,8 @@ pub(crate) fn end_between_files() {
         let came = Arc::new(AtomicBool::new(false));
         let Ok(mut arriving) = Signals::new(signals) else { return };
         for signal in signals {
-            // In this order: the first one finds the flag down, and raises it.
+            // In this order: the first one finds the flag down, and raises it. Nobody else may: the thread below may be told of a signal while
+            // it is still being handled.
             let second = flag::register_conditional_default(signal, Arc::clone(&came));
             if second.is_ok() {
                 let _ = flag::register(signal, Arc::clone(&came));
@@ -125,7 +126,6 @@ pub(crate) fn end_between_files() {
         }
         std::thread::spawn(move || {
             for signal in arriving.forever() {
-                came.store(true, Ordering::Relaxed);
                 if FINISHING.load(Ordering::SeqCst) {
                     CAME.store(signal, Ordering::SeqCst);
                     eprintln!("note: what is begun is finished; a second Ctrl-C ends it at once");

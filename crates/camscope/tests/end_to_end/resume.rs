@@ -301,7 +301,19 @@ fn an_evaluation_that_is_stopped_says_how_to_go_on() {
     scene.copy(&alexnet(), "model.onnx");
     let results = scene.path("out/results.jsonl");
     let mut command = scene.command();
-    command.args(["evaluate", "--ep", "cpu", "--class", "3", "--steps", "9", "-o", "out", "model.onnx", "photos"]);
+    command.args([
+        "evaluate",
+        "--ep",
+        "cpu",
+        "--class",
+        "3",
+        "--metric",
+        "deletion",
+        "-o",
+        "out",
+        "model.onnx",
+        "photos",
+    ]);
     let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("the binary runs");
     wait_for(&mut child, &results, 2);
     kill_process(Pid::from_child(&child), Signal::INT).expect("it is there");
