@@ -87,10 +87,18 @@ struct Asked {
 /// The terminal cannot be taken over, or is gone.
 pub fn run(start: Start, opener: Opener) -> io::Result<Ending> {
     let env = |name: &str| std::env::var(name).ok();
+    // From the first moment that the terminal's modes are others.
+    #[cfg(unix)]
+    let signals = crate::input::Signals::start()?;
     let (session, screen) = Session::open(&start.overrides, &env)?;
     let size = crossterm::terminal::size()?;
     let mut explorer = Explorer::new(session, screen, size, start, opener);
-    let input = Input::start(explorer.sender(), Happening::Incoming)?;
+    let input = Input::start(
+        explorer.sender(),
+        Happening::Incoming,
+        #[cfg(unix)]
+        signals,
+    )?;
     let ended = match explorer.run(Some(&input)) {
         // As when SIGHUP, or the end of the input, comes first.
         Err(error) if is_gone(&error) => Ok(Ending::Signal(1)),
