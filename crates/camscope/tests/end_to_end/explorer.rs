@@ -182,6 +182,10 @@ fn a_tour_with_the_bundled_model() {
 
     // Another method: what it is called, and what it does.
     terminal.press("m");
+    terminal.sees("method: ");
+    terminal.sees("  gradcam  ");
+    terminal.press("hires");
+    terminal.press(ENTER);
     terminal.sees("overlay · hirescam");
     terminal.sees("hirescam: ");
     terminal.press("M");

@@ -19,6 +19,8 @@ mod explorer;
 mod explorer_far;
 #[cfg(unix)]
 mod explorer_faults;
+#[cfg(unix)]
+mod explorer_kept;
 #[cfg(target_os = "linux")]
 mod explorer_plugins;
 #[cfg(unix)]
