@@ -1,6 +1,6 @@
 //! The command line, as clap sees it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use camscope_core::{
     explain::Fuse,
@@ -518,6 +518,9 @@ pub(crate) struct LayersArgs {
     pub(crate) model: PathBuf,
     /// A photo: adds the range of each layer's numbers, and how many saturate
     pub(crate) image: Option<PathBuf>,
+    /// A .npy array instead of a photo, fed to the model without preprocessing; it says how large axes of open size are
+    #[arg(long, value_name = "FILE", conflicts_with = "image")]
+    pub(crate) tensor: Option<PathBuf>,
     #[arg(long = "target", value_name = "TARGET", value_parser = target::parse, help = "Layers that lead to this target: class:CLASS, output:NAME[0,3], … [default: to the class scores, else to any output]")]
     pub(crate) targets: Vec<TargetRef>,
     /// Print one JSON object a line instead of a table
@@ -529,6 +532,13 @@ pub(crate) struct LayersArgs {
     /// What it is fed with.
     #[command(flatten)]
     pub(crate) input: InputArgs,
+}
+
+impl LayersArgs {
+    /// The photo or the array.
+    pub(crate) fn picture(&self) -> Option<&Path> {
+        self.image.as_deref().or(self.tensor.as_deref())
+    }
 }
 
 /// `camscope methods`.
@@ -548,6 +558,9 @@ pub(crate) struct CheckArgs {
     pub(crate) model: PathBuf,
     /// The photo to check with [default: a synthetic pattern]
     pub(crate) image: Option<PathBuf>,
+    /// A .npy array instead of a photo, fed to the model without preprocessing; it says how large axes of open size are
+    #[arg(long, value_name = "FILE", conflicts_with = "image")]
+    pub(crate) tensor: Option<PathBuf>,
     #[arg(long, value_name = "TARGET", value_parser = target::parse, help = "The target whose gradient is checked: class:CLASS, box:N, pixel:X,Y (in pixels of the photo, without one of the model's input), output:NAME[0,3], … [default: the model's first answer]")]
     pub(crate) target: Option<TargetRef>,
     /// Provider and threads.
@@ -562,6 +575,13 @@ pub(crate) struct CheckArgs {
     /// What it is fed with.
     #[command(flatten)]
     pub(crate) input: InputArgs,
+}
+
+impl CheckArgs {
+    /// The photo or the array.
+    pub(crate) fn picture(&self) -> Option<&Path> {
+        self.image.as_deref().or(self.tensor.as_deref())
+    }
 }
 
 /// `camscope differentiate`.
