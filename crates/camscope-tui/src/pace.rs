@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use ratatui::layout::Rect;
 
-use crate::graphics::{Painter, Picture, Placement, Protocol, Screen};
+use crate::graphics::{Painter, Picture, Placement, Screen};
 
 /// Asks for the terminal's status, which it gives as `ESC [ 0 n`.
 const ASK: &[u8] = b"\x1b[5n";

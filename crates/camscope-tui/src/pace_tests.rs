@@ -4,7 +4,7 @@ use image::{Rgb, RgbImage};
 use ratatui::Frame;
 
 use super::*;
-use crate::graphics::{encode, fill};
+use crate::graphics::{Protocol, encode, fill};
 use crate::terminal::{Scene, Session};
 
 fn far() -> Screen {
