@@ -1,5 +1,7 @@
 //! The pace at made-up times, over sessions that keep what is written.
 
+use std::sync::OnceLock;
+
 use image::{Rgb, RgbImage};
 use ratatui::Frame;
 
@@ -9,6 +11,14 @@ use crate::terminal::{Scene, Session};
 
 fn far() -> Screen {
     Screen { pixel_budget: Some(250_000), ..Screen::new(Protocol::Kitty) }
+}
+
+/// A session at a standstill: the line is quick.
+fn session() -> Session<Vec<u8>> {
+    static NOW: OnceLock<Instant> = OnceLock::new();
+    let mut session = Session::over(Vec::new(), &far(), (40, 12)).unwrap();
+    session.clock = || *NOW.get_or_init(Instant::now);
+    session
 }
 
 /// A picture that no encoder makes small: some 4 bytes a pixel over the wire.
@@ -70,7 +80,7 @@ fn settle(session: &mut Session<Vec<u8>>, picture: &Arc<Picture>) {
 #[test]
 fn a_picture_comes_in_parts_behind_the_frame_and_is_shown_when_it_is_whole() {
     let picture = noise(1);
-    let mut session = Session::over(Vec::new(), &far(), (40, 12)).unwrap();
+    let mut session = session();
     let start = session.out().len();
     draw(&mut session, &picture);
     let first = session.out()[start..].to_vec();
@@ -115,7 +125,7 @@ fn payload(picture: &Picture) -> Vec<u8> {
 fn another_picture_stands_until_the_next_is_whole_and_one_that_is_not_wanted_is_broken_off() {
     // Too large for what the line has shown that it carries.
     let pictures = [noise(1), noise_of(700, 2), noise_of(700, 3)];
-    let mut session = Session::over(Vec::new(), &far(), (40, 12)).unwrap();
+    let mut session = session();
     settle(&mut session, &pictures[0]);
     let start = session.out().len();
     session.draw(|frame| show(frame, &pictures[1])).unwrap();
@@ -142,7 +152,7 @@ fn another_picture_stands_until_the_next_is_whole_and_one_that_is_not_wanted_is_
 #[test]
 fn nothing_comes_between_the_parts_of_a_picture() {
     let (picture, other) = (noise_of(700, 1), noise(2));
-    let mut session = Session::over(Vec::new(), &far(), (40, 12)).unwrap();
+    let mut session = session();
     settle(&mut session, &other);
     draw(&mut session, &picture);
     let start = session.out().len();
@@ -160,7 +170,7 @@ fn nothing_comes_between_the_parts_of_a_picture() {
 #[test]
 fn a_picture_on_its_way_is_ended_when_the_terminal_is_given_back_or_cleared() {
     for end in [Session::restore, |session: &mut Session<Vec<u8>>| session.resize(30, 12).unwrap()] {
-        let mut session = Session::over(Vec::new(), &far(), (40, 12)).unwrap();
+        let mut session = session();
         draw(&mut session, &noise_of(700, 1));
         let start = session.out().len();
         end(&mut session);

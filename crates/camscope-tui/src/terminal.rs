@@ -57,6 +57,8 @@ pub struct Session<W: Write> {
     is_entered: bool,
     is_due: bool,
     written: u64,
+    /// What time it is: tests have their own.
+    pub(crate) clock: fn() -> Instant,
 }
 
 impl Session<Output> {
@@ -116,6 +118,7 @@ impl<W: Write> Session<W> {
             is_entered: false,
             is_due: false,
             written: 0,
+            clock: Instant::now,
         })
     }
 
@@ -150,7 +153,7 @@ impl<W: Write> Session<W> {
             let mut before = Vec::new();
             pace.break_off(&mut self.painter, &mut before, has_commands);
             bytes.splice(0..0, before);
-            self.is_due = pace.go_on(&mut self.painter, &mut bytes, Instant::now());
+            self.is_due = pace.go_on(&mut self.painter, &mut bytes, (self.clock)());
         }
         self.flush()
     }
@@ -163,7 +166,7 @@ impl<W: Write> Session<W> {
     /// The terminal has answered what it is asked behind parts of pictures. The next frame sends more.
     pub fn answered(&mut self) {
         if let Some(pace) = &mut self.pace {
-            pace.answered(Instant::now());
+            pace.answered((self.clock)());
         }
     }
 
