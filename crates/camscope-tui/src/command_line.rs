@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use camscope_core::{
-    method::METHODS,
+    method,
     overlay::{self, Enlarge},
     target::ClassSpec,
 };
@@ -28,8 +28,10 @@ pub fn explain(state: &State) -> Option<String> {
     if state.layer != model.default_layer {
         words.push(format!("--layer {}", quoted(&model.layers[state.layer].name)));
     }
-    if state.method != model.method {
-        words.push(format!("--method {}", METHODS[state.method].name()));
+    if state.method != model.method
+        && let Some(method) = method::nth(state.method)
+    {
+        words.push(format!("--method {}", method.name()));
     }
     if Some(state.colormap.as_str()) != overlay::all().next().map(|map| map.name()) {
         words.push(format!("--colormap {}", quoted(&state.colormap)));

@@ -4,7 +4,7 @@
 use std::{path::PathBuf, sync::Arc};
 
 use camscope_core::{
-    method::{METHODS, Method},
+    method::{self, Method},
     overlay::Mark,
 };
 
@@ -163,7 +163,7 @@ const LISTED: usize = 256;
 
 /// The heat of all layers of the list, whose shares stand there: one backward pass has them all, and a method of it costs next to nothing.
 fn listed(state: &State) -> Vec<HeatKey> {
-    let is_cheap = METHODS.get(state.method).is_some_and(|method| matches!(method, Method::Cam(_)));
+    let is_cheap = method::nth(state.method).is_some_and(|method| matches!(method, Method::Cam(_)));
     let Some(current) = state.current_key().filter(|_| is_cheap) else { return Vec::new() };
     state.layer_list().into_iter().take(LISTED).map(|layer| HeatKey { layer, ..current }).collect()
 }

@@ -168,7 +168,7 @@ pub(crate) enum Command {
     /// Show the configuration of the explorer
     #[command(subcommand)]
     Config(ConfigCommand),
-    /// List, check and create plugins: colormaps, layer resolvers, gradient rules
+    /// List, check and create plugins: colormaps, layer resolvers, gradient rules, methods
     #[command(subcommand)]
     Plugin(PluginCommand),
     /// Show which ONNX Runtime is used, or install one
@@ -532,6 +532,9 @@ pub(crate) struct LayersArgs {
 pub(crate) struct MethodsArgs {
     /// One method: its parameters with their defaults
     pub(crate) name: Option<String>,
+    /// A plugin or a folder of plugins, in addition to the plugin folder; repeatable
+    #[arg(long = "plugin", value_name = "PATH")]
+    pub(crate) plugins: Vec<PathBuf>,
     /// Print one JSON object a line instead of a table
     #[arg(long)]
     pub(crate) json: bool,

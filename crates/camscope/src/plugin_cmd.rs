@@ -77,6 +77,7 @@ fn line(found: &Found) -> String {
         "colormaps": found.contents.colormaps,
         "resolvers": found.contents.resolvers,
         "rules": found.contents.rules,
+        "methods": found.contents.methods,
     }))
 }
 

@@ -6,7 +6,7 @@ mod mouse;
 mod typing;
 
 use camscope_core::{
-    method::METHODS,
+    method,
     overlay::{self, Enlarge},
 };
 use crossterm::event::{KeyEventKind, KeyModifiers};
@@ -204,9 +204,12 @@ fn go_to_image(state: &mut State, image: usize) {
 }
 
 fn step_method(state: &mut State, by: isize) {
-    state.method = (state.method as isize + by).rem_euclid(METHODS.len() as isize) as usize;
+    let all = method::all();
+    state.method = (state.method as isize + by).rem_euclid(all.len() as isize) as usize;
     state.asked_method = true;
-    state.say(format!("{}: {}", METHODS[state.method].name(), METHODS[state.method].about()));
+    let method = all[state.method];
+    let from = method.plugin().map_or(String::new(), |plugin| format!(", of the plugin {plugin}"));
+    state.say(format!("{}: {}{from}", method.name(), method.about()));
 }
 
 fn step_colormap(state: &mut State, by: isize) {
