@@ -23,10 +23,7 @@ pub(crate) struct Method {
 ///
 /// # Safety
 /// The factory is null or keeps to the contract.
-pub(crate) unsafe fn read(
-    factory: *const CamscopeMethodFactory,
-    plugin: &Arc<Plugin>,
-) -> Result<Vec<Method>, String> {
+pub(crate) unsafe fn read(factory: *const CamscopeMethodFactory, plugin: &Arc<Plugin>) -> Result<Vec<Method>, String> {
     if factory.is_null() {
         return Ok(Vec::new());
     }
@@ -41,6 +38,9 @@ pub(crate) unsafe fn read(
             return Err(format!("its method `{name}` has flags {:#x}, which there aren't", read.flags));
         }
         let build = read.build.ok_or_else(|| format!("its method `{name}` has no function `build`"))?;
+        if name == "all" {
+            return Err("its method cannot be called `all`, which means every method".to_owned());
+        }
         if method::is_reserved(&name) {
             return Err(format!("its method `{name}` is the name of a built-in one"));
         }

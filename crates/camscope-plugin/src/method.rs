@@ -1,7 +1,10 @@
 //! Methods: from a layer's activation and its gradient to a heatmap.
 
 use crate::{
-    abi::{CAMSCOPE_METHOD_KEEPS_PLACES, CAMSCOPE_OK, CamscopeBytesSink, CamscopeHost, CamscopeMethod, CamscopeMethodFactory},
+    abi::{
+        CAMSCOPE_METHOD_KEEPS_PLACES, CAMSCOPE_OK, CamscopeBytesSink, CamscopeHost, CamscopeMethod,
+        CamscopeMethodFactory,
+    },
     boundary::{c_text, guarded, leak},
     onnx::Function,
 };

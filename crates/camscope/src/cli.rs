@@ -19,7 +19,7 @@ pub(crate) use crate::cli_evaluate::EvaluateArgs;
 pub(crate) use crate::cli_export::ExportArgs;
 pub(crate) use crate::cli_input::InputArgs;
 pub(crate) use crate::cli_keep::KeepArgs;
-pub(crate) use crate::cli_plugins::{Language, PluginArgs, PluginCommand};
+pub(crate) use crate::cli_plugins::{Kind, Language, PluginArgs, PluginCommand};
 pub(crate) use crate::cli_rank::RankArgs;
 pub(crate) use crate::many_pictures::ListArgs;
 

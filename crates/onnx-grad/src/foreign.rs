@@ -87,7 +87,8 @@ pub fn check_body(function: &FunctionProto, opset: i64) -> Result<(), String> {
         }
         if !(EMITTED_OPSET..=opset).contains(&import.version) {
             let version = import.version;
-            return Err(format!("its function is of opset {version}, and {EMITTED_OPSET} to {opset} can be used here"));
+            let range = if opset == EMITTED_OPSET { format!("{opset}") } else { format!("{EMITTED_OPSET} to {opset}") };
+            return Err(format!("its function is of opset {version}, and {range} can be used here"));
         }
     }
     if function.opset_import.is_empty() {
@@ -164,7 +165,7 @@ fn splice(
         let gradient = if needed { vjp.gy_at(i)? } else { Val::absent() };
         names.insert(formal, gradient.name().to_owned());
     }
-    inline(vjp.g, function, &call, &mut names, |_| true);
+    inline(vjp.g, "", function, &call, &mut names, |_| true);
     let gradient = |name: &String| match names.get(name.as_str()) {
         Some(inner) if !inner.is_empty() => Grad::Of(Val::new(inner)),
         _ => Grad::NotNeeded,
@@ -173,9 +174,10 @@ fn splice(
 }
 
 /// Puts the nodes of a function's body that are wanted into a graph, with its attributes as the call binds them. `names` says what the function's
-/// inputs are called in the graph, and is told what everything else is.
+/// inputs are called in the graph, and is told what everything else is: `prefix` and the name inside the function.
 fn inline<'a>(
     g: &mut Builder,
+    prefix: &str,
     function: &'a FunctionProto,
     call: &NodeProto,
     names: &mut HashMap<&'a str, String>,
@@ -190,7 +192,7 @@ fn inline<'a>(
             *name = names.get(name.as_str()).cloned().unwrap_or_default();
         }
         for (name, formal) in node.output.iter_mut().zip(&original.output).filter(|(_, formal)| !formal.is_empty()) {
-            *name = g.fresh(formal);
+            *name = g.fresh(&format!("{prefix}{formal}"));
             names.insert(formal, name.clone());
         }
         g.push(node);
@@ -211,6 +213,6 @@ pub fn call_function(g: &mut Builder, function: &FunctionProto, inputs: &[Val], 
         function.input.iter().zip(inputs).map(|(formal, value)| (formal.as_str(), value.name().to_owned())).collect();
     wanted.remove("");
     let is_wanted = |node: &NodeProto| node.output.iter().any(|name| wanted.contains(name.as_str()));
-    inline(g, function, &NodeProto::default(), &mut names, is_wanted);
+    inline(g, "function/", function, &NodeProto::default(), &mut names, is_wanted);
     names.get(output.as_str()).map(|name| Val::new(name))
 }

@@ -26,7 +26,9 @@ impl Method for Identity {
 
     fn about(&self) -> &str {
         match self {
-            Self::Convolution => "norm of the activation times norm of the gradient, place by place (Rebuffi et al. 2020)",
+            Self::Convolution => {
+                "norm of the activation times norm of the gradient, place by place (Rebuffi et al. 2020)"
+            }
             Self::Scaling => "norm of the activation times the gradient, place by place (Rebuffi et al. 2020)",
         }
     }
@@ -45,9 +47,12 @@ impl Method for Identity {
                 .node_with("ReduceL2", &["activation", &channels], &["of_activation"], &flat)
                 .node_with("ReduceL2", &["gradient", &channels], &["of_gradient"], &flat)
                 .node("Mul", &["of_activation", "of_gradient"], &["heatmap"]),
-            Self::Scaling => f
-                .node("Mul", &["activation", "gradient"], &["product"])
-                .node_with("ReduceL2", &["product", &channels], &["heatmap"], &flat),
+            Self::Scaling => f.node("Mul", &["activation", "gradient"], &["product"]).node_with(
+                "ReduceL2",
+                &["product", &channels],
+                &["heatmap"],
+                &flat,
+            ),
         };
         Ok(f)
     }

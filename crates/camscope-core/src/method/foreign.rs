@@ -93,7 +93,9 @@ impl ForeignCam {
         check_body(&function, EMITTED_OPSET)?;
         let random = function.node.iter().find(|node| RANDOM.contains(&node.op_type.as_str()));
         if let Some(NodeProto { op_type, .. }) = random {
-            return Err(format!("its function draws random numbers ({op_type}): the same photo would not give the same heat"));
+            return Err(format!(
+                "its function draws random numbers ({op_type}): the same photo would not give the same heat"
+            ));
         }
         let leak = |text: &str| -> &'static str { Box::leak(text.to_owned().into_boxed_str()) };
         Ok(Self { name: leak(name), about: leak(about), plugin: plugin.to_owned(), keeps_places, function })
@@ -154,7 +156,9 @@ impl ForeignCam {
         let model = g.into_model(inputs, vec![value_info(named, Some(&floats(None)))]);
         let model = model.map_err(|error| format!("its function is no graph: {error}"))?;
         let options = SessionOptions { provider: ProviderChoice::Named(Provider::Cpu), ..Default::default() };
-        runtime.session(&model.to_bytes(), &options).map_err(|error| format!("ONNX Runtime refuses its function: {error}"))
+        runtime
+            .session(&model.to_bytes(), &options)
+            .map_err(|error| format!("ONNX Runtime refuses its function: {error}"))
     }
 }
 
