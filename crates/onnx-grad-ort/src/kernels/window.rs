@@ -134,7 +134,112 @@ impl Kernel for Window {
 
 #[cfg(test)]
 mod tests {
-    use super::Span;
+    use ndarray::{ArrayD, IxDyn};
+    use onnx_grad::{Builder, Dim, ElemType, ValueType, attr, proto::NodeProto, value_info};
+
+    use super::{NAME, Span};
+    use crate::{
+        kernels::DOMAIN,
+        runtime::{Optimisation, Provider, ProviderChoice, Runtime, SessionOptions, Value},
+    };
+
+    /// Two pictures of two blocks of channels as they lie in blocks.
+    fn in_blocks(plain: &ArrayD<f32>, block: usize) -> ArrayD<f32> {
+        let [pictures, channels, rows, columns] = <[usize; 4]>::try_from(plain.shape()).unwrap();
+        let parts = [pictures, channels / block, block, rows, columns];
+        let apart = plain.to_shape(IxDyn(&parts)).unwrap().permuted_axes(IxDyn(&[0, 1, 3, 4, 2]));
+        apart.as_standard_layout().into_owned().into_shape_with_order(plain.raw_dim()).unwrap()
+    }
+
+    /// What `Window` gives of a picture of `from`'s size, and what `Pad` gives, whose negative numbers cut away.
+    fn windowed(
+        picture: &ArrayD<f32>,
+        [from, to]: [[Span; 2]; 2],
+        around: [[i64; 2]; 2],
+        place: [i64; 2],
+        blocked: bool,
+    ) -> [ArrayD<f32>; 2] {
+        let runtime = Runtime::find_or_fetch().unwrap();
+        let mut g = Builder::new();
+        let inputs = ["own", "plain", "place"].map(|name| g.input(name));
+        g.push(NodeProto {
+            op_type: NAME.into(),
+            domain: DOMAIN.into(),
+            input: vec!["own".into(), "place".into()],
+            output: vec!["window".into()],
+            attribute: vec![
+                attr::ints("from", &from.map(Span::numbers).concat()),
+                attr::ints("to", &to.map(Span::numbers).concat()),
+                attr::ints("around", &around.concat()),
+                attr::int("blocked", i64::from(blocked)),
+            ],
+            ..Default::default()
+        });
+        let (mut before, mut behind) = (vec![0, 0], vec![0, 0]);
+        for axis in 0..2 {
+            let [from_start, to_start] = [from, to].map(|spans| spans[axis].start(place[axis]));
+            before.push(from_start - to_start + around[axis][0]);
+            behind.push(to_start + to[axis].size + around[axis][1] - from_start - from[axis].size);
+        }
+        let pads = g.ints(&[before, behind].concat());
+        let padded = g.op("Pad", &[&inputs[1], &pads], vec![attr::string("mode", "constant")]);
+        let shape = |shape: &[usize]| {
+            let shape = Some(shape.iter().map(|&size| Dim::Fixed(size)).collect());
+            ValueType { elem: ElemType::Float, shape }
+        };
+        let taken = [("own", shape(picture.shape())), ("plain", shape(picture.shape())), ("place", shape(&[2]))];
+        let taken = taken.map(|(name, ty)| value_info(name, Some(&ty))).to_vec();
+        let given = ["window", padded.name()].map(|name| value_info(name, None)).to_vec();
+        let mut model = g.into_model(taken, given).unwrap();
+        model.import(DOMAIN, 1);
+        let block = runtime.block().unwrap();
+        let options = SessionOptions {
+            provider: ProviderChoice::Named(Provider::Cpu),
+            optimisation: Optimisation::Off,
+            own_operators: Some(block),
+            ..Default::default()
+        };
+        let own = if blocked { in_blocks(picture, block) } else { picture.clone() };
+        let place = ndarray::arr1(&place.map(|at| at as f32)).into_dyn();
+        let [own, plain, place] = [own, picture.clone(), place].map(|array| Value::from_f32(array).unwrap());
+        let session = runtime.session(&model.to_bytes(), &options).unwrap();
+        let outputs = session.run(&[("own", &own), ("plain", &plain), ("place", &place)]).unwrap();
+        let [window, padded] = ["window", padded.name()].map(|name| outputs.get(name).unwrap().to_f32().unwrap());
+        [window, if blocked { in_blocks(&padded, block) } else { padded }]
+    }
+
+    #[test]
+    fn a_window_is_what_padding_and_cutting_give() {
+        let channels = 2 * Runtime::find_or_fetch().unwrap().block().unwrap();
+        let span = |scale, offset, size, whole| Span { scale, offset, size, whole };
+        let (rows, columns) = (Span::all(7), Span::all(10));
+        let small = [span(1, -1, 3, 7), span(1, 0, 2, 10)];
+        let large = [span(1, -2, 5, 7), span(1, -1, 4, 10)];
+        // Of another map, as that of a convolution without padding is.
+        let inner = [span(1, -2, 3, 5), span(1, -2, 4, 8)];
+        let cases = [
+            // Cut out of a whole map, and put back into it.
+            ([[rows, columns], small], [[0; 2]; 2]),
+            ([small, [rows, columns]], [[0; 2]; 2]),
+            // As a convolution reads it, and in both directions between windows.
+            ([small, large], [[1, 1], [2, 0]]),
+            ([large, small], [[0; 2]; 2]),
+            ([small, inner], [[0, 2], [0, 2]]),
+            ([[rows, columns], [rows, columns]], [[0, 1], [3, 2]]),
+        ];
+        for (spans, around) in cases {
+            let sizes = [2, channels, spans[0][0].size as usize, spans[0][1].size as usize];
+            let count = sizes.iter().product::<usize>();
+            let numbers = (0..count).map(|at| at as f32 + 1.0).collect();
+            let picture = ArrayD::from_shape_vec(IxDyn(&sizes), numbers).unwrap();
+            for place in [[0, 0], [6, 9], [0, 9], [3, 4], [1, 8]] {
+                for blocked in [false, true] {
+                    let [window, padded] = windowed(&picture, spans, around, place, blocked);
+                    assert_eq!(window, padded, "{spans:?}, {around:?} around, at {place:?}, in blocks: {blocked}");
+                }
+            }
+        }
+    }
 
     #[test]
     fn a_part_never_reaches_beyond_the_picture() {

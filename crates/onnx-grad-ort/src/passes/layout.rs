@@ -13,7 +13,7 @@ use onnx_grad::{
 };
 
 use super::{
-    fuse,
+    between, fuse,
     shape::{Shape, scales, shapes},
 };
 use crate::blocked;
@@ -50,7 +50,7 @@ pub(super) fn keep_blocked(
             .or_else(|| woven(node, block as i64, &blocked))
             .or_else(|| pooled(node, &blocked, &mut nodes))
             .map(|(moved, channels)| (moved, vec![channels]))
-            .or_else(|| between_blocks(node, &around, &blocked));
+            .or_else(|| between::blocks(node, &around, &blocked));
         match moved {
             Some((moved, channels)) => {
                 let given = moved.output.clone();
@@ -103,12 +103,12 @@ pub(super) fn keep_blocked(
 type Moved = (NodeProto, i64);
 
 /// What is known of the graph.
-struct Around<'a> {
-    shapes: &'a HashMap<String, Shape>,
-    constants: &'a HashMap<&'a str, &'a TensorProto>,
+pub(super) struct Around<'a> {
+    pub(super) shapes: &'a HashMap<String, Shape>,
+    pub(super) constants: &'a HashMap<&'a str, &'a TensorProto>,
     producers: &'a HashMap<&'a str, &'a NodeProto>,
     bytes: &'a dyn Fn(&TensorProto) -> Option<Vec<u8>>,
-    block: i64,
+    pub(super) block: i64,
 }
 
 impl Around<'_> {
@@ -273,43 +273,6 @@ fn woven(node: &NodeProto, block: i64, blocked: &HashMap<String, (String, i64)>)
         ..Default::default()
     };
     Some((moved, channels / (size * size)))
-}
-
-/// Channels cut apart or put together between blocks: whole blocks lie one behind the other, as single channels do without them. With the
-/// channels of each output.
-fn between_blocks(
-    node: &NodeProto,
-    around: &Around<'_>,
-    blocked: &HashMap<String, (String, i64)>,
-) -> Option<(NodeProto, Vec<i64>)> {
-    if !node.domain.is_empty() {
-        return None;
-    }
-    let constant = |at: usize| around.constants.get(node.input.get(at)?.as_str())?.to_ints().ok();
-    let channels = |name: &String| around.shapes.get(name).filter(|shape| shape.len() == 4).map(|shape| shape[1]);
-    let whole = |channels: &i64| *channels > 0 && channels % around.block == 0;
-    let pictures = match &*node.op_type {
-        "Concat" if matches!(node.attr_int("axis"), Some(1 | -3)) => node.input.len(),
-        "Split" if matches!(node.attr_int("axis"), Some(1 | -3)) => 1,
-        "Slice" => {
-            let (starts, axes) = (constant(1)?, constant(3)?);
-            let ([start], [1 | -3]) = (starts.as_slice(), axes.as_slice()) else { return None };
-            let has_steps = node.input.get(4).is_some_and(|name| !name.is_empty());
-            let steps = if has_steps { constant(4)? } else { vec![1] };
-            (steps == [1] && start % around.block == 0).then_some(1)?
-        }
-        _ => return None,
-    };
-    let mut own = node.clone();
-    for name in &mut own.input[..pictures] {
-        let (inside, inside_channels) = blocked.get(name.as_str())?;
-        let fits = channels(name).filter(whole) == Some(*inside_channels);
-        fits.then(|| name.clone_from(inside))?;
-    }
-    let given = node.output.iter().map(|name| channels(name).filter(whole)).collect::<Option<Vec<_>>>()?;
-    own.output = node.output.iter().map(|name| format!("{name}/blocks")).collect();
-    own.name = own.output.first()?.clone();
-    Some((own, given))
 }
 
 /// The gradient of a max-pooling on blocks. A cotangent that is not in blocks is brought into them.

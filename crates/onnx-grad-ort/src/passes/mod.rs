@@ -8,6 +8,7 @@
 //! another class costs the less; but what is cheap to compute again from one value (masks) is not saved. Last, chains of element-wise
 //! nodes become one node each.
 
+mod between;
 mod channels;
 mod fuse;
 mod known;
@@ -197,6 +198,13 @@ impl Passes {
         Ok(outputs)
     }
 
+    /// The differentiated outputs of which a seed that is other than zero at one place alone, while all other outputs' seeds are idle, goes
+    /// back around that place alone.
+    pub fn windowed(&self) -> Vec<&str> {
+        let in_window = |seed: &String| self.parts.iter().any(|part| part.place.is_some() && part.seeds.contains(seed));
+        self.seeds.iter().filter(|(_, seed)| in_window(seed)).map(|(output, _)| output.as_str()).collect()
+    }
+
     /// Ends the profiles of the backward pass, and gives their files.
     ///
     /// # Errors
@@ -233,7 +241,8 @@ impl Passes {
         let inputs: HashMap<String, _> =
             graph.input.iter().map(|input| (input.name.clone(), elem(&input.name))).collect();
         fuse::fuse(graph, &inputs);
-        shape::state(forward.graph.get_or_insert_default(), block);
+        shape::state(graph, block);
+        let shapes = shape::shapes(graph, &graph.node.iter().collect::<Vec<_>>(), block);
         let forward = runtime.session(&forward.to_bytes(), &options.profiled("forward"))?;
         // ONNX Runtime tells the types of what the one pass gives; the other has to state them.
         let mut backward = parts.backward;
@@ -248,8 +257,11 @@ impl Passes {
             };
             let sizes =
                 found.map(|output| output.shape.iter().map(|size| size.map_or(Dim::Free, Dim::Fixed)).collect());
-            // No sizes: a scalar, or not known.
-            let shape = sizes.filter(|sizes: &Vec<Dim>| !sizes.is_empty());
+            // No sizes: a scalar, or not known, as of what its optimiser put there.
+            let shape = sizes.filter(|sizes: &Vec<Dim>| !sizes.is_empty()).or_else(|| {
+                let sizes = shapes.get(name).into_iter().flatten().map(|&size| usize::try_from(size).map(Dim::Fixed));
+                sizes.collect::<Result<Vec<_>, _>>().ok().filter(|sizes| !sizes.is_empty())
+            });
             graph.input.push(value_info(name, Some(&ValueType { elem, shape })));
             elems.insert(name.clone(), elem);
         }

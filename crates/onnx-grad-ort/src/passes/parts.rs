@@ -147,6 +147,7 @@ fn is_linear(node: &NodeProto, vanishes: impl Fn(&str) -> bool) -> bool {
             | "Flatten" | "Slice" | "Split" | "Gather" | "Expand" | "Tile" | "ReduceSum" | "ReduceMean" | "Resize"
             | "AveragePool" | "GlobalAveragePool" | "DepthToSpace" | "SpaceToDepth",
         ) => node.input.first().is_some_and(|name| vanishes(name)) || matches!(&*node.op_type, "Mul" | "MatMul"),
+        ("com.microsoft", "FusedMatMul") => true,
         ("", "Conv" | "ConvTranspose") => !has_bias(),
         (blocked::DOMAIN, "Conv") | ("com.microsoft", "FusedConv") => {
             !has_bias() && node.attr_str("activation").is_none()

@@ -88,6 +88,18 @@ fn of(
             let ([n, _, sides @ ..], [many, _, kernel @ ..]) = (picture(0)?, picture(1)?);
             infer::slid(node, [n, many], &sides, &kernel)?
         }
+        ("com.microsoft", "FusedMatMul") if !flag("transBatchA") && !flag("transBatchB") => {
+            let (mut left, mut right) = (input(0)?.to_vec(), input(1)?.to_vec());
+            for (dims, turned) in [(&mut left, flag("transA")), (&mut right, flag("transB"))] {
+                let rank = dims.len();
+                (rank >= 2).then_some(())?;
+                if turned {
+                    dims.swap(rank - 2, rank - 1);
+                }
+            }
+            let ([batch @ .., rows, _], [other @ .., _, columns]) = (&left[..], &right[..]) else { return None };
+            [infer::broadcast(batch, other)?, vec![*rows, *columns]].concat()
+        }
         (blocked::DOMAIN, "MaxPool" | "AveragePool") => {
             let [n, c, sides @ ..] = picture(0)?;
             infer::slid(node, [n, c], &sides, &pair("kernel_shape")?)?
@@ -175,6 +187,8 @@ mod tests {
             node(DOMAIN, sparse_lhs_matmul::NAME, &["rows", "weight"], "product", vec![int("turned", 1)]),
             node(DOMAIN, sparse_lhs_matmul::NAME, &["product", "weight"], "back", vec![]),
             node("", "Softmax", &["back"], "last", vec![]),
+            node("com.microsoft", "FusedMatMul", &["back", "x"], "turned", vec![int("transA", 1), int("transB", 1)]),
+            node("com.microsoft", "FusedMatMul", &["x", "x"], "square", vec![int("transB", 1)]),
             node("", "Unknown", &["back"], "unknown", vec![]),
             node("", "Add", &["unknown", "back"], "after", vec![]),
         ];
@@ -197,7 +211,7 @@ mod tests {
             ..Default::default()
         };
         let found = shapes(&graph, &graph.node.iter().collect::<Vec<_>>(), 8);
-        let expected: [(&str, &[i64]); 17] = [
+        let expected: [(&str, &[i64]); 19] = [
             ("in", &[2, 8, 8, 6]),
             ("conv", &[2, 16, 4, 3]),
             ("fused", &[2, 16, 4, 3]),
@@ -215,6 +229,8 @@ mod tests {
             ("product", &[4, 7]),
             ("back", &[4, 5]),
             ("last", &[4, 5]),
+            ("turned", &[2, 3, 5, 8]),
+            ("square", &[2, 3, 8, 8]),
         ];
         for (name, shape) in expected {
             assert_eq!(found.get(name).map(Vec::as_slice), Some(shape), "{name}");
