@@ -42,6 +42,7 @@ use crate::{
         asks_for_all, class_clashes, create_folder, methods, note_all, note_estimate, note_provider, open, options,
         subject, work_between_runs,
     },
+    view_cmd,
     whole::{end_between_files, end_by, finish_what_is_begun, stopped},
 };
 
@@ -59,6 +60,9 @@ pub(crate) fn explain(
     args: &ExplainArgs,
     runtime: impl FnOnce() -> Result<&'static Runtime, EngineError>,
 ) -> Result<ExitCode> {
+    if let Some(view) = args.shown.view {
+        return view_cmd::run(args, view);
+    }
     plugins::load(&args.extra.plugins);
     let colormap = overlay::by_name(&args.look.colormap)?;
     let (mut network, mut sidecar) = open(&args.model, &args.input)?;

@@ -16,6 +16,7 @@ mod cli_input;
 mod cli_keep;
 mod cli_plugins;
 mod cli_rank;
+mod cli_view;
 mod config_cmd;
 mod demo_cmd;
 mod devices;
@@ -47,6 +48,7 @@ mod results;
 mod runtime_cmd;
 mod setup;
 pub mod shared;
+mod view_cmd;
 mod whole;
 
 use std::{ffi::OsString, process::ExitCode, sync::OnceLock};

@@ -656,7 +656,8 @@ pub(crate) fn write_overlay(picture: &RgbImage, path: &Path) -> Result<PathBuf> 
 }
 
 pub(crate) fn progress(inputs: usize) -> ProgressBar {
-    if inputs < 2 {
+    // What reads a pipe may write to the same terminal, at any moment: over the bar, of which a part would stay.
+    if inputs < 2 || output::is_piped() {
         return ProgressBar::hidden();
     }
     let style = ProgressStyle::with_template("{wide_bar} {pos}/{len} {msg}");
