@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use camscope_core::{
+    Result,
     explain::{Explainer, Forward, Options},
     model::{Given, Network, resolve_given},
     runtime::{Canceller, Provider, ProviderChoice, SessionOptions},
@@ -19,33 +20,34 @@ use serde_json::Value;
 
 const FOLDER: &str = "tasks/detection";
 
-fn opened(file: &str, entry: &Value) -> Explainer {
-    let network = Network::open(&fixture(FOLDER).join(file)).unwrap();
-    let sidecar = resolve_given(&network, &Given { size: Some((64, 64)), ..Given::default() }).unwrap();
-    let layers = [entry["module"].as_str().unwrap(), "@input"].map(|layer| layer.parse().unwrap()).to_vec();
+fn opened(file: &str, entry: &Value) -> Result<Explainer> {
+    let network = Network::open(&fixture(FOLDER).join(file))?;
+    let sidecar = resolve_given(&network, &Given { size: Some((64, 64)), ..Given::default() })?;
+    let module = entry["module"].as_str().expect("a module's name");
+    let layers = [module, "@input"].map(|layer| layer.parse().expect("any text is a choice")).to_vec();
     let session =
         SessionOptions { provider: ProviderChoice::Named(Provider::Cpu), threads: Some(1), ..Default::default() };
-    Explainer::new(runtime(), network, sidecar, Options { layers, session, ..Default::default() }).unwrap()
+    Explainer::new(runtime(), network, sidecar, Options { layers, session, ..Default::default() })
 }
 
 /// The gradients at the layer and at the input of the difference of two scores, the first and the last, summed over these places of a map.
 fn gradients(
     explainer: &Explainer,
     forward: &Forward,
-    asked: (&Evaluated, &str),
+    (template, output): (&Evaluated, &str),
     places: &[usize],
-) -> Vec<ArrayD<f32>> {
-    let (template, output) = asked;
-    let mut slopes = ArrayD::<f32>::zeros(IxDyn(&forward.shape(output).unwrap()));
-    let last = slopes.shape()[1] - 1;
-    let count: usize = slopes.shape()[2..].iter().product();
+) -> Result<Vec<ArrayD<f32>>> {
+    let shape = forward.shape(output).expect("a value that is differentiated");
+    let (last, count) = (shape[1] - 1, shape[2..].iter().product::<usize>());
+    let mut slopes = vec![0.0; (last + 1) * count];
     for place in places {
-        slopes.as_slice_mut().unwrap()[*place] = -0.5;
-        slopes.as_slice_mut().unwrap()[place + count * last] = 1.0;
+        slopes[*place] = -0.5;
+        slopes[place + count * last] = 1.0;
     }
+    let slopes = ArrayD::from_shape_vec(IxDyn(&shape), slopes).expect("a batch of one");
     let target = Evaluated { seeds: vec![(output.to_owned(), slopes)], ..template.clone() };
-    let backward = explainer.backward(forward, &[target], &Canceller::new()).unwrap();
-    (0..explainer.taps().len()).map(|tap| explainer.gradient(&backward, tap).unwrap().to_f32().unwrap()).collect()
+    let backward = explainer.backward(forward, &[target], &Canceller::new())?;
+    (0..explainer.taps().len()).map(|tap| Ok(explainer.gradient(&backward, tap)?.to_f32()?)).collect()
 }
 
 #[test]
@@ -58,7 +60,7 @@ fn gradients_around_two_places_sum_to_that_of_both() {
         }
         for file in entry["files"].as_array().unwrap() {
             let file = file.as_str().unwrap();
-            let explainer = opened(file, &entry);
+            let explainer = opened(file, &entry).unwrap();
             let input = Recording::open(&fixture(FOLDER).join(format!("{name}.npz"))).floats("input");
             let input = if input.ndim() == 3 { input.insert_axis(Axis(0)) } else { input };
             let forward = explainer.forward(&input, &Canceller::new()).unwrap();
@@ -70,7 +72,7 @@ fn gradients_around_two_places_sum_to_that_of_both() {
                 assert_eq!(side * side, count, "{file}, {output}: the map of a square picture");
                 // Corners, edges, in the middle.
                 for [one, other] in [[0, count - 1], [side - 1, count - side], [side / 2, count / 2], [side, 0]] {
-                    let of = |places: &[usize]| gradients(&explainer, &forward, (&template, output), places);
+                    let of = |places: &[usize]| gradients(&explainer, &forward, (&template, output), places).unwrap();
                     for ((one, other), both) in of(&[one]).iter().zip(of(&[other])).zip(of(&[one, other])) {
                         let error = relative_error(&(one + &other), &both);
                         // Written so that NaN fails.
