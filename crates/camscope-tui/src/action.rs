@@ -67,6 +67,8 @@ pub enum Action {
     Boxes,
     /// The crosshair on or off.
     Crosshair,
+    /// How the numbers of the layer are spread, or no longer.
+    Histogram,
     /// Keeps the class at the top of the list and in the comparing views, or no longer.
     Pin,
     /// Searches all labels.
@@ -195,6 +197,7 @@ pub const ACTIONS: &[(&str, Action, &str)] = &[
     ("down", Action::Move(0, 1), "move down"),
     ("boxes", Action::Boxes, "show or hide the boxes that the model found"),
     ("crosshair", Action::Crosshair, "read the heat at a point"),
+    ("histogram", Action::Histogram, "how the layer's numbers are spread: histogram, min, max, dead channels"),
     ("open", Action::Open, "open an image or a model"),
     ("save", Action::Save, "save the view as PNG"),
     ("save-array", Action::SaveArray, "save the heatmap as .npy"),

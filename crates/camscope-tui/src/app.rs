@@ -1,6 +1,8 @@
 //! The loop: what happened changes the state, workers get the newest wishes, the frame is drawn once. Nothing here waits for the
 //! model, a file or an encoder.
 
+mod asked;
+
 use std::{
     io::{self, Write},
     path::PathBuf,
@@ -15,7 +17,7 @@ use crossterm::event::Event;
 
 use crate::{
     clipboard,
-    engine::{Engine, Fault, Opener},
+    engine::{Engine, Fault, Opener, Step},
     graphics::{Overrides, Screen},
     input::{Incoming, Input},
     message::{Command, Message, PluginWatch, Save},
@@ -24,10 +26,9 @@ use crate::{
     start::{Start, apply},
     state::State,
     terminal::{Session, take_panics},
-    tiles::TileKey,
     update::update,
     view,
-    wanted::{Run, Wanted, wanted},
+    wanted::{Wanted, wanted},
     worker::{
         self,
         files::{Files, Reader, complete},
@@ -36,12 +37,16 @@ use crate::{
     },
 };
 
+use asked::{Asked, named, watched};
+
 /// Something for the loop.
 pub enum Happening {
     /// From the terminal, or a signal.
     Incoming(Incoming),
     /// From a worker.
     Message(Message),
+    /// What opening a model is at.
+    Step(u64, Step),
     /// A model that was opened: the newest wish has the highest number.
     Opened(u64, Result<Arc<dyn Engine>, Fault>),
 }
@@ -69,17 +74,9 @@ pub struct Explorer<W: Write> {
     painters: Painters,
     reader: Reader,
     asked: Asked,
+    /// How many photos workers have read.
+    read: usize,
     signal: Option<i32>,
-}
-
-/// What the workers were asked for last: the same is not asked for twice.
-#[derive(Default, PartialEq)]
-struct Asked {
-    photos: Vec<PathBuf>,
-    runs: Vec<Named>,
-    drawings: Vec<TileKey>,
-    round: u32,
-    opens: u64,
 }
 
 /// Opens the explorer on this terminal, and returns when the person leaves.
@@ -160,6 +157,7 @@ impl<W: Write> Explorer<W> {
             painters: Painters::start(Arc::clone(&send)),
             reader: Reader::start(send),
             asked: Asked::default(),
+            read: 0,
             signal: None,
         };
         if let Some(model) = start.model {
@@ -236,7 +234,8 @@ impl<W: Write> Explorer<W> {
     fn take(&mut self, happening: Happening, input: Option<&Input>) -> io::Result<()> {
         let message = match happening {
             Happening::Message(message) => message,
-            Happening::Opened(number, _) if number != self.opens => return Ok(()),
+            Happening::Opened(number, _) | Happening::Step(number, _) if number != self.opens => return Ok(()),
+            Happening::Step(_, step) => Message::Opening(step),
             Happening::Opened(_, Ok(engine)) => {
                 let info = Arc::new(engine.info().clone());
                 self.engine = Some(engine);
@@ -276,6 +275,7 @@ impl<W: Write> Explorer<W> {
                 }
             },
         };
+        self.read += usize::from(matches!(message, Message::Photo(..)));
         for command in update(&mut self.state, message) {
             self.obey(command, input)?;
         }
@@ -324,7 +324,12 @@ impl<W: Write> Explorer<W> {
         self.opens += 1;
         let (number, opener, sender) = (self.opens, Arc::clone(&self.opener), self.sender.clone());
         let open = move || {
-            let opened = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| opener(&path)));
+            let opened = {
+                let told = |step| {
+                    let _ = sender.send(Happening::Step(number, step)); // the loop has ended
+                };
+                std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| opener(&path, &told)))
+            };
             let crashed = || Err(Fault::Failed("a defect of camscope: opening the model panicked".into()));
             let result = opened.unwrap_or_else(|_| crashed());
             let _ = sender.send(Happening::Opened(number, result)); // the loop has ended
@@ -355,7 +360,6 @@ impl<W: Write> Explorer<W> {
 
     /// Gives the workers what is wanted now, where that is something else than before.
     fn ask(&mut self) {
-        let Some(engine) = &self.engine else { return };
         let Wanted { photos, runs, waited, drawings } = wanted(&self.state);
         let asked = Asked {
             photos,
@@ -363,14 +367,19 @@ impl<W: Write> Explorer<W> {
             drawings: drawings.iter().map(|drawing| drawing.key).collect(),
             round: self.state.round,
             opens: self.opens,
+            read: self.read,
+            has_engine: self.engine.is_some(),
         };
         self.state.queue = waited;
-        let is_new_model = asked.opens != self.asked.opens;
-        if asked.photos != self.asked.photos || is_new_model {
+        let is_new_model = asked.opens != self.asked.opens || asked.has_engine != self.asked.has_engine;
+        if asked.photos != self.asked.photos || asked.read != self.asked.read || is_new_model {
             let read = asked.photos.clone();
-            self.reader.want(Files { engine: Arc::clone(engine), read, watch: watched(&self.state) });
+            let watch = if asked.has_engine { watched(&self.state) } else { Vec::new() };
+            self.reader.want(Files { engine: self.engine.clone(), read, watch });
         }
-        if asked.runs != self.asked.runs || is_new_model {
+        if let Some(engine) = &self.engine
+            && (asked.runs != self.asked.runs || is_new_model)
+        {
             self.runner.want(Runs { engine: Arc::clone(engine), runs });
         }
         if asked.drawings != self.asked.drawings || asked.round != self.asked.round {
@@ -397,23 +406,4 @@ fn watch_plugins(watch: PluginWatch, sender: Sender<Happening>) {
         }
     };
     let _ = std::thread::Builder::new().name("plugins".into()).spawn(look); // without it plugins are those of the start
-}
-
-/// What tells a run from others: its kind, its photo and its heatmap.
-type Named = (std::mem::Discriminant<Run>, u64, Option<crate::engine::HeatKey>);
-
-fn named(run: &Run) -> Named {
-    let (photo, key) = match run {
-        Run::Scores(photo) | Run::Saturation(photo) => (photo, None),
-        Run::Heat(key, photo) => (photo, Some(*key)),
-    };
-    (std::mem::discriminant(run), photo.id, key)
-}
-
-/// The files whose change matters: the model, and the image that is shown.
-fn watched(state: &State) -> Vec<(PathBuf, Option<std::time::SystemTime>)> {
-    let model = state.model.as_ref().map(|model| (model.path.clone(), model.modified));
-    let image = state.images.get(state.image);
-    let image = image.and_then(|entry| Some((entry.path.clone(), entry.photo.as_ref()?.modified)));
-    model.into_iter().chain(image).collect()
 }

@@ -8,7 +8,7 @@ use std::{
 use crossterm::event::{KeyEvent, MouseEvent};
 
 use crate::{
-    engine::{Fault, Heat, HeatKey, ModelInfo, Photo, Saturation, Scores},
+    engine::{Fault, Heat, HeatKey, ModelInfo, Photo, Saturation, Scores, Spread, Step},
     graphics::Picture,
     tiles::TileKey,
 };
@@ -28,18 +28,24 @@ pub enum Message {
     Redraw,
     /// The terminal shows pictures in another way than was thought.
     Screen,
+    /// What opening the model is at.
+    Opening(Step),
     /// A model was opened.
     Model(Result<Arc<ModelInfo>, Fault>),
     /// Why layers have no gradient, layer by layer.
     Layers(Result<Vec<Option<String>>, Fault>),
     /// A photo was read: the photo, and a small copy.
     Photo(PathBuf, Result<(Arc<Photo>, Arc<Photo>), Fault>),
+    /// The pixels of a photo, and a small copy, while the model that it is for is being opened.
+    Preview(PathBuf, Arc<Photo>, Arc<Photo>),
     /// The model's answer to a photo, and the milliseconds it took.
     Scores(u64, Result<Arc<Scores>, Fault>, f64),
     /// A heatmap, and the milliseconds it took.
     Heat(HeatKey, Result<Heat, Fault>, f64),
     /// How far a heatmap of many passes is: those that are done, of how many.
     Progress(HeatKey, usize, usize),
+    /// How the numbers of a layer are spread for a photo.
+    Spread(u64, usize, Result<Arc<Spread>, Fault>),
     /// What share of each layer's numbers saturates for a photo.
     Saturation(u64, Result<Saturation, Fault>),
     /// A picture for the terminal.

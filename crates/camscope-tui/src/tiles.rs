@@ -174,7 +174,8 @@ fn what_is_shown(state: &State, content: Content) -> String {
     let looks = METHODS.get(key.method).is_none_or(|method| method.needs().layer);
     let layer = state.model.as_ref().and_then(|model| model.layers.get(key.layer)).filter(|_| looks);
     let layer = layer.map(|layer| format!(" · {}", layer.name)).unwrap_or_default();
-    format!("{target} · {}{layer}", state.method_name())
+    let inside = state.heat_in_box().map(|share| format!(" · {:.0} % in the box", 100.0 * share));
+    format!("{target} · {}{layer}{}", state.method_name(), inside.unwrap_or_default())
 }
 
 /// The layers of the sweep: those that have a gradient, as far as that is known, and pass the filter.

@@ -28,6 +28,8 @@ pub enum Run {
     Scores(Arc<Photo>),
     /// A heatmap.
     Heat(HeatKey, Arc<Photo>),
+    /// How the numbers of a layer are spread for a photo.
+    Spread(usize, Arc<Photo>),
     /// How many numbers of each layer saturate for a photo.
     Saturation(Arc<Photo>),
 }
@@ -38,6 +40,7 @@ impl Run {
         match (self, other) {
             (Self::Scores(a), Self::Scores(b)) | (Self::Saturation(a), Self::Saturation(b)) => a.id == b.id,
             (Self::Heat(a, _), Self::Heat(b, _)) => a == b,
+            (Self::Spread(a, one), Self::Spread(b, other)) => (a, one.id) == (b, other.id),
             _ => false,
         }
     }
@@ -64,7 +67,8 @@ pub fn wanted(state: &State) -> Wanted {
 }
 
 fn photos(state: &State) -> Vec<PathBuf> {
-    if state.model.is_none() || state.images.is_empty() {
+    // While a model is being opened, photos are read to be looked at.
+    if state.model.is_none() && state.opening.is_none() || state.images.is_empty() {
         return Vec::new();
     }
     let count = state.images.len() as isize;
@@ -97,6 +101,10 @@ fn photos(state: &State) -> Vec<PathBuf> {
 
 fn runs(state: &State, shown: &[Tile]) -> (Vec<Run>, usize) {
     let Some(photo) = state.photo() else { return (Vec::new(), 0) };
+    // It is about to be read again: until then it is another file's, or for another model.
+    if state.model.is_none() || state.images.get(state.image).is_some_and(|entry| entry.stale) {
+        return (Vec::new(), 0);
+    }
     if !state.scores.contains_key(&photo.id) {
         return if failed(state) { (Vec::new(), 0) } else { (vec![Run::Scores(Arc::clone(photo))], 1) };
     }
@@ -110,7 +118,7 @@ fn runs(state: &State, shown: &[Tile]) -> (Vec<Run>, usize) {
     };
     state.current_key().into_iter().for_each(&mut want);
     shown.iter().flat_map(|tile| tile.content.heats()).for_each(&mut want);
-    let waited = {
+    let mut waited = {
         state.crosshair.and(state.current_key()).into_iter().for_each(&mut want);
         keys.len()
     };
@@ -127,6 +135,10 @@ fn runs(state: &State, shown: &[Tile]) -> (Vec<Run>, usize) {
     }
     listed(state).into_iter().for_each(&mut want);
     let mut runs: Vec<Run> = keys.into_iter().map(|key| Run::Heat(key, Arc::clone(photo))).collect();
+    if state.histogram && !state.spreads.contains_key(&(photo.id, state.layer)) {
+        runs.insert(waited, Run::Spread(state.layer, Arc::clone(photo)));
+        waited += 1;
+    }
     let saturates = state.model.as_ref().is_some_and(|model| model.saturates);
     if saturates && !state.saturation.contains_key(&photo.id) {
         runs.insert(waited, Run::Saturation(Arc::clone(photo)));

@@ -14,7 +14,7 @@ use camscope_core::{
 };
 use camscope_tui::{
     Ending, Start,
-    engine::{OpenOptions, Opened, Opener},
+    engine::{OpenOptions, Opened, Opener, Step, Told},
     graphics::Overrides,
 };
 
@@ -126,7 +126,8 @@ pub(crate) fn explore(start: Start, opener: Opener) -> ! {
 /// others have their own.
 pub(crate) fn opener(runtime: &'static Runtime, how: OpenOptions, asked: Option<&ExploreArgs>) -> Opener {
     let asked = asked.cloned();
-    Arc::new(move |path: &Path| {
+    Arc::new(move |path: &Path, told: Told<'_>| {
+        told(Step::Reading);
         let named = asked.as_ref().filter(|asked| asked.model.as_deref() == Some(path));
         let input = named.map(|asked| asked.input.clone()).unwrap_or_default();
         let command = asked.as_ref().map(|asked| command_words(asked, &input));
@@ -135,7 +136,7 @@ pub(crate) fn opener(runtime: &'static Runtime, how: OpenOptions, asked: Option<
         let first = named.and_then(|asked| asked.images.first());
         let (network, sidecar) = open_for(path, &input, first.map(PathBuf::as_path))?;
         network.refuse_photos()?;
-        Ok(Arc::new(Opened::new(runtime, network, sidecar, &how)?))
+        Ok(Arc::new(Opened::new(runtime, network, sidecar, &how, told)?))
     })
 }
 

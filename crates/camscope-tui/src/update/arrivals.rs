@@ -5,7 +5,7 @@ use std::{path::Path, sync::Arc};
 use camscope_core::{layer::Choice, target::ClassSpec, text::printable_path};
 
 use crate::{
-    engine::{Fault, ModelInfo},
+    engine::{Fault, ModelInfo, Photo},
     message::{Command, Message, NotSaved, PluginNews},
     prompt::{Prompt, Purpose},
     state::{LayerState, Mode, State},
@@ -15,7 +15,9 @@ use crate::{
 /// Puts an answer where it belongs.
 pub(super) fn arrived(state: &mut State, message: Message) -> Vec<Command> {
     match message {
+        Message::Opening(step) => state.step = Some(step),
         Message::Model(result) => return model(state, result),
+        Message::Preview(path, photo, thumbnail) => preview(state, &path, &photo, &thumbnail),
         Message::Layers(Ok(reasons)) => {
             state.layers =
                 reasons.into_iter().map(|reason| reason.map_or(LayerState::Ready, LayerState::Without)).collect();
@@ -85,6 +87,10 @@ pub(super) fn arrived(state: &mut State, message: Message) -> Vec<Command> {
             state.progress = None;
             state.failed.insert(key, reason);
         }
+        Message::Spread(_, _, Err(Fault::Cancelled)) => {}
+        Message::Spread(photo, layer, result) => {
+            state.spreads.insert((photo, layer), result.map_err(|fault| fault.to_string()));
+        }
         Message::Saturation(photo, Ok(shares)) => {
             state.saturation.insert(photo, shares);
         }
@@ -142,8 +148,20 @@ fn leave_what_was_opened(state: &mut State, path: &Path, reason: &str) -> bool {
     true
 }
 
+/// A photo's pixels while the model is being opened; afterwards photos are read for the model.
+fn preview(state: &mut State, path: &Path, photo: &Arc<Photo>, thumbnail: &Arc<Photo>) {
+    if state.model.is_some() {
+        return;
+    }
+    for entry in state.images.iter_mut().filter(|entry| entry.path == path) {
+        entry.photo = Some(Arc::clone(photo));
+        entry.thumbnail = Some(Arc::clone(thumbnail));
+    }
+}
+
 fn model(state: &mut State, result: Result<Arc<ModelInfo>, Fault>) -> Vec<Command> {
     let was_opening = state.opening.take();
+    state.step = None;
     let info = match result {
         Ok(info) => info,
         Err(Fault::Failed(reason)) => {
@@ -179,6 +197,7 @@ fn model(state: &mut State, result: Result<Arc<ModelInfo>, Fault>) -> Vec<Comman
     state.notes = state.screen.notes.iter().chain(&info.notes).cloned().collect();
     state.scores.clear();
     state.saturation.clear();
+    state.spreads.clear();
     state.heats.retain(|_| false);
     state.failed.clear();
     // Another model may want another size: photos are prepared anew. What is shown stays until then.

@@ -17,7 +17,7 @@ use crate::{
     keymap::Key,
     message::{Command, Message, Save},
     prompt::{Prompt, Purpose},
-    state::{LayerState, Mode, State, Zoom},
+    state::{Help, LayerState, Mode, State, Zoom},
     tree,
 };
 
@@ -44,7 +44,7 @@ pub fn update(state: &mut State, message: Message) -> Vec<Command> {
             match std::mem::take(&mut state.mode) {
                 _ if ends => act(state, Action::Quit),
                 Mode::Normal => state.keymap.action(Key::from(key)).map_or_else(Vec::new, |action| act(state, action)),
-                Mode::Help(scroll) => typing::help(state, scroll, key),
+                Mode::Help(help) => typing::help(state, help, key),
                 Mode::Prompt(prompt) => typing::prompt(state, prompt, key),
             }
         }
@@ -131,6 +131,7 @@ pub fn act(state: &mut State, action: Action) -> Vec<Command> {
         Action::Crosshair => {
             state.crosshair = if state.crosshair.is_some() { None } else { Some(state.zoom.centre) };
         }
+        Action::Histogram => state.histogram = !state.histogram,
         Action::Pin => pin(state),
         Action::SearchClass => open_prompt(state, Purpose::SearchClass, String::new()),
         Action::FilterLayers => open_prompt(state, Purpose::FilterLayers, state.filter.clone()),
@@ -143,7 +144,7 @@ pub fn act(state: &mut State, action: Action) -> Vec<Command> {
         Action::SaveArray => open_save(state, "npy"),
         Action::SaveJson => open_save(state, "json"),
         Action::CopyCommand => return copy_command(state),
-        Action::Help => state.mode = Mode::Help(0),
+        Action::Help => state.mode = Mode::Help(Help::default()),
         Action::Redraw => return vec![Command::Redraw],
         Action::Suspend => return vec![Command::Suspend],
         Action::Quit => state.quitting = true,

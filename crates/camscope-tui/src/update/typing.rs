@@ -6,19 +6,33 @@ use super::{act, choose_method, choose_target, save};
 use crate::{
     message::Command,
     prompt::{Prompt, Purpose, Value},
-    state::{ImageEntry, Mode, State},
+    state::{Help, ImageEntry, Mode, State},
 };
 
-/// A key while the help is open: it scrolls, or closes it.
-pub(super) fn help(state: &mut State, scroll: u16, key: KeyEvent) -> Vec<Command> {
-    let moved = match key.code {
-        KeyCode::Down | KeyCode::Char('j') => scroll.saturating_add(1),
-        KeyCode::Up | KeyCode::Char('k') => scroll.saturating_sub(1),
-        KeyCode::PageDown | KeyCode::Char(' ') => scroll.saturating_add(10),
-        KeyCode::PageUp => scroll.saturating_sub(10),
+/// A key while the help is open: text searches it, arrows scroll, all else closes it.
+pub(super) fn help(state: &mut State, mut help: Help, key: KeyEvent) -> Vec<Command> {
+    let held = key.modifiers.intersects(KeyModifiers::CONTROL | KeyModifiers::ALT);
+    let is_searched = !help.text.is_empty();
+    let scroll = help.scroll;
+    help.scroll = 0;
+    match key.code {
+        KeyCode::Down => help.scroll = scroll.saturating_add(1),
+        KeyCode::Up => help.scroll = scroll.saturating_sub(1),
+        KeyCode::PageDown => help.scroll = scroll.saturating_add(10),
+        KeyCode::PageUp => help.scroll = scroll.saturating_sub(10),
+        KeyCode::Home => {}
+        KeyCode::End => help.scroll = u16::MAX,
+        KeyCode::Esc if is_searched => help.text.clear(),
+        KeyCode::Backspace if is_searched => drop(help.text.pop()),
+        KeyCode::Char('u') if is_searched && key.modifiers.contains(KeyModifiers::CONTROL) => help.text.clear(),
+        KeyCode::Char(' ') if !is_searched => help.scroll = scroll.saturating_add(10),
+        // What opened it closes it.
+        KeyCode::Char('?') if !is_searched => return Vec::new(),
+        KeyCode::Char(character) if !held => help.text.push(character),
         _ => return Vec::new(),
-    };
-    state.mode = Mode::Help(moved.min(crate::view::help_lines(state)));
+    }
+    help.scroll = help.scroll.min(crate::view::help_lines(state, &help.text));
+    state.mode = Mode::Help(help);
     Vec::new()
 }
 
@@ -73,7 +87,13 @@ pub(super) fn prompt(state: &mut State, mut prompt: Prompt, key: KeyEvent) -> Ve
 
 /// Pasted text goes into the line that is typed; elsewhere it is nothing, certainly not keys.
 pub(super) fn paste(state: &mut State, text: &str) -> Vec<Command> {
-    let Mode::Prompt(mut prompt) = std::mem::take(&mut state.mode) else { return Vec::new() };
+    let mut prompt = match std::mem::take(&mut state.mode) {
+        Mode::Prompt(prompt) => prompt,
+        mode => {
+            state.mode = mode;
+            return Vec::new();
+        }
+    };
     text.trim_end().chars().for_each(|character| prompt.insert(character));
     suggest(state, &mut prompt);
     let purpose = prompt.purpose;

@@ -1,7 +1,9 @@
 //! The screen: drawn from the state, which is only read.
 
+mod help;
 mod lists;
 mod popups;
+mod spread;
 mod status;
 mod text;
 pub mod theme;
@@ -21,6 +23,7 @@ use ratatui::{
 use crate::{
     action::View,
     compose::colormap,
+    engine::Step,
     graphics::{Picture, Protocol, fill},
     layout::areas,
     state::{Mode, State},
@@ -30,7 +33,7 @@ use crate::{
 };
 use theme::Theme;
 
-pub use popups::help_lines;
+pub use help::help_lines;
 
 /// Draws a frame; what comes back are the pictures, and what covers them.
 pub fn view(state: &State, frame: &mut Frame) -> Scene {
@@ -58,6 +61,7 @@ pub fn draw(state: &State, screen: Rect, buf: &mut Buffer) -> Scene {
     if let Some(covered) = notice(state, &theme, parts.picture, &shown, buf) {
         scene.covered.push(covered);
     }
+    scene.covered.extend(spread::spread(state, &theme, parts.picture, buf));
     if let Some(area) = parts.classes {
         lists::classes(state, &theme, area, buf);
     }
@@ -69,7 +73,7 @@ pub fn draw(state: &State, screen: Rect, buf: &mut Buffer) -> Scene {
     scene.covered.extend(long_message(state, &theme, screen, buf));
     match &state.mode {
         Mode::Normal => {}
-        Mode::Help(scroll) => scene.covered.push(popups::help(state, &theme, *scroll, screen, buf)),
+        Mode::Help(help) => scene.covered.push(help::help(state, &theme, help, screen, buf)),
         Mode::Prompt(prompt) => scene.covered.extend(popups::prompt(prompt, &theme, &parts, buf)),
     }
     scene
@@ -164,8 +168,14 @@ fn strip_names(state: &State, theme: &Theme, strip: Rect, buf: &mut Buffer) {
     }
 }
 
-/// Cells of the bar of a heatmap that takes many passes.
+/// Cells of the bar of what takes long.
 const PROGRESS: usize = 30;
+
+/// How much is done, as a bar.
+fn bar(done: usize, planned: usize) -> String {
+    let filled = (PROGRESS * done).checked_div(planned).unwrap_or(0).min(PROGRESS);
+    "█".repeat(filled) + &"░".repeat(PROGRESS - filled)
+}
 
 /// In place of the picture, or over it: what is being done, or why there is none. Gives what it covers.
 fn notice(state: &State, theme: &Theme, area: Rect, shown: &[Tile], buf: &mut Buffer) -> Option<Rect> {
@@ -182,9 +192,11 @@ fn notice(state: &State, theme: &Theme, area: Rect, shown: &[Tile], buf: &mut Bu
     let (text, style) = if let Some(reason) = unreadable.or(without) {
         (reason, theme.error)
     } else if let Some((_, done, planned)) = working {
-        let filled = (PROGRESS * done).checked_div(planned).unwrap_or(0).min(PROGRESS);
-        let bar = "█".repeat(filled) + &"░".repeat(PROGRESS - filled);
-        (format!("{}: {done} of {planned} passes\n{bar}", state.method_name()), theme.plain)
+        (format!("{}: {done} of {planned} passes\n{}", state.method_name(), bar(done, planned)), theme.plain)
+    } else if let (Some(path), Some(step), None) = (&state.opening, state.step, &state.model) {
+        let at = Step::ALL.iter().position(|known| *known == step).unwrap_or(0);
+        let (count, bar) = (Step::ALL.len(), bar(at, Step::ALL.len()));
+        (format!("opening {}\n{bar}\n{} ({} of {count})", path.display(), step.about(), at + 1), theme.plain)
     } else if has_picture() {
         return None;
     } else if let Some(path) = &state.opening {

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used)] // a test that cannot go on has failed
 
+mod comfort;
 mod double;
 mod keys;
 mod views;
