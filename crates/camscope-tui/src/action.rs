@@ -75,6 +75,8 @@ pub enum Action {
     SearchClass,
     /// Narrows the list of layers.
     FilterLayers,
+    /// Goes to an image by its name.
+    SearchImage,
     /// Opens another image or model.
     Open,
     /// Every action, searchable.
@@ -85,6 +87,10 @@ pub enum Action {
     SaveArray,
     /// Saves what is shown as JSON.
     SaveJson,
+    /// Writes the model anew, with its heat as an output.
+    Export,
+    /// Writes a report of the photos that were looked at.
+    Report,
     /// Copies the command line that explains the same.
     CopyCommand,
     /// Keys and what they do.
@@ -171,6 +177,7 @@ pub const ACTIONS: &[(&str, Action, &str)] = &[
     ("fold-all", Action::FoldAll, "open or fold all groups of layers"),
     ("next-image", Action::NextImage, "next image"),
     ("previous-image", Action::PreviousImage, "previous image"),
+    ("search-image", Action::SearchImage, "go to an image by its name"),
     ("next-view", Action::NextView, "next view"),
     ("previous-view", Action::PreviousView, "previous view"),
     ("overlay", Action::View(View::Overlay), "view: heat over the photo"),
@@ -202,6 +209,8 @@ pub const ACTIONS: &[(&str, Action, &str)] = &[
     ("save", Action::Save, "save the view as PNG"),
     ("save-array", Action::SaveArray, "save the heatmap as .npy"),
     ("save-json", Action::SaveJson, "save what is shown as JSON"),
+    ("export", Action::Export, "export the model with its heat as an output"),
+    ("report", Action::Report, "write a report of the photos looked at"),
     ("copy-command", Action::CopyCommand, "copy the equivalent command line"),
     ("palette", Action::Palette, "every action, searchable"),
     ("help", Action::Help, "keys and what they do"),

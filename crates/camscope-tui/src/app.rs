@@ -7,20 +7,26 @@ use std::{
     io::{self, Write},
     path::PathBuf,
     sync::{
-        Arc, PoisonError,
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
         mpsc::{self, Receiver, Sender},
     },
     time::Duration,
 };
 
+use camscope_core::text::printable_path;
 use crossterm::event::Event;
 
 use crate::{
     clipboard,
+    config::Config,
     engine::{Engine, Fault, Opener, Step},
     graphics::{Overrides, Screen},
     input::{Incoming, Input},
-    message::{Command, Message, PluginWatch, Save},
+    last::Last,
+    message::{Command, Message, NotSaved, PluginWatch, Save},
+    other_commands,
+    prompt::Purpose,
     save,
     sheet::{Sheet, Shown},
     start::{Start, apply},
@@ -74,9 +80,17 @@ pub struct Explorer<W: Write> {
     painters: Painters,
     reader: Reader,
     asked: Asked,
+    program: Option<PathBuf>,
+    /// Another command that is being run.
+    running: Arc<Mutex<Option<std::process::Child>>>,
+    /// How many files are being written.
+    writing: Arc<AtomicUsize>,
     /// How many photos workers have read.
     read: usize,
     signal: Option<i32>,
+    /// The folder where it is kept how it is left, and what is usual.
+    kept: Option<PathBuf>,
+    usual: Config,
 }
 
 /// Opens the explorer on this terminal, and returns when the person leaves.
@@ -157,8 +171,13 @@ impl<W: Write> Explorer<W> {
             painters: Painters::start(Arc::clone(&send)),
             reader: Reader::start(send),
             asked: Asked::default(),
+            program: start.program,
+            running: Arc::default(),
+            writing: Arc::default(),
             read: 0,
             signal: None,
+            kept: start.kept,
+            usual: start.usual,
         };
         if let Some(model) = start.model {
             explorer.state.opening = Some(model.clone());
@@ -191,6 +210,7 @@ impl<W: Write> Explorer<W> {
             self.draw()?;
             self.take_up(input, None)?;
         }
+        self.leave();
         self.session.restore();
         Ok(self.signal.map_or(Ending::Quit, Ending::Signal))
     }
@@ -220,6 +240,38 @@ impl<W: Write> Explorer<W> {
     pub fn is_settled(&self) -> bool {
         let Wanted { photos, runs, drawings, .. } = wanted(&self.state);
         self.state.opening.is_none() && photos.is_empty() && runs.is_empty() && drawings.is_empty()
+    }
+
+    /// Whether what is shown is there, and what was to be written is written.
+    pub fn is_ready(&self) -> bool {
+        let Wanted { photos, waited, .. } = wanted(&self.state);
+        let shown = self.state.images.get(self.state.image);
+        let is_read = shown.is_none_or(|entry| !photos.contains(&entry.path));
+        self.state.opening.is_none() && is_read && waited == 0 && self.writing.load(Ordering::SeqCst) == 0
+    }
+
+    /// Takes up a message at once.
+    ///
+    /// # Errors
+    /// The terminal cannot be written to.
+    pub fn tell(&mut self, message: Message) -> io::Result<()> {
+        self.take(Happening::Message(message), None)?;
+        self.ask();
+        Ok(())
+    }
+
+    /// Ends what is still being done, and keeps how it is left.
+    pub fn leave(&mut self) {
+        self.state.quitting = true;
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(mut child) = running.take() {
+            let _ = child.kill().and_then(|()| child.wait().map(drop)); // it has ended by itself
+        }
+        if let Some(folder) = &self.kept
+            && let Some(last) = Last::of(&self.state, &self.usual)
+        {
+            let _ = last.write(folder); // the next time it begins as usual
+        }
     }
 
     /// Draws the state as it is.
@@ -296,6 +348,7 @@ impl<W: Write> Explorer<W> {
             }),
             Command::Copy(text) => self.session.write(&clipboard::copy(&text))?,
             Command::Save(wish) => self.save(wish),
+            Command::Run { words, path, purpose, overwrite } => self.run_other(words, path, purpose, overwrite),
             Command::Redraw => {
                 let (columns, rows) = self.state.size;
                 self.session.set_screen(&self.state.screen)?;
@@ -355,7 +408,37 @@ impl<W: Write> Explorer<W> {
             sheet: sheet.zip(self.engine.clone()),
             heat: state.current_key().and_then(|key| state.heats.get(&key).cloned()),
         };
-        self.spawn(move || Some(Message::Saved(save::save(&wish, &contents))));
+        self.write(move || Message::Saved(save::save(&wish, &contents)));
+    }
+
+    fn run_other(&self, words: Vec<String>, path: PathBuf, purpose: Purpose, overwrite: bool) {
+        let (program, running) = (self.program.clone(), Arc::clone(&self.running));
+        self.write(move || {
+            let is_there = if purpose == Purpose::Report { path.join("index.html").exists() } else { path.exists() };
+            if is_there && !overwrite {
+                return Message::Ran(Err(NotSaved::IsThere(path, purpose)));
+            }
+            let Some(program) = program else {
+                return Message::Ran(Err(NotSaved::Failed("the program doesn't know where it is itself".into())));
+            };
+            let ran = other_commands::run(&program, &words, &running);
+            let what = if purpose == Purpose::Export { "exported" } else { "the report is in" };
+            Message::Ran(ran.map(|()| format!("{what} {}", printable_path(&path))).map_err(NotSaved::Failed))
+        });
+    }
+
+    /// Writes something on a thread of its own.
+    fn write(&self, job: impl FnOnce() -> Message + Send + 'static) {
+        let writing = Arc::clone(&self.writing);
+        writing.fetch_add(1, Ordering::SeqCst);
+        let sender = self.sender.clone();
+        self.spawn(move || {
+            let message = std::panic::catch_unwind(std::panic::AssertUnwindSafe(job));
+            let crashed = || Message::Ran(Err(NotSaved::Failed("a defect of camscope: writing panicked".into())));
+            let _ = sender.send(Happening::Message(message.unwrap_or_else(|_| crashed()))); // the loop has ended
+            writing.fetch_sub(1, Ordering::SeqCst);
+            None
+        });
     }
 
     /// Gives the workers what is wanted now, where that is something else than before.
@@ -375,7 +458,9 @@ impl<W: Write> Explorer<W> {
         if asked.photos != self.asked.photos || asked.read != self.asked.read || is_new_model {
             let read = asked.photos.clone();
             let watch = if asked.has_engine { watched(&self.state) } else { Vec::new() };
-            self.reader.want(Files { engine: self.engine.clone(), read, watch });
+            let folders = self.state.folders.clone();
+            let known = self.state.images.iter().map(|entry| entry.path.clone()).collect();
+            self.reader.want(Files { engine: self.engine.clone(), read, watch, folders, known });
         }
         if let Some(engine) = &self.engine
             && (asked.runs != self.asked.runs || is_new_model)

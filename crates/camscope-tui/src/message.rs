@@ -8,14 +8,18 @@ use std::{
 use crossterm::event::{KeyEvent, MouseEvent};
 
 use crate::{
+    action::Action,
     engine::{Fault, Heat, HeatKey, ModelInfo, Photo, Saturation, Scores, Spread, Step},
     graphics::Picture,
+    prompt::Purpose,
     tiles::TileKey,
 };
 
 /// Something that happened.
 #[derive(Clone, Debug)]
 pub enum Message {
+    /// Something that is asked for otherwise than by a key.
+    Act(Action),
     /// A key.
     Key(KeyEvent),
     /// The mouse.
@@ -56,6 +60,10 @@ pub enum Message {
     Changed(PathBuf),
     /// Paths that begin with what was typed.
     Paths(String, Vec<String>),
+    /// Another command has done what it was asked for: what to say, or why not.
+    Ran(Result<String, NotSaved>),
+    /// Images that are new in the folders that were opened.
+    Found(Vec<PathBuf>),
     /// A file was saved, or not.
     Saved(Result<Vec<String>, NotSaved>),
     /// The process was asked to end.
@@ -94,6 +102,17 @@ pub enum Command {
     Copy(String),
     /// Save what is shown.
     Save(Save),
+    /// Run another command of the program.
+    Run {
+        /// Its words.
+        words: Vec<String>,
+        /// What it writes.
+        path: PathBuf,
+        /// What was asked for.
+        purpose: Purpose,
+        /// Whether what is there may be overwritten.
+        overwrite: bool,
+    },
     /// Clear the screen and draw everything.
     Redraw,
     /// Stop until the shell goes on.
@@ -103,8 +122,8 @@ pub enum Command {
 /// Why nothing was saved.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NotSaved {
-    /// The file is there already.
-    IsThere(PathBuf),
+    /// The file is there already; the line that asked for it asks again.
+    IsThere(PathBuf, Purpose),
     /// Another reason.
     Failed(String),
 }

@@ -138,6 +138,10 @@ pub struct State {
     pub no_color: bool,
     /// The person's own folder, which `~` stands for in a path.
     pub home: Option<PathBuf>,
+    /// What another command is doing.
+    pub working: Option<String>,
+    /// Folders whose new images are noticed.
+    pub folders: Vec<PathBuf>,
     /// A file that is there already: saving to it once more overwrites it.
     pub overwrite: Option<PathBuf>,
     /// The image shown before one was opened by its path; where that cannot be read, it is gone back to.
@@ -200,6 +204,8 @@ impl State {
             paints: Paints::default(),
             no_color: false,
             home: std::env::home_dir(),
+            working: None,
+            folders: Vec::new(),
             overwrite: None,
             came_from: None,
             quitting: false,

@@ -13,6 +13,8 @@ pub struct ImageEntry {
     pub photo: Option<Arc<Photo>>,
     /// A small copy, which is kept for good.
     pub thumbnail: Option<Arc<Photo>>,
+    /// Whether it was looked at.
+    pub seen: bool,
     /// Whether the file has changed since.
     pub stale: bool,
     /// Why it cannot be shown.
@@ -22,7 +24,7 @@ pub struct ImageEntry {
 impl ImageEntry {
     /// A file that has not been read yet.
     pub fn new(path: PathBuf) -> Self {
-        Self { path, photo: None, thumbnail: None, stale: false, error: None }
+        Self { path, photo: None, thumbnail: None, seen: false, stale: false, error: None }
     }
 }
 

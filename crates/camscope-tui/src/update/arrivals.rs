@@ -7,8 +7,8 @@ use camscope_core::{layer::Choice, target::ClassSpec, text::printable_path};
 use crate::{
     engine::{Fault, ModelInfo, Photo},
     message::{Command, Message, NotSaved, PluginNews},
-    prompt::{Prompt, Purpose},
-    state::{LayerState, Mode, State},
+    prompt::Prompt,
+    state::{ImageEntry, LayerState, Mode, State},
     tiles,
 };
 
@@ -109,25 +109,62 @@ pub(super) fn arrived(state: &mut State, message: Message) -> Vec<Command> {
         Message::Paths(typed, paths) => {
             if let Mode::Prompt(prompt) = &mut state.mode
                 && prompt.text == typed
-                && matches!(prompt.purpose, Purpose::Open | Purpose::Save)
+                && prompt.is_path()
             {
                 prompt.suggest_paths(paths);
             }
         }
-        Message::Saved(Ok(paths)) => state.say(format!("saved {}", paths.join(", "))),
-        Message::Saved(Err(NotSaved::Failed(reason))) => state.complain(reason),
-        Message::Saved(Err(NotSaved::IsThere(path))) => {
-            state.complain(format!("{} is there already: enter overwrites it, esc leaves it", printable_path(&path)));
-            // Whoever types something else by now is not disturbed.
-            if matches!(state.mode, Mode::Normal) {
-                state.mode = Mode::Prompt(Prompt::new(Purpose::Save, path.to_string_lossy()));
-                state.overwrite = Some(path);
+        Message::Ran(result) => {
+            state.working = None;
+            match result {
+                Ok(text) => state.say(text),
+                Err(why) => not_saved(state, why),
             }
         }
+        Message::Found(paths) => found(state, paths),
+        Message::Saved(Ok(paths)) => state.say(format!("saved {}", paths.join(", "))),
+        Message::Saved(Err(why)) => not_saved(state, why),
         // Cancelled work has been replaced by what is wanted more; the rest is `update`'s own.
         _ => {}
     }
     Vec::new()
+}
+
+/// Says why nothing was written; of a file that is there already it is asked again.
+fn not_saved(state: &mut State, why: NotSaved) {
+    let (path, purpose) = match why {
+        NotSaved::Failed(reason) => return state.complain(reason),
+        NotSaved::IsThere(path, purpose) => (path, purpose),
+    };
+    state.complain(format!("{} is there already: enter overwrites it, esc leaves it", printable_path(&path)));
+    // Whoever types something else by now is not disturbed.
+    if matches!(state.mode, Mode::Normal) {
+        state.mode = Mode::Prompt(Prompt::new(purpose, path.to_string_lossy()));
+        state.overwrite = Some(path);
+    }
+}
+
+/// Puts new images of the folders where their names belong; the one that is shown stays.
+fn found(state: &mut State, paths: Vec<std::path::PathBuf>) {
+    let count = paths.len();
+    for path in paths {
+        if state.images.iter().any(|entry| entry.path == path) {
+            continue;
+        }
+        let folder = path.parent();
+        let beside = |entry: &ImageEntry| entry.path.parent() == folder;
+        let after = state.images.iter().rposition(|entry| beside(entry) && entry.path < path).map(|at| at + 1);
+        let before = || state.images.iter().position(beside);
+        let at = after.or_else(before).unwrap_or(state.images.len());
+        // With none so far, the first is shown.
+        if at <= state.image && !state.images.is_empty() {
+            state.image += 1;
+        }
+        state.images.insert(at, ImageEntry::new(path));
+    }
+    if state.message.is_none() {
+        state.say(if count == 1 { "a new image".to_owned() } else { format!("{count} new images") });
+    }
 }
 
 /// Goes back from a file that was opened by its path and is no image that can be read; says why. Whether it was one.
@@ -283,7 +320,7 @@ pub(super) fn changed(state: &mut State, path: &Path) -> Vec<Command> {
 fn forget_photos(state: &mut State) {
     const NEAR: usize = 2;
     const LARGE: usize = 256 << 20;
-    let size = |entry: &crate::state::ImageEntry| entry.photo.as_ref().map_or(0, |photo| photo.pixels.len());
+    let size = |entry: &ImageEntry| entry.photo.as_ref().map_or(0, |photo| photo.pixels.len());
     let mut total: usize = state.images.iter().map(size).sum();
     let count = state.images.len();
     for at in 0..count {

@@ -8,6 +8,7 @@ mod typing;
 use camscope_core::{
     method::METHODS,
     overlay::{self, Enlarge},
+    text::printable_path,
 };
 use crossterm::event::{KeyEventKind, KeyModifiers};
 
@@ -16,6 +17,7 @@ use crate::{
     command_line,
     keymap::Key,
     message::{Command, Message, Save},
+    other_commands,
     prompt::{Prompt, Purpose},
     state::{Help, LayerState, Mode, State, Zoom},
     tree,
@@ -48,6 +50,10 @@ pub fn update(state: &mut State, message: Message) -> Vec<Command> {
                 Mode::Prompt(prompt) => typing::prompt(state, prompt, key),
             }
         }
+        Message::Act(action) => {
+            state.message = None;
+            act(state, action)
+        }
         Message::Paste(text) => typing::paste(state, &text),
         Message::Mouse(event) => mouse::mouse(state, event),
         Message::Resize(size, cell) => {
@@ -71,6 +77,11 @@ pub fn update(state: &mut State, message: Message) -> Vec<Command> {
         Message::Changed(path) => arrivals::changed(state, &path),
         other => arrivals::arrived(state, other),
     };
+    if let Some(entry) = state.images.get_mut(state.image)
+        && entry.photo.is_some()
+    {
+        entry.seen = true;
+    }
     // Whoever looks beyond the default layer wants the others made ready.
     if let Some(model) = &state.model
         && !state.layers_wanted
@@ -133,6 +144,9 @@ pub fn act(state: &mut State, action: Action) -> Vec<Command> {
         }
         Action::Histogram => state.histogram = !state.histogram,
         Action::Pin => pin(state),
+        Action::SearchImage => open_prompt(state, Purpose::Images, String::new()),
+        Action::Export => open_other(state, Purpose::Export),
+        Action::Report => open_other(state, Purpose::Report),
         Action::SearchClass => open_prompt(state, Purpose::SearchClass, String::new()),
         Action::FilterLayers => open_prompt(state, Purpose::FilterLayers, state.filter.clone()),
         Action::Open => {
@@ -347,6 +361,44 @@ fn save(state: &mut State, path: &str) -> Vec<Command> {
     let path = state.typed_path(path);
     let overwrite = state.overwrite.take().is_some_and(|known| known == path);
     vec![Command::Save(Save { path, overwrite, description: command_line::description(state) })]
+}
+
+/// Asks where to export to, or where to put a report.
+fn open_other(state: &mut State, purpose: Purpose) {
+    state.overwrite = None;
+    let Some(model) = &state.model else { return state.complain("no model is open yet") };
+    let stem = model.path.file_stem().unwrap_or_default().to_string_lossy();
+    let name = if purpose == Purpose::Export { format!("{stem}.cam.onnx") } else { format!("{stem}-report") };
+    open_prompt(state, purpose, name);
+}
+
+/// The command that runs another command of the program.
+fn run_other(state: &mut State, purpose: Purpose, path: &str) -> Vec<Command> {
+    if let Some(working) = &state.working {
+        let text = format!("{working} is not done yet");
+        state.complain(text);
+        return Vec::new();
+    }
+    if path.trim().is_empty() {
+        state.complain("it needs a name");
+        return Vec::new();
+    }
+    let path = state.typed_path(path);
+    let overwrite = state.overwrite.take().is_some_and(|known| known == path);
+    let (words, what) = match purpose {
+        Purpose::Export => (other_commands::export(state, &path), "exporting"),
+        _ => (other_commands::report(state, &path), "the report"),
+    };
+    match words {
+        Ok(words) => {
+            state.working = Some(format!("{what} to {}", printable_path(&path)));
+            vec![Command::Run { words, path, purpose, overwrite }]
+        }
+        Err(reason) => {
+            state.complain(reason);
+            Vec::new()
+        }
+    }
 }
 
 /// Whether a layer is known to have no gradient, and why.

@@ -2,7 +2,7 @@
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
-use super::{act, choose_method, choose_target, save};
+use super::{act, choose_method, choose_target, run_other, save};
 use crate::{
     message::Command,
     prompt::{Prompt, Purpose, Value},
@@ -54,8 +54,8 @@ pub(super) fn prompt(state: &mut State, mut prompt: Prompt, key: KeyEvent) -> Ve
         KeyCode::Char('n') if control => prompt.select(1),
         KeyCode::Tab => match (prompt.purpose, prompt.chosen().map(|item| item.value.clone())) {
             // Suggestions for what was typed before are none.
-            (Purpose::Open | Purpose::Save, Some(Value::Path(path))) if !path.starts_with(&prompt.text) => {}
-            (Purpose::Open | Purpose::Save, Some(Value::Path(path))) => {
+            (_, Some(Value::Path(path))) if !path.starts_with(&prompt.text) => {}
+            (_, Some(Value::Path(path))) => {
                 let common = prompt.common_start();
                 prompt.set(if common.len() > prompt.text.len() { common } else { path });
             }
@@ -77,12 +77,12 @@ pub(super) fn prompt(state: &mut State, mut prompt: Prompt, key: KeyEvent) -> Ve
         _ => {}
     }
     let typed = prompt.text != before;
+    let is_path = prompt.is_path();
     if typed {
         suggest(state, &mut prompt);
     }
-    let purpose = prompt.purpose;
     state.mode = Mode::Prompt(prompt);
-    if typed && matches!(purpose, Purpose::Open | Purpose::Save) { complete(state) } else { Vec::new() }
+    if typed && is_path { complete(state) } else { Vec::new() }
 }
 
 /// Pasted text goes into the line that is typed; elsewhere it is nothing, certainly not keys.
@@ -96,9 +96,9 @@ pub(super) fn paste(state: &mut State, text: &str) -> Vec<Command> {
     };
     text.trim_end().chars().for_each(|character| prompt.insert(character));
     suggest(state, &mut prompt);
-    let purpose = prompt.purpose;
+    let is_path = prompt.is_path();
     state.mode = Mode::Prompt(prompt);
-    if matches!(purpose, Purpose::Open | Purpose::Save) { complete(state) } else { Vec::new() }
+    if is_path { complete(state) } else { Vec::new() }
 }
 
 /// Asks for paths that begin like the line.
@@ -120,7 +120,10 @@ pub(super) fn suggest(state: &mut State, prompt: &mut Prompt) {
         Purpose::Palette => prompt.suggest_actions(),
         Purpose::Methods => prompt.suggest_methods(state.channels(), state.method),
         Purpose::FilterLayers => state.filter.clone_from(&prompt.text),
-        Purpose::Open | Purpose::Save => {}
+        Purpose::Images => {
+            prompt.suggest_images(state.images.iter().map(|entry| entry.path.as_path()), state.image);
+        }
+        Purpose::Open | Purpose::Save | Purpose::Export | Purpose::Report => {}
     }
 }
 
@@ -147,7 +150,10 @@ fn accept(state: &mut State, prompt: Prompt) -> Vec<Command> {
             }
         }
         (Purpose::Open, _) => return open(state, &prompt.text),
+        (Purpose::Images, Some(Value::Image(image))) => super::go_to_image(state, image),
+        (Purpose::Images, _) => state.complain(format!("no image's name matches `{}`", prompt.text)),
         (Purpose::Save, _) => return save(state, &prompt.text),
+        (Purpose::Export | Purpose::Report, _) => return run_other(state, prompt.purpose, &prompt.text),
     }
     Vec::new()
 }

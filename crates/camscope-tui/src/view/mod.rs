@@ -34,6 +34,8 @@ use crate::{
 use theme::Theme;
 
 pub use help::help_lines;
+pub(crate) use spread::facts as spread_facts;
+pub(crate) use status::blank;
 
 /// Draws a frame; what comes back are the pictures, and what covers them.
 pub fn view(state: &State, frame: &mut Frame) -> Scene {
@@ -101,24 +103,39 @@ fn is_thumbnail(tile: &Tile) -> bool {
 fn title(state: &State, theme: &Theme, area: Rect, buf: &mut Buffer) {
     let mut spans = vec![Span::styled(" camscope ", theme.title.add_modifier(Modifier::REVERSED)), Span::raw(" ")];
     let room = usize::from(area.width).saturating_sub(12);
+    spans.push(Span::styled(text::fitted(&heading(state, room), room), theme.plain));
+    Line::from(spans).render(area, buf);
+}
+
+/// The model, the image, and how it is looked at. Where there is no room for all of it, the looks go first, then parts of the names: view
+/// and method stay.
+fn heading(state: &State, room: usize) -> String {
+    const BETWEEN: &str = "  ·  ";
     let name = |path: &std::path::Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let model = state.model.as_ref().map(|model| name(&model.path));
-    let image = state.images.get(state.image).map(|entry| {
-        let count = state.images.len();
-        let place = if count > 1 { format!(" ({}/{count})", state.image + 1) } else { String::new() };
-        name(&entry.path) + &place
-    });
-    let how = state.model.as_ref().map(|_| {
-        let heat = 100.0 * (1.0 - state.alpha);
-        let zoom = if state.zoom.factor > 1.0 { format!(" · {:.1}×", state.zoom.factor) } else { String::new() };
-        let enlarged =
-            if state.enlarge == Enlarge::default() { String::new() } else { format!(" · {}", state.enlarge) };
-        let (view, method, map) = (state.view.name(), state.method_name(), &state.colormap);
-        format!("{view} · {method} · {map} {heat:.0} %{enlarged}{zoom}")
-    });
-    let line = [model, image, how].into_iter().flatten().collect::<Vec<_>>().join("  ·  ");
-    spans.push(Span::styled(text::fitted(&line, room), theme.plain));
-    Line::from(spans).render(area, buf);
+    let image = state.images.get(state.image).map(|entry| name(&entry.path));
+    let count = state.images.len();
+    let place = if count > 1 { format!(" ({}/{count})", state.image + 1) } else { String::new() };
+    let zoom = if state.zoom.factor > 1.0 { format!(" · {:.1}×", state.zoom.factor) } else { String::new() };
+    let enlarged = if state.enlarge == Enlarge::default() { String::new() } else { format!(" · {}", state.enlarge) };
+    let look = format!(" · {} {:.0} %{enlarged}", state.colormap, 100.0 * (1.0 - state.alpha));
+    let joined = |model: Option<&str>, image: Option<&str>, look: &str| {
+        let how = state.model.as_ref().map(|_| format!("{} · {}{look}{zoom}", state.view.name(), state.method_name()));
+        let image = image.map(|image| format!("{image}{place}"));
+        [model.map(str::to_owned), image, how].into_iter().flatten().collect::<Vec<_>>().join(BETWEEN)
+    };
+    let (model, image) = (model.as_deref(), image.as_deref());
+    for look in [look.as_str(), ""] {
+        let line = joined(model, image, look);
+        if text::width(&line) <= room {
+            return line;
+        }
+    }
+    // The names share what is left.
+    let names = usize::from(model.is_some()) + usize::from(image.is_some());
+    let left = room.saturating_sub(text::width(&joined(model.map(|_| ""), image.map(|_| ""), ""))) / names.max(1);
+    let cut = |name: Option<&str>| name.map(|name| text::fitted(name, left.max(1)));
+    joined(cut(model).as_deref(), cut(image).as_deref(), "")
 }
 
 fn caption(state: &State, tile: &Tile, theme: &Theme, buf: &mut Buffer) {

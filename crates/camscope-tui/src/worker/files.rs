@@ -1,7 +1,7 @@
 //! The thread that reads photos, and notices when a file changes.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::{
@@ -37,6 +37,10 @@ pub struct Files {
     pub read: Vec<PathBuf>,
     /// What to watch, and each file's time of change when it was read.
     pub watch: Vec<(PathBuf, Option<SystemTime>)>,
+    /// Folders whose new images are of interest.
+    pub folders: Vec<PathBuf>,
+    /// The images that are known.
+    pub known: HashSet<PathBuf>,
 }
 
 /// The thread's handle; dropping it ends the thread.
@@ -65,6 +69,7 @@ impl Drop for Reader {
 
 fn work(desk: &Desk<Files>, send: &Send) {
     let mut watched: Vec<(PathBuf, Option<SystemTime>)> = Vec::new();
+    let (mut folders, mut known) = (Vec::new(), HashSet::new());
     // Said once for each time of change.
     let mut said: HashMap<PathBuf, Option<SystemTime>> = HashMap::new();
     // What was read last: a wish can be older than its arrival.
@@ -72,9 +77,12 @@ fn work(desk: &Desk<Files>, send: &Send) {
     while let Some(wish) = desk.take_within(LOOK) {
         let Some(wish) = wish else {
             look(&watched, &mut said, send);
+            look_for_new(&folders, &mut known, send);
             continue;
         };
         watched = wish.watch;
+        folders = wish.folders;
+        known.extend(wish.known);
         for path in &wish.read {
             if desk.has_news() {
                 break;
@@ -108,6 +116,20 @@ fn look(watched: &[(PathBuf, Option<SystemTime>)], said: &mut HashMap<PathBuf, O
             said.insert(path.clone(), now);
             send(Message::Changed(path.clone()));
         }
+    }
+}
+
+/// Says which images of the folders are new; those that are still being written come later.
+fn look_for_new(folders: &[PathBuf], known: &mut HashSet<PathBuf>, send: &Send) {
+    let is_whole = |path: &PathBuf| {
+        let modified = std::fs::metadata(path).and_then(|data| data.modified());
+        modified.is_ok_and(|time| time.elapsed().is_ok_and(|age| age > SETTLED))
+    };
+    let all = folders.iter().filter_map(|folder| images_of(folder).ok()).flatten();
+    let new: Vec<PathBuf> = all.filter(|path| !known.contains(path) && is_whole(path)).collect();
+    if !new.is_empty() {
+        known.extend(new.iter().cloned());
+        send(Message::Found(new));
     }
 }
 

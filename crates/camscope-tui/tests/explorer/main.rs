@@ -6,5 +6,6 @@
 mod comfort;
 mod double;
 mod keys;
+mod left;
 mod views;
 mod wire;
