@@ -416,7 +416,7 @@ pub(crate) struct ExplainArgs {
     #[command(flatten)]
     pub(crate) shown: ViewArgs,
     /// Put all overlays on one sheet, each with its method, layer, target and score below: a PNG, or a JPEG if FILE ends in .jpg
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "resume")]
     pub(crate) sheet: Option<PathBuf>,
     /// Results that outlast the run.
     #[command(flatten)]

@@ -32,6 +32,7 @@ mod factors_cmd;
 mod feed;
 mod graphics;
 mod input;
+mod kept;
 mod layers_cmd;
 mod many_pictures;
 mod methods_cmd;

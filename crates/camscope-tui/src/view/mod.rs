@@ -24,7 +24,7 @@ use crate::{
     action::View,
     compose::colormap,
     engine::Step,
-    graphics::{Picture, Protocol, fill},
+    graphics::{Picture, Protocol, fill, halfblocks},
     layout::areas,
     state::{Mode, State},
     terminal::Scene,
@@ -163,8 +163,8 @@ fn legend<'a>(state: &State, tile: &Tile, theme: &Theme) -> Vec<Span<'a>> {
     }
     let colors = colormap(tiles::position(&state.colormap)).table();
     let cell = |at: u16| {
-        let [r, g, b] = colors[usize::from(255 * at / (LEGEND - 1))];
-        Span::styled(" ", Style::new().bg(Color::Rgb(r, g, b)))
+        let color = halfblocks::shown(colors[usize::from(255 * at / (LEGEND - 1))], state.screen.truecolor);
+        Span::styled(" ", Style::new().bg(color))
     };
     let ends = |text| Span::styled(text, theme.faint);
     std::iter::once(ends("  0 ")).chain((0..LEGEND).map(cell)).chain([ends(" 1")]).collect()

@@ -23,19 +23,19 @@ use ndarray_npy::WriteNpyExt;
 use serde_json::{Value, json};
 
 use super::{
-    kept::Kept,
     many::{self, each},
     sheet::{self, Sheet},
 };
 use crate::{
     cli::ExplainArgs,
     input::Input,
+    kept::Kept,
     many_pictures::Picture,
     output,
     picture::Screen,
     report,
     setup::failed,
-    whole::{put, unfinished, whole},
+    whole::{put, unfinished},
 };
 
 /// One explanation that is to be written.
@@ -650,7 +650,7 @@ pub(crate) fn draw_array(
 pub(crate) fn write_overlay(picture: &RgbImage, path: &Path) -> Result<PathBuf> {
     let mut bytes = Vec::new();
     write_png(picture, &mut bytes)
-        .and_then(|()| whole(|| std::fs::write(path, &bytes)))
+        .and_then(|()| put(path, &bytes, &unfinished(None)))
         .map_err(|source| failed("write", path, source))?;
     Ok(path.to_owned())
 }
