@@ -121,12 +121,22 @@ pub enum View {
     Classes,
     /// Two classes and their difference.
     Contrast,
+    /// All images, for this class and layer.
+    Photos,
 }
 
 impl View {
     /// All of them, in the order of their digits.
-    pub const ALL: [Self; 7] =
-        [Self::Overlay, Self::Heatmap, Self::Photo, Self::SideBySide, Self::Sweep, Self::Classes, Self::Contrast];
+    pub const ALL: [Self; 8] = [
+        Self::Overlay,
+        Self::Heatmap,
+        Self::Photo,
+        Self::SideBySide,
+        Self::Sweep,
+        Self::Classes,
+        Self::Contrast,
+        Self::Photos,
+    ];
 
     /// Its name in the configuration and on the screen.
     pub fn name(self) -> &'static str {
@@ -138,6 +148,7 @@ impl View {
             Self::Sweep => "sweep",
             Self::Classes => "classes",
             Self::Contrast => "contrast",
+            Self::Photos => "photos",
         }
     }
 
@@ -187,6 +198,7 @@ pub const ACTIONS: &[(&str, Action, &str)] = &[
     ("sweep", Action::View(View::Sweep), "view: every layer, for this class"),
     ("classes", Action::View(View::Classes), "view: the top classes, at this layer"),
     ("contrast", Action::View(View::Contrast), "view: this class against another"),
+    ("photos", Action::View(View::Photos), "view: all images, for this class and layer"),
     ("methods", Action::Methods, "choose a method, by family and cost"),
     ("next-method", Action::NextMethod, "next method"),
     ("previous-method", Action::PreviousMethod, "previous method"),
@@ -267,8 +279,8 @@ mod tests {
 
     #[test]
     fn views_go_round() {
-        assert_eq!(View::Contrast.step(1), View::Overlay);
-        assert_eq!(View::Overlay.step(-1), View::Contrast);
+        assert_eq!(View::Photos.step(1), View::Overlay);
+        assert_eq!(View::Overlay.step(-1), View::Photos);
         for view in View::ALL {
             assert_eq!(view.name().parse(), Ok(view));
         }

@@ -44,19 +44,38 @@ pub fn export(state: &State, to: &Path) -> Result<Vec<String>, String> {
 /// # Errors
 /// No photo was.
 pub fn report(state: &State, to: &Path) -> Result<Vec<String>, String> {
+    let seen = state.images.iter().filter(|entry| entry.seen).map(|entry| word(&entry.path)).collect();
+    // What was searched for is shown of every photo; else what the model says first.
+    let chosen = state.target.filter(|_| state.target_stays);
+    explain(state, seen, "--report", to, chosen)
+}
+
+/// The words of the `camscope explain --sheet` for all photos, with what is explained now.
+///
+/// # Errors
+/// No photo is open.
+pub fn sheet(state: &State, to: &Path) -> Result<Vec<String>, String> {
+    let all = state.images.iter().filter(|entry| entry.error.is_none()).map(|entry| word(&entry.path)).collect();
+    explain(state, all, "--sheet", to, state.current_target())
+}
+
+fn explain(
+    state: &State,
+    photos: Vec<String>,
+    into: &str,
+    to: &Path,
+    target: Option<usize>,
+) -> Result<Vec<String>, String> {
     let model = state.model.as_ref().ok_or("no model is open")?;
-    let seen: Vec<String> = state.images.iter().filter(|entry| entry.seen).map(|entry| word(&entry.path)).collect();
-    if seen.is_empty() {
+    if photos.is_empty() {
         return Err("no photo was looked at yet".into());
     }
     let mut words = vec!["explain".into(), word(&model.path)];
-    words.extend(seen);
-    words.extend(["--report".into(), word(to)]);
+    words.extend(photos);
+    words.extend([into.to_owned(), word(to)]);
     words.extend(["--method".into(), state.method_name().into()]);
     words.extend(layer(state));
-    // What was searched for is shown of every photo; else what the model says first.
-    let chosen = state.target.filter(|_| state.target_stays);
-    words.extend(chosen.into_iter().flat_map(|target| {
+    words.extend(target.into_iter().flat_map(|target| {
         let asked = state.current_scores().and_then(|scores| Some(scores.asked(target)?.spec.clone()));
         asked.map_or_else(|| ["--class".into(), format!("#{target}")], |spec| ["--target".into(), spec])
     }));
@@ -69,6 +88,7 @@ pub fn report(state: &State, to: &Path) -> Result<Vec<String>, String> {
     if state.enlarge != Enlarge::default() {
         words.extend(["--enlarge".into(), state.enlarge.to_string()]);
     }
+    words.extend((!state.boxes).then(|| "--no-boxes".to_owned()));
     words.extend(model.command.iter().cloned());
     Ok(words)
 }

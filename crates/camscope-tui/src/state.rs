@@ -228,6 +228,34 @@ impl State {
         self.images.get(self.image)?.photo.as_ref()
     }
 
+    /// A photo that is read, by its number.
+    pub fn photo_by(&self, id: u64) -> Option<&Arc<Photo>> {
+        // It is the one that is shown nearly always.
+        let known = |photo: &&Arc<Photo>| photo.id == id;
+        self.photo().filter(known).or_else(|| self.images.iter().filter_map(|entry| entry.photo.as_ref()).find(known))
+    }
+
+    /// The heatmap of another image for what is explained: the same class, or what the model found there of the same label.
+    pub fn key_in(&self, image: usize) -> Option<HeatKey> {
+        if image == self.image {
+            return self.current_key();
+        }
+        let entry = self.images.get(image).filter(|entry| !entry.stale)?;
+        let (photo, target) = (entry.photo.as_ref()?, self.current_target()?);
+        let (scores, here) = (self.scores.get(&photo.id)?, self.current_scores()?);
+        let target = match here.asked(target) {
+            None => Some(target).filter(|class| *class < scores.classes()),
+            Some(asked) => {
+                let is_same = |other: &crate::engine::Asked| match &asked.label {
+                    Some(label) => other.label.as_ref() == Some(label),
+                    None => other.spec == asked.spec,
+                };
+                scores.asked.iter().position(is_same).map(|at| at + scores.classes())
+            }
+        }?;
+        Some(HeatKey { photo: photo.id, target, ..self.key(target, self.layer)? })
+    }
+
     /// What the model says of it.
     pub fn current_scores(&self) -> Option<&Arc<Scores>> {
         self.scores.get(&self.photo()?.id)
@@ -360,17 +388,5 @@ impl State {
     /// Says that something went wrong.
     pub fn complain(&mut self, text: impl Into<String>) {
         self.message = Some(Message { text: text.into(), is_error: true });
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_window_stays_on_the_photo() {
-        let zoom = Zoom { factor: 4.0, centre: (0.0, 1.0) };
-        assert_eq!(zoom.window(), [0.0, 0.75, 0.25, 0.25]);
-        assert_eq!(Zoom::default().window(), [0.0, 0.0, 1.0, 1.0]);
     }
 }

@@ -1,6 +1,7 @@
 //! The model behind the explorer: camscope-core's explainers, one for the default layer and one for all of them.
 
 mod describe;
+mod kept;
 
 use std::{
     collections::HashMap,
@@ -13,7 +14,7 @@ use std::{
 
 use camscope_core::{
     Error,
-    explain::{Backward, Explainer, Forward, Options},
+    explain::{Explainer, Forward, Options},
     image,
     layer::{self, Choice},
     layer_ranges::{Ranges, Stored},
@@ -32,6 +33,7 @@ use super::{
     Spread, Step, Told,
 };
 use describe::{describe, fused, heading};
+use kept::{BACKWARDS, FORWARDS, Kept, Pass, find, keep};
 
 /// An open model. The default layer's explainer is made at once, since its passes are the cheap ones; the one of all layers when
 /// another layer is first wanted.
@@ -68,25 +70,6 @@ struct All {
     /// For each layer, its place among the explainer's taps.
     taps: Vec<Option<usize>>,
 }
-
-#[derive(Default)]
-struct Kept {
-    forwards: Vec<(Pass, Arc<Forward>)>,
-    backwards: Vec<(Pass, Arc<Backward>)>,
-}
-
-/// What a pass was run for.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Pass {
-    photo: u64,
-    /// Only of a backward pass.
-    target: usize,
-    all: bool,
-}
-
-/// Forward passes are large where every layer is kept; going back further than this runs them again.
-const FORWARDS: usize = 2;
-const BACKWARDS: usize = 3;
 
 static PHOTOS: AtomicU64 = AtomicU64::new(1);
 
@@ -438,21 +421,6 @@ fn class(number: usize) -> TargetRef {
 
 fn modified(path: &Path) -> Option<std::time::SystemTime> {
     std::fs::metadata(path).and_then(|data| data.modified()).ok()
-}
-
-fn find<T>(kept: &mut Vec<(Pass, Arc<T>)>, pass: Pass) -> Option<Arc<T>> {
-    let at = kept.iter().position(|(known, _)| *known == pass)?;
-    let entry = kept.remove(at);
-    let found = Arc::clone(&entry.1);
-    kept.push(entry);
-    Some(found)
-}
-
-fn keep<T>(kept: &mut Vec<(Pass, Arc<T>)>, most: usize, pass: Pass, value: &Arc<T>) {
-    kept.push((pass, Arc::clone(value)));
-    if kept.len() > most {
-        kept.remove(0);
-    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

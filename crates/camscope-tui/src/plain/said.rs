@@ -70,7 +70,7 @@ fn with_probability(state: &State, target: usize) -> String {
 
 /// Where the heat is, in each picture of the view.
 fn heat(state: &State) -> Vec<String> {
-    let (Some(photo), Some(current)) = (state.photo(), state.current_key()) else { return Vec::new() };
+    let Some(current) = state.current_key() else { return Vec::new() };
     if let Some(reason) = state.failed.get(&current).map(String::as_str).or_else(|| layer_reason(state, state.layer)) {
         return vec![format!("no heatmap: {reason}")];
     }
@@ -81,7 +81,7 @@ fn heat(state: &State) -> Vec<String> {
             Content::Photo | Content::Difference(..) | Content::Thumbnail(_) => None,
         })
         .collect();
-    let of = |key: &HeatKey| Some(whereabouts(photo, state.heats.get(key)?));
+    let of = |key: &HeatKey| Some(whereabouts(state.photo_by(key.photo)?, state.heats.get(key)?));
     if let [(_, key)] = &shown[..] {
         let inside = state.heat_in_box().map(|share| format!("; {:.0} % of it in the box", 100.0 * share));
         let blank = view::blank(state);

@@ -102,3 +102,15 @@ pub struct Times {
     /// A heatmap: its backward pass and method.
     pub heat: Option<f64>,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_window_stays_on_the_photo() {
+        let zoom = Zoom { factor: 4.0, centre: (0.0, 1.0) };
+        assert_eq!(zoom.window(), [0.0, 0.75, 0.25, 0.25]);
+        assert_eq!(Zoom::default().window(), [0.0, 0.0, 1.0, 1.0]);
+    }
+}

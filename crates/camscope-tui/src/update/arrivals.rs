@@ -322,10 +322,11 @@ fn forget_photos(state: &mut State) {
     const LARGE: usize = 256 << 20;
     let size = |entry: &ImageEntry| entry.photo.as_ref().map_or(0, |photo| photo.pixels.len());
     let mut total: usize = state.images.iter().map(size).sum();
+    let page: Vec<usize> = tiles::images(&tiles::tiles(state)).collect();
     let count = state.images.len();
     for at in 0..count {
         let distance = at.abs_diff(state.image).min(count - at.abs_diff(state.image));
-        if total > LARGE && distance > NEAR {
+        if total > LARGE && distance > NEAR && !page.contains(&at) {
             total -= size(&state.images[at]);
             state.images[at].photo = None;
         }

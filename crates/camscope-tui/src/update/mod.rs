@@ -3,25 +3,25 @@
 
 mod arrivals;
 mod mouse;
+mod outside;
 mod typing;
 
 use camscope_core::{
     method::METHODS,
     overlay::{self, Enlarge},
-    text::printable_path,
 };
 use crossterm::event::{KeyEventKind, KeyModifiers};
 
 use crate::{
     action::{Action, View},
-    command_line,
     keymap::Key,
-    message::{Command, Message, Save},
-    other_commands,
+    message::{Command, Message},
     prompt::{Prompt, Purpose},
     state::{Help, LayerState, Mode, State, Zoom},
     tree,
 };
+
+use outside::{copy_command, open_other, open_save};
 
 /// What one step of `+` and `-` changes.
 const ALPHA_STEP: f32 = 0.1;
@@ -317,87 +317,6 @@ fn folder_of_image(state: &State) -> String {
     match folder.map(|folder| folder.to_string_lossy().into_owned()) {
         Some(folder) if !folder.is_empty() => format!("{}/", folder.trim_end_matches('/')),
         _ => String::new(),
-    }
-}
-
-fn open_save(state: &mut State, extension: &str) {
-    state.overwrite = None;
-    match (state.images.get(state.image), state.current_target()) {
-        (Some(entry), Some(class)) => {
-            let stem = entry.path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-            let layer = state.model.as_ref().map_or("", |model| &model.layers[state.layer].name);
-            let what = match state.view {
-                View::Overlay => String::new(),
-                view => format!(".{}", view.name()),
-            };
-            let plain = |text: &str| text.replace(|c: char| !c.is_alphanumeric() && !"-_".contains(c), "_");
-            let name = format!("{}.{}.{class}{what}.{extension}", plain(&stem), plain(layer));
-            open_prompt(state, Purpose::Save, name);
-        }
-        _ => state.complain("there is nothing to save yet"),
-    }
-}
-
-fn copy_command(state: &mut State) -> Vec<Command> {
-    match command_line::explain(state) {
-        Some(line) => {
-            state.say(format!("copied: {line}"));
-            vec![Command::Copy(line)]
-        }
-        None => {
-            state.complain("there is nothing to explain yet");
-            Vec::new()
-        }
-    }
-}
-
-/// The command that saves what is shown to a file.
-fn save(state: &mut State, path: &str) -> Vec<Command> {
-    let path = path.trim();
-    if path.is_empty() {
-        state.complain("a file needs a name");
-        return Vec::new();
-    }
-    let path = state.typed_path(path);
-    let overwrite = state.overwrite.take().is_some_and(|known| known == path);
-    vec![Command::Save(Save { path, overwrite, description: command_line::description(state) })]
-}
-
-/// Asks where to export to, or where to put a report.
-fn open_other(state: &mut State, purpose: Purpose) {
-    state.overwrite = None;
-    let Some(model) = &state.model else { return state.complain("no model is open yet") };
-    let stem = model.path.file_stem().unwrap_or_default().to_string_lossy();
-    let name = if purpose == Purpose::Export { format!("{stem}.cam.onnx") } else { format!("{stem}-report") };
-    open_prompt(state, purpose, name);
-}
-
-/// The command that runs another command of the program.
-fn run_other(state: &mut State, purpose: Purpose, path: &str) -> Vec<Command> {
-    if let Some(working) = &state.working {
-        let text = format!("{working} is not done yet");
-        state.complain(text);
-        return Vec::new();
-    }
-    if path.trim().is_empty() {
-        state.complain("it needs a name");
-        return Vec::new();
-    }
-    let path = state.typed_path(path);
-    let overwrite = state.overwrite.take().is_some_and(|known| known == path);
-    let (words, what) = match purpose {
-        Purpose::Export => (other_commands::export(state, &path), "exporting"),
-        _ => (other_commands::report(state, &path), "the report"),
-    };
-    match words {
-        Ok(words) => {
-            state.working = Some(format!("{what} to {}", printable_path(&path)));
-            vec![Command::Run { words, path, purpose, overwrite }]
-        }
-        Err(reason) => {
-            state.complain(reason);
-            Vec::new()
-        }
     }
 }
 

@@ -2,7 +2,10 @@
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
-use super::{act, choose_method, choose_target, run_other, save};
+use super::{
+    act, choose_method, choose_target,
+    outside::{run_other, save},
+};
 use crate::{
     message::Command,
     prompt::{Prompt, Purpose, Value},

@@ -27,6 +27,7 @@ const AUTO: Entry = (&[Action::AutoLayer], "the layer that auto takes");
 const METHODS: Entry = (&[Action::Methods], "another method");
 const VIEW: Entry = (&[Action::PreviousView, Action::NextView], "another view");
 const IMAGE: Entry = (&[Action::PreviousImage, Action::NextImage], "another photo");
+const BY_NAME: Entry = (&[Action::SearchImage], "a photo by its name");
 const OPEN: Entry = (&[Action::Open], "open a photo or a model");
 const POINT: Entry = (&[Action::Crosshair], "the heat at a point");
 const SPREAD: Entry = (&[Action::Histogram], "how the layer's numbers are spread");
@@ -48,6 +49,7 @@ fn needed(view: View) -> [Entry; 10] {
         View::Photo => [IMAGE, OPEN, OVERLAY, SWEEP, CLASSES, CONTRAST, ZOOM, BOXES, SAVE, COPY],
         View::Sweep => [LAYER, LAYERS, FOLD, FILTER, AUTO, TARGET, METHODS, OVERLAY, SAVE, COPY],
         View::Classes => [TARGET, PIN, SEARCH, LAYER, METHODS, CONTRAST, OVERLAY, IMAGE, SAVE, COPY],
+        View::Photos => [IMAGE, BY_NAME, TARGET, SEARCH, LAYER, METHODS, OVERLAY, OPEN, SAVE, COPY],
         View::Contrast => [TARGET, PIN, SEARCH, LAYER, METHODS, HEAT, CLASSES, IMAGE, SAVE, COPY],
     }
 }

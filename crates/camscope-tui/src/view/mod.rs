@@ -97,7 +97,7 @@ fn picture(state: &State, tile: &Tile) -> Option<Arc<Picture>> {
 }
 
 fn is_thumbnail(tile: &Tile) -> bool {
-    matches!(tile.content, Content::Thumbnail(_))
+    tile.is_in_strip()
 }
 
 fn title(state: &State, theme: &Theme, area: Rect, buf: &mut Buffer) {

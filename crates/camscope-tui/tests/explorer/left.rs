@@ -3,8 +3,18 @@
 use std::path::{Path, PathBuf};
 
 use camscope_tui::{
-    Start, action::View, app::Happening, graphics::Protocol, last::Last, message::Message, other_commands, state::Mode,
+    Start,
+    action::View,
+    app::Happening,
+    engine::HeatKey,
+    graphics::Protocol,
+    last::Last,
+    message::Message,
+    other_commands,
+    state::Mode,
+    tiles::{self, Chooses},
 };
+use crossterm::event::{Event, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
 
 use crate::double::{Rig, start};
 
@@ -24,6 +34,64 @@ fn an_image_is_gone_to_by_its_name() {
     rig.keys("N nothing enter").settle();
     assert!(rig.explorer.state().message.as_ref().unwrap().is_error);
     assert_eq!(rig.explorer.state().image, 217);
+}
+
+#[test]
+fn all_images_are_seen_for_one_class() {
+    let mut rig = Rig::with(SIZE, Protocol::HalfBlocks, start(&["cat.jpg", "cow.jpg", "broken.jpg", "dog.jpg"]));
+    rig.settle();
+    rig.key("8").settle();
+    let screen = rig.screen();
+    for text in ["cat.jpg 63.3 %", "cow.jpg 23.3 %", "✗ broken.jpg", "dog.jpg 63.3 %", "·  photos · gradcam"] {
+        assert!(screen.contains(text), "{text}: {screen}");
+    }
+    // Each has the heat of its own photo, all of one class and layer.
+    let keys = |rig: &Rig| -> Vec<HeatKey> {
+        let shown = tiles::tiles(rig.explorer.state()).into_iter().filter(|tile| !tile.is_in_strip());
+        shown.flat_map(|tile| tile.content.heats().collect::<Vec<_>>()).collect()
+    };
+    let first = keys(&rig);
+    let mut photos: Vec<u64> = first.iter().map(|key| key.photo).collect();
+    photos.dedup();
+    assert_eq!((first.len(), photos.len()), (3, 3));
+    assert!(first.iter().all(|key| (key.target, key.layer) == (0, 11)), "{first:?}");
+    rig.keys("right up").settle();
+    let then = keys(&rig);
+    assert!(then.len() == 3 && then.iter().all(|key| (key.target, key.layer) == (1, 10)), "{then:?}");
+    // The chosen one is gone to by keys and by the mouse, with the class that was looked at.
+    rig.keys("n n n").settle();
+    assert_eq!(rig.explorer.state().image, 3);
+    assert!(keys(&rig).iter().all(|key| key.target == 1), "{:?}", keys(&rig));
+    let tile = tiles::tiles(rig.explorer.state()).into_iter().find(|tile| tile.chooses == Chooses::Image(1)).unwrap();
+    let kind = MouseEventKind::Down(MouseButton::Left);
+    let (column, row) = (tile.area.x + 1, tile.area.y + 1);
+    rig.send(Event::Mouse(MouseEvent { kind, column, row, modifiers: KeyModifiers::NONE })).settle();
+    assert_eq!(rig.explorer.state().image, 1);
+    rig.key("y").settle();
+    let copied = rig.explorer.state().message.clone().unwrap().text;
+    assert!(
+        copied.contains(
+            " cat.jpg cow.jpg dog.jpg --sheet photos.png --method gradcam --layer features.10.conv --class '#1' "
+        ),
+        "{copied}"
+    );
+}
+
+#[test]
+fn of_many_images_only_those_are_read_that_are_shown() {
+    let names: Vec<String> = (0..300).map(|at| format!("photo{at:03}.jpg")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let mut rig = Rig::with((250, 70), Protocol::None, start(&names));
+    rig.settle();
+    rig.keys("8 N 217 enter").settle();
+    let state = rig.explorer.state();
+    let shown: Vec<usize> = tiles::images(&tiles::tiles(state)).collect();
+    assert!(shown.len() == 24 && shown.contains(&217), "{shown:?}");
+    let has_heat = |image: &usize| state.key_in(*image).is_some_and(|key| state.heats.get(&key).is_some());
+    assert!(shown.iter().all(has_heat));
+    let of_photos: std::collections::HashSet<u64> =
+        rig.double.heats.lock().unwrap().iter().map(|key| key.photo).collect();
+    assert!(of_photos.len() <= 24 + 24 + 1, "{}", of_photos.len());
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::{io::Write, process::Stdio};
 
 use crate::{
     common::{Scene, cat_and_coffee, file, mobilenet},
-    explorer::{SIZE, small, started},
+    explorer::{SIZE, copy, small, started},
     explorer_screen::{CTRL_U, ENTER, Terminal, explorer},
     terminal::PLAIN,
 };
@@ -104,6 +104,32 @@ fn a_model_that_explains_itself_and_a_report_are_written_from_inside() {
     terminal.sees("cannot");
     terminal.press("q");
     terminal.ends_with(0);
+}
+
+#[test]
+fn the_sheet_of_all_photos_is_the_one_that_the_copied_command_makes() {
+    let scene = Scene::new();
+    let mut command = explorer(&scene);
+    command.args(["--ep", "cpu", "--graphics", "halfblocks"]).arg(mobilenet());
+    command.arg(cat_and_coffee()).arg(file("samples/coffee.jpg")).arg(file("samples/chelsea.jpg"));
+    let mut terminal = Terminal::start(command, SIZE, PLAIN);
+    terminal.sees("heat ");
+    terminal.press("8");
+    terminal.sees("·  photos · gradcam");
+    terminal.sees("chelsea.jpg ");
+    let copied = copy(&terminal);
+    assert!(copied.contains(" --sheet photos.png --method gradcam --class '#3' "), "{copied}");
+    let saved = scene.path("saved.png");
+    terminal.press("s");
+    terminal.sees("save to");
+    terminal.press(&format!("{CTRL_U}{}{ENTER}", saved.display()));
+    terminal.sees("saved /");
+    terminal.press("q");
+    terminal.ends_with(0);
+    let words = copied.strip_prefix("camscope ").expect("the program").split(' ').map(|word| word.trim_matches('\''));
+    scene.run(words).ok_with_notes();
+    let pixels = |path: std::path::PathBuf| image::open(path).expect("a picture").to_rgb8();
+    assert_eq!(pixels(saved), pixels(scene.path("photos.png")));
 }
 
 #[test]
