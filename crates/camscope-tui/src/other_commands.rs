@@ -111,7 +111,7 @@ fn for_export(command: &[String]) -> Vec<String> {
         let is_with_value = |option: &&str| word.strip_prefix(option).is_some_and(|rest| rest.starts_with('='));
         if with_value.contains(&word.as_str()) {
             words.next();
-        } else if !alone.contains(&word.as_str()) && !with_value.iter().any(|option| is_with_value(option)) {
+        } else if !alone.contains(&word.as_str()) && !with_value.iter().any(is_with_value) {
             kept.push(word.clone());
         }
     }
