@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use camscope_core::{layer::Choice, method::METHODS, overlay, target::ClassSpec};
+use camscope_core::{layer::Choice, method, overlay, target::ClassSpec};
 use serde::{Deserialize, Serialize};
 
 use crate::{config::Config, start::Start, state::State};
@@ -39,7 +39,8 @@ impl Last {
     pub fn of(state: &State, usual: &Config) -> Option<Self> {
         let model = state.model.as_ref()?;
         let other = |now: &str, usual: &str| (now != usual).then(|| now.to_owned());
-        let usual_method = usual.method.as_deref().unwrap_or_else(|| METHODS[model.method].name());
+        let usual_method =
+            usual.method.as_deref().or_else(|| Some(method::nth(model.method)?.name())).unwrap_or_default();
         let looks = state.layer != model.default_layer;
         Some(Self {
             model: whole(&model.path),
@@ -77,7 +78,7 @@ impl Last {
     /// Starts with it. What isn't there any more stays as usual.
     pub fn begin(&self, start: &mut Start) {
         let config = &mut start.config;
-        let is_method = |name: &&String| METHODS.iter().any(|method| method.name() == **name);
+        let is_method = |name: &&String| method::all().iter().any(|method| method.name() == **name);
         config.method = self.method.as_ref().filter(is_method).cloned().or(config.method.take());
         if let Some(map) = self.colormap.as_ref().and_then(|name| overlay::by_name(name).ok()) {
             config.colormap = map.name().to_owned();

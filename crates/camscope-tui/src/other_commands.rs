@@ -7,7 +7,7 @@ use std::{
 };
 
 use camscope_core::{
-    method::{METHODS, Method},
+    method::{self, Method},
     overlay::{self, Enlarge},
 };
 
@@ -22,7 +22,7 @@ const OF_RUNNING: (&[&str], &[&str]) = (&["--ep", "--device", "--ep-library"], &
 /// Why that cannot be written into a model.
 pub fn export(state: &State, to: &Path) -> Result<Vec<String>, String> {
     let model = state.model.as_ref().ok_or("no model is open")?;
-    let method = METHODS.get(state.method).copied().unwrap_or(METHODS[0]);
+    let method = method::nth(state.method).ok_or("no method is chosen")?;
     if !matches!(method, Method::Cam(_)) {
         let name = method.name();
         return Err(format!(
@@ -96,7 +96,7 @@ fn explain(
 /// The layer, where it is another than that of `auto`.
 fn layer(state: &State) -> Vec<String> {
     let Some(model) = &state.model else { return Vec::new() };
-    let looks = METHODS.get(state.method).is_none_or(|method| method.needs().layer);
+    let looks = method::nth(state.method).is_none_or(|method| method.needs().layer);
     match model.layers.get(state.layer) {
         Some(layer) if looks && state.layer != model.default_layer => vec!["--layer".into(), layer.name.clone()],
         _ => Vec::new(),

@@ -2,7 +2,7 @@
 
 mod key;
 
-use camscope_core::method::METHODS;
+use camscope_core::method;
 use ratatui::layout::Rect;
 
 use crate::{
@@ -199,7 +199,7 @@ fn what_is_shown(state: &State, content: Content) -> String {
         Some(probability) => format!("{name} {:.1} %", 100.0 * probability),
         None => name,
     };
-    let looks = METHODS.get(key.method).is_none_or(|method| method.needs().layer);
+    let looks = method::nth(key.method).is_none_or(|method| method.needs().layer);
     let layer = state.model.as_ref().and_then(|model| model.layers.get(key.layer)).filter(|_| looks);
     let layer = layer.map(|layer| format!(" · {}", layer.name)).unwrap_or_default();
     let inside = state.heat_in_box().map(|share| format!(" · {:.0} % in the box", 100.0 * share));

@@ -207,6 +207,9 @@ fn a_tour_with_the_bundled_model() {
     terminal.sees("·  contrast · gradcam");
     terminal.sees(" − ");
     terminal.press("v");
+    terminal.sees("·  photos · gradcam");
+    terminal.sees("chelsea.jpg ");
+    terminal.press("v");
     terminal.sees("·  overlay · gradcam");
 
     // Search a label; it stays when the image changes.
