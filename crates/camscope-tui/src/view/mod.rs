@@ -214,7 +214,7 @@ fn notice(state: &State, theme: &Theme, area: Rect, shown: &[Tile], buf: &mut Bu
         let at = Step::ALL.iter().position(|known| *known == step).unwrap_or(0);
         let (count, bar) = (Step::ALL.len(), bar(at, Step::ALL.len()));
         (format!("opening {}\n{bar}\n{} ({} of {count})", path.display(), step.about(), at + 1), theme.plain)
-    } else if has_picture() {
+    } else if has_picture() && (state.model.is_some() || state.opening.is_some()) {
         return None;
     } else if let Some(path) = &state.opening {
         (format!("opening {} …", path.display()), theme.faint)

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use camscope_tui::{action::View, app::Happening, graphics::Protocol, message::Message, state::Mode};
+use camscope_tui::{Start, action::View, app::Happening, graphics::Protocol, message::Message, state::Mode};
 
 use crate::double::{Double, Rig, start};
 
@@ -120,4 +120,24 @@ fn opening_a_model_says_what_it_is_at_and_shows_the_photo_meanwhile() {
     let state = rig.explorer.state();
     assert!(state.step.is_none() && !rig.screen().contains("finding the types"), "{}", rig.screen());
     assert!(state.current_key().is_some_and(|key| state.heats.get(&key).is_some()));
+}
+
+#[test]
+fn a_model_that_cannot_be_opened_is_said_over_the_photo() {
+    let folder = tempfile::tempdir().unwrap();
+    let photo = folder.path().join("photo.png");
+    image::RgbImage::from_pixel(60, 40, image::Rgb([200, 30, 30])).save(&photo).unwrap();
+    let begin = Start { model: Some("missing.onnx".into()), ..start(&[photo.to_str().unwrap()]) };
+    let double = Double::new();
+    double.holds.store(true, Ordering::SeqCst);
+    let mut rig = Rig::on(double, SIZE, Protocol::HalfBlocks, begin);
+    while !rig.screen().contains('▀') {
+        rig.explorer.draw().unwrap();
+        rig.explorer.take_up(None, None).unwrap();
+    }
+    rig.double.holds.store(false, Ordering::SeqCst);
+    rig.settle();
+    assert!(rig.screen().contains("missing.onnx: no such file"), "{}", rig.screen());
+    rig.key("x").settle();
+    assert!(rig.screen().contains("no model is open: press o to open one"), "{}", rig.screen());
 }
