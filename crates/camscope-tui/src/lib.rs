@@ -19,6 +19,7 @@ pub mod last;
 pub mod layout;
 pub mod message;
 pub mod other_commands;
+mod pace;
 pub mod plain;
 pub mod prompt;
 pub mod remembered;

@@ -48,6 +48,10 @@ fn keys_are_read() {
         assert_eq!(events(text), [event], "{text:?}");
     }
     assert_eq!(events("\x1b[200~two\nlines\x1b[201~q"), [paste(b"two\nlines"), letter('q')]);
+    let (mut bytes, now) = (Bytes::default(), Instant::now());
+    assert_eq!(bytes.take(b"\x1b[0nq\x1b[0n\x1b[0", now), [letter('q')]);
+    assert_eq!((bytes.take_signs(), bytes.take_signs()), (2, 0));
+    assert_eq!((bytes.take(b"n", now), bytes.take_signs()), (vec![], 1));
     // Answers that come late are no keys.
     assert_eq!(events("\x1b[?62;4c\x1b[6;20;10tq"), [letter('q')]);
 }
