@@ -9,6 +9,7 @@ mod detr;
 mod end2end;
 mod grids;
 mod likeness;
+mod maskformer;
 mod mmdeploy;
 mod nodes;
 mod origin;
@@ -280,6 +281,7 @@ pub const FORMATS: &[Format] = &[
     deployed::FORMAT,
     detr::FORMAT,
     detr::INDEPENDENT,
+    maskformer::FORMAT,
     mmdeploy::FORMAT,
     yolov3::FORMAT,
     end2end::FORMAT,
