@@ -113,13 +113,19 @@ fn entry(object: &Value, command: &str) -> Entry {
         ("difference", &object["difference"]["mean"]),
         ("cosine", &object["cosine"]),
         ("rank correlation", &object["rank"]),
+        ("confidence of A", &a["probability"]),
+        ("confidence of B", &b["probability"]),
     ];
     Entry {
         name: name(&image),
         photo: text(&object["report"]["photo"]),
         heat: text(&object["report"]["heat"]),
         signed: true,
-        class: text(&a["label"]).unwrap_or_else(|| target.clone()),
+        class: match (text(&a["label"]), a["class"].as_u64()) {
+            (Some(label), _) => label,
+            (None, Some(class)) => format!("class {class}"),
+            (None, None) => target.clone(),
+        },
         words: vec![
             method,
             format!("{} and {}", about(a), about(b)),
