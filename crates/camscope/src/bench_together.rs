@@ -85,7 +85,8 @@ impl<'a> Files<'a> {
         let made = tempfile::tempdir_in(self.folder.path());
         let folder = made.map_err(|error| failed("make a folder in", self.folder.path(), error))?;
         let inputs: Vec<Input> = (0..explainer.batch()).map(|_| Input::Photo(self.photo.clone())).collect();
-        let preprocessing = vec![std::sync::Arc::new(explainer.sidecar().preprocessing.clone()); inputs.len()];
+        let preprocessing = std::sync::Arc::new(explainer.sidecar().preprocessing.clone());
+        let preprocessing = vec![preprocessing; inputs.len()];
         let mut ready = many::read(&inputs, &preprocessing);
         for (ready, seen) in ready.iter_mut().flatten().zip(self.seen.iter().cycle()) {
             ready.seen = *seen;
