@@ -108,6 +108,9 @@ pub(crate) struct ExploreArgs {
     /// How heat is enlarged to the photo: bicubic, bilinear, nearest [default: from the configuration, else bicubic]
     #[arg(long, value_name = "HOW")]
     pub(crate) enlarge: Option<Enlarge>,
+    /// Begin as usual, not as the explorer was left with this model
+    #[arg(long)]
+    pub(crate) fresh: bool,
     /// How the explorer shows images.
     #[command(flatten)]
     pub(crate) screen: ScreenArgs,
@@ -135,6 +138,9 @@ pub(crate) struct ScreenArgs {
     /// Width and height of a character in pixels, if the terminal does not report it: 10x20
     #[arg(long, value_name = "WxH", value_parser = camscope_tui::config::font_size)]
     pub(crate) font_size: Option<(u16, u16)>,
+    /// Say in lines of text what is shown, and take lines of words instead of keys: for screen readers
+    #[arg(long)]
+    pub(crate) plain: bool,
 }
 
 /// The subcommands.
