@@ -99,7 +99,8 @@ impl<'a> Files<'a> {
             None => Input::Photo(self.photo.clone()),
         };
         let inputs: Vec<Input> = std::iter::repeat_with(one).take(explainer.batch()).collect();
-        let preprocessing = vec![explainer.sidecar().preprocessing.clone(); inputs.len()];
+        let preprocessing = std::sync::Arc::new(explainer.sidecar().preprocessing.clone());
+        let preprocessing = vec![preprocessing; inputs.len()];
         let mut ready = many::read(&inputs, &preprocessing);
         for (ready, seen) in ready.iter_mut().flatten().zip(self.seen.iter().cycle()) {
             ready.seen = *seen;

@@ -1,6 +1,9 @@
 //! What models are given to look at: photos, arrays, and a pattern where there is neither.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use camscope_core::{
     Error, Result,
@@ -55,14 +58,16 @@ impl Input {
     }
 }
 
-/// How each of the inputs is prepared: all alike, but for sizes that follow the photos'.
-pub(crate) fn prepared(inputs: &[Input], preprocessing: &Preprocessing) -> Vec<Preprocessing> {
+/// How each of the inputs is prepared: all alike, but for sizes that follow the photos'. What many have is kept once.
+pub(crate) fn prepared(inputs: &[Input], preprocessing: &Preprocessing) -> Vec<Arc<Preprocessing>> {
+    let common = Arc::new(preprocessing.clone());
     let of = |input: &Input| match input {
         Input::Photo(path) if preprocessing.sizing != Sizing::Said && path.is_file() => {
             let size = Photo::upright_dimensions(path);
-            size.map_or_else(|| preprocessing.clone(), |(width, height)| preprocessing.for_photo(width, height))
+            let own = |(width, height)| Arc::new(preprocessing.for_photo(width, height));
+            size.map_or_else(|| Arc::clone(&common), own)
         }
-        _ => preprocessing.clone(),
+        _ => Arc::clone(&common),
     };
     inputs.iter().map(of).collect()
 }
