@@ -565,6 +565,24 @@ fn class_scores(
     if features::is_called_places(output) {
         return Err(format!("`{output}` holds places or angles by its name, not one score a class"));
     }
+    let found: Vec<usize> = dims.iter().skip(1).filter_map(|dim| dim.fixed()).filter(|size| *size > 1).collect();
+    let others = network.outputs.iter().filter(|other| *other != output).filter_map(|other| {
+        let sizes = types.get(other)?.shape.as_ref()?.iter().map(|dim| dim.fixed()).collect::<Vec<_>>();
+        Some((other, sizes))
+    });
+    for (other, sizes) in others {
+        if let (&[_, Some(boxes), Some(4)], [own]) = (&sizes[..], &found[..])
+            && boxes == *own
+        {
+            return Err(format!("`{output}` has a number for each of the {boxes} boxes of `{other}`, not one a class"));
+        }
+        // Beside others of its kind it is a level of a detector.
+        let open = sizes.iter().skip(1).filter(|size| **size != Some(1)).count();
+        let alike = sizes.iter().zip(dims).skip(1).any(|(size, own)| *size == own.fixed() && *size != Some(1));
+        if dims.len() > 2 && sizes.len() == dims.len() && open > 1 && alike {
+            return Err(format!("`{output}` is one of several levels, as `{other}` is, and not one score a class"));
+        }
+    }
     match features::made_by(network.model.graph(), types, name) {
         Some(by) => Err(format!("`{output}` holds features: no classifier stands behind the last {by}")),
         None => Ok(()),

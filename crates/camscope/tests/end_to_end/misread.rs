@@ -87,3 +87,39 @@ fn a_target_is_differentiated_with_its_seed_inside_where_that_is_the_same_for_ev
     // Which box is the surest is the picture's: its seed stays an input.
     assert_snapshot!("differentiate_target_of_a_picture", differentiate("box:1").all());
 }
+
+#[test]
+fn numbers_of_boxes_and_levels_of_a_detector_are_no_classes() {
+    let scene = Scene::new();
+    for (name, turned) in [("tensorflow", false), ("picodet", true), ("nanodet", true)] {
+        let path = file(&format!("tests/fixtures/tasks/detection/{name}.ts.onnx"));
+        let network = camscope_core::model::Network::open(&path).expect("a network");
+        let mut graph = network.model.graph().clone();
+        for (at, output) in graph.output.iter_mut().enumerate() {
+            // Other names, and rows and columns changed.
+            let (from, to) = (output.name.clone(), format!("out{at}"));
+            let is_table = output
+                .r#type
+                .as_ref()
+                .and_then(onnx_grad::ValueType::from_proto)
+                .is_some_and(|ty| ty.shape.is_some_and(|shape| shape.len() == 3));
+            let (op, attribute) = match turned && is_table {
+                true => ("Transpose", vec![onnx_grad::attr::ints("perm", &[0, 2, 1])]),
+                false => ("Identity", vec![]),
+            };
+            graph.node.push(onnx_grad::proto::NodeProto {
+                op_type: op.into(),
+                input: vec![from],
+                output: vec![to.clone()],
+                attribute,
+                ..Default::default()
+            });
+            *output = onnx_grad::value_info(&to, None);
+        }
+        network.model.with_graph(graph).write(&scene.path("other.onnx")).expect("written");
+        let photo = cat_and_coffee().into_os_string();
+        let run = ["predict".into(), "other.onnx".into(), photo, "--size".into(), "64".into(), "--json".into()];
+        let said = scene.run(run).ok_with_notes().json().remove(0);
+        assert!(said["task"].is_null(), "{name}: {said}");
+    }
+}

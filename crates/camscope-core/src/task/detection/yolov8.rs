@@ -50,7 +50,9 @@ fn recognise(context: &Context<'_>) -> Option<(Arc<dyn Detector>, String)> {
     }
     let parts = nodes::parts(context, name, if is_turned { 2 } else { 1 });
     let named = context.labels.len();
-    if has_objectness(&parts) && !is_said {
+    // Where scores stand first, boxes are no corners: NanoDet's.
+    let scores_first = parts.len() > 1 && parts[0].op == "Sigmoid";
+    if (has_objectness(&parts) || scores_first) && !is_said {
         return None;
     }
     let scores = scores(&parts, rows);
