@@ -120,6 +120,7 @@ fn numbers_of_boxes_and_levels_of_a_detector_are_no_classes() {
         let photo = cat_and_coffee().into_os_string();
         let run = ["predict".into(), "other.onnx".into(), photo, "--size".into(), "64".into(), "--json".into()];
         let said = scene.run(run).ok_with_notes().json().remove(0);
-        assert!(said["task"].is_null(), "{name}: {said}");
+        let task = said["task"].as_str();
+        assert!(!matches!(task, Some("classification" | "detection")), "{name}: {said}");
     }
 }
