@@ -118,6 +118,13 @@ impl Settings {
     }
 }
 
+impl Settings {
+    /// What is said of photos, the input that takes them, and what the others are fed.
+    pub(crate) fn into_parts(self) -> (Given, Option<String>, Vec<(String, ArrayD<f32>)>) {
+        (self.given, self.picture, self.fed)
+    }
+}
+
 fn numbers(numbers: Numbers) -> Vec<f32> {
     match numbers {
         Numbers::One(number) => vec![number],

@@ -1,7 +1,7 @@
 //! `camscope evaluate`: how good the heatmaps of methods and layers are.
 
 mod plot;
-mod report;
+pub(crate) mod report;
 mod truth;
 
 use std::{
@@ -49,6 +49,18 @@ use crate::{
 /// read is reported, the others go on, and the exit status is 1.
 pub(crate) fn run(args: &EvaluateArgs) -> Result<ExitCode> {
     plugins::load(&args.extra.plugins);
+    end_between_files();
+    let (report, has_failed) = evaluated(args, &Canceller::new())?;
+    report.finish(args)?;
+    Ok(if has_failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// What comes out, once plugins are loaded, until it is cancelled; and whether some of it failed, which is reported. With `--json` each heatmap's
+/// numbers are printed as they come.
+///
+/// # Errors
+/// Those of [`run`], or [`Cancelled`](camscope_core::runtime::Error::Cancelled).
+pub(crate) fn evaluated(args: &EvaluateArgs, canceller: &Canceller) -> Result<(Report, bool)> {
     let metrics = chosen_metrics(args)?;
     if Sign::from(args.how.sign) == Sign::Both {
         return Err(Error::Value("heat of both signs has no most relevant pixels: leave --sign both out".into()));
@@ -66,7 +78,6 @@ pub(crate) fn run(args: &EvaluateArgs) -> Result<ExitCode> {
             create_folder(folder)?;
         }
     }
-    end_between_files();
     note_all(&sidecar.remarks());
     let base = Options {
         batch: args.batch.into(),
@@ -94,13 +105,14 @@ pub(crate) fn run(args: &EvaluateArgs) -> Result<ExitCode> {
         settings,
         typed: Some((first.size, Arc::new(typed))),
         scorer: None,
+        canceller,
         bar: ProgressBar::hidden(),
         failed: false,
     };
     let mut report = Report::new(args, &run.metrics);
     for (at, chosen) in methods.iter().enumerate() {
         if let Err(error) = run.method(chosen, (at, methods.len()), (&inputs, &preprocessing), &mut report) {
-            if methods.len() == 1 {
+            if methods.len() == 1 || canceller.is_cancelled() {
                 run.bar.finish_and_clear();
                 return Err(error);
             }
@@ -110,8 +122,7 @@ pub(crate) fn run(args: &EvaluateArgs) -> Result<ExitCode> {
         }
     }
     run.bar.finish_and_clear();
-    report.finish(args)?;
-    Ok(if run.failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    Ok((report, run.failed))
 }
 
 /// The metrics that are asked for; those that need to be told where things are only where that is told.
@@ -151,6 +162,7 @@ struct Run<'a> {
     typed: Option<((u32, u32), Arc<TypedModel>)>,
     /// The same, made ready to be asked of changed pictures.
     scorer: Option<((u32, u32), Explainer)>,
+    canceller: &'a Canceller,
     bar: ProgressBar,
     failed: bool,
 }
@@ -208,8 +220,11 @@ impl Run<'_> {
             let (explainer, outcome) =
                 self.picture(explainer, (number, input), &ready, &columns, (report, &mut before));
             made = Some((preprocessing.size, explainer));
-            if let Err(error) = outcome {
-                self.refuse(&error);
+            match outcome {
+                // The others would fare alike.
+                Err(error) if self.canceller.is_cancelled() => return Err(error),
+                Err(error) => self.refuse(&error),
+                Ok(()) => {}
             }
         }
         drop(made);
@@ -249,8 +264,13 @@ impl Run<'_> {
             let scorer = scorer.ok_or_else(|| Error::Value("the model is not ready to be asked".into()))?;
             let bar = run.bar.clone();
             for target in targets {
-                let mut evaluator =
-                    Evaluator { scorer, explainer: &mut explainer, metrics: &run.metrics, settings: run.settings };
+                let mut evaluator = Evaluator {
+                    scorer,
+                    explainer: &mut explainer,
+                    metrics: &run.metrics,
+                    settings: run.settings,
+                    canceller: run.canceller,
+                };
                 let place = |asked: &Asked<'_>| Ok(run.truth.region(asked, &labels, input.path(), mask.as_ref()));
                 let told = |passes: usize| bar.inc(passes as u64);
                 let all = evaluator.picture(&ready.tensor, Some(ready.seen), &target, &place, &told)?;
@@ -311,17 +331,17 @@ impl Run<'_> {
         options
     }
 
-    /// Says how many passes there are, and how long they will take.
+    /// Says how many passes there are, and how long they will take, to those who see it before it begins.
     fn tell_cost(&mut self, explainer: &Explainer, ready: &Ready, (inputs, methods): (&[Input], usize)) -> Result<()> {
-        let Some((_, scorer)) = &self.scorer else { return Ok(()) };
+        let Some((_, scorer)) = self.scorer.as_ref().filter(|_| !output::is_gathered()) else { return Ok(()) };
         let batch = scorer.batch();
         let views = vec![ready.tensor.view(); batch];
         let together =
             ndarray::concatenate(ndarray::Axis(0), &views).map_err(|error| Error::Value(error.to_string()))?;
         // The first run of a session takes longer.
-        scorer.forward(&together, &Canceller::new())?;
+        scorer.forward(&together, self.canceller)?;
         let start = Instant::now();
-        scorer.forward(&together, &Canceller::new())?;
+        scorer.forward(&together, self.canceller)?;
         let each = start.elapsed().as_secs_f64() / batch as f64;
         let chosen = explainer.options().method.clone();
         let groups = explainer.groups().len() as f64;
@@ -366,6 +386,7 @@ impl Run<'_> {
         let network = self.network.clone();
         let options = self.of_method(chosen);
         let (bar, args, runtime, sidecar) = (self.bar.clone(), self.args, self.runtime, self.sidecar.clone());
+        let canceller = self.canceller;
         let mut explain = |network: Network| -> Result<Vec<Array2<f32>>> {
             let mut made: Option<((u32, u32), Explainer)> = None;
             let mut all = Vec::with_capacity(before.len());
@@ -387,7 +408,7 @@ impl Run<'_> {
                         Explainer::of(runtime, Arc::new(typed), options.clone())?
                     }
                 };
-                let heat = Evaluator::heatmaps(&explainer, &ready.tensor, &[ready.seen], &first.target)?;
+                let heat = Evaluator::heatmaps(&explainer, &ready.tensor, &[ready.seen], &first.target, canceller)?;
                 bar.inc(explainer.options().method.method.passes(&options.method.parameters, 512).round() as u64);
                 all.extend(groups.iter().filter_map(|group| heat.get(*group).cloned()));
                 at += groups.len();

@@ -52,7 +52,7 @@ struct Gathered {
 }
 
 /// All that came out.
-pub(super) struct Report {
+pub(crate) struct Report {
     model: PathBuf,
     is_json: bool,
     has_csv: bool,
@@ -144,20 +144,41 @@ impl Report {
     ///
     /// # Errors
     /// A file cannot be written.
-    pub(super) fn finish(&self, args: &EvaluateArgs) -> Result<()> {
-        let columns: Vec<&Gathered> = self.columns.iter().filter(|column| column.heatmaps > 0).collect();
+    pub(crate) fn finish(&self, args: &EvaluateArgs) -> Result<()> {
         if self.is_json {
-            for column in &columns {
-                output::print(&self.summary(column))?;
-            }
-        } else if !columns.is_empty() {
-            output::print(&self.table(&columns))?;
+            self.summaries().iter().try_for_each(|line| output::print(line))?;
+        } else {
+            output::print(&self.text())?;
         }
+        self.write(args)
+    }
+
+    /// Those columns that have heatmaps.
+    fn with_heat(&self) -> Vec<&Gathered> {
+        self.columns.iter().filter(|column| column.heatmaps > 0).collect()
+    }
+
+    /// For each column a line of JSON.
+    pub(crate) fn summaries(&self) -> Vec<String> {
+        self.with_heat().into_iter().map(|column| self.summary(column)).collect()
+    }
+
+    /// The table; empty where there is no heatmap.
+    pub(crate) fn text(&self) -> String {
+        let columns = self.with_heat();
+        if columns.is_empty() { String::new() } else { self.table(&columns) }
+    }
+
+    /// Writes the files.
+    ///
+    /// # Errors
+    /// One cannot be written.
+    pub(crate) fn write(&self, args: &EvaluateArgs) -> Result<()> {
         if let Some(path) = &args.csv {
             self.write_csv(path)?;
         }
         if let Some(folder) = &args.plot {
-            plots(folder, &columns)?;
+            plots(folder, &self.with_heat())?;
         }
         Ok(())
     }
