@@ -1,6 +1,9 @@
 //! Sidecars of any content: reading one gives preprocessing that works, or an error that can be printed.
 
-use camscope_core::{image::prepare, model::resolve};
+use camscope_core::{
+    image::prepare,
+    model::{Sidecar, resolve},
+};
 use image::RgbImage;
 use proptest::prelude::*;
 
@@ -40,10 +43,23 @@ fn value() -> impl Strategy<Value = String> {
     ]
 }
 
-fn read(text: &[u8]) -> Result<(), TestCaseError> {
+/// The whole one with another value in one of its lines, counted from 0.
+fn with(line: usize, value: &str) -> String {
+    let lines = WHOLE.lines().enumerate().map(|(at, text)| match text.split_once('=') {
+        Some((key, _)) if at == line => format!("{key}= {value}"),
+        _ => text.to_owned(),
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+fn resolved(text: &[u8]) -> camscope_core::Result<Sidecar> {
     let folder = tempfile::tempdir().expect("a folder");
     std::fs::write(folder.path().join("net.toml"), text).expect("the file is written");
-    match resolve(folder.path().join("net.onnx"), &[None, Some(3), None, None]) {
+    resolve(folder.path().join("net.onnx"), &[None, Some(3), None, None])
+}
+
+fn read(text: &[u8]) -> Result<(), TestCaseError> {
+    match resolved(text) {
         Ok(sidecar) => {
             let side = u64::from(sidecar.preprocessing.size.0) * u64::from(sidecar.preprocessing.size.1);
             // Larger inputs are fine too, but take long to make.
@@ -64,19 +80,26 @@ fn read(text: &[u8]) -> Result<(), TestCaseError> {
 
 #[test]
 fn the_whole_one_is_taken() {
-    let folder = tempfile::tempdir().expect("a folder");
-    std::fs::write(folder.path().join("net.toml"), WHOLE).expect("the file is written");
-    resolve(folder.path().join("net.onnx"), &[None, Some(3), None, None]).expect("a sidecar");
+    resolved(WHOLE.as_bytes()).expect("a sidecar");
+}
+
+#[test]
+fn statistics_whose_quotient_overflows_are_refused() {
+    for (line, value) in [
+        (7, "[-3.0e38, 3.0e38]"),
+        (8, "[7.5016753e37, 0.0, 0.0]"),
+        (8, "[0.0, 0.0, -3.4e38]"),
+        (9, "[1e-39, 0.2, 0.2]"),
+    ] {
+        let error = resolved(with(line, value).as_bytes()).expect_err("values beyond float32");
+        assert!(error.to_string().contains("beyond those of float32"), "{error}");
+    }
 }
 
 proptest! {
     #[test]
     fn any_value_in_the_place_of_one_is_taken_or_refused(line in 0usize..16, value in value()) {
-        let lines = WHOLE.lines().enumerate().map(|(at, text)| match text.split_once('=') {
-            Some((key, _)) if at == line => format!("{key}= {value}"),
-            _ => text.to_owned(),
-        });
-        read(lines.collect::<Vec<_>>().join("\n").as_bytes())?;
+        read(with(line, &value).as_bytes())?;
     }
 
     #[test]

@@ -18,6 +18,7 @@ mod half;
 mod host;
 mod nonfinite;
 mod open;
+mod pooled;
 mod programs;
 mod results;
 mod run;

@@ -29,6 +29,8 @@ pub(super) struct Besides {
     pub(super) guided: Option<Box<Explainer>>,
     /// Of each tap, the classifier's weights `[classes, channels]`.
     pub(super) heads: Vec<Array2<f32>>,
+    /// Of each tap of a method that changes layers, those weights where there are such.
+    pub(super) linear: Vec<Option<Array2<f32>>>,
     /// Of each tap behind the first, the bias that is added there, one a channel.
     pub(super) biases: Vec<Array1<f32>>,
     /// Of each tap, the second derivative there.
@@ -69,6 +71,9 @@ impl Besides {
                 let head = linear_head(subject, layer);
                 let missing = || Error::NoLinearHead { method, layer: layer.name().to_owned() };
                 found.heads.push(head.ok_or_else(missing)?);
+            }
+            if needs.tail {
+                found.linear.push(linear_head(subject, layer));
             }
             if needs.curvature {
                 found.curves.push(Curve::new(runtime, subject, &layer.value, &options.session)?);
@@ -203,6 +208,7 @@ impl Head<'_> {
                 let kernel: Vec<Option<i64>> =
                     node.attr_ints("kernel_shape").unwrap_or_default().iter().copied().map(Some).collect();
                 let is_padded = node.attr_ints("pads").is_some_and(|pads| pads.iter().any(|pad| *pad != 0));
+                let is_padded = is_padded || node.attr_str("auto_pad").is_some_and(|pad| pad.starts_with("SAME"));
                 self.layout.channel_axis() == 1 && !kernel.is_empty() && kernel == sizes && !is_padded
             }
             _ => {
@@ -240,7 +246,10 @@ impl Head<'_> {
 
     fn weights(&self, node: &NodeProto, read: &str) -> Option<Array2<f32>> {
         let is_first = node.input.first().is_some_and(|input| input == read);
-        let tensor = constant(self.index, node.input.get(1)?).filter(|_| is_first)?;
+        // What is added may not be of the layer, too.
+        let is_fixed = |name: &String| name.is_empty() || constant(self.index, name).is_some();
+        let is_alone = is_first && node.input.iter().skip(2).all(is_fixed);
+        let tensor = constant(self.index, node.input.get(1)?).filter(|_| is_alone)?;
         let (rows, columns) = match &tensor.dims[..] {
             [rows, columns] => (*rows, *columns),
             [rows, columns, rest @ ..] if rest.iter().all(|size| *size == 1) => (*rows, *columns),

@@ -69,7 +69,7 @@ impl Explainer {
             let is_long = options.method.method.passes(&options.method.parameters, 1) > 5.0;
             let batch = match (needs.pairs, is_long) {
                 (true, _) => 2,
-                (false, true) => options.batch.max(host::BATCH),
+                (false, true) => options.batch.max(host::batch(runtime, &options.session)),
                 (false, false) => options.batch,
             };
             let options = Options { layers: vec![Choice::Input], batch, ..options };
@@ -254,7 +254,7 @@ impl Explainer {
         let session = runtime.session_of(&network.model.with_graph(graph), &options.session.profiled("forward"))?;
         refuse_empty_placement(&session, &options.session)?;
         let is_perturbing = !options.method.method.needs_gradients();
-        let least = if is_perturbing { host::BATCH } else { 1 };
+        let least = if is_perturbing { host::batch(runtime, &options.session) } else { 1 };
         let several = takes_several(&subject, &[]);
         let batch = if several { options.batch.max(least) } else { 1 };
         let mut tails = Vec::new();

@@ -1,9 +1,9 @@
 //! Methods that change a layer and run only what lies behind it.
 
-use ndarray::{Array2, Array4, Axis};
+use ndarray::{Array2, Array3, Array4, Axis, s};
 
 use super::{
-    Needs, Parameter, Parameters,
+    Means, Needs, Parameter, Parameters,
     host::{Heat, HostMethod, Trial},
 };
 use crate::error::Result;
@@ -37,6 +37,12 @@ impl HostMethod for AblationCam {
     fn heat(&self, trial: &mut Trial<'_>, _: &Parameters) -> Result<Heat> {
         let layer = trial.layer()?.to_owned();
         let (channels, height, width) = layer.dim();
+        if let Some(pooled) = &mut trial.pooled {
+            let means = Array2::from_shape_fn((1, channels), |(_, channel)| mean(&layer, channel));
+            let score = pooled(&Means::Each(means))?.first().copied().unwrap_or(0.0);
+            let weights = falls(score, pooled(&Means::WithoutEach)?);
+            return trial.weighed(&weights);
+        }
         trial.work.plan(1 + channels);
         let as_is = layer.view().insert_axis(Axis(0));
         let score = (trial.tail)(as_is)?.first().copied().unwrap_or(0.0);
@@ -50,11 +56,20 @@ impl HostMethod for AblationCam {
             }
             without.extend((trial.tail)(some.view())?);
         }
-        // Of a score of 0 no share can be taken: then the fall itself.
-        let fall = |without: f32| if score == 0.0 { score - without } else { (score - without) / score };
-        let weights: Vec<f32> = without.into_iter().map(fall).collect();
-        trial.weighed(&weights)
+        trial.weighed(&falls(score, without))
     }
+}
+
+/// The share of a score that is lost without each channel. Of a score of 0 no share can be taken: then what is lost itself.
+fn falls(score: f32, without: Vec<f32>) -> Vec<f32> {
+    let fall = |without: f32| if score == 0.0 { score - without } else { (score - without) / score };
+    without.into_iter().map(fall).collect()
+}
+
+/// The mean of a channel over all places.
+fn mean(layer: &Array3<f32>, channel: usize) -> f32 {
+    let channel = layer.index_axis(Axis(0), channel);
+    (channel.iter().map(|value| f64::from(*value)).sum::<f64>() / channel.len().max(1) as f64) as f32
 }
 
 /// ReciproCAM (Byun and Lee, "Recipro-CAM: Fast gradient-free visual explanations for convolutional neural networks", 2022): the score of the
@@ -100,27 +115,36 @@ impl HostMethod for ReciproCam {
         ];
         let layer = trial.layer()?.to_owned();
         let (channels, height, width) = layer.dim();
-        trial.work.plan(height * width);
+        let places = height * width;
         let spread = parameters.get("gaussian") != 0.0;
-        let mut scores = Vec::with_capacity(height * width);
-        while scores.len() < height * width {
-            let count = trial.batch.max(1).min(height * width - scores.len());
+        // What is left of a place's neighbours, and of the place itself.
+        let spot = |place: usize| {
+            let cells = (0..3).flat_map(|row| (0..3).map(move |column| (row, column)));
+            cells.filter_map(move |(row, column)| {
+                let weight = if spread { SPOT[row][column] } else { f32::from(u8::from((row, column) == (1, 1))) };
+                let y = (place / width + row).checked_sub(1).filter(|y| *y < height)?;
+                let x = (place % width + column).checked_sub(1).filter(|x| *x < width)?;
+                (weight > 0.0).then_some((y, x, weight))
+            })
+        };
+        let mut scores = Vec::with_capacity(places);
+        if let Some(pooled) = &mut trial.pooled {
+            let mut means = Array2::<f32>::zeros((places, channels));
+            for (place, mut own) in means.outer_iter_mut().enumerate() {
+                for (y, x, weight) in spot(place) {
+                    own.scaled_add(weight / places as f32, &layer.slice(s![.., y, x]));
+                }
+            }
+            scores = pooled(&Means::Each(means))?;
+        } else {
+            trial.work.plan(places);
+        }
+        while scores.len() < places {
+            let count = trial.batch.max(1).min(places - scores.len());
             let mut some = Array4::<f32>::zeros((count, channels, height, width));
             for (at, mut own) in some.outer_iter_mut().enumerate() {
-                let place = scores.len() + at;
-                let (y, x) = (place / width, place % width);
-                for (row, line) in SPOT.iter().enumerate() {
-                    for (column, weight) in line.iter().enumerate() {
-                        let weight = if spread { *weight } else { f32::from(u8::from((row, column) == (1, 1))) };
-                        let (Some(to_y), Some(to_x)) = ((y + row).checked_sub(1), (x + column).checked_sub(1)) else {
-                            continue;
-                        };
-                        if weight > 0.0 && to_y < height && to_x < width {
-                            for channel in 0..channels {
-                                own[[channel, to_y, to_x]] = weight * layer[[channel, to_y, to_x]];
-                            }
-                        }
-                    }
+                for (y, x, weight) in spot(scores.len() + at) {
+                    own.slice_mut(s![.., y, x]).scaled_add(weight, &layer.slice(s![.., y, x]));
                 }
             }
             scores.extend((trial.tail)(some.view())?);

@@ -169,6 +169,18 @@ pub type Weighted = (f32, Array2<f32>);
 /// The scores of some images, and ∂score/∂image of each, of the images' shape.
 pub type Slopes = (Vec<f32>, ArrayD<f32>);
 
+/// What the means of a layer's channels over all places become, change by change.
+#[derive(Clone, Debug)]
+pub enum Means {
+    /// A change a channel: its mean is 0, the others are as they are.
+    WithoutEach,
+    /// `[changes, channels]`: all of them.
+    Each(Array2<f32>),
+}
+
+/// The target's scores for changed means of a layer.
+pub type OfMeans<'a> = &'a mut dyn FnMut(&Means) -> Result<Vec<f32>>;
+
 /// One image and the model's answer to any change of it.
 pub struct Trial<'a> {
     /// The image as the model takes it, a batch of one first. Other arrays are laid out in a plane: a signal is one row, the slices of a volume
@@ -208,6 +220,9 @@ pub struct Trial<'a> {
     /// The target's score for each of up to [`Trial::batch`] activations of the layer, `[images, channels, height, width]`, where
     /// [`Needs::tail`] asks for it.
     pub tail: &'a mut dyn FnMut(ArrayView4<'_, f32>) -> Result<Vec<f32>>,
+    /// What [`Trial::tail`] gives, from the means of the changed activations over all places: there where what lies behind the layer is its
+    /// mean and a linear classifier. It costs no pass.
+    pub pooled: Option<OfMeans<'a>>,
     /// The gradient at the layer, `[images, channels, height, width]`, for each of up to [`Trial::batch`] images, which lie along the first
     /// axis, where [`Needs::gradient`] asks for it.
     pub at_layer: &'a mut dyn FnMut(ArrayD<f32>) -> Result<Array4<f32>>,

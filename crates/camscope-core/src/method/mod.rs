@@ -43,7 +43,7 @@ use onnx_grad_ort::blocked::{self, unblocked};
 
 pub(crate) use baseline::blurred;
 pub(crate) use gradcam::GradCam;
-pub use host::{AttentionMap, Beside, Heat, HostMethod, Needs, Seeds, Slopes, Trial, Weighted};
+pub use host::{AttentionMap, Beside, Heat, HostMethod, Means, Needs, OfMeans, Seeds, Slopes, Trial, Weighted};
 pub use parameters::{Parameter, Parameters};
 pub(crate) use principal::along_component;
 pub(crate) use random::Random;
@@ -570,6 +570,7 @@ pub(crate) mod tests {
             slope: Box::leak(Box::new(|_: ArrayD<f32>| unreachable!("no slopes"))),
             cam: Box::leak(Box::new(|_: ArrayD<f32>| unreachable!("no layer"))),
             tail: Box::leak(Box::new(|_: ndarray::ArrayView4<'_, f32>| unreachable!("no tail"))),
+            pooled: None,
             at_layer: Box::leak(Box::new(|_: ArrayD<f32>| unreachable!("no gradients at the layer"))),
         }
     }

@@ -328,6 +328,14 @@ impl Preprocessing {
         if !(low.is_finite() && high.is_finite() && low < high) {
             return Some(format!("range [{low}, {high}] does not go from a smaller number to a larger"));
         }
+        // In between lie the values of all pixels; the width of the range is a factor of each.
+        let is_held = |level: f32, (mean, std): (&f32, &f32)| ((low + level * (high - low) - mean) / std).is_finite();
+        let mut channels = self.mean.iter().zip(&self.std);
+        if let Some((mean, std)) = channels.find(|of| !is_held(0.0, *of) || !is_held(1.0, *of)) {
+            return Some(format!(
+                "range [{low}, {high}] with mean {mean} and std {std} gives values beyond those of float32"
+            ));
+        }
         if let Some(white) = self.white.filter(|white| !(white.is_finite() && *white > 0.0)) {
             return Some(format!("white {white} is not a number above 0"));
         }

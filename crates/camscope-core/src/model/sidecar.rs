@@ -16,7 +16,7 @@ use super::preprocessing::{Color, Crop, Filter, Input, Layout, Preprocessing, So
 use super::shown::Shown;
 use super::sizing::{Sizing, multiple_where_dense};
 use crate::task::TaskSettings;
-use crate::text::printable_path;
+use crate::text::{printable, printable_path};
 use crate::{Error, Result};
 
 /// Where labels come from that no file has.
@@ -296,7 +296,7 @@ impl Raw {
                 path: printable_path(path),
                 line: before.matches('\n').count() + 1,
                 column: before[line_start..].chars().count() + 1,
-                reason: error.message().trim_end().replace('\n', ", "),
+                reason: printable(&error.message().trim_end().replace('\n', ", ")).into_owned(),
             }
         })
     }

@@ -36,6 +36,10 @@ impl Target for Class {
         logits(network)
     }
 
+    fn is_linear(&self, score: Score) -> bool {
+        score == Score::Logit
+    }
+
     fn in_graph(&self) -> Option<InGraph> {
         Some(InGraph::Class(self.0.clone()))
     }

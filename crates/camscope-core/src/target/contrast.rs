@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{
-    Answer, ClassSpec, Evaluated, InGraph, Kind, Place, Target,
+    Answer, ClassSpec, Evaluated, InGraph, Kind, Place, Score, Target,
     class::{as_logits, logits},
 };
 use crate::{
@@ -37,6 +37,10 @@ impl Target for Contrast {
 
     fn reads(&self, network: &Network) -> Result<Vec<String>> {
         logits(network)
+    }
+
+    fn is_linear(&self, _: Score) -> bool {
+        true
     }
 
     fn in_graph(&self) -> Option<InGraph> {

@@ -55,6 +55,12 @@ pub trait Target: fmt::Debug + Send + Sync {
         false
     }
 
+    /// Whether its number, once it is resolved, is a sum of weighted class scores, whose weights are its seeds. `score` says what of a class
+    /// is explained.
+    fn is_linear(&self, _score: Score) -> bool {
+        false
+    }
+
     /// The same for a graph that finds it without the host; `None`: it takes a photo, or more than a graph can say.
     fn in_graph(&self) -> Option<InGraph> {
         None

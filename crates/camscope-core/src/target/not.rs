@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Answer, Evaluated, InGraph, Kind, Target, TargetRef};
+use super::{Answer, Evaluated, InGraph, Kind, Score, Target, TargetRef};
 use crate::{error::Result, model::Network};
 
 pub(super) const KIND: Kind = Kind {
@@ -37,6 +37,10 @@ impl Target for Not {
 
     fn is_local(&self) -> bool {
         self.0.is_local()
+    }
+
+    fn is_linear(&self, score: Score) -> bool {
+        self.0.is_linear(score)
     }
 
     fn in_graph(&self) -> Option<InGraph> {
