@@ -82,6 +82,50 @@ fn straight_through_gradients_equal_pytorch_s_fake_quantised_ones() {
     assert!(failures.is_empty(), "{} of {} fail:\n{}", failures.len(), entries.len(), failures.join("\n"));
 }
 
+/// ONNX Runtime's optimiser lets quantised convolutions take channels last, fuses what it can, and names values anew.
+#[test]
+fn a_model_that_onnx_runtime_optimised_and_saved_has_the_gradients_of_the_one_it_was_made_of() {
+    let mut failures = Vec::new();
+    let files = std::fs::read_dir(fixture("quantised/saved")).expect("a folder");
+    let names =
+        files.map(|file| file.expect("a file").file_name().into_string().expect("plain text")).collect::<Vec<_>>();
+    for name in &names {
+        let recorded = fixture(&format!("quantised/{}", name.replace(".onnx", ".npz")));
+        let side =
+            if name.starts_with("joined") { 16 } else { Recording::open(&recorded).floats("input").shape()[2] as u32 };
+        let of = |file: &str| {
+            let explainer = explainer(file, (side, side), &["auto", "@input"])?;
+            let image = ndarray::Array4::from_shape_fn((1, 3, side as usize, side as usize), |(_, c, y, x)| {
+                ((c * 5 + y * 3 + x * 7) % 23) as f32 / 11.0 - 1.0
+            });
+            let outcome = explainer.explain(image.into_dyn(), &[ClassSpec::Index(2).target()]);
+            let outcome = outcome.map_err(|error| error.to_string())?;
+            let gradients = outcome.explanations.iter().map(|of| {
+                explainer.read(of.gradient.as_ref().ok_or("no gradient")?).map_err(|error| error.to_string())
+            });
+            let layer = explainer.taps()[outcome.explanations[0].tap].name().to_owned();
+            Ok::<_, String>((outcome.logits().to_owned(), gradients.collect::<Result<Vec<_>, _>>()?, layer))
+        };
+        let [saved, source] = match [of(&format!("quantised/saved/{name}")), of(&format!("quantised/{name}"))] {
+            [Ok(saved), Ok(source)] => [saved, source],
+            [saved, source] => {
+                failures.push(format!("{name}: {:?} {:?}", saved.err(), source.err()));
+                continue;
+            }
+        };
+        let errors = [
+            relative_error(saved.0.iter(), source.0.iter()),
+            relative_error(&saved.1[0], &source.1[0]),
+            relative_error(&saved.1[1], &source.1[1]),
+        ];
+        if !errors.iter().all(|error| *error < 1e-5) {
+            failures.push(format!("{name}: off by {errors:?} at {:?} and {:?}", saved.2, source.2));
+        }
+    }
+    assert!(names.len() >= 7, "only {names:?}");
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
 fn subject(file: &str, size: (u32, u32)) -> TypedModel {
     let model = fixture(file);
     let network = Network::open(&model).expect("a network");

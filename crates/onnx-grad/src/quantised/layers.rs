@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use super::channels_last::{CHANNELS_FIRST, channels_first};
 use crate::{
     graph::{Index, reads, subgraphs, used_names},
     model::Model,
@@ -27,6 +28,7 @@ pub fn with_floats(model: &Model) -> Option<Model> {
     if !has_any(&graph) {
         return None;
     }
+    channels_first(&mut graph);
     // Quantising tools leave the types of values that are gone.
     let made: HashSet<&String> = graph.node.iter().flat_map(|node| &node.output).collect();
     let stale = |name: &String| !made.contains(name);
@@ -139,7 +141,7 @@ fn add_floats(graph: &mut GraphProto) {
     graph.node = nodes;
 }
 
-fn fresh(used: &mut HashSet<String>, name: &str) -> String {
+pub(super) fn fresh(used: &mut HashSet<String>, name: &str) -> String {
     let mut candidate = name.to_owned();
     for count in 2.. {
         if used.insert(candidate.clone()) {
@@ -181,7 +183,10 @@ fn name_floats(graph: &mut GraphProto) {
             }
             Some(_) => {}
             None => {
-                if let Some(plain) = y.strip_suffix("_quantized")
+                let suffixes = ["_QuantizeLinear_Output", "_quantized", "_quant"];
+                let first = y.strip_suffix(CHANNELS_FIRST);
+                let own = first.unwrap_or(y);
+                if let Some(plain) = suffixes.iter().find_map(|suffix| own.strip_suffix(suffix)).or(first)
                     && used.insert(plain.to_owned())
                 {
                     names.insert(float.clone(), plain.to_owned());

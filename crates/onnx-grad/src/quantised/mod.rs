@@ -8,6 +8,7 @@
 //!
 //! A cotangent of quantised integers is that of the numbers they are, in float32.
 
+mod channels_last;
 mod contrib;
 mod layers;
 mod linear;
