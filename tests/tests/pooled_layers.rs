@@ -51,13 +51,13 @@ fn with_a_detour(file: &Path, to: &Path) {
     model.with_graph(graph).write(to).expect("a file");
 }
 
-/// The heat, how many runs it took beside the first, and the norm of the layer.
+/// The heat, how many runs it took beside the first, and the norm of the layer and how many channels it has.
 fn heat(
     file: &Path,
     side: u32,
     image: &ArrayD<f32>,
     (method, spec, score): (&str, &str, Score),
-) -> (Array2<f32>, usize, f64) {
+) -> (Array2<f32>, usize, [f64; 2]) {
     let network = Network::open(file).expect("a model");
     let sidecar = resolve_given(&network, &Given { size: Some((side, side)), ..Given::default() }).expect("a sidecar");
     let target = target::parse(spec).expect("a target");
@@ -72,7 +72,9 @@ fn heat(
     let outcome = explainer.explain(image.clone(), &[target]).expect("an outcome");
     let found = &outcome.explanations[0];
     let layer = explainer.read(&found.activation).expect("the layer");
-    (found.heatmap.clone().expect("a heatmap"), explainer.work().done(), norm(layer.iter()))
+    let heat = found.heatmap.clone().expect("a heatmap");
+    let channels = (layer.len() / heat.len()) as f64;
+    (heat, explainer.work().done(), [norm(layer.iter()), channels])
 }
 
 fn norm<'a>(values: impl Iterator<Item = &'a f32>) -> f64 {
@@ -93,16 +95,16 @@ fn the_closed_form_gives_what_passes_give() {
         for method in METHODS {
             for spec in ["class:3", "class:top2", "contrast:3,1", "not:class:2"] {
                 for score in [Score::Logit, Score::Probability] {
-                    let (closed, runs, layer) = heat(&file, side, &image, (method, spec, score));
+                    let (closed, runs, [layer, channels]) = heat(&file, side, &image, (method, spec, score));
                     let (passes, made, _) = heat(&detour, side, &image, (method, spec, score));
                     let of = || format!("{method} of {spec} by {score:?}, {name}");
                     assert_eq!(runs, 0, "{}", of());
                     assert!(made > 1, "{}", of());
                     assert!(passes.iter().any(|heat| *heat != 0.0), "{}", of());
                     let error = relative_error(&closed, &passes);
-                    // The passes' own share of a channel is the difference of two scores, which float32 sums over the channels round by
-                    // some units each.
-                    let rounding = 8.0 * layer / norm(passes.iter()) * f64::from(f32::EPSILON);
+                    // The passes' own share of a channel is the difference of two scores, each a float32 sum over the channels: n roundings
+                    // of either sign come to some √n units.
+                    let rounding = channels.sqrt() * f64::from(f32::EPSILON) * layer / norm(passes.iter());
                     let bound = 1e-5 + if method == "ablationcam" { rounding } else { 0.0 };
                     assert!(error <= bound, "{}: {error:.2e}, more than {bound:.2e}", of());
                 }

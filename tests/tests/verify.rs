@@ -48,12 +48,12 @@ fn a_provider_that_lies_is_caught_and_one_that_does_not_is_not() {
         let (honest, same, lying) =
             (explainer(gradients, |_| {}), explainer(gradients, |_| {}), explainer(gradients, leak));
         let (image, target) = (image(&honest), ClassSpec::Top(1).target());
-        same.agrees_with(&honest, image.view(), &target).expect("they are the same");
-        match lying.agrees_with(&honest, image.view(), &target) {
+        same.agrees_with(&honest, (image.view(), &[]), &target).expect("they are the same");
+        match lying.agrees_with(&honest, (image.view(), &[]), &target) {
             Err(Error::ProviderDisagrees { error, .. }) => assert!(error > 0.05, "{error}"),
             other => panic!("{other:?}"),
         }
         // On the CPU nothing is compared.
-        lying.verify(image.view(), &target).expect("the CPU is trusted");
+        lying.verify((image.view(), &[]), &target).expect("the CPU is trusted");
     }
 }

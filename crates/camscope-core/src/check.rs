@@ -10,6 +10,7 @@ use self::slope::{At, Precision};
 use crate::{
     error::{Error, Result},
     explain::{Backward, Explainer, Forward, Options},
+    image::Seen,
     layer::Choice,
     layer_ranges::{Ranges, Stored},
     model::{Input, Network, Sidecar},
@@ -41,13 +42,13 @@ pub struct Row {
     pub detail: String,
 }
 
-/// Runs every check on one image, `tensor` as the model takes it, for one target; `None`: what the model says first. Later checks are left
+/// Runs every check on one image, `tensor` as the model takes it, with what it shows of a photo, for one target; `None`: what the model says first. Later checks are left
 /// out where an earlier one they need fails. `doing` is told what is begun, since a large model takes minutes.
 pub fn check_telling(
     runtime: &'static Runtime,
     network: &Network,
     sidecar: &Sidecar,
-    (tensor, target): (&ArrayD<f32>, Option<&TargetRef>),
+    (tensor, seen, target): (&ArrayD<f32>, Option<Seen>, Option<&TargetRef>),
     session: &SessionOptions,
     doing: &mut dyn FnMut(&'static str),
 ) -> Vec<Row> {
@@ -68,7 +69,7 @@ pub fn check_telling(
     };
     rows.splice(2..2, others.iter().map(other));
     rows.extend(sidecar.notes.iter().map(|note| noted("preprocessing", note.clone())));
-    match explainable(runtime, network, sidecar, (tensor, target), session, &mut rows, doing) {
+    match explainable(runtime, network, sidecar, (tensor, seen, target), session, &mut rows, doing) {
         Ok(()) => {}
         Err(error) => {
             let what = if matches!(error, Error::NotFinite { .. }) { "forward" } else { "gradient" };
@@ -83,7 +84,7 @@ fn explainable(
     runtime: &'static Runtime,
     network: &Network,
     sidecar: &Sidecar,
-    (tensor, target): (&ArrayD<f32>, Option<&TargetRef>),
+    (tensor, seen, target): (&ArrayD<f32>, Option<Seen>, Option<&TargetRef>),
     asked_session: &SessionOptions,
     rows: &mut Vec<Row>,
     doing: &mut dyn FnMut(&'static str),
@@ -124,7 +125,7 @@ fn explainable(
         .into_iter()
         .chain(network.input().elem.is_float().then_some(Choice::Input))
         .collect();
-    let options = Options { layers: taps.clone(), session: session.clone(), ..Default::default() };
+    let options = Options { layers: taps.clone(), session: session.clone(), seen, ..Default::default() };
     doing("the passes");
     let explainer = Explainer::of(runtime, Arc::clone(&subject), options)?;
     rows.push(passed("operators", "every operator between input and scores has a rule".into()));
@@ -145,7 +146,7 @@ fn explainable(
     let target = evaluated.first().map_or(target, |found| Arc::clone(&found.target));
     if asked_session.precision == FloatPrecision::Float16 {
         doing("float16");
-        let options = Options { layers: taps, session: asked_session.clone(), ..Default::default() };
+        let options = Options { layers: taps, session: asked_session.clone(), seen, ..Default::default() };
         let half = Explainer::of(runtime, Arc::clone(&subject), options)?;
         rows.push(float16_row((&half, &explainer), (&forward, &backward), tensor, &target)?);
     }
@@ -162,7 +163,7 @@ fn explainable(
     let estimate = explainer.straight_through().len();
     // At full optimisation ONNX Runtime computes a quantised model in integers, and rounds elsewhere.
     let optimisation = if estimate == 0 { Optimisation::All } else { Optimisation::Basic };
-    let options = Options { session: SessionOptions { optimisation, ..session.clone() }, ..Default::default() };
+    let options = Options { session: SessionOptions { optimisation, ..session.clone() }, seen, ..Default::default() };
     let plain = Explainer::forward_passes(runtime, Arc::clone(&subject), options)?;
     rows.push(forward_row(&subject, (&plain.forward(tensor, &canceller)?, &forward), precision)?);
     if !network.input().elem.is_float() {

@@ -89,6 +89,9 @@ pub struct Options {
     pub seed: u64,
     /// Whether the first explanation on a provider other than the CPU is compared with the CPU's: see [`Explainer::verify`].
     pub verify: bool,
+    /// What the images show of a photo, for runs that are not told it, as those of a single photo are. `None`: they are no photos, and what
+    /// points are given in are pixels of the model's input.
+    pub seen: Option<Seen>,
     /// Where and how the model runs.
     pub session: SessionOptions,
 }
@@ -109,6 +112,7 @@ impl Default for Options {
             said: false,
             seed: 0,
             verify: false,
+            seen: None,
             session,
         }
     }
@@ -332,7 +336,7 @@ impl Explainer {
         canceller: &Canceller,
     ) -> Result<Vec<Outcome>> {
         if let ([image, ..], [target, ..]) = (images, targets) {
-            self.verify_once(image.view(), target)?;
+            self.verify_once((image.view(), seen), target)?;
         }
         if self.options.smooth.augment {
             return self.explain_augmented(images, seen, targets, canceller);

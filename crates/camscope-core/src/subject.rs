@@ -11,7 +11,7 @@ use crate::{
     model::{Labels, Network, Sidecar},
     probe::{self, Feed, probe_unrolled},
     runtime::{Runtime, Value},
-    target::{TargetRef, default_target},
+    target::{Known, TargetRef, default_target},
     task::Kind,
     text::printable_path,
 };
@@ -50,11 +50,11 @@ impl TypedModel {
     pub fn for_targets(
         runtime: &Runtime,
         mut network: Network,
-        sidecar: Sidecar,
+        mut sidecar: Sidecar,
         targets: &[TargetRef],
     ) -> Result<Self> {
         let types = type_values(runtime, &mut network, &sidecar)?;
-        network.settle(&types)?;
+        network.settle(&types, sidecar.task.kind)?;
         network.recognise(&types, &sidecar)?;
         if network.task.is_none() && targets.is_empty() {
             // What isn't known of a model that doesn't run says nothing of the model.
@@ -64,6 +64,9 @@ impl TypedModel {
             Some(found) if targets.is_empty() => found.task.slopes(),
             _ => Vec::new(),
         };
+        if network.score_count(&types) == Some(1) {
+            sidecar.labels.name_both_sides();
+        }
         if !targets.is_empty() {
             network.explained.clear();
         }
@@ -78,6 +81,7 @@ impl TypedModel {
                     network.explained.push(name);
                 }
             }
+            target.exists(&Known { network: &network, labels: &sidecar.labels, types: &types })?;
         }
         let mut layers = layers_of(&network, &sidecar, &types);
         let without = if layers.is_empty() { why_none(runtime, &network, &sidecar)? } else { None };
@@ -148,7 +152,7 @@ impl TypedModel {
 
     /// What is to be said where there are more or fewer labels than scores.
     pub fn label_mismatch(&self) -> Option<String> {
-        self.network.score_count(&self.types).and_then(|scores| self.sidecar.labels.mismatch(scores))
+        self.network.class_count(&self.types).and_then(|classes| self.sidecar.labels.mismatch(classes))
     }
 
     /// What is known of the values.

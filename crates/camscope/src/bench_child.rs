@@ -16,6 +16,7 @@ use camscope_core::{
     Error, Result,
     bench::{BatchTimes, Everywhere, Plain, ToInput, peak_resident},
     explain::{Explainer, Options},
+    image::Seen,
     runtime::{Canceller, Itself, Library, Origin, Provider, ProviderChoice, Runtime},
     subject::TypedModel,
     target::TargetRef,
@@ -27,7 +28,7 @@ use serde_json::json;
 use crate::{
     bench_together,
     cli::BenchChildArgs,
-    cli_bench::{BenchArgs, BenchPart},
+    cli_bench::BenchPart,
     input, output, plugins,
     setup::{open_for, options, session_options, subject, suited},
 };
@@ -46,17 +47,17 @@ pub(crate) fn run(args: &BenchChildArgs) -> Result<ExitCode> {
     let tensor = receive()?;
     match args.part {
         BenchPart::Plain => plain(args, &tensor)?,
-        BenchPart::Explain => explain(&args.bench, tensor)?,
-        BenchPart::ToInput => gradients(&args.bench, &tensor, |runtime, subject, options| {
+        BenchPart::Explain => explain(args, tensor)?,
+        BenchPart::ToInput => gradients(args, &tensor, |runtime, subject, options| {
             ToInput::new(runtime, subject, options).map(|made| made.explainer)
         })?,
-        BenchPart::EveryLayer => gradients(&args.bench, &tensor, |runtime, subject, options| {
+        BenchPart::EveryLayer => gradients(args, &tensor, |runtime, subject, options| {
             Everywhere::new(runtime, subject, options).map(|made| made.explainer)
         })?,
         BenchPart::Together => {
             // A parent that is gone ends this process; nobody else listens.
             let mut round = |done| drop(say(&format!("round {done}")));
-            let times = bench_together::measure(&args.bench, &tensor, &mut round)?;
+            let times = bench_together::measure(args, &tensor, &mut round)?;
             say(&format!("times {}", json!(times)))?;
         }
     }
@@ -100,20 +101,21 @@ fn plain(args: &BenchChildArgs, tensor: &ArrayD<f32>) -> Result<()> {
 type Prepared = (&'static Runtime, Arc<TypedModel>, Vec<TargetRef>, Options);
 
 /// The model, typed, as `camscope explain` makes it ready, from the search for plugins and ONNX Runtime on.
-pub(crate) fn prepared(bench: &BenchArgs, tensor: &ArrayD<f32>) -> Result<Prepared> {
+pub(crate) fn prepared(args: &BenchChildArgs, tensor: &ArrayD<f32>) -> Result<Prepared> {
+    let bench = &args.bench;
     plugins::load(&bench.extra.plugins);
     let (network, mut sidecar) = open_for(&bench.model, &bench.input, bench.image.as_deref())?;
     input::take_size(tensor.shape(), &mut sidecar.preprocessing);
     let options = options(&bench.how, &bench.run, &sidecar)?;
     let runtime = plugins::runtime(Runtime::get_or_load()?, &bench.extra)?;
     let (subject, targets) = subject(runtime, network, sidecar, &bench.how)?;
-    let options = suited(options, &bench.how, subject.sidecar(), &targets)?;
+    let options = Options { seen: args.seen, ..suited(options, &bench.how, subject.sidecar(), &targets)? };
     Ok((runtime, Arc::new(subject), targets, options))
 }
 
 /// What `camscope explain` does, up to the first heatmap.
-fn explain(bench: &BenchArgs, tensor: ArrayD<f32>) -> Result<()> {
-    let (runtime, subject, targets, options) = prepared(bench, &tensor)?;
+fn explain(args: &BenchChildArgs, tensor: ArrayD<f32>) -> Result<()> {
+    let (runtime, subject, targets, options) = prepared(args, &tensor)?;
     let explainer = Explainer::of(runtime, subject, options)?;
     let first = targets.get(..1).unwrap_or_default();
     explainer.explain(tensor, first)?;
@@ -122,11 +124,11 @@ fn explain(bench: &BenchArgs, tensor: ArrayD<f32>) -> Result<()> {
 
 /// The same up to the gradients, with another explainer.
 fn gradients(
-    bench: &BenchArgs,
+    args: &BenchChildArgs,
     tensor: &ArrayD<f32>,
     make: impl FnOnce(&'static Runtime, &Arc<TypedModel>, &Options) -> Result<Explainer>,
 ) -> Result<()> {
-    let (runtime, subject, targets, options) = prepared(bench, tensor)?;
+    let (runtime, subject, targets, options) = prepared(args, tensor)?;
     let explainer = make(runtime, &subject, &options)?;
     let canceller = Canceller::new();
     let forward = explainer.forward(tensor, &canceller)?;
@@ -181,12 +183,15 @@ impl Starter {
     ///
     /// # Errors
     /// The program's file isn't known.
-    pub(crate) fn new(runtime: &Runtime, on: Provider, tensor: &ArrayD<f32>) -> Result<Self> {
+    pub(crate) fn new(runtime: &Runtime, on: Provider, (tensor, seen): (&ArrayD<f32>, Option<Seen>)) -> Result<Self> {
         let failed = |source| Error::Io { action: "find", path: "this program".into(), source };
         let program = Itself::of_process().map_err(failed)?;
         let mut arguments: Vec<OsString> = vec!["--library".into(), runtime.path().into()];
         arguments.extend(["--library-version".into(), runtime.version().to_string().into()]);
         arguments.extend(["--on".into(), on.name().into()]);
+        // Numbers may be negative.
+        arguments
+            .extend(seen.map(|seen| format!("--seen={},{},{},{}", seen.x, seen.y, seen.width, seen.height).into()));
         // After the program's name and `bench`.
         arguments.extend(crate::WORDS.get().into_iter().flatten().skip(2).cloned());
         let mut array = Vec::new();

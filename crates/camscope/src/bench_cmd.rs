@@ -9,6 +9,7 @@ use std::{
 use camscope_core::{
     Error, Result,
     bench::{Earlier, Parts, Plan, Process, Processes, Report, Setting, Times, compare, order, profile},
+    explain::Options,
     method::Method,
     runtime::Runtime,
     text::printable_path,
@@ -39,7 +40,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<ExitCode> {
     plugins::load(&args.extra.plugins);
     let earlier = args.compare.as_deref().map(Earlier::read).transpose()?;
     let (network, sidecar) = open_for(&args.model, &args.input, args.image.as_deref())?;
-    let tensor = photo_or_pattern(args.image.as_deref(), &network, &sidecar.preprocessing)?;
+    let (tensor, seen) = photo_or_pattern(args.image.as_deref(), &network, &sidecar.preprocessing)?;
     if let Some(prefix) = &args.profile {
         check_prefix(prefix)?;
     }
@@ -49,7 +50,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<ExitCode> {
     }
     let runtime = plugins::runtime(Runtime::get_or_load()?, &args.extra)?;
     let (subject, targets) = subject(runtime, network, sidecar, &args.how)?;
-    let options = suited(options, &args.how, subject.sidecar(), &targets)?;
+    let options = Options { seen, ..suited(options, &args.how, subject.sidecar(), &targets)? };
     let subject = Arc::new(subject);
     plugins::note_resolved(subject.resolved());
     note_all(&class_clashes(&args.how.classes, subject.labels()));
@@ -66,7 +67,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<ExitCode> {
         bar.tick();
     })?;
     let setting = setting(args, runtime, &parts, &tensor);
-    let starter = Starter::new(runtime, parts.plain().session().provider(), &tensor)?;
+    let starter = Starter::new(runtime, parts.plain().session().provider(), (&tensor, seen))?;
     // The sessions go first: the processes shall have the machine for themselves.
     drop(parts);
     let batch = starter.together(&mut |done| {

@@ -48,7 +48,7 @@ pub(crate) fn run(
         bar.set_message(format!("measuring {name}: round {} of {}", done + 1, plan.most));
         bar.tick();
     })?;
-    let starter = Starter::new(runtime, of.plain().session().provider(), &tensor)?;
+    let starter = Starter::new(runtime, of.plain().session().provider(), (&tensor, options.seen))?;
     let copies = if of.runs_batches() { of.explainer().batch() } else { 1 };
     let starts = args.rounds.map_or(STARTS, usize::from);
     let [mut plain, mut explain] = [Process::default(), Process::default()];

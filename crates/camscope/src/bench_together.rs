@@ -7,6 +7,7 @@ use camscope_core::{
     Result,
     bench::{BatchTimes, Together},
     explain::{Explainer, Options},
+    image::Seen,
     method::Sign,
     overlay::{self, Colormap, DEFAULT_ALPHA, Enlarge},
     target::TargetRef,
@@ -17,7 +18,7 @@ use tempfile::TempDir;
 use crate::{
     bench_child::prepared,
     bench_cmd::plan,
-    cli::BenchArgs,
+    cli::{BenchArgs, BenchChildArgs},
     explain_cmd::{
         deliver::{draw, write_overlay},
         many::{self, Explained},
@@ -32,18 +33,23 @@ use crate::{
 /// # Errors
 /// Those of explaining.
 pub(crate) fn measure(
-    args: &BenchArgs,
+    child: &BenchChildArgs,
     picture: &ArrayD<f32>,
     progress: &mut dyn FnMut(usize),
 ) -> Result<Option<BatchTimes>> {
+    let args = &child.bench;
     work_between_runs(&args.run);
-    let (runtime, subject, targets, options) = prepared(args, picture)?;
+    let (runtime, subject, targets, options) = prepared(child, picture)?;
     let preprocessing = &subject.sidecar().preprocessing;
     let batch = many::batch(many::provider(runtime, &args.run), args.batch, preprocessing, usize::MAX);
     let Some(together) = Together::new(runtime, &subject, &Options { batch, ..options }, picture)? else {
         return Ok(None);
     };
-    let files = Files::new(args, &targets)?;
+    // A point that was said without a photo is one of the model's input: that is where it lies in the bundled photo's tensor.
+    let (height, width) = preprocessing.size;
+    let is_of_input = args.image.is_none() && targets.iter().any(|target| target.point().is_some());
+    let seen = is_of_input.then(|| Seen::all(width, height));
+    let files = Files::new(args, seen, &targets)?;
     together.measure(&plan(args), &targets, |explainer| files.run(explainer), progress).map(Some)
 }
 
@@ -53,11 +59,13 @@ struct Files<'a> {
     photo: PathBuf,
     colormap: &'static dyn Colormap,
     targets: &'a [TargetRef],
+    /// What the model's input counts as, in place of what it shows of the photo.
+    seen: Option<Seen>,
 }
 
 impl<'a> Files<'a> {
     /// The photo that was given, else a bundled one.
-    fn new(args: &BenchArgs, targets: &'a [TargetRef]) -> Result<Self> {
+    fn new(args: &BenchArgs, seen: Option<Seen>, targets: &'a [TargetRef]) -> Result<Self> {
         let folder = tempfile::tempdir().map_err(|error| failed("make a folder in", &std::env::temp_dir(), error))?;
         let photo = match &args.image {
             Some(photo) => photo.clone(),
@@ -68,7 +76,7 @@ impl<'a> Files<'a> {
                 photo
             }
         };
-        Ok(Self { folder, photo, colormap: overlay::by_name("jet")?, targets })
+        Ok(Self { folder, photo, colormap: overlay::by_name("jet")?, targets, seen })
     }
 
     /// Reads and explains as many photos as run together, and writes an overlay for each of their explanations.
@@ -78,7 +86,10 @@ impl<'a> Files<'a> {
         let folder = made.map_err(|error| failed("make a folder in", self.folder.path(), error))?;
         let inputs: Vec<Input> = (0..explainer.batch()).map(|_| Input::Photo(self.photo.clone())).collect();
         let preprocessing = vec![explainer.sidecar().preprocessing.clone(); inputs.len()];
-        let ready = many::read(&inputs, &preprocessing);
+        let mut ready = many::read(&inputs, &preprocessing);
+        for (ready, seen) in ready.iter_mut().flatten().zip(self.seen.iter().cycle()) {
+            ready.seen = *seen;
+        }
         let explained = many::explain(explainer, ready, self.targets);
         let overlays = many::each(explained.into_iter().enumerate().collect(), |(at, explained)| {
             let Explained { photo, seen, outcome, .. } = explained?;

@@ -25,7 +25,7 @@ use crate::{
 pub(crate) fn run(args: &CheckArgs) -> Result<ExitCode> {
     plugins::load(&args.extra.plugins);
     let (network, sidecar) = open_for(&args.model, &args.input, args.image.as_deref())?;
-    let tensor = photo_or_pattern(args.image.as_deref(), &network, &sidecar.preprocessing)?;
+    let (tensor, seen) = photo_or_pattern(args.image.as_deref(), &network, &sidecar.preprocessing)?;
     let runtime = plugins::runtime(Runtime::get_or_load()?, &args.extra)?;
     let bar = if args.json { ProgressBar::hidden() } else { ProgressBar::new_spinner() };
     bar.enable_steady_tick(Duration::from_millis(200));
@@ -34,7 +34,7 @@ pub(crate) fn run(args: &CheckArgs) -> Result<ExitCode> {
         runtime,
         &network,
         &sidecar,
-        (&tensor, args.target.as_ref()),
+        (&tensor, seen, args.target.as_ref()),
         &session_options(&args.run),
         &mut doing,
     );

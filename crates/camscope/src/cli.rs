@@ -280,7 +280,7 @@ pub(crate) struct MethodArgs {
     /// The class: top1 (top2, …), a label, or a number; '#3' is a number even if labels are numbers; repeatable
     #[arg(long = "class", value_name = "CLASS")]
     pub(crate) classes: Vec<ClassSpec>,
-    #[arg(long = "target", value_name = "TARGET", value_parser = target::parse, help = "What to explain: class:CLASS, contrast:A,B, box:N, output:NAME[0,3], not:TARGET, … (see `camscope predict`); repeatable [default: the model's first answer]")]
+    #[arg(long = "target", value_name = "TARGET", value_parser = target::parse, help = "What to explain: class:CLASS, contrast:A,B, box:N, output:NAME[0,3], not:TARGET, … (see `camscope predict`); X,Y of box:@X,Y and the like are pixels of the photo, without one of the model's input; repeatable [default: the model's first answer]")]
     pub(crate) targets: Vec<TargetRef>,
     /// Which score of the class to explain
     #[arg(long, value_enum, default_value_t = ScoreArg::Logit)]
@@ -544,7 +544,7 @@ pub(crate) struct CheckArgs {
     pub(crate) model: PathBuf,
     /// The photo to check with [default: a synthetic pattern]
     pub(crate) image: Option<PathBuf>,
-    #[arg(long, value_name = "TARGET", value_parser = target::parse, help = "The target whose gradient is checked: class:CLASS, box:N, output:NAME[0,3], … [default: the model's first answer]")]
+    #[arg(long, value_name = "TARGET", value_parser = target::parse, help = "The target whose gradient is checked: class:CLASS, box:N, pixel:X,Y (in pixels of the photo, without one of the model's input), output:NAME[0,3], … [default: the model's first answer]")]
     pub(crate) target: Option<TargetRef>,
     /// Provider and threads.
     #[command(flatten)]
@@ -568,7 +568,7 @@ pub(crate) struct DifferentiateArgs {
     /// The value to differentiate [default: the model's first output]
     #[arg(long = "output", value_name = "NAME")]
     pub(crate) output_value: Option<String>,
-    #[arg(long, value_name = "TARGET", value_parser = target::parse, conflicts_with = "output_value", help = "The target to differentiate: class:CLASS, output:NAME[0,3], box:N, not:TARGET, … Where its slopes at the outputs are the same for every picture, the model written has them inside; else it takes them as further inputs")]
+    #[arg(long, value_name = "TARGET", value_parser = target::parse, conflicts_with = "output_value", help = "The target to differentiate: class:CLASS, output:NAME[0,3], box:N, pixel:X,Y (in pixels of the model's input), not:TARGET, … Where its slopes at the outputs are the same for every picture, the model written has them inside; else it takes them as further inputs, of a box one a scale")]
     pub(crate) target: Option<TargetRef>,
     /// The value to differentiate with respect to: an input or any other value; repeatable
     #[arg(long, value_name = "NAME", required = true)]

@@ -2,7 +2,10 @@
 
 use std::path::PathBuf;
 
-use camscope_core::runtime::{ProviderChoice, Version};
+use camscope_core::{
+    image::Seen,
+    runtime::{ProviderChoice, Version},
+};
 use clap::{Args, ValueEnum};
 
 use crate::cli::{InputArgs, MethodArgs, PluginArgs, RunArgs};
@@ -62,9 +65,20 @@ pub(crate) struct BenchChildArgs {
     /// How many images the plain session runs at once.
     #[arg(long, default_value_t = 1)]
     pub(crate) copies: usize,
+    /// What the picture shows of the photo: left, top, width and height.
+    #[arg(long, value_parser = seen)]
+    pub(crate) seen: Option<Seen>,
     /// What the parent was given.
     #[command(flatten)]
     pub(crate) bench: BenchArgs,
+}
+
+fn seen(text: &str) -> Result<Seen, String> {
+    let numbers: Result<Vec<f64>, _> = text.split(',').map(str::parse).collect();
+    match numbers.map_err(|error| error.to_string())?[..] {
+        [x, y, width, height] => Ok(Seen { x, y, width, height }),
+        _ => Err("it takes four numbers".into()),
+    }
 }
 
 /// What a process is started for.

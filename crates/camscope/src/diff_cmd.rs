@@ -22,7 +22,7 @@ use camscope_core::{
     overlay,
     runtime::{Canceller, Runtime},
     subject::TypedModel,
-    target::TargetRef,
+    target::{ClassSpec, TargetRef},
     text::printable_path,
 };
 use ndarray::ArrayD;
@@ -32,7 +32,7 @@ use self::{
     side::Side,
 };
 use crate::{
-    cli::DiffArgs,
+    cli::{DiffArgs, MethodArgs},
     explain_cmd::{
         many::{self, Explained, Ready, read},
         sized::{KEPT, sizes},
@@ -107,7 +107,7 @@ pub(crate) fn run(args: &DiffArgs) -> Result<ExitCode> {
         .first()
         .map_or_else(|| [a.preprocessing().clone(), b.preprocessing().clone()], |first| first.preprocessing.clone());
     let (subject_a, targets) = a.subject(runtime, &size_a, &args.how)?;
-    let (subject_b, targets_b) = b.subject(runtime, &size_b, &args.how).map_err(of_b)?;
+    let (subject_b, targets_b) = b.subject(runtime, &size_b, &of_any_class(&args.how)).map_err(of_b)?;
     refuse_other_task(args, &subject_a, &subject_b)?;
     note_all(&class_clashes(&args.how.classes, subject_a.labels()));
     plugins::note_resolved(subject_a.resolved());
@@ -317,6 +317,17 @@ fn failed_together<T>(error: Error, count: usize) -> Vec<Result<T>> {
     let text = error.to_string();
     let mut error = Some(error);
     (0..count).map(|_| Err(error.take().unwrap_or_else(|| Error::Value(text.clone())))).collect()
+}
+
+/// What the second model is made ready for: any class in place of those asked for. Which of its own they are is found for each picture, by
+/// their labels; it need not have all of them.
+fn of_any_class(how: &MethodArgs) -> MethodArgs {
+    let any = |target: TargetRef| {
+        let spec = target.spec();
+        let is_of_class = matches!(spec.trim_start_matches("not:").split(':').next(), Some("class" | "contrast"));
+        if is_of_class { ClassSpec::Top(1).target() } else { target }
+    };
+    MethodArgs { classes: Vec::new(), targets: how.asked().into_iter().map(any).collect(), ..how.clone() }
 }
 
 /// Of a picture what the second model makes of it, with what to know of its targets; `None` where the first made nothing of it.

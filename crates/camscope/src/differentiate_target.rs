@@ -6,6 +6,7 @@ use std::{process::ExitCode, sync::Arc};
 use camscope_core::{
     Error, Result,
     explain::{Explainer, Options},
+    image::Viewport,
     model::{Given, Network, resolve_given},
     nearest::nearest,
     rules,
@@ -55,6 +56,11 @@ pub(crate) fn run(args: &DifferentiateArgs, target: &TargetRef) -> Result<ExitCo
     }
     let runtime = plugins::runtime(Runtime::get_or_load()?, &args.extra)?;
     let subject = Arc::new(TypedModel::for_targets(runtime, network, sidecar, std::slice::from_ref(target))?);
+    let (height, width) = subject.sidecar().preprocessing.size;
+    let input = Viewport::of([height as usize, width as usize]);
+    if let Some(reason) = target.point().and_then(|point| input.seen_at(point).err()) {
+        return Err(Error::BadTarget { spec: target.spec(), reason });
+    }
     let model = &subject.network().model;
     let known = values(model);
     if let Some(name) = args.wrt.iter().find(|name| !known.contains(&name.as_str())) {
@@ -103,11 +109,12 @@ fn same_for_every_picture(
         Some(("class", class)) => !class.starts_with("top"),
         Some(("contrast", pair)) => !pair.split(',').any(|class| class.trim().starts_with("top")),
         Some(("output", _)) => true,
+        Some(("pixel", pixel)) => !pixel.starts_with("peak") && has_one_seed(subject.network(), pixel),
         _ => false,
     };
     let explainer = Explainer::forward_passes(runtime, Arc::clone(subject), Options::default())?;
     let preprocessing = &subject.sidecar().preprocessing;
-    let picture = photo_or_pattern(None, subject.network(), preprocessing)?;
+    let (picture, _) = photo_or_pattern(None, subject.network(), preprocessing)?;
     let [low, high] = preprocessing.range;
     let other = if preprocessing.whole { picture.mapv(|level| low + high - level) } else { picture.mapv(|x| -x / 2.0) };
     let mut found: Vec<Vec<Seed>> = Vec::new();
@@ -122,6 +129,14 @@ fn same_for_every_picture(
     }
     let one = found.pop();
     Ok(one.filter(|one| is_fixed && found.iter().all(|other| other == one)))
+}
+
+/// Whether a pixel's number is the same element for every picture: its class is said, or there is one number a pixel, and the model's size is
+/// not open.
+fn has_one_seed(network: &Network, pixel: &str) -> bool {
+    let is_sized = network.input().shape.iter().skip(1).all(Option::is_some);
+    let is_single = || network.map().is_ok_and(|map| !map.is_labelled() && map.classes() == 1);
+    is_sized && (pixel.matches(',').count() > 1 || is_single())
 }
 
 /// The model with seeds as constants, each for as many images as there are.

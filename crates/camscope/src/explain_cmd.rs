@@ -127,7 +127,7 @@ pub(crate) fn explain(
         note_all(&class_clashes(&args.how.classes, first_subject.labels()));
         let mut first = reading.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         let image = first.iter().flatten().find_map(|ready| ready.as_ref().ok());
-        let image = image.map(|ready| (ready.tensor.clone(), ready.seen));
+        let image = image.map(|ready| (ready.tensor.clone(), Vec::from_iter(ready.of_photo())));
         let kept = Kept::open(args, pictures, &runs, methods.len())?;
         let mut stems = Stems::new(&methods);
         let mut sheet = args.sheet.as_ref().map(|_| Sheet::default());
@@ -157,7 +157,7 @@ pub(crate) fn explain(
             let explainer = match (&image, targets.first()) {
                 // What is read off one token may be blind to all others.
                 (Some((image, seen)), Some(target)) if !matches!(target.kind(), "class" | "contrast" | "box") => {
-                    let (explainer, note) = explainer.sighted(runtime, image.view(), &[*seen], target)?;
+                    let (explainer, note) = explainer.sighted(runtime, image.view(), seen, target)?;
                     note_all(&note.into_iter().collect::<Vec<_>>());
                     explainer
                 }

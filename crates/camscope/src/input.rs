@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use camscope_core::{
     Error, Result,
-    image::Photo,
+    image::{Photo, Seen},
     model::{Layout, Network, Preprocessing, Sidecar, Sizing, read_array, unusual_axes},
     text::printable_path,
 };
@@ -154,7 +154,7 @@ pub(crate) fn sides(layout: Layout) -> [usize; 2] {
     }
 }
 
-/// The tensor of a photo, or of something made up.
+/// The tensor of a photo with what it shows of it, or of something made up.
 ///
 /// # Errors
 /// The photo cannot be read, or the model takes none; the size of an array is open.
@@ -162,23 +162,24 @@ pub(crate) fn photo_or_pattern(
     photo: Option<&Path>,
     network: &Network,
     preprocessing: &Preprocessing,
-) -> Result<ArrayD<f32>> {
-    match photo {
+) -> Result<(ArrayD<f32>, Option<Seen>)> {
+    let made_up = match photo {
         Some(path) => {
             network.refuse_photos()?;
             let photo = Photo::open_for(path, preprocessing)?;
             note_all(&photo.notes.iter().map(|note| format!("{}: {note}", photo.name)).collect::<Vec<_>>());
-            Ok(photo.prepare(preprocessing)?.tensor)
+            let prepared = photo.prepare(preprocessing)?;
+            return Ok((prepared.tensor, Some(prepared.seen)));
         }
         None if !network.takes_photos() => {
             let shape = [&[1], &network.input_shape(preprocessing)?[1..]].concat();
             let plane = pattern(Layout::Nchw, 1, 1, shape.iter().product());
             let array = plane.into_shape_with_order(IxDyn(&shape)).map_err(|error| Error::Value(error.to_string()))?;
-            Ok(if preprocessing.whole {
+            if preprocessing.whole {
                 array.mapv(|value| ((value / 5.0 + 0.5).clamp(0.0, 1.0) * 255.0).round())
             } else {
                 array
-            })
+            }
         }
         None => {
             let (height, width) = (preprocessing.size.0 as usize, preprocessing.size.1 as usize);
@@ -186,9 +187,10 @@ pub(crate) fn photo_or_pattern(
             let [low, high] = preprocessing.range;
             // Grey levels, where the input takes integers: from -2.5 to 2.5 of noise and waves.
             let level = |value: f32| (low + (value / 5.0 + 0.5).clamp(0.0, 1.0) * (high - low)).round();
-            Ok(if preprocessing.whole { pattern.mapv(level) } else { pattern })
+            if preprocessing.whole { pattern.mapv(level) } else { pattern }
         }
-    }
+    };
+    Ok((made_up, None))
 }
 
 /// Something to look at where no photo is given: noise over waves, about as strong as a normalised photo.

@@ -32,7 +32,8 @@ pub(crate) fn run(args: &LayersArgs) -> Result<ExitCode> {
         .image
         .as_deref()
         .map(|photo| photo_or_pattern(Some(photo), &network, &sidecar.preprocessing))
-        .transpose()?;
+        .transpose()?
+        .map(|(tensor, _)| tensor);
     let runtime = plugins::runtime(Runtime::get_or_load()?, &args.extra)?;
     let subject = TypedModel::for_targets(runtime, network, sidecar, &args.targets)?;
     let sidecar = subject.sidecar();

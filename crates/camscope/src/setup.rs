@@ -93,6 +93,7 @@ pub(crate) fn options(how: &MethodArgs, run: &RunArgs, sidecar: &Sidecar) -> Res
         said: false,
         seed: how.seed,
         verify: false,
+        seen: None,
         session: session_options(run),
     })
 }

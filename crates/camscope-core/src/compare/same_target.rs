@@ -59,8 +59,30 @@ pub fn same_target(
             })?;
             Ok((parse(&found.target)?, None))
         }
-        _ => Ok((parse(&explained.spec)?, None)),
+        _ => {
+            let mut notes = Vec::new();
+            let spec = of_same_classes(&explained.spec, (a, b), &mut notes);
+            Ok((parse(spec.as_deref().unwrap_or(&explained.spec))?, (!notes.is_empty()).then(|| notes.join("; "))))
+        }
     }
+}
+
+/// A resolved target over classes with the second model's numbers of these classes; `None`: it is over none.
+fn of_same_classes(spec: &str, (a, b): (&Labels, &Labels), notes: &mut Vec<String>) -> Option<String> {
+    let (kind, rest) = spec.split_once(':')?;
+    if kind == "not" {
+        return of_same_classes(rest, (a, b), notes).map(|inner| format!("not:{inner}"));
+    }
+    if !matches!(kind, "class" | "contrast") {
+        return None;
+    }
+    let same = |number: &str| {
+        let (class, note) = same_class(number.parse().ok()?, a, b);
+        notes.extend(note);
+        Some(format!("#{class}"))
+    };
+    let classes: Option<Vec<String>> = rest.split(',').map(same).collect();
+    classes.map(|classes| format!("{kind}:{}", classes.join(",")))
 }
 
 /// The box of that label, or of that class where there are no labels, that overlaps `corners` most.
@@ -103,6 +125,18 @@ mod tests {
         // Without labels on either side the number is all there is.
         assert_eq!(same_class(2, &own, &Labels::default()), (2, None));
         assert_eq!(same_class(2, &Labels::default(), &own), (2, None));
+    }
+
+    #[test]
+    fn targets_over_classes_go_by_labels_too() {
+        let (own, other) = (labels(&["cat", "dog", "cup"]), labels(&["background", "cat", "dog"]));
+        let mut notes = Vec::new();
+        let mut of = |spec: &str| of_same_classes(spec, (&own, &other), &mut notes);
+        assert_eq!(of("contrast:0,1").as_deref(), Some("contrast:#1,#2"));
+        assert_eq!(of("not:class:1").as_deref(), Some("not:class:#2"));
+        assert_eq!(of("not:contrast:2,0").as_deref(), Some("not:contrast:#2,#1"));
+        assert_eq!(of("output:scores[0,1]"), None);
+        assert!(notes.len() == 1 && notes[0].contains("no class `cup`"), "{notes:?}");
     }
 
     #[test]

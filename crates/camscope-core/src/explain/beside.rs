@@ -93,9 +93,15 @@ impl Besides {
         method: &'static str,
     ) -> Result<Option<Array1<f32>>> {
         let Some(head) = self.heads.get(tap) else { return Ok(None) };
-        let class = evaluated.class.map(|class| class.class).filter(|class| *class < head.nrows());
-        let class = class.ok_or_else(|| Error::NeedsClass { method, target: evaluated.target.spec() })?;
-        Ok(Some(head.row(class).to_owned()))
+        let missing = || Error::NeedsClass { method, target: evaluated.target.spec() };
+        let class = evaluated.class.ok_or_else(missing)?.class;
+        Ok(Some(match (class, head.nrows()) {
+            // What speaks for one side of a single score speaks against the other.
+            (0, 1) => -head.row(0).to_owned(),
+            (1, 1) => head.row(0).to_owned(),
+            (class, rows) if class < rows => head.row(class).to_owned(),
+            _ => return Err(missing()),
+        }))
     }
 
     /// The gradients of the blocks for one image.

@@ -368,7 +368,7 @@ impl Explainer {
             slope: &mut slope,
             cam: &mut cam,
             tail: &mut tail,
-            pooled: of_means.as_mut().map(|of_means| of_means as OfMeans<'_>),
+            pooled: of_means.as_mut().map(|of_means| (evaluated.score, of_means as OfMeans<'_>)),
             at_layer: &mut at_layer,
         };
         let mut heat = method.heat(&mut trial, &self.options.method.parameters)?;

@@ -7,7 +7,7 @@ use crate::{
     error::{Error, Result},
     image::Viewport,
     method::Means,
-    target::{Answer, Evaluated, Scores, probabilities},
+    target::{Answer, Evaluated, Scores},
 };
 
 /// Changes of a layer that are turned into class scores at once.
@@ -48,11 +48,9 @@ impl<'a> Pooled<'a> {
         evaluated: &Evaluated,
         changed: &Means,
     ) -> Result<Vec<f32>> {
-        let own = forward.scores.get(image).filter(|own| own.logits.len() == self.weights.nrows());
-        let own = own.ok_or_else(|| Error::Value("the classifier has other classes than its scores".into()))?;
         let scores = match evaluated.target.is_linear(of.options.score) {
             true => self.along_seed(evaluated, changed),
-            false => self.one_by_one(of, forward, (evaluated, own), changed)?,
+            false => self.one_by_one(of, (forward, image), evaluated, changed)?,
         };
         match scores.iter().all(|score| score.is_finite()) {
             true => Ok(scores),
@@ -86,8 +84,8 @@ impl<'a> Pooled<'a> {
     fn one_by_one(
         &self,
         of: &Explainer,
-        forward: &Forward,
-        (evaluated, own): (&Evaluated, &Scores),
+        (forward, image): (&Forward, usize),
+        evaluated: &Evaluated,
         changed: &Means,
     ) -> Result<Vec<f32>> {
         let network = of.network();
@@ -95,7 +93,10 @@ impl<'a> Pooled<'a> {
         let shape = forward.shape_of_one(&classes.logits)?;
         let (channels, count) = (self.weights.ncols(), self.weights.nrows());
         let changes = if let Means::Each(all) = changed { all.nrows() } else { channels };
-        let logits = Array1::from(own.logits.clone());
+        let logits = Array1::from_iter(forward.value(&classes.logits, image)?);
+        if logits.len() != count {
+            return Err(Error::Value("the classifier has other classes than its scores".into()));
+        }
         let mut scores = Vec::with_capacity(changes);
         for first in (0..changes).step_by(AT_ONCE) {
             let last = changes.min(first + AT_ONCE);
@@ -117,13 +118,12 @@ impl<'a> Pooled<'a> {
             }
             for row in rows.outer_iter() {
                 let logits = row.to_vec();
-                let probabilities = probabilities(&logits, classes.independent());
                 let value = ArrayD::from_shape_vec(shape.clone(), logits.clone());
                 let value = value.map_err(|error| Error::Value(error.to_string()))?;
                 let other = |name: &str| Error::Value(format!("`{name}` was not computed"));
                 let (height, width) = of.sidecar().preprocessing.size;
                 let answer = Answer {
-                    scores: Some(&Scores { logits, probabilities }),
+                    scores: Some(&Scores::of(logits, classes)),
                     classes: Some(classes),
                     labels: of.labels(),
                     task: network.task.as_ref().map(|found| &*found.task),

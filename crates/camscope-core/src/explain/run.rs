@@ -15,7 +15,7 @@ use crate::{
     method::{Method, Sign},
     model::{read_array, space},
     runtime::{Canceller, ElemType, Outputs, Value},
-    target::{Answer, Evaluated, Scores, TargetRef, probabilities},
+    target::{Answer, Evaluated, Scores, TargetRef},
     task::Said,
     text::printable_path,
 };
@@ -73,11 +73,7 @@ impl Explainer {
     ) -> Result<Forward> {
         let scores: Vec<Scores> = match &self.network().classes {
             Some(classes) if values.get(&classes.logits).is_some() => {
-                let of_image = |row: ArrayViewD<'_, f32>| {
-                    let logits: Vec<f32> = row.iter().copied().collect();
-                    let probabilities = probabilities(&logits, classes.independent());
-                    Scores { logits, probabilities }
-                };
+                let of_image = |row: ArrayViewD<'_, f32>| Scores::of(row.iter().copied().collect(), classes);
                 let logits = values.get(&classes.logits).ok_or_else(|| missing(&classes.logits))?.to_f32()?;
                 logits.axis_iter(Axis(0)).take(images).map(of_image).collect()
             }
@@ -124,7 +120,7 @@ impl Explainer {
     ) -> Result<T> {
         let (height, width) = self.sidecar().preprocessing.size;
         let size = [height as usize, width as usize];
-        let seen = forward.seen.get(image).copied();
+        let seen = forward.seen.get(image).copied().or(self.options.seen);
         ask(&Answer {
             scores: forward.scores.get(image),
             classes: self.network().classes.as_ref(),

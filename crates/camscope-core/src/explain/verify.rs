@@ -9,6 +9,7 @@ use ndarray::{ArrayD, ArrayViewD};
 use super::{Explainer, Options, Runner};
 use crate::{
     error::{Error, Result},
+    image::Seen,
     runtime::{Canceller, Precision, Provider, ProviderChoice, Runtime, SessionOptions, Vars, dirs},
     target::TargetRef,
     text::printable,
@@ -28,7 +29,7 @@ impl Explainer {
     ///
     /// # Errors
     /// [`Error::ProviderDisagrees`] with the first thing that is off; the runtime fails.
-    pub fn verify(&self, tensor: ArrayViewD<'_, f32>, target: &TargetRef) -> Result<()> {
+    pub fn verify(&self, image: (ArrayViewD<'_, f32>, &[Seen]), target: &TargetRef) -> Result<()> {
         let provider = self.forward_session().provider();
         let (Runner::Differentiated(..), Some(runtime)) = (&self.runner, Runtime::get()) else { return Ok(()) };
         if provider == Provider::Cpu {
@@ -47,7 +48,7 @@ impl Explainer {
         };
         let options = Options { session, batch: 1, ..self.options.clone() };
         let cpu = Self::at(runtime, Arc::clone(&self.subject), (self.taps.clone(), self.groups.clone()), options)?;
-        self.agrees_with(&cpu, tensor, target)?;
+        self.agrees_with(&cpu, image, target)?;
         if let Some(file) = remembered {
             // Where nothing can be remembered, the next run compares again.
             let folder = file.parent().map(fs::create_dir_all);
@@ -63,9 +64,9 @@ impl Explainer {
     ///
     /// # Errors
     /// Those of [`Explainer::verify`].
-    pub fn verify_once(&self, tensor: ArrayViewD<'_, f32>, target: &TargetRef) -> Result<()> {
+    pub fn verify_once(&self, image: (ArrayViewD<'_, f32>, &[Seen]), target: &TargetRef) -> Result<()> {
         if self.options.verify && self.verified.get().is_none() {
-            self.verify(tensor, target)?;
+            self.verify(image, target)?;
             let _ = self.verified.set(());
         }
         Ok(())
@@ -75,7 +76,12 @@ impl Explainer {
     ///
     /// # Errors
     /// [`Error::ProviderDisagrees`] with the first thing that is off; the runtime fails.
-    pub fn agrees_with(&self, trusted: &Self, tensor: ArrayViewD<'_, f32>, target: &TargetRef) -> Result<()> {
+    pub fn agrees_with(
+        &self,
+        trusted: &Self,
+        (tensor, seen): (ArrayViewD<'_, f32>, &[Seen]),
+        target: &TargetRef,
+    ) -> Result<()> {
         let provider = self.forward_session().provider();
         let is_half = self.options.session.precision == Precision::Float16;
         let off = |what: String, error: f64, tolerance: f64| match error <= tolerance {
@@ -85,7 +91,7 @@ impl Explainer {
         };
         let canceller = Canceller::new();
         let run = |explainer: &Self, target: &TargetRef| {
-            let forward = explainer.forward(&tensor.to_owned(), &canceller)?;
+            let forward = explainer.forward(&tensor.to_owned(), &canceller)?.of_photos(seen);
             let evaluated = explainer.evaluate(&forward, target)?;
             let backward = explainer.backward(&forward, &evaluated, &canceller)?;
             Ok::<_, Error>((forward, evaluated, backward))

@@ -42,17 +42,20 @@ pub struct Viewport {
     pub height: f64,
     /// The input's width.
     pub width: f64,
+    /// Whether there is a photo: else what counts as its pixels are those of the input.
+    pub is_of_photo: bool,
 }
 
 impl Viewport {
     /// An input of that height and width that is no photo: its pixels are its own.
     pub fn of([height, width]: [usize; 2]) -> Self {
-        Self { seen: Seen::all(width as u32, height as u32), height: height as f64, width: width as f64 }
+        let seen = Seen::all(width as u32, height as u32);
+        Self { is_of_photo: false, ..Self::onto(seen, [height, width]) }
     }
 
     /// An input of that height and width that shows this of a photo.
     pub fn onto(seen: Seen, [height, width]: [usize; 2]) -> Self {
-        Self { seen, height: height as f64, width: width as f64 }
+        Self { seen, height: height as f64, width: width as f64, is_of_photo: true }
     }
 
     /// A point of the input, x and y, in the photo.
@@ -63,6 +66,24 @@ impl Viewport {
     /// A point of the photo, x and y, in the input; it may lie beyond.
     pub fn to_input(&self, [x, y]: [f64; 2]) -> [f64; 2] {
         [(x - self.seen.x) / self.seen.width * self.width, (y - self.seen.y) / self.seen.height * self.height]
+    }
+
+    /// A point of the photo, x and y, in the input.
+    ///
+    /// # Errors
+    /// A sentence, where it lies beyond: what of the photo is seen, or that there is no photo.
+    pub fn seen_at(&self, point: [f64; 2]) -> Result<[f64; 2], String> {
+        let [x, y] = self.to_input(point);
+        if (0.0..self.width).contains(&x) && (0.0..self.height).contains(&y) {
+            return Ok([x, y]);
+        }
+        let [left, top] = self.to_photo([0.0, 0.0]);
+        let [right, bottom] = self.to_photo([self.width, self.height]);
+        let place = format!("from {left:.0},{top:.0} to {right:.0},{bottom:.0}");
+        Err(match self.is_of_photo {
+            true => format!("the network sees of the photo what lies {place}"),
+            false => format!("without a photo points are in pixels of the model's input, which goes {place}"),
+        })
     }
 
     /// A box of the input, left, top, right, bottom, in the photo.

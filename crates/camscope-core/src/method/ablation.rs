@@ -1,6 +1,6 @@
 //! Methods that change a layer and run only what lies behind it.
 
-use ndarray::{Array2, Array3, Array4, Axis, s};
+use ndarray::{Array2, Array4, Axis, s};
 
 use super::{
     Means, Needs, Parameter, Parameters,
@@ -37,10 +37,8 @@ impl HostMethod for AblationCam {
     fn heat(&self, trial: &mut Trial<'_>, _: &Parameters) -> Result<Heat> {
         let layer = trial.layer()?.to_owned();
         let (channels, height, width) = layer.dim();
-        if let Some(pooled) = &mut trial.pooled {
-            let means = Array2::from_shape_fn((1, channels), |(_, channel)| mean(&layer, channel));
-            let score = pooled(&Means::Each(means))?.first().copied().unwrap_or(0.0);
-            let weights = falls(score, pooled(&Means::WithoutEach)?);
+        if let Some((score, pooled)) = &mut trial.pooled {
+            let weights = falls(*score, pooled(&Means::WithoutEach)?);
             return trial.weighed(&weights);
         }
         trial.work.plan(1 + channels);
@@ -64,12 +62,6 @@ impl HostMethod for AblationCam {
 fn falls(score: f32, without: Vec<f32>) -> Vec<f32> {
     let fall = |without: f32| if score == 0.0 { score - without } else { (score - without) / score };
     without.into_iter().map(fall).collect()
-}
-
-/// The mean of a channel over all places.
-fn mean(layer: &Array3<f32>, channel: usize) -> f32 {
-    let channel = layer.index_axis(Axis(0), channel);
-    (channel.iter().map(|value| f64::from(*value)).sum::<f64>() / channel.len().max(1) as f64) as f32
 }
 
 /// ReciproCAM (Byun and Lee, "Recipro-CAM: Fast gradient-free visual explanations for convolutional neural networks", 2022): the score of the
@@ -128,7 +120,7 @@ impl HostMethod for ReciproCam {
             })
         };
         let mut scores = Vec::with_capacity(places);
-        if let Some(pooled) = &mut trial.pooled {
+        if let Some((_, pooled)) = &mut trial.pooled {
             let mut means = Array2::<f32>::zeros((places, channels));
             for (place, mut own) in means.outer_iter_mut().enumerate() {
                 for (y, x, weight) in spot(place) {

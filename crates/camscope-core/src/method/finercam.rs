@@ -1,7 +1,5 @@
 //! Grad-CAM of what tells a class from those most like it.
 
-use ndarray::ArrayD;
-
 use super::{
     Needs, Parameter, Parameters,
     host::{Heat, HostMethod, Seeds, Trial},
@@ -9,7 +7,7 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    target::Evaluated,
+    target::{Evaluated, Scores},
 };
 
 /// Finer-CAM (Zhang et al., "Finer-CAM: Spotting the Difference Reveals Finer Details for Visual Explanation", 2025), as pytorch-grad-cam has it:
@@ -55,7 +53,7 @@ impl HostMethod for FinerCam {
             return Err(Error::NeedsClass { method: self.name(), target: evaluated.target.spec() });
         };
         let own = finer(logits, class.class, count, parameters.get("alpha"));
-        let own = ArrayD::from_shape_vec(seed.raw_dim(), own).map_err(|error| Error::Value(error.to_string()))?;
+        let own = Scores::as_given(seed.shape(), own)?;
         Ok(Some(vec![(name.clone(), own)]))
     }
 

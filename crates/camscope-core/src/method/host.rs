@@ -220,9 +220,9 @@ pub struct Trial<'a> {
     /// The target's score for each of up to [`Trial::batch`] activations of the layer, `[images, channels, height, width]`, where
     /// [`Needs::tail`] asks for it.
     pub tail: &'a mut dyn FnMut(ArrayView4<'_, f32>) -> Result<Vec<f32>>,
-    /// What [`Trial::tail`] gives, from the means of the changed activations over all places: there where what lies behind the layer is its
-    /// mean and a linear classifier. It costs no pass.
-    pub pooled: Option<OfMeans<'a>>,
+    /// The target's score as it is, and what [`Trial::tail`] gives, from the means of the changed activations over all places: there where
+    /// what lies behind the layer is its mean and a linear classifier. It costs no pass.
+    pub pooled: Option<(f32, OfMeans<'a>)>,
     /// The gradient at the layer, `[images, channels, height, width]`, for each of up to [`Trial::batch`] images, which lie along the first
     /// axis, where [`Needs::gradient`] asks for it.
     pub at_layer: &'a mut dyn FnMut(ArrayD<f32>) -> Result<Array4<f32>>,

@@ -127,6 +127,15 @@ impl Labels {
         Some(format!("the model has {scores} scores and there are {labels} labels: {reason}"))
     }
 
+    /// The names of two classes that one score tells apart, where only the one that it speaks for is named.
+    pub(crate) fn name_both_sides(&mut self) {
+        if let [name] = &self.names[..]
+            && !name.is_empty()
+        {
+            *self = Self::new(vec![format!("not {name}"), name.clone()]);
+        }
+    }
+
     /// How many classes have a place in the list.
     pub fn len(&self) -> usize {
         self.names.len()

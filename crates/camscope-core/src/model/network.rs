@@ -232,15 +232,16 @@ impl Network {
         Ok(())
     }
 
-    /// Decides, now that types are known, which output holds the class scores, if one does.
+    /// Decides, now that types are known, which output holds the class scores, if one does. `said` is what the sidecar says that the model
+    /// answers: a number alone is a class score where it says so.
     ///
     /// # Errors
     /// [`Error::ModelOutput`] if an output was chosen that holds none.
-    pub fn settle(&mut self, types: &Types) -> Result<()> {
+    pub fn settle(&mut self, types: &Types, said: Option<Kind>) -> Result<()> {
         let mut reasons = Vec::new();
         let mut found = None;
         for candidate in self.candidates() {
-            match class_scores(self, &candidate, types) {
+            match class_scores(self, &candidate, types, said == Some(Kind::Classification)) {
                 Ok(()) => {
                     found = Some(candidate);
                     break;
@@ -332,8 +333,10 @@ impl Network {
     /// [`Error::ModelOutput`], which says what the outputs are instead.
     pub fn scores(&self, types: &Types) -> Result<&Classes> {
         self.classes.as_ref().ok_or_else(|| {
-            let reasons =
-                self.candidates().into_iter().filter_map(|candidate| class_scores(self, &candidate, types).err());
+            let reasons = self
+                .candidates()
+                .into_iter()
+                .filter_map(|candidate| class_scores(self, &candidate, types, false).err());
             let reason = match self.outputs.is_empty() {
                 true => "it has no output".into(),
                 false => reasons.collect::<Vec<_>>().join("; "),
@@ -363,7 +366,12 @@ impl Network {
         found
     }
 
-    /// How many class scores an image has, where that is known.
+    /// How many classes an image has scores for, where that is known.
+    pub fn class_count(&self, types: &Types) -> Option<usize> {
+        self.score_count(types).map(|scores| if scores == 1 { 2 } else { scores })
+    }
+
+    /// How many numbers those are: one for two classes, or one a class.
     pub fn score_count(&self, types: &Types) -> Option<usize> {
         let dims = types.get(&self.classes.as_ref()?.logits)?.shape.as_deref()?.get(1..)?;
         dims.iter().map(|dim| dim.fixed()).product()
@@ -506,11 +514,11 @@ fn head_of(node: &NodeProto) -> Option<Head> {
     }
 }
 
-/// Checks that an output's logits are one number a class.
+/// Checks that an output's logits are one number a class; `is_said`: a single one may speak for one class and against another.
 ///
 /// # Errors
 /// What they are instead.
-fn class_scores(network: &Network, classes: &Classes, types: &Types) -> Result<(), String> {
+fn class_scores(network: &Network, classes: &Classes, types: &Types, is_said: bool) -> Result<(), String> {
     let name = &classes.logits;
     let Some(ty) = types.get(name) else { return Err(format!("the type of `{name}` is not known")) };
     if !ty.elem.is_float() {
@@ -531,7 +539,7 @@ fn class_scores(network: &Network, classes: &Classes, types: &Types) -> Result<(
     if rows.is_some_and(|rows| rows != network.input().batch().unwrap_or(1)) {
         return not("not one score a class for each image");
     }
-    if several == 0 && classes.head != Head::Sigmoid {
+    if several == 0 && classes.head != Head::Sigmoid && !is_said {
         return not("a single number and no class");
     }
     if unit_norm(network.model.graph(), name) {

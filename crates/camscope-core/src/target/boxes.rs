@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Answer, Evaluated, InGraph, Kind, Target, TargetRef};
+use super::{Answer, Evaluated, InGraph, Kind, Known, Target, TargetRef};
 use crate::{
     error::{Error, Result},
     model::{Labels, Network},
@@ -66,6 +66,23 @@ impl Target for Wanted {
         slopes(network)
     }
 
+    fn exists(&self, model: &Known<'_>) -> Result<()> {
+        let Which::Label(label) = &self.0 else { return Ok(()) };
+        let class = super::class::named(label, model.labels)?;
+        let count = model.network.detector()?.classes().map(|(_, row)| row.len());
+        match count.filter(|count| class >= *count) {
+            Some(count) => Err(Error::ClassRange { class: label.clone(), count }),
+            None => Ok(()),
+        }
+    }
+
+    fn point(&self) -> Option<[f64; 2]> {
+        match self.0 {
+            Which::Over(x, y) => Some([x, y]),
+            Which::Rank(_) | Which::Label(_) => None,
+        }
+    }
+
     fn is_local(&self) -> bool {
         true
     }
@@ -98,7 +115,9 @@ impl Target for Wanted {
         let last = boxes.pop();
         let Some(found) = last.clone().filter(|found| is_it((rank, found))) else {
             boxes.extend(last);
-            return Err(fail(missing(&self.0, &boxes, answer.labels)));
+            // A box may reach beyond what is seen.
+            let beyond = self.point().and_then(|point| answer.viewport.seen_at(point).err());
+            return Err(fail(beyond.unwrap_or_else(|| missing(&self.0, &boxes, answer.labels))));
         };
         Pinned { rank, found }.evaluated(answer, None)
     }

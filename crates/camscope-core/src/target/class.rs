@@ -2,9 +2,9 @@
 
 use std::{convert::Infallible, str::FromStr, sync::Arc};
 
-use ndarray::{ArrayD, IxDyn};
+use ndarray::ArrayD;
 
-use super::{Answer, ClassScore, Evaluated, InGraph, Kind, Place, Target, TargetRef};
+use super::{Answer, ClassScore, Evaluated, InGraph, Kind, Known, Place, Scores, Target, TargetRef};
 use crate::{
     error::{Error, Result},
     model::{Labels, Network},
@@ -36,6 +36,10 @@ impl Target for Class {
         logits(network)
     }
 
+    fn exists(&self, model: &Known<'_>) -> Result<()> {
+        model.class(&self.0)
+    }
+
     fn is_linear(&self, score: Score) -> bool {
         score == Score::Logit
     }
@@ -48,7 +52,7 @@ impl Target for Class {
         let (scores, classes) = answer.class_scores()?;
         let class = self.0.resolve(&scores.logits, answer.labels)?;
         let (logit, probability) = (scores.logits[class], scores.probabilities[class]);
-        let seed = answer.score.seed(class, &scores.probabilities, classes.independent());
+        let seed = answer.score.seed(class, &scores.probabilities, scores.independent);
         Ok(Evaluated {
             target: Arc::new(Self(ClassSpec::Index(class))),
             score: if answer.score == Score::Logit { logit } else { probability },
@@ -72,8 +76,7 @@ pub(super) fn logits(network: &Network) -> Result<Vec<String>> {
 
 /// A number a class, in the shape of the value that holds the logits.
 pub(super) fn as_logits(answer: &Answer<'_>, logits: &str, seed: Vec<f32>) -> Result<ArrayD<f32>> {
-    let shape = (answer.output)(logits)?.shape().to_vec();
-    ArrayD::from_shape_vec(IxDyn(&shape), seed).map_err(|error| Error::Value(error.to_string()))
+    Scores::as_given((answer.output)(logits)?.shape(), seed)
 }
 
 /// A class as `--class` names it.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{
-    Answer, ClassSpec, Evaluated, InGraph, Kind, Place, Score, Target,
+    Answer, ClassSpec, Evaluated, InGraph, Kind, Known, Place, Score, Target,
     class::{as_logits, logits},
 };
 use crate::{
@@ -37,6 +37,11 @@ impl Target for Contrast {
 
     fn reads(&self, network: &Network) -> Result<Vec<String>> {
         logits(network)
+    }
+
+    fn exists(&self, model: &Known<'_>) -> Result<()> {
+        model.class(&self.0)?;
+        model.class(&self.1)
     }
 
     fn is_linear(&self, _: Score) -> bool {

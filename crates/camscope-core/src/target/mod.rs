@@ -15,7 +15,7 @@ mod text;
 
 use std::{fmt, path::Path, sync::Arc};
 
-use ndarray::ArrayD;
+use ndarray::{ArrayD, IxDyn};
 
 pub use class::{Class, ClassSpec, Score, probabilities, ranking};
 pub use in_graph::{Along, InGraph};
@@ -47,6 +47,19 @@ pub trait Target: fmt::Debug + Send + Sync {
     /// The model has nothing of the kind.
     fn slopes(&self, network: &Network) -> Result<Vec<String>> {
         self.reads(network)
+    }
+
+    /// Whether the model has what it names, as far as that is known before it has seen an image.
+    ///
+    /// # Errors
+    /// As from [`Target::evaluate`]: the model has no such class, label, channel or element.
+    fn exists(&self, _model: &Known<'_>) -> Result<()> {
+        Ok(())
+    }
+
+    /// The point of the photo that it is at, x and y in its pixels; without a photo in those of the model's input.
+    fn point(&self) -> Option<[f64; 2]> {
+        None
     }
 
     /// Whether it is of one place of the image, as a box, a pixel or a character is: then a method that averages gradients over all places
@@ -84,6 +97,26 @@ pub trait Target: fmt::Debug + Send + Sync {
 
 /// A target that is shared.
 pub type TargetRef = Arc<dyn Target>;
+
+/// A model that has not seen an image yet.
+pub struct Known<'a> {
+    /// The model, its task recognised.
+    pub network: &'a Network,
+    /// The classes' names.
+    pub labels: &'a Labels,
+    /// The types of its values.
+    pub types: &'a onnx_grad::Types,
+}
+
+impl Known<'_> {
+    /// Whether there is such a class among the class scores.
+    fn class(&self, class: &ClassSpec) -> Result<()> {
+        match self.network.class_count(self.types) {
+            Some(count) => class.resolve(&vec![0.0; count], self.labels).map(drop),
+            None => Ok(()),
+        }
+    }
+}
 
 /// What the model says of one image.
 pub struct Answer<'a> {
@@ -165,6 +198,33 @@ pub struct Scores {
     pub logits: Vec<f32>,
     /// One a class.
     pub probabilities: Vec<f32>,
+    /// Whether classes don't exclude each other.
+    pub independent: bool,
+}
+
+impl Scores {
+    /// The class scores of one image, from what the model gives. A single number speaks for one side and against the other: those are the
+    /// classes 1, with the number as its logit, and 0, with its opposite.
+    pub fn of(logits: Vec<f32>, classes: &Classes) -> Self {
+        let (logits, independent) = match logits[..] {
+            [one] => (vec![-one, one], true),
+            _ => (logits, classes.independent()),
+        };
+        let probabilities = probabilities(&logits, independent);
+        Self { logits, probabilities, independent }
+    }
+
+    /// A number a class, as numbers of what the model gives, of this shape for one image.
+    ///
+    /// # Errors
+    /// There is not one for each.
+    pub(crate) fn as_given(shape: &[usize], of_classes: Vec<f32>) -> Result<ArrayD<f32>> {
+        let given = match (shape.iter().product(), &of_classes[..]) {
+            (1_usize, [against, for_it]) => vec![for_it - against],
+            _ => of_classes,
+        };
+        ArrayD::from_shape_vec(IxDyn(shape), given).map_err(|error| Error::Value(error.to_string()))
+    }
 }
 
 /// A target's number for one image.

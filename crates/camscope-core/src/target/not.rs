@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Answer, Evaluated, InGraph, Kind, Score, Target, TargetRef};
+use super::{Answer, Evaluated, InGraph, Kind, Known, Score, Target, TargetRef};
 use crate::{error::Result, model::Network};
 
 pub(super) const KIND: Kind = Kind {
@@ -33,6 +33,14 @@ impl Target for Not {
 
     fn slopes(&self, network: &Network) -> Result<Vec<String>> {
         self.0.slopes(network)
+    }
+
+    fn exists(&self, model: &Known<'_>) -> Result<()> {
+        self.0.exists(model)
+    }
+
+    fn point(&self) -> Option<[f64; 2]> {
+        self.0.point()
     }
 
     fn is_local(&self) -> bool {

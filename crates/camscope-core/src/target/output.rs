@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use ndarray::{ArrayD, Slice, SliceInfoElem};
 
-use super::{Along, Answer, Evaluated, InGraph, Kind, Place, Target, TargetRef};
+use super::{Along, Answer, Evaluated, InGraph, Kind, Known, Place, Target, TargetRef};
 use crate::{
     error::{Error, Result},
     model::Network,
     nearest::nearest,
+    probe::sized_by_content,
 };
 
 pub(super) const KIND: Kind = Kind {
@@ -53,6 +54,28 @@ fn along(text: &str) -> Result<Along, String> {
     }
 }
 
+impl Output {
+    /// What is selected of a value of that shape.
+    fn slices(&self, shape: &[usize]) -> Result<Vec<SliceInfoElem>> {
+        let fail = |reason: String| Error::BadTarget { spec: self.spec(), reason };
+        let name = &self.name;
+        match &self.selection {
+            None if shape.iter().product::<usize>() == 1 => Ok(vec![Slice::from(..).into(); shape.len()]),
+            None => {
+                let example = vec!["0"; shape.len()].join(",");
+                Err(fail(format!("`{name}` has shape {shape:?}: say which element, output:{name}[{example}]")))
+            }
+            Some(selection) if selection.len() != shape.len() => {
+                Err(fail(format!("`{name}` has shape {shape:?}: {} axes", shape.len())))
+            }
+            Some(selection) => {
+                let slices = selection.iter().zip(shape).map(|(along, &size)| slice(*along, size));
+                slices.collect::<Result<_, _>>().map_err(|at| fail(format!("{at} in the shape {shape:?}")))
+            }
+        }
+    }
+}
+
 impl Target for Output {
     fn spec(&self) -> String {
         let along = |along: &Along| match along {
@@ -78,33 +101,23 @@ impl Target for Output {
         Err(Error::UnknownOutput { name: self.name.clone(), known })
     }
 
+    fn exists(&self, model: &Known<'_>) -> Result<()> {
+        let dims = model.types.get(&self.name).and_then(|ty| ty.shape.as_deref());
+        let found = sized_by_content(model.network.model.graph());
+        let Some(dims) = dims.filter(|_| !found.contains(self.name.as_str())) else { return Ok(()) };
+        // Of what is open the first is the batch: one image.
+        let sizes = dims.iter().enumerate().map(|(axis, dim)| dim.fixed().or((axis == 0).then_some(1)));
+        sizes.collect::<Option<Vec<usize>>>().map_or(Ok(()), |shape| self.slices(&shape).map(drop))
+    }
+
     fn in_graph(&self) -> Option<InGraph> {
         Some(InGraph::Elements(self.name.clone(), self.selection.clone()))
     }
 
     fn evaluate(&self, answer: &Answer<'_>) -> Result<Evaluated> {
         let value = (answer.output)(&self.name)?;
-        let fail = |reason: String| Error::BadTarget { spec: self.spec(), reason };
-        let shape = value.shape().to_vec();
         let mut seed = ArrayD::zeros(value.raw_dim());
-        match &self.selection {
-            None if value.len() == 1 => seed.fill(1.0),
-            None => {
-                let example = vec!["0"; shape.len()].join(",");
-                let name = &self.name;
-                return Err(fail(format!("`{name}` has shape {shape:?}: say which element, output:{name}[{example}]")));
-            }
-            Some(selection) if selection.len() != shape.len() => {
-                return Err(fail(format!("`{}` has shape {shape:?}: {} axes", self.name, shape.len())));
-            }
-            Some(selection) => {
-                let mut slices = Vec::with_capacity(selection.len());
-                for (along, &size) in selection.iter().zip(&shape) {
-                    slices.push(slice(*along, size).map_err(|at| fail(format!("{at} in the shape {shape:?}")))?);
-                }
-                seed.slice_mut(slices.as_slice()).fill(1.0);
-            }
-        }
+        seed.slice_mut(self.slices(value.shape())?.as_slice()).fill(1.0);
         let score = value.iter().zip(&seed).filter(|(_, wanted)| **wanted != 0.0).map(|(value, _)| f64::from(*value));
         Ok(Evaluated {
             target: Arc::new(self.clone()),

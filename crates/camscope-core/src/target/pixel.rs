@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Answer, Evaluated, Kind, Target, segment::Pinned};
+use super::{Answer, Evaluated, Kind, Known, Target, segment::Pinned};
 use crate::{
     error::{Error, Result},
     model::Network,
@@ -55,30 +55,33 @@ fn parse(text: &str) -> Result<Wanted, String> {
 }
 
 impl Wanted {
-    fn found(&self, map: &Map, grid: &Grid<'_>, answer: &Answer<'_>) -> Result<Pinned> {
-        let fail = |reason: String| Error::BadTarget { spec: self.spec(), reason };
+    fn fail(&self, reason: String) -> Error {
+        Error::BadTarget { spec: self.spec(), reason }
+    }
+
+    /// The class or channel that is named.
+    fn named(&self, map: &Map) -> Result<Option<usize>> {
         let named = self.label.as_ref().map(|label| map.named(label)).transpose()?;
-        let (class, cell) = match self.place {
+        match self.place {
             Where::Peak if map.is_labelled() => {
-                return Err(fail("the model gives every pixel a class: segment:LABEL, or pixel:X,Y,LABEL".into()));
+                Err(self.fail("the model gives every pixel a class: segment:LABEL, or pixel:X,Y,LABEL".into()))
             }
+            Where::At(_) if named.is_none() && map.kind == task::Kind::Dense && map.classes() > 1 => {
+                let most = map.classes() - 1;
+                let reason = format!("a pixel has {} numbers: say which, from {},0 to {most}", most + 1, self.spec());
+                Err(self.fail(reason))
+            }
+            _ => Ok(named),
+        }
+    }
+
+    fn found(&self, map: &Map, grid: &Grid<'_>, answer: &Answer<'_>) -> Result<Pinned> {
+        let named = self.named(map)?;
+        let (class, cell) = match self.place {
             Where::Peak => grid.peak(named),
             Where::At(point) => {
-                let cell = grid.cell_at(&answer.viewport, point).map_err(fail)?;
-                let is_open = map.kind == task::Kind::Dense && map.classes() > 1;
-                let class = match named {
-                    Some(class) => class,
-                    None if is_open => {
-                        let most = map.classes() - 1;
-                        return Err(fail(format!(
-                            "a pixel has {} numbers: say which, from {},0 to {most}",
-                            most + 1,
-                            self.spec()
-                        )));
-                    }
-                    None => grid.likeliest(cell),
-                };
-                (class, cell)
+                let cell = grid.cell_at(&answer.viewport, point).map_err(|reason| self.fail(reason))?;
+                (named.unwrap_or_else(|| grid.likeliest(cell)), cell)
             }
         };
         let written = map.written(class);
@@ -106,6 +109,17 @@ impl Target for Wanted {
 
     fn reads(&self, network: &Network) -> Result<Vec<String>> {
         Ok(vec![network.map()?.value().to_owned()])
+    }
+
+    fn exists(&self, model: &Known<'_>) -> Result<()> {
+        self.named(model.network.map()?).map(drop)
+    }
+
+    fn point(&self) -> Option<[f64; 2]> {
+        match self.place {
+            Where::At(point) => Some(point),
+            Where::Peak => None,
+        }
     }
 
     fn is_local(&self) -> bool {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Answer, Evaluated, InGraph, Kind, Place, Target};
+use super::{Answer, Evaluated, InGraph, Kind, Known, Place, Target};
 use crate::{
     error::{Error, Result},
     model::Network,
@@ -100,6 +100,21 @@ impl Target for Wanted {
 
     fn reads(&self, network: &Network) -> Result<Vec<String>> {
         Ok(vec![network.segments()?.value().to_owned()])
+    }
+
+    fn exists(&self, model: &Known<'_>) -> Result<()> {
+        let map = model.network.segments()?;
+        match &self.0 {
+            Which::Rank(_) => Ok(()),
+            Which::Class(label) | Which::At(label, _) => map.named(label).map(drop),
+        }
+    }
+
+    fn point(&self) -> Option<[f64; 2]> {
+        match self.0 {
+            Which::At(_, point) => Some(point),
+            Which::Rank(_) | Which::Class(_) => None,
+        }
     }
 
     fn is_local(&self) -> bool {

@@ -5,11 +5,12 @@ use std::{
     sync::Arc,
 };
 
-use super::{Answer, Evaluated, Kind, Place, Target};
+use super::{Answer, Evaluated, Kind, Known, Place, Target};
 use crate::{
     error::{Error, Result},
     model::Network,
     task::embedding::norm,
+    text::printable_path,
 };
 
 pub(super) const KIND: Kind = Kind {
@@ -36,6 +37,11 @@ impl Target for Similar {
 
     fn reads(&self, network: &Network) -> Result<Vec<String>> {
         Ok(vec![network.embedding()?.value().to_owned()])
+    }
+
+    fn exists(&self, _: &Known<'_>) -> Result<()> {
+        let fail = |source| Error::Io { action: "read", path: printable_path(&self.0), source };
+        std::fs::metadata(&self.0).map(drop).map_err(fail)
     }
 
     fn evaluate(&self, answer: &Answer<'_>) -> Result<Evaluated> {

@@ -273,16 +273,9 @@ impl Grid<'_> {
     /// # Errors
     /// The network doesn't see that point.
     pub fn cell_at(&self, viewport: &Viewport, point: [f64; 2]) -> Result<Cell, String> {
-        let [x, y] = viewport.to_input(point);
-        let place = |at: f64, of: f64, cells: usize| {
-            (0.0..of).contains(&at).then(|| ((at / of * cells as f64) as usize).min(cells - 1))
-        };
-        let cell = place(y, viewport.height, self.height).zip(place(x, viewport.width, self.width));
-        cell.map(|(row, column)| [row, column]).ok_or_else(|| {
-            let [left, top] = viewport.to_photo([0.0, 0.0]);
-            let [right, bottom] = viewport.to_photo([viewport.width, viewport.height]);
-            format!("the network sees of the photo what lies from {left:.0},{top:.0} to {right:.0},{bottom:.0}")
-        })
+        let [x, y] = viewport.seen_at(point)?;
+        let place = |at: f64, of: f64, cells: usize| ((at / of * cells as f64) as usize).min(cells - 1);
+        Ok([place(y, viewport.height, self.height), place(x, viewport.width, self.width)])
     }
 
     /// The smallest box around some cells: left, top, right, bottom in the photo's pixels.

@@ -149,6 +149,7 @@ impl Opened {
             said: false,
             seed: 0,
             verify: how.verify,
+            seen: None,
             session: how.session.clone(),
         };
         let first = Arc::new(Explainer::of(runtime, Arc::clone(&subject), options.clone())?);
@@ -349,7 +350,7 @@ impl Engine for Opened {
             Some(backward) => backward,
             None => {
                 let target = self.target(key.target, forward.logits().len(), key.photo);
-                explainer.verify_once(photo.tensor.view(), &target)?;
+                explainer.verify_once((photo.tensor.view(), &[photo.seen]), &target)?;
                 let evaluated = explainer.evaluate(&forward, &target)?;
                 let backward = Arc::new(explainer.backward(&forward, &evaluated, canceller)?);
                 keep(&mut lock(&self.kept).backwards, BACKWARDS, pass, &backward);

@@ -174,6 +174,13 @@ impl Ready {
     }
 }
 
+impl Ready {
+    /// What it shows of the photo; of an array nothing.
+    pub(super) fn of_photo(&self) -> Option<Seen> {
+        self.photo.as_ref().map(|_| self.seen)
+    }
+}
+
 /// Reads photos, on all processors.
 pub(crate) fn read(inputs: &[Input], preprocessing: &[Preprocessing]) -> Vec<Result<Ready>> {
     each(inputs.iter().zip(preprocessing).collect(), |(input, preprocessing)| Ready::new(input, preprocessing))
@@ -188,10 +195,13 @@ pub(crate) fn explain(
 ) -> Vec<Result<Explained>> {
     let mut outcomes = Vec::with_capacity(ready.len());
     let read: Vec<&Ready> = ready.iter().flatten().collect();
-    for alike in read.chunk_by(|one, next| one.tensor.shape() == next.tensor.shape()) {
+    let fit = |one: &&Ready, next: &&Ready| {
+        one.tensor.shape() == next.tensor.shape() && one.photo.is_some() == next.photo.is_some()
+    };
+    for alike in read.chunk_by(fit) {
         for together in alike.chunks(explainer.batch()).filter(|_| explainer.batch() > 1) {
             let tensors: Vec<ArrayViewD<'_, f32>> = together.iter().map(|ready| ready.tensor.view()).collect();
-            let seen: Vec<Seen> = together.iter().map(|ready| ready.seen).collect();
+            let seen: Vec<Seen> = together.iter().flat_map(|ready| ready.of_photo()).collect();
             match explainer.explain_seen(&tensors, &seen, targets) {
                 Ok(explained) => outcomes.extend(explained.into_iter().map(Some)),
                 Err(_) => outcomes.extend(together.iter().map(|_| None)),
@@ -200,15 +210,16 @@ pub(crate) fn explain(
     }
     let mut outcomes = outcomes.into_iter();
     // Once is enough: the next photo's would be the same.
-    let mut elsewhere = Some(|tensor: &ArrayD<f32>, seen| where_else(explainer, tensor, seen, targets));
+    let mut elsewhere = Some(|tensor: &ArrayD<f32>, seen: &[Seen]| where_else(explainer, tensor, seen, targets));
     let finish = |ready: Result<Ready>| {
+        let of_photo: Vec<Seen> = ready.iter().flat_map(Ready::of_photo).collect();
         let Ready { photo, mut notes, seen, tensor, took } = ready?;
         let mut outcome = match outcomes.next().flatten() {
             Some(outcome) => outcome,
-            None => explainer.explain_seen(&[tensor.view()], &[seen], targets)?.pop().unwrap_or_default(),
+            None => explainer.explain_seen(&[tensor.view()], &of_photo, targets)?.pop().unwrap_or_default(),
         };
         if let Some(elsewhere) = elsewhere.take_if(|_| is_blind(&outcome)) {
-            notes.extend(elsewhere(&tensor, seen));
+            notes.extend(elsewhere(&tensor, &of_photo));
         }
         for explanation in &mut outcome.explanations {
             explanation.timing.preprocess = took;
@@ -225,9 +236,9 @@ fn is_blind(outcome: &Outcome) -> bool {
 }
 
 /// Where the first target does have a gradient.
-fn where_else(explainer: &Explainer, tensor: &ArrayD<f32>, seen: Seen, targets: &[TargetRef]) -> Option<String> {
+fn where_else(explainer: &Explainer, tensor: &ArrayD<f32>, seen: &[Seen], targets: &[TargetRef]) -> Option<String> {
     let (runtime, target) = (Runtime::get()?, targets.first()?);
-    let found = explainer.last_with_gradient(runtime, tensor.view(), &[seen], target).ok()??;
+    let found = explainer.last_with_gradient(runtime, tensor.view(), seen, target).ok()??;
     let name = explainer.layers().get(found)?.name();
     Some(format!("`{}` has a gradient at `{name}`: --layer {name}", target.spec()))
 }

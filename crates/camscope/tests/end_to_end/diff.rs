@@ -242,6 +242,10 @@ fn a_class_goes_by_its_label_in_both() {
     assert_eq!(line["b"]["label"], "x");
     let ran = diff(&scene, &a, &b, &["--class", "z"]).ok_with_notes();
     assert!(ran.stderr.contains("the second model has no class `z`"), "{}", ran.stderr);
+    let line = &diff(&scene, &a, &b, &["--json", "--target", "contrast:x,w"]).ok_with_notes().json()[0];
+    assert_eq!((&line["a"]["target"], &line["b"]["target"]), (&"contrast:1,0".into(), &"contrast:2,1".into()));
+    let ran = diff(&scene, &a, &b, &["--target", "not:class:z"]).ok_with_notes();
+    assert!(ran.stderr.contains("the second model has no class `z`"), "{}", ran.stderr);
 }
 
 #[test]

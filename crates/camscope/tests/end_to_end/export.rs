@@ -41,14 +41,14 @@ fn run(model: &Path, inputs: &[(&str, &Value)]) -> Outputs {
 }
 
 /// An exported model's outputs for images and the classes asked for.
-fn outputs(exported: &Path, input: &str, images: &ArrayD<f32>, classes: &[i64]) -> Outputs {
+pub(crate) fn outputs(exported: &Path, input: &str, images: &ArrayD<f32>, classes: &[i64]) -> Outputs {
     let images = value(images);
     let classes = ArrayD::from_shape_vec(IxDyn(&[classes.len()]), classes.to_vec()).expect("a row");
     let classes = Value::from_i64(classes).expect("a value");
     run(exported, &[(input, &images), ("camscope_class", &classes)])
 }
 
-fn array(outputs: &Outputs, name: &str) -> ArrayD<f32> {
+pub(crate) fn array(outputs: &Outputs, name: &str) -> ArrayD<f32> {
     outputs.get(name).unwrap_or_else(|| panic!("no {name}")).to_f32().expect("floats")
 }
 
@@ -62,7 +62,7 @@ fn heat(outputs: &Outputs, name: &str, image: usize) -> Array2<f32> {
 }
 
 /// Exports a model with these options.
-fn export(scene: &Scene, model: &Path, options: &[&str]) -> PathBuf {
+pub(crate) fn export(scene: &Scene, model: &Path, options: &[&str]) -> PathBuf {
     let output = scene.path("exported.onnx");
     let mut command = scene.command();
     command.arg("export").arg(model).arg("-o").arg(&output).args(options);

@@ -30,11 +30,13 @@ mod many;
 mod methods;
 mod misread;
 mod models;
+mod one_score;
 mod outputs;
 #[cfg(target_os = "linux")]
 mod plugin_faults;
 #[cfg(target_os = "linux")]
 mod plugins;
+mod points;
 mod rank;
 mod reference;
 mod report;

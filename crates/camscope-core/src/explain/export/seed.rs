@@ -116,15 +116,25 @@ impl Seeding<'_> {
     }
 
     fn refuse_more_than_there_are(&self, count: usize) -> Result<()> {
-        match self.subject.network().score_count(self.subject.types()) {
+        match self.subject.network().class_count(self.subject.types()) {
             Some(there) if count > there => Err(Error::ClassRange { class: format!("top{count}"), count: there }),
             _ => Ok(()),
         }
     }
 
-    /// The scores, a row an image.
+    /// Whether one number tells two classes apart.
+    fn is_one_score(&self) -> bool {
+        self.subject.network().score_count(self.subject.types()) == Some(1)
+    }
+
+    /// The scores of the classes, a row an image: see [`Scores::of`](crate::target::Scores::of).
     fn flat(&self, g: &mut Builder, classes: &Classes) -> Val {
-        g.op("Flatten", &[&Val::new(&classes.logits)], vec![attr::int("axis", 1)])
+        let given = g.op("Flatten", &[&Val::new(&classes.logits)], vec![attr::int("axis", 1)]);
+        if !self.is_one_score() {
+            return given;
+        }
+        let against = g.neg(&given);
+        g.op("Concat", &[&against, &given], vec![attr::int("axis", 1)])
     }
 
     /// The likeliest class of each image, `[N]`.
@@ -154,7 +164,7 @@ impl Seeding<'_> {
             let last = g.int(*rank as i64 - 1);
             return Ok(g.op("Gather", &[&all, &last], vec![attr::int("axis", 1)]));
         }
-        let count = self.subject.network().score_count(self.subject.types());
+        let count = self.subject.network().class_count(self.subject.types());
         // Of the scores themselves nothing but their count is asked.
         let class = class.resolve(&vec![0.0; count.unwrap_or(0)], self.subject.labels())?;
         Ok(g.ints(&[class as i64]))
@@ -166,7 +176,7 @@ impl Seeding<'_> {
         let elem = self.elem(&classes.logits);
         let flat = self.flat(g, classes);
         let class = g.unsqueeze(class, &[1]);
-        let numbers = match self.subject.network().score_count(self.subject.types()) {
+        let numbers = match self.subject.network().class_count(self.subject.types()) {
             Some(count) => numbers(g, count),
             None => {
                 let count = g.op("Shape", &[&flat], vec![attr::int("start", 1)]);
@@ -183,7 +193,7 @@ impl Seeding<'_> {
                 let shape = g.shape(&flat);
                 g.expand_to(&chosen, &shape)
             }
-            Score::Probability if classes.independent() => {
+            Score::Probability if classes.independent() || self.is_one_score() => {
                 let spread = spread(g, &flat, elem);
                 g.mul(&chosen, &spread)
             }
@@ -194,6 +204,14 @@ impl Seeding<'_> {
                 let away = g.sub(&chosen, &p);
                 g.mul(&own, &away)
             }
+        };
+        let slope = match self.is_one_score() {
+            true => {
+                let against = g.slice(&slope, &[0], &[1], &[1], &[1]);
+                let for_it = g.slice(&slope, &[1], &[2], &[1], &[1]);
+                g.sub(&for_it, &against)
+            }
+            false => slope,
         };
         let shape = g.shape(&logits);
         g.reshape_to(&slope, &shape)
