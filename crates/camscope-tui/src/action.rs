@@ -39,6 +39,8 @@ pub enum Action {
     PreviousView,
     /// One of the views.
     View(View),
+    /// All methods, searchable, with what each costs.
+    Methods,
     /// The next CAM method.
     NextMethod,
     /// The one before.
@@ -176,6 +178,7 @@ pub const ACTIONS: &[(&str, Action, &str)] = &[
     ("sweep", Action::View(View::Sweep), "view: every layer, for this class"),
     ("classes", Action::View(View::Classes), "view: the top classes, at this layer"),
     ("contrast", Action::View(View::Contrast), "view: this class against another"),
+    ("methods", Action::Methods, "choose a method, by family and cost"),
     ("next-method", Action::NextMethod, "next method"),
     ("previous-method", Action::PreviousMethod, "previous method"),
     ("next-colormap", Action::NextColormap, "next colormap"),

@@ -20,13 +20,14 @@ use crate::{
     input::{Incoming, Input},
     message::{Command, Message, PluginWatch, Save},
     save,
+    sheet::{Sheet, Shown},
     start::{Start, apply},
     state::State,
     terminal::{Session, take_panics},
-    tiles::{self, TileKey},
+    tiles::TileKey,
     update::update,
     view,
-    wanted::{self, Run, Wanted, wanted},
+    wanted::{Run, Wanted, wanted},
     worker::{
         self,
         files::{Files, Reader, complete},
@@ -87,10 +88,18 @@ struct Asked {
 /// The terminal cannot be taken over, or is gone.
 pub fn run(start: Start, opener: Opener) -> io::Result<Ending> {
     let env = |name: &str| std::env::var(name).ok();
+    // From the first moment that the terminal's modes are others.
+    #[cfg(unix)]
+    let signals = crate::input::Signals::start()?;
     let (session, screen) = Session::open(&start.overrides, &env)?;
     let size = crossterm::terminal::size()?;
     let mut explorer = Explorer::new(session, screen, size, start, opener);
-    let input = Input::start(explorer.sender(), Happening::Incoming)?;
+    let input = Input::start(
+        explorer.sender(),
+        Happening::Incoming,
+        #[cfg(unix)]
+        signals,
+    )?;
     let ended = match explorer.run(Some(&input)) {
         // As when SIGHUP, or the end of the input, comes first.
         Err(error) if is_gone(&error) => Ok(Ending::Signal(1)),
@@ -336,12 +345,9 @@ impl<W: Write> Explorer<W> {
 
     fn save(&self, wish: Save) {
         let state = &self.state;
-        let shown = tiles::tiles(state);
-        let of_view = |tile: &&tiles::Tile| !matches!(tile.content, tiles::Content::Thumbnail(_));
-        let first_row = shown.iter().find(of_view).map(|tile| tile.area.y);
+        let sheet = Shown::of(state).and_then(|shown| Sheet::of(state, &shown));
         let contents = save::Contents {
-            drawings: shown.iter().filter(of_view).filter_map(|tile| wanted::drawing(state, tile)).collect(),
-            columns: shown.iter().filter(of_view).take_while(|tile| Some(tile.area.y) == first_row).count(),
+            sheet: sheet.zip(self.engine.clone()),
             heat: state.current_key().and_then(|key| state.heats.get(&key).cloned()),
         };
         self.spawn(move || Some(Message::Saved(save::save(&wish, &contents))));

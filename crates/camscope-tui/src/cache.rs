@@ -9,12 +9,13 @@ pub struct Cache<K, V> {
     clock: u64,
     bytes: usize,
     most: usize,
+    generation: u64,
 }
 
 impl<K: std::hash::Hash + Eq + Copy, V> Cache<K, V> {
     /// An empty one for so many bytes.
     pub fn new(most: usize) -> Self {
-        Self { entries: HashMap::new(), clock: 0, bytes: 0, most }
+        Self { entries: HashMap::new(), clock: 0, bytes: 0, most, generation: 0 }
     }
 
     /// The value, if it is there.
@@ -33,6 +34,7 @@ impl<K: std::hash::Hash + Eq + Copy, V> Cache<K, V> {
     /// Keeps a value of that many bytes; the one just put in is never dropped.
     pub fn put(&mut self, key: K, bytes: usize, value: V) {
         self.clock += 1;
+        self.generation += 1;
         if let Some((_, old, _)) = self.entries.insert(key, (self.clock, bytes, value)) {
             self.bytes -= old;
         }
@@ -47,6 +49,7 @@ impl<K: std::hash::Hash + Eq + Copy, V> Cache<K, V> {
 
     /// Keeps what `keep` says.
     pub fn retain(&mut self, mut keep: impl FnMut(&K) -> bool) {
+        self.generation += 1;
         let bytes = &mut self.bytes;
         self.entries.retain(|key, (_, size, _)| {
             let kept = keep(key);
@@ -60,6 +63,11 @@ impl<K: std::hash::Hash + Eq + Copy, V> Cache<K, V> {
     /// Keeps so many bytes from now on.
     pub fn limit(&mut self, most: usize) {
         self.most = most;
+    }
+
+    /// Another number whenever other values are kept.
+    pub fn generation(&self) -> u64 {
+        self.generation
     }
 
     /// How many there are.

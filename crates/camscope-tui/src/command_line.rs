@@ -9,26 +9,29 @@ use camscope_core::{
 };
 use serde_json::{Value, json};
 
-use crate::{state::State, tiles};
+use crate::{
+    action::View,
+    sheet::Shown,
+    state::{State, Zoom},
+    tiles,
+};
 
 /// The `camscope explain` that gives what is shown.
 pub fn explain(state: &State) -> Option<String> {
     let model = state.model.as_ref()?;
     let image = state.images.get(state.image)?;
-    let target = state.current_target()?;
-    let asked = state.current_scores().and_then(|scores| Some(scores.asked(target)?.spec.as_str()));
+    let shown = Shown::of(state)?;
     let mut words = vec!["camscope".to_owned(), "explain".into(), quoted_path(&model.path), quoted_path(&image.path)];
-    // A number that is the label of another class would be taken for that one.
-    let is_label = || target.to_string().parse().is_ok_and(|spec: ClassSpec| spec.clash(&model.labels).is_some());
-    words.push(match asked {
-        Some(spec) => format!("--target {}", quoted(spec)),
-        None if is_label() => format!("--class '#{target}'"),
-        None => format!("--class {target}"),
-    });
-    if state.layer != model.default_layer {
-        words.push(format!("--layer {}", quoted(&model.layers[state.layer].name)));
+    // The plain overlay of a class is what the command gives anyway; other targets have layers and methods of their own there.
+    let has_asked = state.current_scores().is_some_and(|scores| !scores.asked.is_empty());
+    if state.view != View::Overlay || state.zoom.factor > 1.0 || has_asked {
+        words.push(format!("--view {}", state.view.name()));
     }
-    if state.method != model.method {
+    words.extend(targets(state, &shown));
+    if shown.layers != [model.default_layer] {
+        words.extend(shown.layers.iter().map(|layer| format!("--layer {}", quoted(&model.layers[*layer].name))));
+    }
+    if state.method != model.method || has_asked {
         words.push(format!("--method {}", METHODS[state.method].name()));
     }
     if Some(state.colormap.as_str()) != overlay::all().next().map(|map| map.name()) {
@@ -40,11 +43,32 @@ pub fn explain(state: &State) -> Option<String> {
     if state.enlarge != Enlarge::default() {
         words.push(format!("--enlarge {}", state.enlarge));
     }
+    if state.zoom.factor > 1.0 {
+        let Zoom { factor, centre: (x, y) } = state.zoom;
+        words.push(format!("--zoom {factor},{x},{y}"));
+    }
     if !state.boxes {
         words.push("--no-boxes".into());
     }
     words.extend(model.command.iter().map(|word| quoted(word)));
     Some(words.join(" "))
+}
+
+/// The targets as options: classes by number, unless that is the label of another one. Where there are other targets too, all of them the
+/// same way, since two options have no order among each other.
+fn targets(state: &State, shown: &Shown) -> Vec<String> {
+    let Some(model) = &state.model else { return Vec::new() };
+    let asked = |target: &usize| state.current_scores().and_then(|scores| Some(scores.asked(*target)?.spec.clone()));
+    let is_label =
+        |class: usize| class.to_string().parse().is_ok_and(|spec: ClassSpec| spec.clash(&model.labels).is_some());
+    let class = |class: usize| if is_label(class) { format!("#{class}") } else { class.to_string() };
+    let has_others = shown.targets.iter().any(|target| asked(target).is_some());
+    let word = |target: &usize| match asked(target) {
+        Some(spec) => format!("--target {}", quoted(&spec)),
+        None if has_others => format!("--target {}", quoted(&format!("class:{}", class(*target)))),
+        None => format!("--class {}", quoted(&class(*target))),
+    };
+    shown.targets.iter().map(word).collect()
 }
 
 /// What is shown, for a JSON file.

@@ -25,6 +25,8 @@ pub struct Drawing {
     pub heats: Vec<Heat>,
     /// Boxes over the photo, in its pixels.
     pub marks: Arc<Vec<Mark>>,
+    /// Whether all boxes have their labels: there is room, in a picture that is saved.
+    pub has_all_labels: bool,
 }
 
 /// Photos scaled for drawing: switching class or layer needs the same one again.
@@ -55,12 +57,13 @@ pub fn draw(drawing: &Drawing, size: (u32, u32), scaled: &mut Scaled) -> RgbImag
         }
         _ => RgbImage::clone(&photo),
     };
-    draw_marks(&mut drawn, &in_tile(&drawing.marks, &drawing.photo, window, (width, height)));
+    draw_marks(&mut drawn, &in_tile(drawing, window, (width, height)));
     drawn
 }
 
 /// Boxes of the photo in the tile's pixels; labels only where there is room for them.
-fn in_tile(marks: &[Mark], photo: &Photo, [left, top, width, height]: [f32; 4], size: (u32, u32)) -> Vec<Mark> {
+fn in_tile(drawing: &Drawing, [left, top, width, height]: [f32; 4], size: (u32, u32)) -> Vec<Mark> {
+    let Drawing { marks, photo, has_all_labels, .. } = drawing;
     let (photo_width, photo_height) = photo.pixels.dimensions();
     let across = f64::from(size.0) / (f64::from(width) * f64::from(photo_width)).max(f64::MIN_POSITIVE);
     let down = f64::from(size.1) / (f64::from(height) * f64::from(photo_height)).max(f64::MIN_POSITIVE);
@@ -68,7 +71,7 @@ fn in_tile(marks: &[Mark], photo: &Photo, [left, top, width, height]: [f32; 4], 
     let in_tile = |mark: &Mark| {
         let [left, top, right, bottom] = mark.corners;
         let corners = [(left - x) * across, (top - y) * down, (right - x) * across, (bottom - y) * down];
-        let has_room = mark.is_chosen && size.0 >= 160;
+        let has_room = *has_all_labels || mark.is_chosen && size.0 >= 160;
         Mark { corners, label: if has_room { mark.label.clone() } else { String::new() }, is_chosen: mark.is_chosen }
     };
     marks.iter().map(in_tile).collect()
@@ -185,7 +188,7 @@ mod tests {
             enlarge: Enlarge::Bilinear,
         };
         let heats = vec![heat(array![[0.0, 1.0]]), heat(array![[1.0, 0.0]])];
-        Drawing { key, photo: photo(), heats, marks: Arc::default() }
+        Drawing { key, photo: photo(), heats, marks: Arc::default(), has_all_labels: false }
     }
 
     const KEY: HeatKey = HeatKey { photo: 1, target: 0, layer: 0, method: 0 };

@@ -1,5 +1,7 @@
 //! Keys, mouse, resizes and signals, sent into one channel by threads.
 
+#[cfg(unix)]
+mod bytes;
 mod late_answers;
 #[cfg(unix)]
 mod signals;
@@ -10,11 +12,11 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crossterm::event::{self, Event};
+use crossterm::event::Event;
 
 use late_answers::LateAnswers;
 #[cfg(unix)]
-pub(crate) use signals::stop_process;
+pub(crate) use signals::{Signals, stop_process};
 
 /// How long the reader waits at once: pausing and stopping it take so long at most.
 const TICK: Duration = Duration::from_millis(50);
@@ -45,21 +47,23 @@ pub struct Input {
     control: Arc<Control>,
     reader: Option<JoinHandle<()>>,
     #[cfg(unix)]
-    signals: signals::Signals,
+    signals: Signals,
 }
 
 impl Input {
-    /// Starts reading. What comes is sent as `message` of it; a closed channel ends the reading.
-    pub fn start<T: Send + 'static>(
+    /// Starts reading. What comes is sent as `message` of it; a closed channel ends the reading. Signals, which were waited for since before
+    /// the terminal was taken over, come the same way from now on.
+    pub(crate) fn start<T: Send + 'static>(
         sender: Sender<T>,
         message: impl Fn(Incoming) -> T + Clone + Send + 'static,
+        #[cfg(unix)] signals: Signals,
     ) -> io::Result<Self> {
         let control = Arc::new(Control::default());
         #[cfg(unix)]
-        let signals = {
+        {
             let (sender, message) = (sender.clone(), message.clone());
-            signals::Signals::start(move |incoming| sender.send(message(incoming)).is_ok())?
-        };
+            signals.listen(move |incoming| sender.send(message(incoming)).is_ok());
+        }
         let reader = {
             let control = Arc::clone(&control);
             let read = move || read(&control, |incoming| sender.send(message(incoming)).is_ok());
@@ -161,17 +165,14 @@ impl Control {
 /// Reads events until it should stop or `send` says that nobody listens.
 fn read(control: &Control, send: impl Fn(Incoming) -> bool) {
     let mut filter = LateAnswers::default();
+    let mut terminal = Reading::default();
     let mut known = window();
     while control.may_read() {
-        let next = match wait().and_then(event::poll) {
-            Ok(true) => event::read().map(Some),
-            Ok(false) => Ok(None),
-            Err(error) => Err(error),
-        };
+        let next = terminal.next();
         let now = Instant::now();
         let mut events = match next {
-            Ok(Some(event)) => filter.pass(event, now),
-            Ok(None) => filter.expire(now),
+            Ok(events) if events.is_empty() => filter.expire(now),
+            Ok(events) => events.into_iter().flat_map(|event| filter.pass(event, now)).collect(),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(error) => {
                 send(Incoming::Closed(error.to_string()));
@@ -210,25 +211,46 @@ fn missed_size(known: &mut Option<Window>, now: Option<Window>, events: &[Event]
     (!is_told && columns > 0 && rows > 0).then_some(Event::Resize(columns, rows))
 }
 
-/// Waits for the terminal, and says how long crossterm is to wait for it then. Of a terminal that is gone crossterm would read
-/// nothing again and again, for ever: that is an error here.
+/// What reads the terminal's bytes.
 #[cfg(unix)]
-fn wait() -> io::Result<Duration> {
-    use rustix::event::{PollFd, PollFlags, Timespec, poll};
-    let tick = Timespec { tv_sec: 0, tv_nsec: TICK.subsec_nanos().into() };
-    let stdin = io::stdin();
-    let mut waiting = [PollFd::new(&stdin, PollFlags::IN)];
-    poll(&mut waiting, Some(&tick))?;
-    if waiting[0].revents().intersects(PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL) {
-        return Err(io::Error::from(io::ErrorKind::UnexpectedEof));
+#[derive(Default)]
+struct Reading(bytes::Bytes);
+
+#[cfg(unix)]
+impl Reading {
+    /// The events that have come within a tick. A terminal that is gone is an error.
+    fn next(&mut self) -> io::Result<Vec<Event>> {
+        use rustix::event::{PollFd, PollFlags, Timespec, poll};
+        let tick = Timespec { tv_sec: 0, tv_nsec: self.0.patience().unwrap_or(TICK).subsec_nanos().into() };
+        let stdin = io::stdin();
+        let mut waiting = [PollFd::new(&stdin, PollFlags::IN)];
+        let ready = poll(&mut waiting, Some(&tick))?;
+        if waiting[0].revents().intersects(PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL) {
+            return Err(io::Error::from(io::ErrorKind::UnexpectedEof));
+        }
+        if ready == 0 {
+            return Ok(self.0.expire(Instant::now()));
+        }
+        let mut buffer = [0; 4096];
+        let count = rustix::io::read(&stdin, &mut buffer)?;
+        if count == 0 {
+            return Err(io::Error::from(io::ErrorKind::UnexpectedEof));
+        }
+        Ok(self.0.take(&buffer[..count], Instant::now()))
     }
-    // Signals of new sizes are no input: they are asked for every time. In no time at all crossterm would not even look.
-    Ok(Duration::from_millis(1))
 }
 
+/// What reads the terminal's events.
 #[cfg(not(unix))]
-fn wait() -> io::Result<Duration> {
-    Ok(TICK)
+#[derive(Default)]
+struct Reading;
+
+#[cfg(not(unix))]
+impl Reading {
+    fn next(&mut self) -> io::Result<Vec<Event>> {
+        use crossterm::event;
+        Ok(if event::poll(TICK)? { vec![event::read()?] } else { Vec::new() })
+    }
 }
 
 #[cfg(test)]
@@ -266,7 +288,7 @@ mod tests {
             control,
             reader: None,
             #[cfg(unix)]
-            signals: signals::Signals::start(|_| true).unwrap(),
+            signals: Signals::start().unwrap(),
         };
         input.pause();
         input.resume();

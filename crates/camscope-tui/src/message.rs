@@ -38,6 +38,8 @@ pub enum Message {
     Scores(u64, Result<Arc<Scores>, Fault>, f64),
     /// A heatmap, and the milliseconds it took.
     Heat(HeatKey, Result<Heat, Fault>, f64),
+    /// How far a heatmap of many passes is: those that are done, of how many.
+    Progress(HeatKey, usize, usize),
     /// What share of each layer's numbers saturates for a photo.
     Saturation(u64, Result<Saturation, Fault>),
     /// A picture for the terminal.

@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 
+use camscope_core::method::{METHODS, Method, Parameters};
 use nucleo_matcher::{
     Config, Matcher,
     pattern::{CaseMatching, Normalization, Pattern},
@@ -22,6 +23,8 @@ pub enum Purpose {
     Palette,
     /// A file to save to.
     Save,
+    /// A method.
+    Methods,
 }
 
 /// What a suggestion stands for.
@@ -33,6 +36,8 @@ pub enum Value {
     Action(Action),
     /// A path.
     Path(String),
+    /// A method's place among all of them.
+    Method(usize),
 }
 
 /// A suggestion.
@@ -79,6 +84,7 @@ impl Prompt {
             Purpose::Open => "open",
             Purpose::Palette => "do",
             Purpose::Save => "save to",
+            Purpose::Methods => "method",
         }
     }
 
@@ -117,7 +123,7 @@ impl Prompt {
     pub fn common_start(&self) -> String {
         let paths = self.items.iter().filter_map(|item| match &item.value {
             Value::Path(path) => Some(path.as_str()),
-            Value::Class(_) | Value::Action(_) => None,
+            Value::Class(_) | Value::Action(_) | Value::Method(_) => None,
         });
         let shared = |one: &str, other: &str| {
             one.chars().zip(other.chars()).take_while(|(a, b)| a == b).map(|(a, _)| a.len_utf8()).sum::<usize>()
@@ -187,12 +193,61 @@ impl Prompt {
         self.selected = 0;
     }
 
+    /// Suggests methods, one family after the other, each with its cost in forward passes for a layer of so many channels; `current` is chosen
+    /// while nothing is typed.
+    pub fn suggest_methods(&mut self, channels: usize, current: usize) {
+        let mut families: Vec<&str> = METHODS.iter().map(|method| method.family()).collect();
+        let first = |family: &&str| METHODS.iter().position(|method| method.family() == *family);
+        families.sort_by_key(first);
+        families.dedup();
+        let widest = METHODS.iter().map(|method| method.name().len()).max().unwrap_or(0);
+        let wide = families.iter().map(|family| family.len()).max().unwrap_or(0);
+        let of_family = |family: &&'static str| {
+            let family = *family;
+            METHODS.iter().enumerate().filter(move |(_, method)| method.family() == family)
+        };
+        let item = |(at, method): (usize, &Method)| {
+            let (family, name, cost) = (method.family(), method.name(), format!("×{}", cost(*method, channels)));
+            let text = format!("{family:wide$}  {name:widest$}  {cost:>6}  {}", method.about());
+            Item { text, value: Value::Method(at) }
+        };
+        // The name counts more than the description: of equally good ones that with the shorter name.
+        let length = |item: &Item| match item.value {
+            Value::Method(at) => METHODS[at].name().len(),
+            _ => usize::MAX,
+        };
+        let wanted = self.text.trim().to_lowercase();
+        let mut items = best(&self.text, families.iter().flat_map(of_family).map(item), length);
+        // What is called so comes before what is said to be like it.
+        items.sort_by_key(|item| {
+            let name = match item.value {
+                Value::Method(at) => METHODS[at].name(),
+                _ => "",
+            };
+            !wanted.is_empty() && !name.starts_with(&wanted)
+        });
+        self.items = items;
+        let at = |item: &Item| item.value == Value::Method(current);
+        self.selected = self.items.iter().position(at).filter(|_| wanted.is_empty()).unwrap_or(0);
+    }
+
     /// Suggests paths that were found for what is typed.
     pub fn suggest_paths(&mut self, paths: Vec<String>) {
         let item = |path: String| Item { text: path.clone(), value: Value::Path(path) };
         self.items = paths.into_iter().take(MOST).map(item).collect();
         self.selected = 0;
     }
+}
+
+/// About how many forward passes a method takes for a photo, with its defaults and a layer of so many channels.
+pub fn cost(method: Method, channels: usize) -> String {
+    let passes = passes(method, channels);
+    if passes < 10.0 { format!("{passes:.1}") } else { format!("{passes:.0}") }
+}
+
+/// [`cost`] as a number.
+pub fn passes(method: Method, channels: usize) -> f64 {
+    method.passes(&Parameters::defaults(method.parameters()), channels)
 }
 
 /// The items that match, the best first, of equally good ones that of the lowest order; all of them in their own order where nothing is typed.
@@ -265,6 +320,30 @@ mod tests {
         prompt.suggest_classes(&labels, 4);
         assert_eq!(prompt.chosen(), None);
         prompt.select(1);
+    }
+
+    #[test]
+    fn methods_stand_by_family_and_are_found_by_name() {
+        let mut prompt = Prompt::new(Purpose::Methods, "");
+        prompt.suggest_methods(512, 3);
+        assert_eq!(prompt.items.len(), METHODS.len());
+        assert_eq!(prompt.chosen().map(|item| &item.value), Some(&Value::Method(3)));
+        let family = |item: &Item| match item.value {
+            Value::Method(at) => METHODS[at].family(),
+            _ => "",
+        };
+        let families: Vec<&str> =
+            prompt.items.chunk_by(|one, next| family(one) == family(next)).map(|run| family(&run[0])).collect();
+        let mut unique = families.clone();
+        unique.sort_unstable();
+        unique.dedup();
+        assert_eq!(families.len(), unique.len(), "{families:?}");
+        for (at, method) in METHODS.iter().enumerate() {
+            prompt.set(method.name());
+            prompt.suggest_methods(512, 0);
+            assert_eq!(prompt.chosen().map(|item| &item.value), Some(&Value::Method(at)), "{}", method.name());
+            assert!(prompt.items[0].text.contains('×'));
+        }
     }
 
     #[test]

@@ -21,8 +21,9 @@ use crate::{
     graphics::{Picture, Screen},
     keymap::Keymap,
     prompt::Prompt,
+    remembered::{Remembered, Shares},
     tiles::TileKey,
-    tree::{self, Row},
+    tree,
     view::theme::Paints,
 };
 
@@ -199,6 +200,8 @@ pub struct State {
     pub notes: VecDeque<String>,
     /// Times.
     pub times: Times,
+    /// How far the heatmap is that takes many passes: which, and the passes that are done, of how many.
+    pub progress: Option<(HeatKey, usize, usize)>,
     /// How many runs are waited for.
     pub queue: usize,
     /// Columns and rows.
@@ -219,6 +222,8 @@ pub struct State {
     pub came_from: Option<(PathBuf, usize)>,
     /// Whether to leave.
     pub quitting: bool,
+    /// What was computed from the rest.
+    pub remembered: Remembered,
 }
 
 impl State {
@@ -262,6 +267,7 @@ impl State {
             message: None,
             notes: VecDeque::new(),
             times: Times::default(),
+            progress: None,
             queue: 0,
             size,
             screen,
@@ -272,6 +278,7 @@ impl State {
             overwrite: None,
             came_from: None,
             quitting: false,
+            remembered: Remembered::default(),
         }
     }
 
@@ -336,6 +343,12 @@ impl State {
         Some(HeatKey { photo: self.photo()?.id, target, layer, method: self.method })
     }
 
+    /// How many channels the layer has that is shown; some number where that isn't known.
+    pub fn channels(&self) -> usize {
+        let layer = self.model.as_ref().and_then(|model| model.layers.get(self.layer));
+        layer.and_then(|layer| layer.channels.parse().ok()).unwrap_or(512)
+    }
+
     /// The method's name.
     pub fn method_name(&self) -> &'static str {
         METHODS.get(self.method).map_or("", |method| method.name())
@@ -363,11 +376,15 @@ impl State {
 
     /// The layers that can be chosen: those of the tree as it is folded, or those that the filter lets through.
     pub fn layer_list(&self) -> Vec<usize> {
-        tree::rows(self).into_iter().filter(Row::is_chosen_from).map(|row| row.layer).collect()
+        tree::rows(self).iter().filter(|row| row.is_chosen_from()).map(|row| row.layer).collect()
     }
 
     /// A layer's share of the heat, of the layers whose heat is known that with the most being 1; `None` where it isn't known.
-    pub fn heat_shares(&self) -> HashMap<usize, f32> {
+    pub fn heat_shares(&self) -> Shares {
+        self.remembered.shares(self, || self.compute_shares())
+    }
+
+    fn compute_shares(&self) -> HashMap<usize, f32> {
         let (Some(model), Some(target)) = (&self.model, self.current_target()) else { return HashMap::new() };
         // A method that doesn't look at a layer has the same heat everywhere.
         if METHODS.get(self.method).is_some_and(|method| !method.needs().layer) {

@@ -272,13 +272,43 @@ pub fn take_panics() -> Vec<String> {
 }
 
 /// Gives the terminal back without the session, which may be stuck or gone.
-pub(crate) fn emergency_restore() {
-    let Some(emergency) = lock(&EMERGENCY).take() else { return };
+fn emergency_restore() {
+    give_back(lock(&EMERGENCY).take());
+}
+
+/// The same, then ends the process by `end`; until then nobody takes the terminal over.
+pub(crate) fn restore_and_end(end: impl FnOnce()) {
+    let mut held = lock(&EMERGENCY);
+    give_back(held.take());
+    end();
+    drop(held);
+}
+
+fn give_back(emergency: Option<Emergency>) {
+    let Some(emergency) = emergency else {
+        leave_questions();
+        return;
+    };
     let mut bytes = b"\x1b\\".to_vec(); // ends a picture that was cut short
     bytes.extend(emergency.forget_pictures);
     let _ = leave_screen(&mut bytes);
     let mut stdout = io::stdout().lock();
     let _ = stdout.write_all(&bytes).and_then(|()| stdout.flush());
+    let _ = disable_raw_mode();
+}
+
+/// Gives the terminal back while it is asked what it can do: it is in raw mode then, and may be about to answer.
+fn leave_questions() {
+    if !crossterm::terminal::is_raw_mode_enabled().unwrap_or(false) {
+        return;
+    }
+    #[cfg(unix)]
+    {
+        use rustix::termios::{QueueSelector, tcflush};
+        // What it answers would be typed into the shell.
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        let _ = tcflush(io::stdin(), QueueSelector::IFlush); // there may be none
+    }
     let _ = disable_raw_mode();
 }
 

@@ -1,12 +1,14 @@
 //! The layers as the tree of their modules, folded where there are many.
 
+use std::sync::Arc;
+
 use nucleo_matcher::{
     Config, Matcher, Utf32Str,
     pattern::{CaseMatching, Normalization, Pattern},
 };
 
 use crate::{
-    engine::LayerInfo,
+    engine::{LayerInfo, ModelInfo},
     state::{LayerState, State},
 };
 
@@ -164,8 +166,11 @@ pub fn stands_for(state: &State, tree: &Tree, group: usize) -> Option<usize> {
 }
 
 /// The rows of the list of layers: the tree as it is folded, or what the filter lets through.
-pub fn rows(state: &State) -> Vec<Row> {
-    let Some(model) = &state.model else { return Vec::new() };
+pub fn rows(state: &State) -> Arc<[Row]> {
+    state.remembered.rows(state, |model| compute_rows(state, model))
+}
+
+fn compute_rows(state: &State, model: &ModelInfo) -> Vec<Row> {
     if !state.filter.trim().is_empty() {
         let row = |layer: usize| Row {
             node: None,
@@ -231,7 +236,7 @@ fn filtered(layers: &[LayerInfo], filter: &str) -> Vec<usize> {
 pub fn fold(state: &mut State) {
     let Some(model) = state.model.clone() else { return };
     let tree = &model.tree;
-    let chosen = rows(state).into_iter().find(|row| row.is_chosen_from() && row.layer == state.layer);
+    let chosen = rows(state).iter().find(|row| row.is_chosen_from() && row.layer == state.layer).cloned();
     if let Some(Row { node: Some(node), fold: Fold::Closed(_), .. }) = chosen {
         state.folds.insert(node, true);
         return;

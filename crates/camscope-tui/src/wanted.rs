@@ -13,6 +13,7 @@ use crate::{
     compose::Drawing,
     engine::{Asked, HeatKey, Photo},
     layout::areas,
+    prompt::passes,
     state::{LayerState, State},
     tiles::{self, Content, Tile},
 };
@@ -120,7 +121,10 @@ fn runs(state: &State, shown: &[Tile]) -> (Vec<Run>, usize) {
             keys.push(key);
         }
     };
-    neighbours(state).into_iter().for_each(&mut want);
+    // Of a method of many passes only what is shown: what it does ahead would be in the way of the next key.
+    if is_quick(state) {
+        neighbours(state).into_iter().for_each(&mut want);
+    }
     listed(state).into_iter().for_each(&mut want);
     let mut runs: Vec<Run> = keys.into_iter().map(|key| Run::Heat(key, Arc::clone(photo))).collect();
     let saturates = state.model.as_ref().is_some_and(|model| model.saturates);
@@ -136,6 +140,13 @@ fn runs(state: &State, shown: &[Tile]) -> (Vec<Run>, usize) {
         }
     }
     (runs, waited)
+}
+
+/// Up to so many forward passes a heatmap is computed before anybody asks for it.
+const QUICK: f64 = 10.0;
+
+fn is_quick(state: &State) -> bool {
+    METHODS.get(state.method).is_some_and(|method| passes(*method, state.channels()) <= QUICK)
 }
 
 fn failed(state: &State) -> bool {
@@ -201,7 +212,7 @@ fn drawing_missing(state: &State, tile: &Tile) -> bool {
 }
 
 /// What a tile is drawn from, if all of it is there.
-pub fn drawing(state: &State, tile: &Tile) -> Option<Drawing> {
+fn drawing(state: &State, tile: &Tile) -> Option<Drawing> {
     let key = tiles::key(state, tile)?;
     let photo = match tile.content {
         Content::Thumbnail(image) => state.images.get(image)?.thumbnail.as_ref()?,
@@ -209,11 +220,11 @@ pub fn drawing(state: &State, tile: &Tile) -> Option<Drawing> {
     };
     let heats = tile.content.heats().map(|key| state.heats.get(&key).cloned()).collect::<Option<Vec<_>>>()?;
     let marks = key.marks.map(|chosen| marks(state, chosen)).unwrap_or_default();
-    Some(Drawing { key, photo: Arc::clone(photo), heats, marks: Arc::new(marks) })
+    Some(Drawing { key, photo: Arc::clone(photo), heats, marks: Arc::new(marks), has_all_labels: false })
 }
 
 /// The boxes that the model found in the photo that is shown.
-fn marks(state: &State, chosen: Option<usize>) -> Vec<Mark> {
+pub(crate) fn marks(state: &State, chosen: Option<usize>) -> Vec<Mark> {
     let Some(scores) = state.current_scores() else { return Vec::new() };
     let mark = |(at, asked): (usize, &Asked)| {
         let percent = asked.probability.map(|probability| format!("{:.0} %", 100.0 * probability));

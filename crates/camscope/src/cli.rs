@@ -21,6 +21,7 @@ pub(crate) use crate::cli_input::InputArgs;
 pub(crate) use crate::cli_keep::KeepArgs;
 pub(crate) use crate::cli_plugins::{Language, PluginArgs, PluginCommand};
 pub(crate) use crate::cli_rank::RankArgs;
+pub(crate) use crate::cli_view::ViewArgs;
 pub(crate) use crate::many_pictures::ListArgs;
 
 /// See what an ONNX image model looked at.
@@ -405,8 +406,11 @@ pub(crate) struct ExplainArgs {
     /// Write the overlays into this folder, as STEM.png
     #[arg(short, long, value_name = "DIR")]
     pub(crate) output: Option<PathBuf>,
+    /// A view of the explorer instead.
+    #[command(flatten)]
+    pub(crate) shown: ViewArgs,
     /// Put all overlays on one sheet, each with its method, layer, target and score below: a PNG, or a JPEG if FILE ends in .jpg
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "resume")]
     pub(crate) sheet: Option<PathBuf>,
     /// Results that outlast the run.
     #[command(flatten)]

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use crate::{
-    cli::{MethodArgs, RunArgs},
+    cli::{KeepArgs, ListArgs, MethodArgs, RunArgs},
     cli_input::InputArgs,
     cli_plugins::PluginArgs,
 };
@@ -15,9 +15,15 @@ use crate::{
 pub(crate) struct EvaluateArgs {
     /// The model, an .onnx file
     pub(crate) model: PathBuf,
-    /// Photos or folders of photos
-    #[arg(value_name = "IMAGE", required = true)]
+    /// Photos, folders of photos, or globs
+    #[arg(value_name = "IMAGE", required_unless_present_any = ["tensor", "list"])]
     pub(crate) images: Vec<PathBuf>,
+    /// More of them, or fewer.
+    #[command(flatten)]
+    pub(crate) from: ListArgs,
+    /// A .npy array instead of a photo, fed to the model without preprocessing; repeatable
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["images", "boxes", "masks"])]
+    pub(crate) tensor: Vec<PathBuf>,
     /// Layers, classes and methods.
     #[command(flatten)]
     pub(crate) how: MethodArgs,
@@ -45,6 +51,12 @@ pub(crate) struct EvaluateArgs {
     /// Draw the curves, means over the photos, into this folder: deletion, insertion and road, as PNG and SVG
     #[arg(long, value_name = "DIR")]
     pub(crate) plot: Option<PathBuf>,
+    /// Keep what was measured in this folder, as results.jsonl, so that --resume can go on
+    #[arg(short, long, value_name = "DIR")]
+    pub(crate) output: Option<PathBuf>,
+    /// Results that outlast the run.
+    #[command(flatten)]
+    pub(crate) keep: KeepArgs,
     /// Provider and threads.
     #[command(flatten)]
     pub(crate) run: RunArgs,

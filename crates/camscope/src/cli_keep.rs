@@ -12,7 +12,7 @@ pub(crate) struct KeepArgs {
     #[arg(long, value_name = "DIR")]
     pub(crate) report: Option<PathBuf>,
     /// Go on with a run that was ended, after the results in DIR/results.jsonl (of -o, else of --report); start where there are none
-    #[arg(long, requires = "kept", conflicts_with = "sheet")]
+    #[arg(long, requires = "kept")]
     pub(crate) resume: bool,
     /// Whether no results are kept: set by commands that explain for a purpose of their own.
     #[arg(skip)]

@@ -66,6 +66,7 @@ pub(crate) fn run(args: &DemoArgs) -> Result<ExitCode> {
             no_verify: false,
             smooth: Vec::new(),
             output: written.clone(),
+            shown: Default::default(),
             sheet: None,
             keep: KeepArgs { nothing: true, ..Default::default() },
             raw: None,

@@ -1,19 +1,18 @@
 //! `camscope evaluate`: how good the heatmaps of methods and layers are.
 
+mod cost;
+mod line;
+mod page;
 mod plot;
-pub(crate) mod report;
+mod report;
+mod sane;
 mod truth;
 
-use std::{
-    path::Path,
-    process::ExitCode,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{ops::Range, path::PathBuf, process::ExitCode, sync::Arc};
 
 use camscope_core::{
     Error, Result,
-    evaluate::{self, Asked, Evaluator, METRICS, Metric, Settings, sanity},
+    evaluate::{self, Asked, Evaluator, METRICS, Metric, Settings},
     explain::{Explainer, Options},
     layer::Choice,
     method::{Chosen, Method, Sign},
@@ -23,11 +22,12 @@ use camscope_core::{
     target::TargetRef,
     text::printable_path,
 };
-use indicatif::{ProgressBar, ProgressStyle};
-use ndarray::Array2;
+use indicatif::ProgressBar;
+use serde_json::Value;
 
 use self::{
-    report::{Column, Report, Row},
+    report::Report,
+    sane::{Before, StageOf},
     truth::Truth,
 };
 use crate::{
@@ -37,9 +37,12 @@ use crate::{
         sized::sized,
     },
     input::{Input, prepared},
+    kept::{Kept, Place, settings},
+    many_pictures::Picture,
     output, plugins,
+    report::pictures,
     setup::{create_folder, methods, note_all, note_estimate, note_provider, open, options, subject},
-    whole::end_between_files,
+    whole::{end_between_files, end_by, finish_what_is_begun, stopped},
 };
 
 /// Runs `camscope evaluate`.
@@ -50,33 +53,40 @@ use crate::{
 pub(crate) fn run(args: &EvaluateArgs) -> Result<ExitCode> {
     plugins::load(&args.extra.plugins);
     end_between_files();
-    let (report, has_failed) = evaluated(args, &Canceller::new())?;
-    report.finish(args)?;
-    Ok(if has_failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    evaluated(args, &Canceller::new()).map(|(code, _)| code)
 }
 
-/// What comes out, once plugins are loaded, until it is cancelled; and whether some of it failed, which is reported. With `--json` each heatmap's
-/// numbers are printed as they come.
+/// Does it, once plugins are loaded, until it is cancelled: how it ended, and the table. With `--json` the lines are printed as they come.
 ///
 /// # Errors
 /// Those of [`run`], or [`Cancelled`](camscope_core::runtime::Error::Cancelled).
-pub(crate) fn evaluated(args: &EvaluateArgs, canceller: &Canceller) -> Result<(Report, bool)> {
+pub(crate) fn evaluated(args: &EvaluateArgs, canceller: &Canceller) -> Result<(ExitCode, String)> {
     let metrics = chosen_metrics(args)?;
     if Sign::from(args.how.sign) == Sign::Both {
         return Err(Error::Value("heat of both signs has no most relevant pixels: leave --sign both out".into()));
     }
     let (mut network, mut sidecar) = open(&args.model, &args.input)?;
-    let mut inputs = Input::of(&args.images, &[], &mut network, &mut sidecar)?;
+    let mut pictures =
+        if args.tensor.is_empty() { args.from.pictures(&args.images)? } else { args.from.share(args.tensor.clone()) };
+    if pictures.is_empty() {
+        note_all(&["there is no photo for this shard: it is done".into()]);
+        return Ok((ExitCode::SUCCESS, String::new()));
+    }
+    let paths: Vec<PathBuf> = pictures.iter().map(|picture| picture.path.clone()).collect();
+    let (photos, tensors) = if args.tensor.is_empty() { (paths, Vec::new()) } else { (Vec::new(), paths) };
+    let mut inputs = Input::of(&photos, &tensors, &mut network, &mut sidecar)?;
     let mut preprocessing = prepared(&inputs, &sidecar.preprocessing);
     // One size after the other: the model has to be made ready for each.
-    let mut order: Vec<_> = inputs.into_iter().zip(preprocessing).collect();
-    order.sort_by_key(|(_, preprocessing)| preprocessing.size);
-    (inputs, preprocessing) = order.into_iter().unzip();
+    let mut order: Vec<_> = inputs.into_iter().zip(preprocessing).zip(pictures).collect();
+    order.sort_by_key(|((_, preprocessing), _)| preprocessing.size);
+    ((inputs, preprocessing), pictures) = order.into_iter().unzip();
     let truth = Truth::read(args, &inputs)?;
-    for folder in args.plot.iter().chain(args.csv.as_deref().and_then(Path::parent).map(Path::to_owned).as_ref()) {
-        if !folder.as_os_str().is_empty() {
-            create_folder(folder)?;
-        }
+    for file in args.csv.iter().filter_map(|csv| csv.parent()).filter(|folder| !folder.as_os_str().is_empty()) {
+        create_folder(file)?;
+    }
+    let page_pictures = args.keep.report.as_ref().map(|folder| folder.join(pictures::FOLDER));
+    for folder in args.plot.iter().chain(&args.output).chain(&page_pictures) {
+        create_folder(folder)?;
     }
     note_all(&sidecar.remarks());
     let base = Options {
@@ -93,6 +103,9 @@ pub(crate) fn evaluated(args: &EvaluateArgs, canceller: &Canceller) -> Result<(R
     note_all(&typed.label_mismatch().into_iter().collect::<Vec<_>>());
     truth.check_labels(typed.labels(), &inputs)?;
     let settings = Settings { steps: args.steps.into(), seed: args.how.seed, ..Settings::default() };
+    let stages = args.sanity.map(|stages| sane::stages(&network, stages.into())).transpose()?.unwrap_or_default();
+    let kept = kept(args, &pictures, methods.len() * (1 + stages.len()))?;
+    let report = Report::new(args, &metrics, &methods, &stages)?;
     let mut run = Run {
         args,
         runtime,
@@ -103,15 +116,25 @@ pub(crate) fn evaluated(args: &EvaluateArgs, canceller: &Canceller) -> Result<(R
         truth,
         metrics,
         settings,
+        inputs: &inputs,
+        pictures: &pictures,
+        preprocessing: &preprocessing,
+        methods: &methods,
+        stages,
+        kept: kept.as_ref(),
         typed: Some((first.size, Arc::new(typed))),
         scorer: None,
         canceller,
+        before: Before::default(),
+        report,
         bar: ProgressBar::hidden(),
-        failed: false,
+        is_announced: false,
+        delivered: 0,
+        failed: kept.as_ref().is_some_and(Kept::has_failures),
     };
-    let mut report = Report::new(args, &run.metrics);
+    finish_what_is_begun(kept.is_some());
     for (at, chosen) in methods.iter().enumerate() {
-        if let Err(error) = run.method(chosen, (at, methods.len()), (&inputs, &preprocessing), &mut report) {
+        if let Err(error) = run.method(at, chosen) {
             if methods.len() == 1 || canceller.is_cancelled() {
                 run.bar.finish_and_clear();
                 return Err(error);
@@ -121,8 +144,40 @@ pub(crate) fn evaluated(args: &EvaluateArgs, canceller: &Canceller) -> Result<(R
             run.bar.suspend(|| output::complain(&format!("{name}: {error}"), error.help().as_deref()));
         }
     }
+    finish_what_is_begun(false);
     run.bar.finish_and_clear();
-    Ok((report, run.failed))
+    if let Some(kept) = &kept {
+        if let Some(signal) = stopped() {
+            kept.say_how_to_go_on(run.delivered);
+            end_by(signal);
+        }
+        if kept.is_broken() {
+            return Ok((ExitCode::FAILURE, String::new()));
+        }
+        kept.each(|object| run.report.add(object))?;
+    }
+    let failed = run.failed;
+    let table = run.report.finish(kept.as_ref())?;
+    Ok((if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }, table))
+}
+
+/// The results of so many passes, where they are to be kept.
+fn kept(args: &EvaluateArgs, pictures: &[Picture], passes: usize) -> Result<Option<Kept>> {
+    let Some(folder) = args.output.as_ref().or(args.keep.report.as_ref()) else { return Ok(None) };
+    let mut options = args.clone();
+    options.images.clear();
+    options.tensor.clear();
+    (options.from, options.csv, options.plot) = Default::default();
+    (options.keep.resume, options.json) = (false, false);
+    let mut files = vec![args.model.as_path()];
+    files.extend(args.boxes.as_deref());
+    let page_pictures = args.keep.report.as_ref().map(|folder| folder.join(pictures::FOLDER));
+    let csv = args.csv.as_ref().and_then(|csv| csv.parent()).map(PathBuf::from);
+    let written = args.keep.report.iter().chain(&page_pictures).chain(&args.plot).chain(&csv).cloned().collect();
+    let place = Place { folder, written, shard: args.from.shard, resume: args.keep.resume };
+    // Each by itself.
+    let batches: Vec<Range<usize>> = (0..pictures.len()).map(|at| at..at + 1).collect();
+    Kept::open(&place, pictures, &batches, passes, settings(&files, &options)).map(Some)
 }
 
 /// The metrics that are asked for; those that need to be told where things are only where that is told.
@@ -158,139 +213,198 @@ struct Run<'a> {
     truth: Truth,
     metrics: Vec<&'static dyn Metric>,
     settings: Settings,
+    inputs: &'a [Input],
+    pictures: &'a [Picture],
+    preprocessing: &'a [Preprocessing],
+    methods: &'a [Chosen],
+    /// Of the sanity check; none without it.
+    stages: Vec<StageOf>,
+    kept: Option<&'a Kept>,
     /// The model for pictures of one size.
     typed: Option<((u32, u32), Arc<TypedModel>)>,
     /// The same, made ready to be asked of changed pictures.
     scorer: Option<((u32, u32), Explainer)>,
     canceller: &'a Canceller,
+    before: Before,
+    report: Report<'a>,
     bar: ProgressBar,
+    is_announced: bool,
+    /// How many pictures the pass that was the last has behind it.
+    delivered: usize,
     failed: bool,
 }
 
-/// A picture's heatmaps as they were with the model's own weights.
-struct Before {
-    picture: usize,
-    target: TargetRef,
-    group: usize,
-    heat: Array2<f32>,
-}
+/// An explainer for pictures of one size.
+type Made = Option<((u32, u32), Explainer)>;
 
 impl Run<'_> {
-    /// One method, for all pictures.
-    fn method(
-        &mut self,
-        chosen: &Chosen,
-        (at, methods): (usize, usize),
-        (inputs, preprocessing): (&[Input], &[Preprocessing]),
-        report: &mut Report,
-    ) -> Result<()> {
-        let mut made: Option<((u32, u32), Explainer)> = None;
-        let mut before = Vec::new();
-        let mut columns: Vec<usize> = Vec::new();
-        for (number, (input, preprocessing)) in inputs.iter().zip(preprocessing).enumerate() {
-            let one = (std::slice::from_ref(input), std::slice::from_ref(preprocessing));
-            let Some(ready) = read(one.0, one.1).pop() else { continue };
-            let ready = match ready {
-                Ok(ready) => ready,
-                Err(error) => {
-                    self.refuse(&error);
-                    continue;
-                }
+    /// One method, for all pictures; then the stages of its sanity check.
+    fn method(&mut self, at: usize, chosen: &Chosen) -> Result<()> {
+        self.before = Before::default();
+        self.measured(at, chosen)?;
+        for stage in 0..self.stages.len() {
+            self.stage(at, chosen, stage)?;
+        }
+        Ok(())
+    }
+
+    /// The pass, from 1, over all pictures of a method's measurement (`stage` 0) or of a stage of its sanity check (from 1).
+    fn pass(&self, method: usize, stage: usize) -> usize {
+        method * (1 + self.stages.len()) + stage + 1
+    }
+
+    /// How many pictures of that pass an earlier run did.
+    fn done(&self, method: usize, stage: usize) -> usize {
+        self.kept.map_or(0, |kept| kept.batches_done(self.pass(method, stage) - 1))
+    }
+
+    /// Whether to end: what is done is kept.
+    fn is_over(&self) -> bool {
+        self.kept.is_some_and(|kept| stopped().is_some() || kept.is_broken())
+    }
+
+    fn measured(&mut self, at: usize, chosen: &Chosen) -> Result<()> {
+        let mut made: Made = None;
+        let done = self.done(at, 0);
+        for number in done..self.inputs.len() {
+            if self.is_over() {
+                break;
+            }
+            let explainer = self.made(&mut made, chosen, number);
+            let explainer = match (explainer, number) {
+                // The method doesn't suit the model.
+                (Err(error), 0) => return Err(error),
+                (explainer, _) => explainer,
             };
-            let explainer = match made.take_if(|(size, _)| *size == preprocessing.size) {
-                Some((_, explainer)) => explainer,
-                None => self.explainer(chosen, preprocessing)?,
-            };
-            if columns.is_empty() {
+            if let (Ok(explainer), true) = (&explainer, number == done) {
                 if at == 0 {
-                    note_provider(self.runtime, &explainer, &self.args.run);
-                    self.tell_cost(&explainer, &ready, (inputs, methods))?;
+                    note_provider(self.runtime, explainer, &self.args.run);
                 }
-                note_estimate(&explainer);
-                columns = explainer
-                    .groups()
-                    .iter()
-                    .map(|group| {
-                        let taps = &explainer.taps()[group.taps.clone()];
-                        let layer = taps.iter().map(|tap| tap.name()).collect::<Vec<_>>().join("+");
-                        report.column(Column::new(chosen, layer))
-                    })
-                    .collect();
+                note_estimate(explainer);
             }
-            let (explainer, outcome) =
-                self.picture(explainer, (number, input), &ready, &columns, (report, &mut before));
-            made = Some((preprocessing.size, explainer));
-            match outcome {
-                // The others would fare alike.
-                Err(error) if self.canceller.is_cancelled() => return Err(error),
-                Err(error) => self.refuse(&error),
-                Ok(()) => {}
-            }
+            let mut lines = Vec::new();
+            let ready = explainer.and_then(|explainer| Ok((explainer, self.ready(number)?)));
+            let outcome = ready.and_then(|(mut explainer, ready)| {
+                self.tell_cost(at, &mut explainer, (number, &ready))?;
+                let outcome = self.picture(at, &mut explainer, number, &ready, &mut lines);
+                made = Some((self.preprocessing[number].size, explainer));
+                outcome
+            });
+            self.deliver((at, 0), number, lines, outcome)?;
         }
-        drop(made);
-        match self.args.sanity {
-            Some(stages) if !before.is_empty() => {
-                self.sanity(chosen, stages.into(), &before, (inputs, preprocessing), (&columns, report))
-            }
-            _ => Ok(()),
+        Ok(())
+    }
+
+    /// The explainer for a picture: the one that is there, or another.
+    fn made(&mut self, made: &mut Made, chosen: &Chosen, number: usize) -> Result<Explainer> {
+        let preprocessing = &self.preprocessing[number];
+        match made.take().filter(|(size, _)| *size == preprocessing.size) {
+            Some((_, explainer)) => Ok(explainer),
+            None => self.explainer(chosen, preprocessing),
         }
     }
 
-    /// Reports that a picture failed.
-    fn refuse(&mut self, error: &Error) {
-        self.failed = true;
-        self.bar.suspend(|| output::report(error));
+    /// The picture as the model takes it.
+    fn ready(&self, number: usize) -> Result<Ready> {
+        let one = |of: usize| of..of + 1;
+        let all = read(&self.inputs[one(number)], &self.preprocessing[one(number)]);
+        all.into_iter().next().unwrap_or_else(|| Err(Error::Value("no photo was read".into())))
     }
 
-    /// One picture: every target at every layer.
+    /// Keeps what came of a picture in a pass, or adds it to what is told at the end. What failed is reported.
+    fn deliver(
+        &mut self,
+        (method, stage): (usize, usize),
+        number: usize,
+        mut lines: Vec<Value>,
+        outcome: Result<()>,
+    ) -> Result<()> {
+        if let Err(error) = outcome {
+            if self.canceller.is_cancelled() {
+                return Err(error);
+            }
+            self.failed = true;
+            // One that can't be read was reported when it was to be measured.
+            if stage == 0 || !lines.is_empty() {
+                self.bar.suspend(|| output::report(&error));
+            }
+            lines.push(line::failure(self.args, &self.methods[method], &self.inputs[number], &error));
+        }
+        match self.kept {
+            Some(kept) => {
+                let lines = kept.lines(&self.pictures[number], self.pass(method, stage), lines);
+                if let Err(error) = kept.append(&lines) {
+                    self.failed = true;
+                    self.bar.suspend(|| output::report(&error));
+                }
+            }
+            None => {
+                let pass = self.pass(method, stage);
+                for line in &lines {
+                    self.report.add_of(pass, line)?;
+                }
+            }
+        }
+        self.delivered = number + 1;
+        Ok(())
+    }
+
+    /// What of a photo is explained.
+    fn targets(&self, explainer: &Explainer, number: usize) -> Vec<TargetRef> {
+        let own = self.truth.targets(&self.args.how.asked(), explainer.labels(), self.inputs[number].path());
+        own.unwrap_or_else(|| self.targets.clone())
+    }
+
+    /// One picture: every target at every layer; a line each.
     fn picture(
         &mut self,
-        mut explainer: Explainer,
-        (number, input): (usize, &Input),
+        at: usize,
+        explainer: &mut Explainer,
+        number: usize,
         ready: &Ready,
-        columns: &[usize],
-        (report, before): (&mut Report, &mut Vec<Before>),
-    ) -> (Explainer, Result<()>) {
-        let mut work = |run: &mut Self| -> Result<()> {
+        lines: &mut Vec<Value>,
+    ) -> Result<()> {
+        let input = &self.inputs[number];
+        self.bar.suspend(|| {
             note_all(
                 &ready.notes.iter().map(|note| format!("{}: {note}", printable_path(input.path()))).collect::<Vec<_>>(),
             );
-            let labels = explainer.labels().clone();
-            let targets =
-                run.truth.targets(&run.args.how.asked(), &labels, input.path()).unwrap_or_else(|| run.targets.clone());
-            let size = ready.photo.as_ref().map(|photo| photo.dimensions()).unwrap_or_default();
-            let mask = run.truth.mask(input.path(), size)?;
-            let scorer = run.scorer.as_ref().map(|(_, scorer)| scorer);
+        });
+        let labels = explainer.labels().clone();
+        let size = ready.photo.as_ref().map(|photo| photo.dimensions()).unwrap_or_default();
+        let mask = self.truth.mask(input.path(), size)?;
+        let mut shown = page::Pictures::new(self.args, &self.pictures[number], self.pass(at, 0));
+        for (place, target) in self.targets(explainer, number).into_iter().enumerate() {
+            let scorer = self.scorer.as_ref().map(|(_, scorer)| scorer);
             let scorer = scorer.ok_or_else(|| Error::Value("the model is not ready to be asked".into()))?;
-            let bar = run.bar.clone();
-            for target in targets {
-                let mut evaluator = Evaluator {
-                    scorer,
-                    explainer: &mut explainer,
-                    metrics: &run.metrics,
-                    settings: run.settings,
-                    canceller: run.canceller,
-                };
-                let place = |asked: &Asked<'_>| Ok(run.truth.region(asked, &labels, input.path(), mask.as_ref()));
-                let told = |passes: usize| bar.inc(passes as u64);
-                let all = evaluator.picture(&ready.tensor, Some(ready.seen), &target, &place, &told)?;
-                for one in all {
-                    let column = columns.get(one.group).copied().unwrap_or_default();
-                    let row = Row { image: input.path(), column, found: &one };
-                    let text = report.add(&row);
-                    if let Some(text) = text {
-                        run.bar.suspend(|| output::print(&text))?;
-                    }
-                    if run.args.sanity.is_some() {
-                        let spec = camscope_core::target::parse(&one.target.spec).unwrap_or_else(|_| target.clone());
-                        before.push(Before { picture: number, target: spec, group: one.group, heat: one.heat });
-                    }
+            let groups = explainer.groups().to_vec();
+            let mut evaluator = Evaluator {
+                scorer,
+                explainer,
+                metrics: &self.metrics,
+                settings: self.settings,
+                canceller: self.canceller,
+            };
+            let region = |asked: &Asked<'_>| Ok(self.truth.region(asked, &labels, input.path(), mask.as_ref()));
+            let told = |passes: usize| self.bar.inc(passes as u64);
+            let all = evaluator.picture(&ready.tensor, Some(ready.seen), &target, &region, &told)?;
+            for one in &all {
+                let taps = groups.get(one.group).map_or(&[][..], |group| &explainer.taps()[group.taps.clone()]);
+                let mut object = line::measured(self.args, &self.methods[at], (input, taps), &self.metrics, one);
+                if self.args.json {
+                    self.bar.suspend(|| output::print(&output::json_line(&object)))?;
                 }
+                if let Some(report) = shown.write(ready, one.heat.view(), taps)? {
+                    object["report"] = report;
+                }
+                lines.push(object);
             }
-            Ok(())
-        };
-        let outcome = work(self);
-        (explainer, outcome)
+            if let (false, Some(first)) = (self.stages.is_empty(), all.first()) {
+                let resolved = camscope_core::target::parse(&first.target.spec).unwrap_or(target);
+                self.before.keep((number, place), resolved, all.into_iter().map(|one| one.heat).collect());
+            }
+        }
+        Ok(())
     }
 
     /// The model typed for pictures of this size.
@@ -329,104 +443,5 @@ impl Run<'_> {
             (options.fuse, options.layout) = (None, None);
         }
         options
-    }
-
-    /// Says how many passes there are, and how long they will take, to those who see it before it begins.
-    fn tell_cost(&mut self, explainer: &Explainer, ready: &Ready, (inputs, methods): (&[Input], usize)) -> Result<()> {
-        let Some((_, scorer)) = self.scorer.as_ref().filter(|_| !output::is_gathered()) else { return Ok(()) };
-        let batch = scorer.batch();
-        let views = vec![ready.tensor.view(); batch];
-        let together =
-            ndarray::concatenate(ndarray::Axis(0), &views).map_err(|error| Error::Value(error.to_string()))?;
-        // The first run of a session takes longer.
-        scorer.forward(&together, self.canceller)?;
-        let start = Instant::now();
-        scorer.forward(&together, self.canceller)?;
-        let each = start.elapsed().as_secs_f64() / batch as f64;
-        let chosen = explainer.options().method.clone();
-        let groups = explainer.groups().len() as f64;
-        let explaining = chosen.method.passes(&chosen.parameters, 512);
-        let of = |metric: &&'static dyn Metric| {
-            let layers = if metric.name() == "sensitivity" { 1.0 } else { groups };
-            metric.passes(&self.settings, explaining) * layers
-        };
-        let labels = explainer.labels();
-        let asked = self.args.how.asked();
-        let targets: usize = inputs
-            .iter()
-            .map(|input| {
-                self.truth.targets(&asked, labels, input.path()).map_or(self.targets.len(), |targets| targets.len())
-            })
-            .sum();
-        let stages = self.args.sanity.map_or(0.0, f64::from);
-        let each_target = 1.0 + explaining * (1.0 + stages) + self.metrics.iter().map(of).sum::<f64>();
-        let passes = each_target * targets as f64 * methods as f64;
-        note_all(&[format!(
-            "some {} passes, about {}",
-            report::rounded(passes),
-            report::time(Duration::from_secs_f64(passes * each))
-        )]);
-        let style = ProgressStyle::with_template("{wide_bar} {pos}/{len} passes, {eta} left");
-        self.bar =
-            ProgressBar::new(passes.round() as u64).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-        Ok(())
-    }
-
-    /// The sanity check of a method.
-    fn sanity(
-        &mut self,
-        chosen: &Chosen,
-        stages: usize,
-        before: &[Before],
-        (inputs, preprocessing): (&[Input], &[Preprocessing]),
-        (columns, report): (&[usize], &mut Report),
-    ) -> Result<()> {
-        let heat: Vec<Array2<f32>> = before.iter().map(|before| before.heat.clone()).collect();
-        let (height, width) = preprocessing.first().map_or((224, 224), |preprocessing| preprocessing.size);
-        let network = self.network.clone();
-        let options = self.of_method(chosen);
-        let (bar, args, runtime, sidecar) = (self.bar.clone(), self.args, self.runtime, self.sidecar.clone());
-        let canceller = self.canceller;
-        let mut explain = |network: Network| -> Result<Vec<Array2<f32>>> {
-            let mut made: Option<((u32, u32), Explainer)> = None;
-            let mut all = Vec::with_capacity(before.len());
-            let mut at = 0;
-            while let Some(first) = before.get(at) {
-                // A picture with a target has an entry a layer.
-                let alike = before[at..]
-                    .iter()
-                    .take_while(|other| other.picture == first.picture && other.target.spec() == first.target.spec());
-                let groups: Vec<usize> = alike.map(|one| one.group).collect();
-                let (input, preprocessing) = (&inputs[first.picture], &preprocessing[first.picture]);
-                let ready = read(std::slice::from_ref(input), std::slice::from_ref(preprocessing)).pop();
-                let ready = ready.ok_or_else(|| Error::Value("a photo is gone".into()))??;
-                let explainer = match made.take_if(|(size, _)| *size == preprocessing.size) {
-                    Some((_, explainer)) => explainer,
-                    None => {
-                        let (network, sidecar) = sized(&network, &sidecar, &args.input, preprocessing)?;
-                        let typed = TypedModel::for_targets(runtime, network, sidecar, &args.how.asked())?;
-                        Explainer::of(runtime, Arc::new(typed), options.clone())?
-                    }
-                };
-                let heat = Evaluator::heatmaps(&explainer, &ready.tensor, &[ready.seen], &first.target, canceller)?;
-                bar.inc(explainer.options().method.method.passes(&options.method.parameters, 512).round() as u64);
-                all.extend(groups.iter().filter_map(|group| heat.get(*group).cloned()));
-                at += groups.len();
-                made = Some((preprocessing.size, explainer));
-            }
-            Ok(all)
-        };
-        let stages = sanity::check(
-            &network,
-            (stages, self.settings.seed),
-            &heat,
-            [height as usize, width as usize],
-            &mut explain,
-        )?;
-        for (group, column) in columns.iter().enumerate() {
-            let own: Vec<usize> = (0..before.len()).filter(|at| before[*at].group == group).collect();
-            report.sanity(*column, stages.iter().map(|stage| stage.only(&own)).collect());
-        }
-        Ok(())
     }
 }

@@ -29,7 +29,6 @@ use camscope_core::{
 
 use self::{
     deliver::{Job, Pass, Stems},
-    kept::Kept,
     many::{Explained, Ready},
     sheet::Sheet,
     sized::{KEPT, of_size, sized, sizes},
@@ -37,11 +36,13 @@ use self::{
 use crate::{
     cli::{ExplainArgs, MethodArgs, SmoothArg},
     input::{Input, prepared},
+    kept::Kept,
     output, plugins, report,
     setup::{
         asks_for_all, class_clashes, create_folder, methods, note_all, note_estimate, note_provider, open, options,
         subject, work_between_runs,
     },
+    view_cmd,
     whole::{end_between_files, end_by, finish_what_is_begun, stopped},
 };
 
@@ -59,6 +60,9 @@ pub(crate) fn explain(
     args: &ExplainArgs,
     runtime: impl FnOnce() -> Result<&'static Runtime, EngineError>,
 ) -> Result<ExitCode> {
+    if let Some(view) = args.shown.view {
+        return view_cmd::run(args, view);
+    }
     plugins::load(&args.extra.plugins);
     let colormap = overlay::by_name(&args.look.colormap)?;
     let (mut network, mut sidecar) = open(&args.model, &args.input)?;
@@ -128,7 +132,7 @@ pub(crate) fn explain(
         let mut first = reading.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         let image = first.iter().flatten().find_map(|ready| ready.as_ref().ok());
         let image = image.map(|ready| (ready.tensor.clone(), Vec::from_iter(ready.of_photo())));
-        let kept = Kept::open(args, pictures, &runs, methods.len())?;
+        let kept = kept::open(args, pictures, &runs, methods.len())?;
         let mut stems = Stems::new(&methods);
         let mut sheet = args.sheet.as_ref().map(|_| Sheet::default());
         let (mut failed, mut is_first) = (kept.as_ref().is_some_and(Kept::has_failures), true);
@@ -231,7 +235,7 @@ pub(crate) fn explain(
             }
         }
         if let (Some(folder), Some(kept)) = (&args.keep.report, &kept) {
-            let page = kept.write_page(folder, &methods)?;
+            let page = kept::write_page(kept, args, folder, &methods)?;
             if !args.json {
                 output::print(&format!("report: {}\n", printable_path(&page)))?;
             }

@@ -78,6 +78,18 @@ pub(crate) fn print(text: &str) -> Result<()> {
     }
 }
 
+/// Whether stdout is a pipe: somebody else writes what comes through it.
+pub(crate) fn is_piped() -> bool {
+    #[cfg(unix)]
+    {
+        use std::os::{fd::AsFd, unix::fs::FileTypeExt};
+        let file = std::io::stdout().as_fd().try_clone_to_owned().map(std::fs::File::from);
+        file.and_then(|file| file.metadata()).is_ok_and(|data| data.file_type().is_fifo())
+    }
+    #[cfg(not(unix))]
+    false
+}
+
 /// Prints an error to stderr: what happened, then what to do about it.
 ///
 /// ONNX Runtime's and the decoders' own words repeat names from files, so all of it is made safe to show.

@@ -44,6 +44,28 @@ pub(crate) fn put(path: &Path, bytes: &[u8], unfinished: &str) -> std::io::Resul
     })
 }
 
+/// As [`put`], of all that a file has: one whose lines came as they were found.
+///
+/// # Errors
+/// It cannot be read or written; then nothing is left of it.
+pub(crate) fn put_all(path: &Path, from: &mut std::fs::File, unfinished: &str) -> std::io::Result<()> {
+    use std::io::{Seek, SeekFrom};
+
+    let mut name = OsString::from(".");
+    name.push(path.file_name().unwrap_or_default());
+    name.push(unfinished);
+    let beside = path.with_file_name(name);
+    whole(|| {
+        from.seek(SeekFrom::Start(0))?;
+        let copied = std::fs::File::create(&beside).and_then(|mut to| std::io::copy(from, &mut to));
+        let written = copied.and_then(|_| std::fs::rename(&beside, path));
+        if written.is_err() {
+            let _ = std::fs::remove_file(&beside);
+        }
+        written
+    })
+}
+
 /// Removes what a run that was killed left of [`put`] in a folder.
 pub(crate) fn remove_unfinished(folder: &Path, unfinished: &str) {
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
@@ -95,7 +117,8 @@ pub(crate) fn end_between_files() {
         let came = Arc::new(AtomicBool::new(false));
         let Ok(mut arriving) = Signals::new(signals) else { return };
         for signal in signals {
-            // In this order: the first one finds the flag down, and raises it.
+            // In this order: the first one finds the flag down, and raises it. Nobody else may: the thread below may be told of a signal while
+            // it is still being handled.
             let second = flag::register_conditional_default(signal, Arc::clone(&came));
             if second.is_ok() {
                 let _ = flag::register(signal, Arc::clone(&came));
@@ -103,7 +126,6 @@ pub(crate) fn end_between_files() {
         }
         std::thread::spawn(move || {
             for signal in arriving.forever() {
-                came.store(true, Ordering::Relaxed);
                 if FINISHING.load(Ordering::SeqCst) {
                     CAME.store(signal, Ordering::SeqCst);
                     eprintln!("note: what is begun is finished; a second Ctrl-C ends it at once");

@@ -1,15 +1,15 @@
 //! All metrics for all heatmaps of a picture.
 
-use std::cell::OnceCell;
+use std::{cell::OnceCell, time::Instant};
 
 use ndarray::{Array2, ArrayD, ArrayView2};
 
 use super::{Asked, Confidence, Measured, Metric, Settings, Trial, sensitivity};
 use crate::{
     error::{Error, Result},
-    explain::{Explained, Explainer, Group},
+    explain::{Explained, Explainer, Group, Tap},
     image::Seen,
-    method::Method,
+    method::{Chosen, Method},
     runtime::Canceller,
     target::TargetRef,
 };
@@ -55,21 +55,68 @@ type Shown = Vec<(Array2<f32>, Explained)>;
 type Disturbed = Vec<Vec<Array2<f32>>>;
 
 impl Evaluator<'_> {
-    /// About how many forward passes one explanation takes.
-    pub fn explaining(&self) -> f64 {
-        let chosen = &self.explainer.options().method;
-        chosen.method.passes(&chosen.parameters, 512)
-    }
-
-    /// About how many forward passes one picture and target take.
-    pub fn passes(&self) -> f64 {
-        let (explaining, groups) = (self.explaining(), self.explainer.groups().len());
-        let of = |metric: &&'static dyn Metric| match metric.name() {
-            // One explanation has every layer.
-            "sensitivity" => metric.passes(&self.settings, explaining),
-            _ => metric.passes(&self.settings, explaining) * groups as f64,
+    /// What one picture and target cost. A map that means nothing is measured once in small, so that the time is this machine's; an explanation
+    /// that is not too dear is made twice, and what it took is counted.
+    ///
+    /// # Errors
+    /// Those of [`Evaluator::picture`].
+    pub fn rehearse(&self, picture: &ArrayD<f32>, seen: Option<Seen>, target: &TargetRef) -> Result<Cost> {
+        let asked = Asked::new(self.scorer, picture, seen, target, self.canceller)?;
+        let asking = timed(|| asked.confidences(1, &|_| asked.picture().to_owned()))?.1;
+        let groups = self.explainer.groups().len() as f64;
+        let about = about(self.explainer, &self.explainer.options().method);
+        let (explaining, explaining_seconds, numbers) = if about <= AFFORDABLE {
+            let seen: Vec<Seen> = seen.into_iter().collect();
+            let target = &asked.answered().target;
+            let once = || explained(self.explainer, std::slice::from_ref(picture), (&seen, target), self.canceller);
+            // The first run of a session takes longer.
+            once()?;
+            let before = self.explainer.work().passes();
+            let (shown, seconds) = timed(once)?;
+            let heat = shown.iter().flatten().map(|(heat, _)| heat.len()).sum();
+            ((self.explainer.work().passes() - before) as f64, seconds, heat)
+        } else {
+            (about, about * asking, 0)
         };
-        1.0 + explaining + self.metrics.iter().map(of).sum::<f64>()
+        let small = Settings { steps: 2, road: 2, squares: 2, disturbed: 1, ..self.settings };
+        let heat = Array2::from_shape_fn((7, 7), |(y, x)| (7 * y + x) as f32);
+        let map = asked.enlarged(heat.view());
+        let mut cost = Cost {
+            explaining,
+            explaining_seconds,
+            explanations: 1.0,
+            asking_seconds: asking,
+            heat: numbers,
+            passes: 1.0 + explaining,
+            seconds: asking + explaining_seconds,
+        };
+        for metric in self.metrics {
+            let mut same = || Ok(vec![heat.clone()]);
+            let mut trial = Trial {
+                asked: &asked,
+                heat: heat.view(),
+                map: map.view(),
+                settings: &small,
+                truth: None,
+                disturbed: &mut same,
+            };
+            let before = self.scorer.work().passes();
+            let seconds = timed(|| metric.measure(&mut trial))?.1;
+            let ran = self.scorer.work().passes() - before;
+            let passes = metric.passes(&self.settings, explaining);
+            // One explanation has every layer.
+            let (times, own) = match (metric.name(), ran) {
+                ("sensitivity", _) => {
+                    cost.explanations += self.settings.disturbed as f64;
+                    (1.0, self.settings.disturbed as f64 * explaining_seconds)
+                }
+                (_, 0) => (groups, seconds),
+                (_, ran) => (groups, passes * seconds / ran as f64),
+            };
+            cost.passes += times * passes;
+            cost.seconds += times * own;
+        }
+        Ok(cost)
     }
 
     /// One picture, `[1, …]` as the model takes it, and one target: an entry a group of layers. `seen` says what of its photo the picture shows,
@@ -87,13 +134,15 @@ impl Evaluator<'_> {
     ) -> Result<Vec<Evaluated>> {
         let asked = Asked::new(self.scorer, picture, seen, target, self.canceller)?.telling(told);
         told(1);
-        let explaining = self.explaining();
+        let work = std::sync::Arc::clone(self.explainer.work());
+        let ran = |before: usize| told(work.passes() - before);
+        let before = work.passes();
         // As it was resolved: the same class for every changed picture.
         let target = asked.answered().target.clone();
         let seen: Vec<Seen> = seen.into_iter().collect();
         let canceller = self.canceller;
         let shown = explained(self.explainer, std::slice::from_ref(picture), (&seen, &target), canceller)?;
-        told(explaining.round() as usize);
+        ran(before);
         let truth = place(&asked)?;
         let groups: Vec<Group> = self.explainer.groups().to_vec();
         let disturbed: OnceCell<Disturbed> = OnceCell::new();
@@ -106,8 +155,9 @@ impl Evaluator<'_> {
             let explainer = &mut *self.explainer;
             let mut of_disturbed = || -> Result<Vec<Array2<f32>>> {
                 if disturbed.get().is_none() {
+                    let before = work.passes();
                     let made = of_disturbed(explainer, &asked, (&seen, canceller), &settings)?;
-                    told((explaining * made.len() as f64).round() as usize);
+                    ran(before);
                     let _ = disturbed.set(made);
                 }
                 let of_group = |one: &Vec<Array2<f32>>| one.get(group).cloned();
@@ -145,9 +195,63 @@ impl Evaluator<'_> {
         target: &TargetRef,
         canceller: &Canceller,
     ) -> Result<Vec<Array2<f32>>> {
-        let shown = explained(explainer, std::slice::from_ref(picture), (seen, target), canceller)?;
-        Ok(shown.into_iter().next().unwrap_or_default().into_iter().map(|(heat, _)| heat).collect())
+        Ok(Self::shown(explainer, picture, seen, target, canceller)?.into_iter().map(|(heat, _)| heat).collect())
     }
+
+    /// The same, each with the target as it came out.
+    ///
+    /// # Errors
+    /// Those of [`Evaluator::picture`].
+    pub fn shown(
+        explainer: &Explainer,
+        picture: &ArrayD<f32>,
+        seen: &[Seen],
+        target: &TargetRef,
+        canceller: &Canceller,
+    ) -> Result<Vec<(Array2<f32>, Explained)>> {
+        let shown = explained(explainer, std::slice::from_ref(picture), (seen, target), canceller)?;
+        Ok(shown.into_iter().next().unwrap_or_default())
+    }
+}
+
+/// What evaluating one picture and target costs.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Cost {
+    /// Forward passes of one explanation.
+    pub explaining: f64,
+    /// Seconds that it takes.
+    pub explaining_seconds: f64,
+    /// How many explanations are made: the heatmap itself, and those of disturbed pictures.
+    pub explanations: f64,
+    /// Seconds of a forward pass.
+    pub asking_seconds: f64,
+    /// How many numbers the heatmaps of an explanation have; 0 where none was made.
+    pub heat: usize,
+    /// Forward passes in all.
+    pub passes: f64,
+    /// Seconds in all.
+    pub seconds: f64,
+}
+
+/// An explanation of more passes than this is not made to see what it costs.
+const AFFORDABLE: f64 = 64.0;
+
+/// About how many forward passes an explanation by a method at an explainer's layers takes, as the method has it.
+pub fn about(explainer: &Explainer, chosen: &Chosen) -> f64 {
+    let channels = |tap: &Tap| match tap {
+        Tap::Layer(layer) => layer.shape.get(layer.layout.channel_axis()).copied().flatten(),
+        Tap::Input | Tap::Other(_) => None,
+    };
+    let channels = explainer.taps().iter().filter_map(channels).max().unwrap_or(1);
+    // What lies behind each layer is run for itself.
+    let layers = if chosen.method.needs().tail { explainer.taps().len().max(1) } else { 1 };
+    chosen.method.passes(&chosen.parameters, channels) * layers as f64
+}
+
+/// What something gives, and the seconds that it took.
+fn timed<T>(work: impl FnOnce() -> Result<T>) -> Result<(T, f64)> {
+    let start = Instant::now();
+    Ok((work()?, start.elapsed().as_secs_f64()))
 }
 
 /// What is shown of each picture.

@@ -27,7 +27,7 @@ use ndarray::{Array2, ArrayView2};
 
 pub use asked::{Asked, Confidence};
 pub use changes::Curve;
-pub use evaluator::{Evaluated, Evaluator, Where};
+pub use evaluator::{Cost, Evaluated, Evaluator, Where, about};
 pub use impute::{Imputer, impute};
 
 use crate::error::{Error, Result};
@@ -174,6 +174,31 @@ impl Spread {
     }
 }
 
+/// A [`Spread`] of numbers that come one after the other and are not kept (Welford, "Note on a method for calculating corrected sums of squares
+/// and products", 1962).
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Running {
+    count: usize,
+    mean: f64,
+    square: f64,
+}
+
+impl Running {
+    /// Adds a number.
+    pub fn add(&mut self, value: f64) {
+        self.count += 1;
+        let before = value - self.mean;
+        self.mean += before / self.count as f64;
+        self.square += before * (value - self.mean);
+    }
+
+    /// Of those so far; `None` of none.
+    pub fn spread(&self) -> Option<Spread> {
+        let deviation = if self.count > 1 { (self.square / (self.count - 1) as f64).sqrt() } else { 0.0 };
+        (self.count > 0).then_some(Spread { mean: self.mean, deviation, count: self.count })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -184,6 +209,12 @@ mod tests {
         assert!((spread.mean - 2.5).abs() < 1e-12 && (spread.deviation - 1.290_994_448_735_805_6).abs() < 1e-12);
         assert_eq!(Spread::of(&[3.0]), Some(Spread { mean: 3.0, deviation: 0.0, count: 1 }));
         assert_eq!(Spread::of(&[]), None);
+        let mut running = Running::default();
+        assert_eq!(running.spread(), None);
+        [1.0, 2.0, 3.0, 4.0].into_iter().for_each(|value| running.add(value));
+        let running = running.spread().unwrap();
+        assert_eq!((running.mean, running.count), (spread.mean, spread.count));
+        assert!((running.deviation - spread.deviation).abs() < 1e-12);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use onnx_grad::{
 };
 
 use super::{
-    Spread,
+    Running, Spread,
     evaluator::is_blank,
     similarity::{rank_correlation, structural_similarity},
 };
@@ -142,26 +142,34 @@ pub struct Stage {
     pub layer: String,
     /// How many layers those are.
     pub layers: usize,
-    /// Similarities, one a heatmap that isn't blank before, each with its position among all heatmaps.
-    pub found: Vec<(usize, Similarity)>,
+    compared: usize,
+    same: usize,
+    rank: Running,
+    structure: Running,
 }
 
 impl Stage {
-    /// The same of these heatmaps alone, by their positions.
-    #[must_use]
-    pub fn only(&self, heatmaps: &[usize]) -> Self {
-        let found = self.found.iter().filter(|(at, _)| heatmaps.contains(at)).copied().collect();
-        Self { layer: self.layer.clone(), layers: self.layers, found }
+    /// Without any heatmap so far.
+    pub fn new(layer: String, layers: usize) -> Self {
+        Self { layer, layers, compared: 0, same: 0, rank: Running::default(), structure: Running::default() }
+    }
+
+    /// Adds a heatmap that isn't blank before.
+    pub fn add(&mut self, found: &Similarity) {
+        self.compared += 1;
+        self.same += usize::from(found.is_same);
+        found.rank.into_iter().for_each(|rank| self.rank.add(rank));
+        found.structure.into_iter().for_each(|structure| self.structure.add(structure));
     }
 
     /// Rank correlations over the heatmaps; those that became flat have none.
     pub fn rank(&self) -> Option<Spread> {
-        Spread::of(&self.found.iter().filter_map(|(_, found)| found.rank).collect::<Vec<_>>())
+        self.rank.spread()
     }
 
     /// Structural similarities over the heatmaps.
     pub fn structure(&self) -> Option<Spread> {
-        Spread::of(&self.found.iter().filter_map(|(_, found)| found.structure).collect::<Vec<_>>())
+        self.structure.spread()
     }
 }
 
@@ -200,8 +208,8 @@ impl Verdict {
 
 /// What the stages come to; `None` where no heatmap could be compared.
 pub fn verdict(stages: &[Stage]) -> Option<Verdict> {
-    let last = stages.last().filter(|stage| !stage.found.is_empty())?;
-    if stages.iter().flat_map(|stage| &stage.found).all(|(_, found)| found.is_same) {
+    let last = stages.last().filter(|stage| stage.compared > 0)?;
+    if stages.iter().all(|stage| stage.same == stage.compared) {
         return Some(Verdict::Independent);
     }
     let is_alike = last.rank().is_some_and(|rank| rank.mean >= 0.5);
@@ -232,18 +240,17 @@ pub fn check(
         if after.len() != before.len() {
             return Err(Error::Value(format!("{} heatmaps, and {} before", after.len(), before.len())));
         }
-        let pairs = before.iter().zip(&after).enumerate().filter(|(_, (before, _))| !is_blank(before.view()));
-        found.push(Stage {
-            layer: layers[count - 1].name.clone(),
-            layers: count,
-            found: pairs.map(|(at, (before, after))| (at, Similarity::of(before.view(), after.view(), size))).collect(),
-        });
+        let mut stage = Stage::new(layers[count - 1].name.clone(), count);
+        for (before, after) in before.iter().zip(&after).filter(|(before, _)| !is_blank(before.view())) {
+            stage.add(&Similarity::of(before.view(), after.view(), size));
+        }
+        found.push(stage);
     }
     Ok(found)
 }
 
-/// How many layers are random at each stage: 1 at the first, all at the last, evenly between.
-fn counts(layers: usize, stages: usize) -> Vec<usize> {
+/// How many layers are random at each of so many stages: 1 at the first, all at the last, evenly between.
+pub fn counts(layers: usize, stages: usize) -> Vec<usize> {
     let stages = stages.clamp(1, layers);
     if stages == 1 {
         return vec![layers];
@@ -322,10 +329,10 @@ mod tests {
     #[test]
     fn what_never_changes_does_not_depend_on_the_weights() {
         let map = Array2::from_shape_fn((8, 8), |(y, x)| (3 * y + x * x) as f32);
-        let stage = |after: &Array2<f32>| Stage {
-            layer: String::new(),
-            layers: 1,
-            found: vec![(0, Similarity::of(map.view(), after.view(), [16, 16]))],
+        let stage = |after: &Array2<f32>| {
+            let mut stage = Stage::new(String::new(), 1);
+            stage.add(&Similarity::of(map.view(), after.view(), [16, 16]));
+            stage
         };
         assert_eq!(verdict(&[stage(&map), stage(&map)]), Some(Verdict::Independent));
         // Another scale is another heatmap, and much alike.

@@ -110,6 +110,7 @@ impl Explainer {
                     at.grid = self.besides.grid;
                     let seen: Vec<_> = forward.seen.get(image).copied().into_iter().collect();
                     let found = self.besides.of_blocks(own, &seen, &evaluated.target, canceller)?;
+                    self.work.ran(found.len());
                     at.beside.blocks =
                         found.into_iter().map(|map| canonical(map, Layout::Nchw)).collect::<Result<_>>()?;
                 }
@@ -251,6 +252,9 @@ impl Explainer {
             let count = images.len_of(Axis(0));
             let forward = runner.run(images, canceller)?.of_photos(&seen.repeat(count));
             self.work.did(count);
+            if !std::ptr::eq(runner, self) {
+                self.work.ran(count);
+            }
             let evaluated = runner.evaluate(&forward, target)?;
             match evaluated.len() == count {
                 true => Ok((forward, evaluated)),
@@ -264,6 +268,9 @@ impl Explainer {
             cancelled()?;
             let forward = runner.run(images, canceller)?.of_photos(&seen.repeat(2));
             self.work.did(2);
+            if !std::ptr::eq(runner, self) {
+                self.work.ran(2);
+            }
             let own = runner.answer(&forward, 0, |answer| target.evaluate(answer))?;
             let along = |image: usize| -> Result<f32> {
                 let parts = own.seeds.iter().map(|(name, seed)| Ok((forward.value(name, image)? * seed).sum()));
@@ -304,6 +311,7 @@ impl Explainer {
             let count = rows.len();
             let scores = self.tail_scores(tail, rows, (forward, place), (target, &seen), canceller)?;
             self.work.did(count);
+            self.work.ran(count);
             Ok(scores)
         };
         let is_photo = self.network().takes_photos();

@@ -41,6 +41,7 @@ impl Explainer {
         let rows = input.shape()[0];
         let fed = self.fed(rows)?;
         let values = self.forward_session().run_with(&feeds(&own.name, &input, &fed), canceller)?;
+        self.work.ran(images);
         let by_image = |name: &str, called: &str| match values.get(name).map(Value::shape) {
             Some(shape) if self.batch > 1 && shape.first() != Some(&rows) => {
                 Err(Error::Value(format!("`{called}` has shape {shape:?} for {rows} images")))

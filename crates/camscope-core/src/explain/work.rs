@@ -9,6 +9,7 @@ pub struct Work {
     planned: AtomicUsize,
     done: AtomicUsize,
     gradients: AtomicUsize,
+    passes: AtomicUsize,
 }
 
 impl Work {
@@ -25,6 +26,15 @@ impl Work {
     /// How many of them went back to a gradient at the input or at a layer.
     pub fn gradients(&self) -> usize {
         self.gradients.load(Ordering::Relaxed)
+    }
+
+    /// How many forward passes were made in all, for whatever: an image through the model, or activations through what lies behind a layer.
+    pub fn passes(&self) -> usize {
+        self.passes.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn ran(&self, passes: usize) {
+        self.passes.fetch_add(passes, Ordering::Relaxed);
     }
 
     pub(crate) fn plan(&self, runs: usize) {

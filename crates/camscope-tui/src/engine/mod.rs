@@ -253,6 +253,11 @@ pub trait Engine: Send + Sync {
     /// The layer has no gradient, the runtime fails, or the run was cancelled.
     fn heat(&self, key: HeatKey, photo: &Photo, canceller: &Canceller) -> Result<Heat>;
 
+    /// How many passes the heatmap that is computed has taken, and about how many it will take; both 0 where that is not known.
+    fn progress(&self) -> (usize, usize) {
+        (0, 0)
+    }
+
     /// What share of each layer's numbers saturates for a photo: asked for where [`ModelInfo::saturates`].
     ///
     /// # Errors

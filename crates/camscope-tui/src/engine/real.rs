@@ -48,6 +48,8 @@ pub struct Opened {
     making: Mutex<()>,
     /// What counts saturated numbers.
     ranges: OnceLock<Result<Ranges>>,
+    /// What a method of the host is doing, and its passes when it began.
+    working: Mutex<Option<(Arc<Explainer>, usize, usize)>>,
     /// Explainers of the methods of the host, by their place among all methods and the layer that they look at.
     by_method: Mutex<HashMap<ByMethod, Arc<Explainer>>>,
     /// The passes run last, newest at the end.
@@ -196,6 +198,7 @@ impl Opened {
             all: OnceLock::new(),
             ranges: OnceLock::new(),
             making: Mutex::default(),
+            working: Mutex::default(),
             by_method: Mutex::default(),
             kept: Mutex::default(),
         })
@@ -247,7 +250,11 @@ impl Opened {
         };
         let forward = self.forward(photo, false, &self.first, canceller)?;
         let target = self.target(key.target, forward.logits().len(), key.photo);
-        let heatmap = explainer.host_heat(&photo.tensor, &target, canceller)?;
+        let work = explainer.work();
+        *lock(&self.working) = Some((Arc::clone(&explainer), work.done(), work.planned()));
+        let heatmap = explainer.host_heat(&photo.tensor, &target, canceller);
+        *lock(&self.working) = None;
+        let heatmap = heatmap?;
         Ok(Arc::new(HeatMap::of(heatmap.view())))
     }
 
@@ -363,6 +370,13 @@ impl Engine for Opened {
         };
         let heatmap = heatmap.ok_or(Error::NoLayers)?;
         Ok(Arc::new(HeatMap::of(heatmap.view())))
+    }
+
+    fn progress(&self) -> (usize, usize) {
+        lock(&self.working).as_ref().map_or((0, 0), |(explainer, done, planned)| {
+            let work = explainer.work();
+            (work.done().saturating_sub(*done), work.planned().saturating_sub(*planned))
+        })
     }
 
     fn saturation(&self, photo: &Photo, canceller: &Canceller) -> Result<Saturation> {

@@ -57,6 +57,7 @@ mod unix {
     use std::time::{Duration, Instant};
 
     use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    use rustix::io::Errno;
     use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 
     use crate::graphics::answer;
@@ -101,7 +102,12 @@ mod unix {
             let left = deadline.saturating_duration_since(Instant::now());
             let timeout = Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() };
             let mut waiting = [PollFd::new(from, PollFlags::IN)];
-            if left.is_zero() || poll(&mut waiting, Some(&timeout))? == 0 {
+            let ready = match poll(&mut waiting, Some(&timeout)) {
+                // A signal: whoever waits for it ends the process, or it is nothing to the terminal.
+                Err(Errno::INTR) if !left.is_zero() => continue,
+                ready => ready?,
+            };
+            if left.is_zero() || ready == 0 {
                 break;
             }
             let mut buffer = [0; 256];

@@ -138,9 +138,7 @@ const TMUX_HIDES: &str =
 /// The best protocol that the terminal has.
 fn automatic(situation: &Situation, notes: &mut Vec<String>) -> Protocol {
     let Situation { answer, tmux, env, .. } = situation;
-    let term = env("TERM").unwrap_or_default();
-    let is_screen = tmux.is_none() && (env("STY").is_some() || term.starts_with("screen"));
-    if is_screen {
+    if tmux.is_none() && is_gnu_screen(*env) {
         return without_graphics(*env, notes);
     }
     if let Some(tmux) = tmux {
@@ -168,6 +166,12 @@ fn automatic(situation: &Situation, notes: &mut Vec<String>) -> Protocol {
         }
     }
     if answer.sixel { Protocol::Sixel } else { without_graphics(*env, notes) }
+}
+
+/// Whether GNU screen is what shows the program. tmux calls itself `screen` too where it has no entry of its own.
+fn is_gnu_screen(env: &dyn Fn(&str) -> Option<String>) -> bool {
+    let is_set = |name: &str| env(name).is_some_and(|value| !value.is_empty());
+    !is_set("TMUX") && (is_set("STY") || env("TERM").is_some_and(|term| term.starts_with("screen")))
 }
 
 /// Half-blocks are made of colours: not with `NO_COLOR`, unless asked for.
@@ -206,6 +210,10 @@ fn has_placeholders(terminal: &str) -> Option<bool> {
 fn has_truecolor(answer: &Answer, env: &dyn Fn(&str) -> Option<String>) -> bool {
     let is = |name: &str, values: &[&str]| env(name).is_some_and(|value| values.contains(&value.as_str()));
     let term = env("TERM").unwrap_or_default();
+    if is_gnu_screen(env) {
+        // It hands on its terminal's COLORTERM, but takes red, green and blue for attributes such as blinking.
+        return false;
+    }
     is("COLORTERM", &["truecolor", "24bit"])
         || is("TERM", &["xterm-kitty", "xterm-ghostty", "alacritty", "wezterm", "foot", "foot-extra", "contour"])
         || term.ends_with("-direct")

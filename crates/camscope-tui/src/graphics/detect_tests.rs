@@ -160,7 +160,12 @@ fn gnu_screen_has_half_blocks() {
         let screen = screen_of(b"\x1b_Gi=31;OK\x1b\\\x1b[?1;2;4c", &variables);
         assert_eq!(screen.protocol, Protocol::HalfBlocks);
     }
-    assert!(!screen_of(b"", &[("TERM", "screen"), ("STY", "1")]).truecolor);
+    // What its terminal says of colours is not what it takes.
+    for variables in [[("TERM", "screen"), ("COLORTERM", "truecolor")], [("STY", "1"), ("COLORTERM", "24bit")]] {
+        assert!(!screen_of(b"", &variables).truecolor);
+    }
+    let variables = [("TERM", "screen-256color"), ("TMUX", "/tmp/tmux"), ("COLORTERM", "truecolor")];
+    assert!(in_tmux(TMUX, &variables, Some((false, "xterm-256color")), &Overrides::default()).truecolor);
 }
 
 #[test]

@@ -13,12 +13,15 @@ pub(super) type Halves = [Color; 2];
 pub(super) fn encode(image: &RgbImage, cells: (u16, u16), truecolor: bool) -> Vec<Halves> {
     let (columns, rows) = (u32::from(cells.0), u32::from(cells.1));
     let color = |column: u32, half: u32| {
-        let pixel = image.get_pixel(column * image.width() / columns, half * image.height() / (rows * 2)).0;
-        let [r, g, b] = pixel;
-        if truecolor { Color::Rgb(r, g, b) } else { Color::Indexed(nearest_of_256(pixel)) }
+        shown(image.get_pixel(column * image.width() / columns, half * image.height() / (rows * 2)).0, truecolor)
     };
     let cell = |row, column| [color(column, row * 2), color(column, row * 2 + 1)];
     (0..rows).flat_map(|row| (0..columns).map(move |column| cell(row, column))).collect()
+}
+
+/// Red, green and blue as the terminal can show them.
+pub(crate) fn shown([r, g, b]: [u8; 3], truecolor: bool) -> Color {
+    if truecolor { Color::Rgb(r, g, b) } else { Color::Indexed(nearest_of_256([r, g, b])) }
 }
 
 /// Writes the cells that fit into `area`.

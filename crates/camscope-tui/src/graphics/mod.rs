@@ -9,7 +9,7 @@ mod ask;
 mod choice;
 pub mod detect;
 mod escape;
-mod halfblocks;
+pub(crate) mod halfblocks;
 mod iterm2;
 mod kitty;
 mod painter;

@@ -73,12 +73,16 @@ pub(super) fn arrived(state: &mut State, message: Message) -> Vec<Command> {
                 entry.error = Some(reason);
             }
         }
+        Message::Progress(key, done, planned) => state.progress = Some((key, done, planned)),
         Message::Heat(key, Ok(heat), took) => {
+            state.progress = None;
             state.times.heat = Some(took);
             state.failed.remove(&key);
             state.heats.put(key, heat.len() * 4 + 64, heat);
         }
+        Message::Heat(_, Err(Fault::Cancelled), _) => state.progress = None,
         Message::Heat(key, Err(Fault::Failed(reason)), _) => {
+            state.progress = None;
             state.failed.insert(key, reason);
         }
         Message::Saturation(photo, Ok(shares)) => {

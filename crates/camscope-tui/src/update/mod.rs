@@ -113,6 +113,7 @@ pub fn act(state: &mut State, action: Action) -> Vec<Command> {
         Action::NextView => state.view = state.view.step(1),
         Action::PreviousView => state.view = state.view.step(-1),
         Action::View(view) => state.view = view,
+        Action::Methods => open_prompt(state, Purpose::Methods, String::new()),
         Action::NextMethod => step_method(state, 1),
         Action::PreviousMethod => step_method(state, -1),
         Action::Fold => tree::fold(state),
@@ -204,7 +205,11 @@ fn go_to_image(state: &mut State, image: usize) {
 }
 
 fn step_method(state: &mut State, by: isize) {
-    state.method = (state.method as isize + by).rem_euclid(METHODS.len() as isize) as usize;
+    choose_method(state, (state.method as isize + by).rem_euclid(METHODS.len() as isize) as usize);
+}
+
+fn choose_method(state: &mut State, method: usize) {
+    state.method = method;
     state.asked_method = true;
     state.say(format!("{}: {}", METHODS[state.method].name(), METHODS[state.method].about()));
 }

@@ -2,7 +2,7 @@
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
-use super::{act, choose_target, save};
+use super::{act, choose_method, choose_target, save};
 use crate::{
     message::Command,
     prompt::{Prompt, Purpose, Value},
@@ -98,6 +98,7 @@ pub(super) fn suggest(state: &mut State, prompt: &mut Prompt) {
             prompt.suggest_classes(labels, count.max(labels.len()));
         }
         Purpose::Palette => prompt.suggest_actions(),
+        Purpose::Methods => prompt.suggest_methods(state.channels(), state.method),
         Purpose::FilterLayers => state.filter.clone_from(&prompt.text),
         Purpose::Open | Purpose::Save => {}
     }
@@ -116,6 +117,8 @@ fn accept(state: &mut State, prompt: Prompt) -> Vec<Command> {
         }
         (Purpose::SearchClass, _) => state.complain(format!("no label matches `{}`", prompt.text)),
         (Purpose::Palette, Some(Value::Action(action))) => return act(state, action),
+        (Purpose::Methods, Some(Value::Method(method))) => choose_method(state, method),
+        (Purpose::Methods, _) => state.complain(format!("no method matches `{}`", prompt.text)),
         (Purpose::Palette, _) => state.complain(format!("no action matches `{}`", prompt.text)),
         (Purpose::FilterLayers, _) => {
             if state.layer_list().is_empty() {

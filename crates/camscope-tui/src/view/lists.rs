@@ -1,6 +1,6 @@
 //! The lists of classes and layers.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use ratatui::{
     buffer::Buffer,
@@ -81,7 +81,7 @@ pub(super) fn layers(state: &State, theme: &Theme, area: Rect, buf: &mut Buffer)
     let start = list_start(nearest, list.len(), rows.height);
     let shown = list.iter().enumerate().skip(start).take(rows.height.into());
     let columns = Columns::of(state, shown.clone().map(|(_, row)| row), rows.width.into());
-    let shares = if columns.bar > 0 { state.heat_shares() } else { HashMap::new() };
+    let shares = if columns.bar > 0 { state.heat_shares() } else { Arc::default() };
     for (at, row) in shown {
         let area = Rect { y: rows.y + (at - start) as u16, height: 1, ..rows };
         columns.row(state, theme, row, Some(at) == selected, &shares).render(area, buf);

@@ -21,7 +21,7 @@ use ratatui::{
 use crate::{
     action::View,
     compose::colormap,
-    graphics::{Picture, Protocol, fill},
+    graphics::{Picture, Protocol, fill, halfblocks},
     layout::areas,
     state::{Mode, State},
     terminal::Scene,
@@ -142,8 +142,8 @@ fn legend<'a>(state: &State, tile: &Tile, theme: &Theme) -> Vec<Span<'a>> {
     }
     let colors = colormap(tiles::position(&state.colormap)).table();
     let cell = |at: u16| {
-        let [r, g, b] = colors[usize::from(255 * at / (LEGEND - 1))];
-        Span::styled(" ", Style::new().bg(Color::Rgb(r, g, b)))
+        let color = halfblocks::shown(colors[usize::from(255 * at / (LEGEND - 1))], state.screen.truecolor);
+        Span::styled(" ", Style::new().bg(color))
     };
     let ends = |text| Span::styled(text, theme.faint);
     std::iter::once(ends("  0 ")).chain((0..LEGEND).map(cell)).chain([ends(" 1")]).collect()
@@ -164,6 +164,9 @@ fn strip_names(state: &State, theme: &Theme, strip: Rect, buf: &mut Buffer) {
     }
 }
 
+/// Cells of the bar of a heatmap that takes many passes.
+const PROGRESS: usize = 30;
+
 /// In place of the picture, or over it: what is being done, or why there is none. Gives what it covers.
 fn notice(state: &State, theme: &Theme, area: Rect, shown: &[Tile], buf: &mut Buffer) -> Option<Rect> {
     let entry = state.images.get(state.image);
@@ -173,9 +176,15 @@ fn notice(state: &State, theme: &Theme, area: Rect, shown: &[Tile], buf: &mut Bu
         let name = &state.model.as_ref()?.layers.get(state.layer)?.name;
         Some(format!("no heatmap at {name}: {reason}"))
     });
+    let working =
+        state.progress.filter(|(key, ..)| Some(*key) == state.current_key() && state.heats.get(key).is_none());
     let has_picture = || shown.iter().any(|tile| !is_thumbnail(tile) && picture(state, tile).is_some());
     let (text, style) = if let Some(reason) = unreadable.or(without) {
         (reason, theme.error)
+    } else if let Some((_, done, planned)) = working {
+        let filled = (PROGRESS * done).checked_div(planned).unwrap_or(0).min(PROGRESS);
+        let bar = "█".repeat(filled) + &"░".repeat(PROGRESS - filled);
+        (format!("{}: {done} of {planned} passes\n{bar}", state.method_name()), theme.plain)
     } else if has_picture() {
         return None;
     } else if let Some(path) = &state.opening {

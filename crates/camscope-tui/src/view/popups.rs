@@ -18,6 +18,8 @@ use crate::{
 
 /// Suggestions shown at once.
 const SUGGESTIONS: u16 = 12;
+/// The same of methods: there are few enough to see most of them.
+const METHODS_SHOWN: u16 = 24;
 
 /// Every action with its keys: made from the keymap, so that it is always right.
 fn help_rows(state: &State) -> Vec<(String, &'static str)> {
@@ -87,9 +89,10 @@ pub(super) fn prompt(prompt: &Prompt, theme: &Theme, parts: &Areas, buf: &mut Bu
         return None;
     }
     let body_height = line.y.saturating_sub(parts.title.bottom());
-    let height = SUGGESTIONS.min(prompt.items.len() as u16).min(body_height);
+    let most = if prompt.purpose == Purpose::Methods { METHODS_SHOWN } else { SUGGESTIONS };
+    let height = most.min(prompt.items.len() as u16).min(body_height);
     let widest = prompt.items.iter().map(|item| text::width(&item.text)).max().unwrap_or(0) + 2;
-    let wanted = if prompt.purpose == Purpose::Palette { widest } else { widest.max(30) };
+    let wanted = if matches!(prompt.purpose, Purpose::Palette | Purpose::Methods) { widest } else { widest.max(30) };
     let area = Rect::new(line.x, line.y - height, wanted.min(usize::from(line.width)) as u16, height);
     Clear.render(area, buf);
     buf.set_style(area, theme.popup);

@@ -107,7 +107,7 @@ fn hints(state: &State) -> Vec<String> {
         format!("{} help", key(Action::Help)),
         format!("{} quit", key(Action::Quit)),
         format!("{} view", key(Action::NextView)),
-        format!("{} method", key(Action::NextMethod)),
+        format!("{} method", key(Action::Methods)),
         format!("{} search", key(Action::SearchClass)),
     ]
 }

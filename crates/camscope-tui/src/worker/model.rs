@@ -2,12 +2,18 @@
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        mpsc::{RecvTimeoutError, channel},
+    },
     thread::JoinHandle,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
-use camscope_core::runtime::Canceller;
+use camscope_core::{
+    method::{METHODS, Method},
+    runtime::Canceller,
+};
 
 use super::{Desk, Send};
 use crate::{
@@ -81,10 +87,35 @@ fn work(desk: &Desk<Runs>, wish: &Runs, running: &Mutex<Option<(Run, Canceller)>
         let canceller = Canceller::new();
         *running.lock().unwrap_or_else(PoisonError::into_inner) = Some((run.clone(), canceller.clone()));
         let start = Instant::now();
-        let message = catch_unwind(AssertUnwindSafe(|| one(&*wish.engine, run, start, &canceller)));
+        let message = catch_unwind(AssertUnwindSafe(|| watched(&*wish.engine, run, start, &canceller, send)));
         *running.lock().unwrap_or_else(PoisonError::into_inner) = None;
         send(message.unwrap_or_else(|_| crashed(run)));
     }
+}
+
+/// How often it is said how far a heatmap of many passes is.
+const LOOK: Duration = Duration::from_millis(150);
+
+/// Does one run, and says meanwhile how far it is, where it takes many passes.
+fn watched(engine: &dyn Engine, run: &Run, start: Instant, canceller: &Canceller, send: &Send) -> Message {
+    let Run::Heat(key, _) = run else { return one(engine, run, start, canceller) };
+    if !METHODS.get(key.method).is_some_and(|method| matches!(method, Method::Host(_))) {
+        return one(engine, run, start, canceller);
+    }
+    std::thread::scope(|scope| {
+        let (ended, end) = channel::<()>();
+        scope.spawn(move || {
+            while matches!(end.recv_timeout(LOOK), Err(RecvTimeoutError::Timeout)) {
+                let (done, planned) = engine.progress();
+                if planned > 1 {
+                    send(Message::Progress(*key, done, planned.max(done)));
+                }
+            }
+        });
+        let message = one(engine, run, start, canceller);
+        drop(ended);
+        message
+    })
 }
 
 fn one(engine: &dyn Engine, run: &Run, start: Instant, canceller: &Canceller) -> Message {

@@ -206,8 +206,12 @@ impl Rig {
     }
 
     fn on(double: Double, size: (u16, u16), protocol: Protocol, start: Start) -> Self {
+        Self::in_terminal(double, size, Screen::new(protocol), start)
+    }
+
+    /// In a terminal that can do what `screen` says.
+    pub(crate) fn in_terminal(double: Double, size: (u16, u16), screen: Screen, start: Start) -> Self {
         let double = Arc::new(double);
-        let screen = Screen::new(protocol);
         let session = Session::over(Vec::new(), &screen, size).unwrap();
         let engine = Arc::clone(&double);
         let opener = move |path: &Path| match path.file_stem().and_then(|name| name.to_str()) {

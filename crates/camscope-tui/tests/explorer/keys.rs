@@ -220,7 +220,7 @@ fn pins_lead_the_list_and_the_contrast() {
 #[test]
 fn method_colormap_and_blend_change() {
     let mut rig = rig();
-    rig.keys("m c +").settle();
+    rig.keys("] c +").settle();
     let state = rig.explorer.state();
     assert_eq!((state.method_name(), state.colormap.as_str()), ("hirescam", "turbo"));
     assert!((state.alpha - 0.3).abs() < 1e-6);
@@ -327,7 +327,7 @@ fn the_palette_does_everything() {
 #[test]
 fn the_command_line_is_copied() {
     let mut rig = rig();
-    rig.keys("right up m c").settle();
+    rig.keys("right up ] c").settle();
     rig.key("y").settle();
     let copied = rig.explorer.state().message.clone().unwrap().text;
     assert_eq!(

@@ -9,7 +9,7 @@ use camscope_tui::{
 use insta::assert_snapshot;
 use ratatui::style::Color;
 
-use crate::double::{Rig, start};
+use crate::double::{Double, Rig, start};
 
 const SIZES: [(u16, u16); 3] = [(80, 24), (120, 40), (200, 60)];
 
@@ -222,6 +222,22 @@ fn without_colours_there_are_none() {
     let plain = ratatui::style::Color::Reset;
     assert!(buffer.content.iter().all(|cell| cell.fg == plain && cell.bg == plain));
     assert_snapshot!("without_colours", rig.screen().lines().take(12).collect::<Vec<_>>().join("\n"));
+}
+
+#[test]
+fn a_terminal_of_256_colours_is_sent_no_others() {
+    let screen = Screen { truecolor: false, ..Screen::new(Protocol::HalfBlocks) };
+    let mut rig = Rig::in_terminal(Double::new(), (120, 40), screen, start(&["cat.jpg"]));
+    rig.settle();
+    for keys in ["1", "2", "6", "7"] {
+        rig.keys(keys).settle();
+        let area = ratatui::layout::Rect::new(0, 0, 120, 40);
+        let mut buffer = ratatui::buffer::Buffer::empty(area);
+        view::draw(rig.explorer.state(), area, &mut buffer);
+        let colors: Vec<Color> = buffer.content.iter().flat_map(|cell| [cell.fg, cell.bg]).collect();
+        assert!(colors.iter().any(|color| matches!(color, Color::Indexed(_))), "view {keys}");
+        assert!(!colors.iter().any(|color| matches!(color, Color::Rgb(..))), "view {keys}");
+    }
 }
 
 #[test]

@@ -30,6 +30,27 @@ fn a_frame_without_news_is_next_to_nothing() {
 }
 
 #[test]
+fn a_frame_without_news_computes_nothing_again() {
+    let mut rig = Rig::deep((120, 40), Protocol::HalfBlocks);
+    rig.settle();
+    let before = rig.explorer.state().remembered.computed();
+    for _ in 0..5 {
+        rig.frame();
+        rig.settle();
+    }
+    assert_eq!(rig.explorer.state().remembered.computed(), before);
+    let rows = camscope_tui::tree::rows(rig.explorer.state());
+    // What they depend on: the fold of a group, the layer, the filter, heat that has come.
+    rig.key("backtab");
+    rig.settle();
+    assert_ne!(camscope_tui::tree::rows(rig.explorer.state()), rows);
+    let before = rig.explorer.state().heat_shares();
+    rig.keys("right").settle();
+    assert_eq!(rig.explorer.state().heat_shares().len(), before.len());
+    assert!(!std::sync::Arc::ptr_eq(&rig.explorer.state().heat_shares(), &before));
+}
+
+#[test]
 fn moving_in_a_list_that_changes_no_picture_sends_none() {
     for protocol in [Protocol::Kitty, Protocol::Sixel, Protocol::Iterm2, Protocol::HalfBlocks] {
         let mut rig = rig(protocol);

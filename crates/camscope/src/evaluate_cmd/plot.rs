@@ -13,7 +13,10 @@ use plotters_backend::{
     text_anchor::{HPos, VPos},
 };
 
-use crate::{setup::failed, whole::whole};
+use crate::{
+    setup::failed,
+    whole::{put, unfinished},
+};
 
 /// A line of a plot.
 pub(super) struct Line {
@@ -45,13 +48,13 @@ pub(super) fn write(folder: &Path, name: &str, (title, below): (&str, &str), lin
     let path = folder.join(format!("{name}.svg"));
     let mut svg = String::new();
     draw(SVGBackend::with_string(&mut svg, SIZE), (title, below), lines).map_err(|error| problem(&path, &*error))?;
-    whole(|| std::fs::write(&path, &svg)).map_err(|source| failed("write", &path, source))?;
+    put(&path, svg.as_bytes(), &unfinished(None)).map_err(|source| failed("write", &path, source))?;
     let path = folder.join(format!("{name}.png"));
     let mut picture = RgbImage::from_pixel(SIZE.0, SIZE.1, Rgb([255; 3]));
     draw(Raster(&mut picture), (title, below), lines).map_err(|error| problem(&path, &*error))?;
     let mut bytes = Vec::new();
     write_png(&picture, &mut bytes)
-        .and_then(|()| whole(|| std::fs::write(&path, &bytes)))
+        .and_then(|()| put(&path, &bytes, &unfinished(None)))
         .map_err(|source| failed("write", &path, source))
 }
 

@@ -1,186 +1,195 @@
-//! What `camscope evaluate` says: a table, JSON, CSV, plots.
+//! What `camscope evaluate` says at the end: a table, JSON, CSV, plots, a page. It goes through the results one after the other and keeps sums.
 
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{collections::BTreeMap, fs::File, path::Path, time::Duration};
 
 use camscope_core::{
     Result,
     evaluate::{
-        Better, Curve, Evaluated, Metric, Number, Spread,
-        sanity::{Stage, verdict},
+        Better, Metric, Number, Running, Spread,
+        sanity::{Similarity, Stage, verdict},
     },
     method::Chosen,
-    text::printable,
+    text::{printable, printable_path},
 };
 use serde_json::{Map, Value, json};
 
-use super::plot::{self, Line};
-use crate::{cli::EvaluateArgs, output, setup::failed, whole::whole};
+use super::{
+    page,
+    plot::{self, Line},
+    sane::StageOf,
+};
+use crate::{
+    cli::EvaluateArgs,
+    kept::Kept,
+    output,
+    report::Chart,
+    setup::failed,
+    whole::{put_all, unfinished},
+};
 
-/// A method at a layer, or at several that are fused.
-pub(super) struct Column {
+/// A curve's shares of the pixels, its confidences' sums over the heatmaps, and how many these are.
+type Summed = (Vec<f64>, Vec<f64>, usize);
+
+/// What a method at a layer, or at several that are fused, came to.
+struct Gathered {
+    method: usize,
+    /// Which of the method's layers, from 1.
+    group: u64,
     chosen: Chosen,
     layer: String,
-}
-
-impl Column {
-    pub(super) fn new(chosen: &Chosen, layer: String) -> Self {
-        Self { chosen: chosen.clone(), layer }
-    }
-}
-
-/// What came out for a heatmap.
-pub(super) struct Row<'a> {
-    pub(super) image: &'a Path,
-    /// Position among the report's columns.
-    pub(super) column: usize,
-    pub(super) found: &'a Evaluated,
-}
-
-/// What a column gathered.
-struct Gathered {
-    column: Column,
     heatmaps: usize,
-    /// For each number those of the heatmaps that have one.
-    values: Vec<Vec<f64>>,
-    /// For each curve the sum over the heatmaps.
-    curves: BTreeMap<&'static str, (Vec<f64>, Vec<f64>, usize)>,
+    values: Vec<Running>,
+    curves: BTreeMap<String, Summed>,
     sanity: Vec<Stage>,
 }
 
 /// All that came out.
-pub(crate) struct Report {
-    model: PathBuf,
-    is_json: bool,
-    has_csv: bool,
+pub(super) struct Report<'a> {
+    args: &'a EvaluateArgs,
+    methods: &'a [Chosen],
+    /// The lowest layer of each stage of the sanity check, and how many layers are random.
+    stages: Vec<(String, usize)>,
     numbers: Vec<Number>,
     columns: Vec<Gathered>,
-    lines: Vec<Vec<String>>,
+    /// The lines so far, in a file without a name.
+    csv: Option<csv::Writer<File>>,
 }
 
-impl Report {
-    pub(super) fn new(args: &EvaluateArgs, metrics: &[&'static dyn Metric]) -> Self {
-        Self {
-            model: args.model.clone(),
-            is_json: args.json,
-            has_csv: args.csv.is_some(),
-            numbers: metrics.iter().flat_map(|metric| metric.numbers()).copied().collect(),
-            columns: Vec::new(),
-            lines: Vec::new(),
-        }
+impl<'a> Report<'a> {
+    /// # Errors
+    /// There is no place for a temporary file.
+    pub(super) fn new(
+        args: &'a EvaluateArgs,
+        metrics: &[&'static dyn Metric],
+        methods: &'a [Chosen],
+        stages: &[StageOf],
+    ) -> Result<Self> {
+        let numbers: Vec<Number> = metrics.iter().flat_map(|metric| metric.numbers()).copied().collect();
+        let csv = args.csv.as_ref().map(|path| -> Result<_> {
+            let problem = |source| failed("write", path, source);
+            let mut writer = csv::Writer::from_writer(tempfile::tempfile_in(beside(path)).map_err(problem)?);
+            let names = ["image", "method", "layer", "target", "label", "confidence"];
+            let header = writer.write_record(names.into_iter().chain(numbers.iter().map(|number| number.name)));
+            header.map_err(|error| problem(error.into()))?;
+            Ok(writer)
+        });
+        let stages = stages.iter().map(|stage| (stage.layer.clone(), stage.random.len())).collect();
+        Ok(Self { args, methods, stages, numbers, columns: Vec::new(), csv: csv.transpose()? })
     }
 
-    /// Adds a method at a layer; the result is its position.
-    pub(super) fn column(&mut self, column: Column) -> usize {
-        let values = vec![Vec::new(); self.numbers.len()];
-        self.columns.push(Gathered { column, heatmaps: 0, values, curves: BTreeMap::new(), sanity: Vec::new() });
-        self.columns.len() - 1
+    /// Adds a line of the results.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub(super) fn add(&mut self, object: &Value) -> Result<()> {
+        self.add_of(object["pass"].as_u64().unwrap_or(1) as usize, object)
     }
 
-    /// Adds a heatmap's numbers; the result is what is to be printed of it at once.
-    pub(super) fn add(&mut self, row: &Row<'_>) -> Option<String> {
-        let values: Vec<Option<f64>> = row.found.found.iter().flat_map(|found| found.values.iter().copied()).collect();
-        let gathered = self.columns.get_mut(row.column)?;
-        gathered.heatmaps += 1;
-        for (all, value) in gathered.values.iter_mut().zip(&values) {
-            all.extend(value);
+    /// Adds what a heatmap came to in that pass, from 1.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub(super) fn add_of(&mut self, pass: usize, object: &Value) -> Result<()> {
+        let method = pass.saturating_sub(1) / (1 + self.stages.len());
+        let Some(chosen) = self.methods.get(method).filter(|_| object["error"].is_null()) else { return Ok(()) };
+        let group = object["group"].as_u64().unwrap_or(1);
+        let known = self.columns.iter().position(|column| (column.method, column.group) == (method, group));
+        let at = known.unwrap_or_else(|| {
+            let stage = |(layer, layers): &(String, usize)| Stage::new(layer.clone(), *layers);
+            self.columns.push(Gathered {
+                method,
+                group,
+                chosen: chosen.clone(),
+                layer: object["layer"].as_str().unwrap_or_default().to_owned(),
+                heatmaps: 0,
+                values: vec![Running::default(); self.numbers.len()],
+                curves: BTreeMap::new(),
+                sanity: self.stages.iter().map(stage).collect(),
+            });
+            self.columns.len() - 1
+        });
+        let column = &mut self.columns[at];
+        let sanity = &object["sanity"];
+        if let Some(stage) = sanity["stage"].as_u64() {
+            let found = sanity["same"].as_bool().map(|is_same| Similarity {
+                rank: sanity["rank_correlation"].as_f64(),
+                structure: sanity["ssim"].as_f64(),
+                is_same,
+            });
+            let stage = column.sanity.get_mut((stage as usize).saturating_sub(1));
+            if let (Some(stage), Some(found)) = (stage, &found) {
+                stage.add(found);
+            }
+            return Ok(());
         }
-        let curves: Vec<&Curve> = row.found.found.iter().flat_map(|found| &found.curves).collect();
-        for curve in &curves {
-            let none = || (curve.shares.clone(), vec![0.0; curve.shares.len()], 0);
-            let (_, sums, count) = gathered.curves.entry(curve.name).or_insert_with(none);
-            sums.iter_mut().zip(&curve.confidences).for_each(|(sum, own)| *sum += own);
+        column.heatmaps += 1;
+        let values: Vec<Option<f64>> =
+            self.numbers.iter().map(|number| object["metrics"][number.name].as_f64()).collect();
+        for (all, value) in column.values.iter_mut().zip(&values) {
+            value.iter().for_each(|value| all.add(*value));
+        }
+        for (name, curve) in object["curves"].as_object().into_iter().flatten() {
+            let numbers = |of: &str| -> Vec<f64> {
+                curve[of].as_array().into_iter().flatten().filter_map(Value::as_f64).collect()
+            };
+            let (shares, confidences) = (numbers("shares"), numbers("confidences"));
+            let none = || (shares.clone(), vec![0.0; shares.len()], 0);
+            let (_, sums, count) = column.curves.entry(name.clone()).or_insert_with(none);
+            sums.iter_mut().zip(&confidences).for_each(|(sum, own)| *sum += own);
             *count += 1;
         }
-        let target = &row.found.target;
-        let column = &gathered.column;
-        if self.has_csv {
+        if let (Some(writer), Some(path)) = (&mut self.csv, &self.args.csv) {
+            let text = |name: &str| object[name].as_str().unwrap_or_default().to_owned();
             let number = |value: &Option<f64>| value.map(|value| value.to_string()).unwrap_or_default();
+            let confidence = object["confidence"].as_f64().map(|value| (value as f32).to_string());
             let texts = [
-                row.image.to_string_lossy().into_owned(),
+                text("image"),
                 column.chosen.spec(),
                 column.layer.clone(),
-                target.spec.clone(),
-                target.label.clone().unwrap_or_default(),
-                row.found.confidence.to_string(),
+                text("target"),
+                text("label"),
+                confidence.unwrap_or_default(),
             ];
-            self.lines.push(texts.into_iter().chain(values.iter().map(number)).collect());
+            let written = writer.write_record(texts.into_iter().chain(values.iter().map(number)));
+            written.map_err(|error| failed("write", path, error.into()))?;
         }
-        if !self.is_json {
-            return None;
-        }
-        let metrics: Map<String, Value> =
-            self.numbers.iter().zip(&values).map(|(number, value)| (number.name.to_owned(), json!(value))).collect();
-        let curves: Map<String, Value> = curves
-            .iter()
-            .map(|curve| (curve.name.to_owned(), json!({ "shares": curve.shares, "confidences": curve.confidences })))
-            .collect();
-        Some(output::json_line(&json!({
-            "image": row.image.to_string_lossy(),
-            "model": self.model.to_string_lossy(),
-            "method": column.chosen.method.name(),
-            "parameters": column.chosen.parameters.iter().collect::<BTreeMap<_, _>>(),
-            "layer": column.layer,
-            "target": target.spec,
-            "label": target.label,
-            "confidence": row.found.confidence,
-            "measured": row.found.measured.name(),
-            "metrics": metrics,
-            "curves": curves,
-        })))
+        Ok(())
     }
 
-    /// Adds what the sanity check of a column came to.
-    pub(super) fn sanity(&mut self, column: usize, stages: Vec<Stage>) {
-        if let Some(gathered) = self.columns.get_mut(column) {
-            gathered.sanity = stages;
-        }
-    }
-
-    /// Prints the table or the summaries, and writes the files.
+    /// Prints the table or the summaries, and writes the files; the table, empty where there is no heatmap.
     ///
     /// # Errors
     /// A file cannot be written.
-    pub(crate) fn finish(&self, args: &EvaluateArgs) -> Result<()> {
-        if self.is_json {
-            self.summaries().iter().try_for_each(|line| output::print(line))?;
+    pub(super) fn finish(mut self, kept: Option<&Kept>) -> Result<String> {
+        self.columns.sort_by_key(|column| (column.method, column.group));
+        let columns: Vec<&Gathered> = self.columns.iter().filter(|column| column.heatmaps > 0).collect();
+        let table = if columns.is_empty() { String::new() } else { self.table(&columns) };
+        if self.args.json {
+            for column in &columns {
+                output::print(&self.summary(column))?;
+            }
         } else {
-            output::print(&self.text())?;
+            output::print(&table)?;
         }
-        self.write(args)
-    }
-
-    /// Those columns that have heatmaps.
-    fn with_heat(&self) -> Vec<&Gathered> {
-        self.columns.iter().filter(|column| column.heatmaps > 0).collect()
-    }
-
-    /// For each column a line of JSON.
-    pub(crate) fn summaries(&self) -> Vec<String> {
-        self.with_heat().into_iter().map(|column| self.summary(column)).collect()
-    }
-
-    /// The table; empty where there is no heatmap.
-    pub(crate) fn text(&self) -> String {
-        let columns = self.with_heat();
-        if columns.is_empty() { String::new() } else { self.table(&columns) }
-    }
-
-    /// Writes the files.
-    ///
-    /// # Errors
-    /// One cannot be written.
-    pub(crate) fn write(&self, args: &EvaluateArgs) -> Result<()> {
-        if let Some(path) = &args.csv {
-            self.write_csv(path)?;
+        let charts = charts(&columns);
+        if let Some(folder) = &self.args.plot {
+            for (name, chart) in &charts {
+                plots(folder, name, chart)?;
+            }
         }
-        if let Some(folder) = &args.plot {
-            plots(folder, &self.with_heat())?;
+        if let (Some(folder), Some(kept)) = (&self.args.keep.report, kept) {
+            let all: Vec<Chart> = charts.into_iter().map(|(_, chart)| chart).collect();
+            let path = page::write(self.args, folder, kept, &all, self.methods.len() > 1)?;
+            if !self.args.json {
+                output::print(&format!("report: {}\n", printable_path(&path)))?;
+            }
         }
-        Ok(())
+        if let (Some(writer), Some(path)) = (self.csv.take(), &self.args.csv) {
+            let lines = writer.into_inner().map_err(|error| failed("write", path, error.into_error()));
+            let written = put_all(path, &mut lines?, &unfinished(self.args.from.shard));
+            written.map_err(|source| failed("write", path, source))?;
+        }
+        Ok(table)
     }
 
     fn summary(&self, column: &Gathered) -> String {
@@ -188,7 +197,7 @@ impl Report {
             .numbers
             .iter()
             .zip(&column.values)
-            .map(|(number, values)| (number.name.to_owned(), spread(Spread::of(values))))
+            .map(|(number, values)| (number.name.to_owned(), spread(values.spread())))
             .collect();
         let stage = |stage: &Stage| {
             json!({
@@ -200,10 +209,10 @@ impl Report {
         };
         output::json_line(&json!({
             "summary": {
-                "model": self.model.to_string_lossy(),
-                "method": column.column.chosen.method.name(),
-                "parameters": column.column.chosen.parameters.iter().collect::<BTreeMap<_, _>>(),
-                "layer": column.column.layer,
+                "model": self.args.model.to_string_lossy(),
+                "method": column.chosen.method.name(),
+                "parameters": column.chosen.parameters.iter().collect::<BTreeMap<_, _>>(),
+                "layer": column.layer,
                 "heatmaps": column.heatmaps,
                 "metrics": metrics,
                 "sanity": verdict(&column.sanity).map(|verdict| json!({
@@ -224,9 +233,7 @@ impl Report {
         for some in columns.chunks(COLUMNS) {
             let heads: Vec<[String; 2]> = some
                 .iter()
-                .map(|column| {
-                    [printable(&column.column.chosen.spec()).into_owned(), printable(&column.column.layer).into_owned()]
-                })
+                .map(|column| [printable(&column.chosen.spec()).into_owned(), printable(&column.layer).into_owned()])
                 .collect();
             let widths: Vec<usize> = heads
                 .iter()
@@ -245,7 +252,7 @@ impl Report {
                 text += &format!("{:<width$}{arrow} ", number.name, width = first - 2);
                 let best = best(number, columns, at);
                 for (column, width) in some.iter().zip(&widths) {
-                    let cell = match Spread::of(&column.values[at]) {
+                    let cell = match column.values[at].spread() {
                         None => "—".to_owned(),
                         Some(found) => {
                             let mark = if columns.len() > 1 && Some(found.mean) == best { "*" } else { "" };
@@ -272,21 +279,11 @@ impl Report {
         }
         text
     }
+}
 
-    fn write_csv(&self, path: &Path) -> Result<()> {
-        let mut writer = csv::Writer::from_writer(Vec::new());
-        let names = ["image", "method", "layer", "target", "label", "confidence"];
-        let mut write = || -> std::io::Result<Vec<u8>> {
-            writer.write_record(names.into_iter().chain(self.numbers.iter().map(|number| number.name)))?;
-            for line in &self.lines {
-                writer.write_record(line)?;
-            }
-            writer.flush()?;
-            Ok(writer.get_ref().clone())
-        };
-        let bytes = write().map_err(|source| failed("write", path, source))?;
-        whole(|| std::fs::write(path, bytes)).map_err(|source| failed("write", path, source))
-    }
+/// The folder of a file.
+fn beside(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// How many columns a table has beside one another.
@@ -297,7 +294,7 @@ const CELL: usize = 17;
 
 /// The best mean of a number.
 fn best(number: &Number, columns: &[&Gathered], at: usize) -> Option<f64> {
-    let means = columns.iter().filter_map(|column| Spread::of(&column.values[at])).map(|found| found.mean);
+    let means = columns.iter().filter_map(|column| column.values[at].spread()).map(|found| found.mean);
     match number.better {
         Better::Higher => means.reduce(f64::max),
         Better::Lower => means.reduce(f64::min),
@@ -306,7 +303,7 @@ fn best(number: &Number, columns: &[&Gathered], at: usize) -> Option<f64> {
 
 fn sanity_text(column: &Gathered) -> String {
     let Some(verdict) = verdict(&column.sanity) else { return String::new() };
-    let name = format!("{} at {}", printable(&column.column.chosen.spec()), printable(&column.column.layer));
+    let name = format!("{} at {}", printable(&column.chosen.spec()), printable(&column.layer));
     let mut text = format!("\n{name}: {}\n", verdict.about());
     text += "  random from the top down to             layers  rank correlation   SSIM\n";
     let cell = |found: Option<Spread>| {
@@ -324,27 +321,34 @@ fn spread(found: Option<Spread>) -> Value {
     json!(found.map(|found| json!({ "mean": found.mean, "deviation": found.deviation, "count": found.count })))
 }
 
-/// One plot a kind of curve, a line a method and layer.
-fn plots(folder: &Path, columns: &[&Gathered]) -> Result<()> {
+/// The mean curves, one chart a kind, a line a method and layer; each with its name.
+fn charts(columns: &[&Gathered]) -> Vec<(&'static str, Chart)> {
     let about = [
         ("deletion", "Deletion: confidence, the lower the better", "most relevant pixels greyed out"),
         ("insertion", "Insertion: confidence, the higher the better", "most relevant pixels made sharp"),
         ("road_most", "ROAD, most relevant first: the lower the better", "pixels imputed"),
         ("road_least", "ROAD, least relevant first: the higher the better", "pixels imputed"),
     ];
-    for (name, title, below) in about {
+    let chart = |(name, title, below): (&'static str, &str, &str)| {
         let line = |column: &&Gathered| {
             let (shares, sums, count) = column.curves.get(name)?;
-            let points = shares.iter().zip(sums).map(|(share, sum)| (*share, sum / (*count).max(1) as f64)).collect();
-            let name = format!("{} at {}", column.column.chosen.spec(), column.column.layer);
-            Some(Line { name: printable(&name).into_owned(), points })
+            let points = shares.iter().zip(sums).map(|(share, sum)| [*share, sum / (*count).max(1) as f64]).collect();
+            Some((format!("{} at {}", column.chosen.spec(), column.layer), points))
         };
-        let lines: Vec<Line> = columns.iter().filter_map(line).collect();
-        if !lines.is_empty() {
-            plot::write(folder, name, (title, below), &lines)?;
-        }
-    }
-    Ok(())
+        let curves = columns.iter().filter_map(line).collect();
+        (name, Chart { title: title.into(), x: format!("share of the {below}"), y: "confidence".into(), curves })
+    };
+    about.into_iter().map(chart).filter(|(_, chart)| !chart.curves.is_empty()).collect()
+}
+
+/// A chart as PNG and SVG.
+fn plots(folder: &Path, name: &str, chart: &Chart) -> Result<()> {
+    let line = |(name, points): &(String, Vec<[f64; 2]>)| Line {
+        name: printable(name).into_owned(),
+        points: points.iter().map(|[x, y]| (*x, *y)).collect(),
+    };
+    let lines: Vec<Line> = chart.curves.iter().map(line).collect();
+    plot::write(folder, name, (&chart.title, &chart.x), &lines)
 }
 
 /// `12 000`: two digits that count, in groups of three.

@@ -23,19 +23,19 @@ use ndarray_npy::WriteNpyExt;
 use serde_json::{Value, json};
 
 use super::{
-    kept::Kept,
     many::{self, each},
     sheet::{self, Sheet},
 };
 use crate::{
     cli::ExplainArgs,
     input::Input,
+    kept::Kept,
     many_pictures::Picture,
     output,
     picture::Screen,
     report,
     setup::failed,
-    whole::{put, unfinished, whole},
+    whole::{put, unfinished},
 };
 
 /// One explanation that is to be written.
@@ -650,13 +650,14 @@ pub(crate) fn draw_array(
 pub(crate) fn write_overlay(picture: &RgbImage, path: &Path) -> Result<PathBuf> {
     let mut bytes = Vec::new();
     write_png(picture, &mut bytes)
-        .and_then(|()| whole(|| std::fs::write(path, &bytes)))
+        .and_then(|()| put(path, &bytes, &unfinished(None)))
         .map_err(|source| failed("write", path, source))?;
     Ok(path.to_owned())
 }
 
 pub(crate) fn progress(inputs: usize) -> ProgressBar {
-    if inputs < 2 {
+    // What reads a pipe may write to the same terminal, at any moment: over the bar, of which a part would stay.
+    if inputs < 2 || output::is_piped() {
         return ProgressBar::hidden();
     }
     let style = ProgressStyle::with_template("{wide_bar} {pos}/{len} {msg}");

@@ -11,10 +11,12 @@ use camscope_core::{
     target::{Score, TargetRef},
 };
 use ndarray::ArrayD;
+use serde_json::Value;
 
 use crate::{
     cli::{EvaluateArgs, FuseArg, MethodArgs, PrecisionArg, RunArgs, ScoreArg, SignArg},
     cli_input::{InputArgs, SizeArg},
+    cli_keep::KeepArgs,
     cli_plugins::PluginArgs,
     evaluate_cmd::evaluated,
     feed::FedInput,
@@ -80,14 +82,12 @@ impl Evaluation {
     /// As those of the command, or the work was cancelled.
     pub fn run(self, canceller: &Canceller) -> Result<Evaluated> {
         let args = self.into_args()?;
-        let (result, gathered) = gathered(|| {
-            let (report, _) = evaluated(&args, canceller)?;
-            report.write(&args)?;
-            Ok::<_, Error>((report.summaries(), report.text()))
-        });
+        let (result, gathered) = gathered(|| evaluated(&args, canceller));
         let Gathered { printed, notes, complaints } = gathered;
-        let (summaries, table) = result?;
-        Ok(Evaluated { heatmaps: printed, summaries, table, notes, failed: complaints })
+        let (_, table) = result?;
+        let is_summary = |line: &String| serde_json::from_str::<Value>(line).is_ok_and(|line| line.get("summary").is_some());
+        let (summaries, heatmaps) = printed.into_iter().partition(is_summary);
+        Ok(Evaluated { heatmaps, summaries, table, notes, failed: complaints })
     }
 
     fn into_args(self) -> Result<EvaluateArgs> {
@@ -98,6 +98,10 @@ impl Evaluation {
         Ok(EvaluateArgs {
             model: self.model,
             images: self.images,
+            tensor: Vec::new(),
+            from: Default::default(),
+            keep: KeepArgs::default(),
+            output: None,
             how: MethodArgs {
                 method: self.methods,
                 seed: options.seed,

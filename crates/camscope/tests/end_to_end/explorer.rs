@@ -16,17 +16,17 @@ use crate::{
     terminal::{Answers, KITTY, PLAIN, SIXEL},
 };
 
-const SIZE: (u16, u16) = (120, 40);
+pub(crate) const SIZE: (u16, u16) = (120, 40);
 
 /// A small model with a photo: it starts fast.
-fn small(scene: &Scene, options: &[&str]) -> Command {
+pub(crate) fn small(scene: &Scene, options: &[&str]) -> Command {
     let mut command = explorer(scene);
     command.args(["--ep", "cpu"]).args(options).arg(mobilenet()).arg(cat_and_coffee());
     command
 }
 
 /// Starts the small model, and waits for all of its first screen.
-fn started(scene: &Scene, options: &[&str], answers: Answers) -> Terminal {
+pub(crate) fn started(scene: &Scene, options: &[&str], answers: Answers) -> Terminal {
     let terminal = Terminal::start(small(scene, options), SIZE, answers);
     terminal.sees("/10");
     terminal.sees("heat ");
@@ -34,7 +34,7 @@ fn started(scene: &Scene, options: &[&str], answers: Answers) -> Terminal {
 }
 
 /// What the key `y` puts into the clipboard.
-fn copy(terminal: &Terminal) -> String {
+pub(crate) fn copy(terminal: &Terminal) -> String {
     let from = terminal.bytes().len();
     terminal.press("y");
     terminal.sees("copied: camscope explain ");
@@ -80,7 +80,7 @@ fn scores_that_are_not_finite_are_said_in_the_explorer() {
 }
 
 /// Gives each pixel the class of its strongest colour.
-fn colours(scene: &Scene) -> std::path::PathBuf {
+pub(crate) fn colours(scene: &Scene) -> std::path::PathBuf {
     let same = |name: &str, side: usize| {
         let middle = side * side / 2;
         let at =
@@ -182,6 +182,10 @@ fn a_tour_with_the_bundled_model() {
 
     // Another method: what it is called, and what it does.
     terminal.press("m");
+    terminal.sees("method: ");
+    terminal.sees("  gradcam  ");
+    terminal.press("hires");
+    terminal.press(ENTER);
     terminal.sees("overlay · hirescam");
     terminal.sees("hirescam: ");
     terminal.press("M");

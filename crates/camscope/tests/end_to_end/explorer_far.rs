@@ -108,7 +108,7 @@ fn in_tmux() {
     tmux.sees("·  sweep · gradcam");
     tmux.press(&["1"]);
     tmux.sees("·  overlay · gradcam");
-    tmux.press(&["m"]);
+    tmux.press(&["]"]);
     tmux.sees("·  overlay · hirescam");
     tmux.press(&["Right", "Up", "n"]);
     tmux.sees("chelsea.jpg (2/2)");

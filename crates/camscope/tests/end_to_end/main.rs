@@ -17,6 +17,10 @@ mod explain;
 mod explorer;
 #[cfg(unix)]
 mod explorer_far;
+#[cfg(unix)]
+mod explorer_faults;
+#[cfg(unix)]
+mod explorer_kept;
 #[cfg(target_os = "linux")]
 mod explorer_plugins;
 #[cfg(unix)]

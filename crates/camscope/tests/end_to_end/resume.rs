@@ -214,3 +214,115 @@ fn ctrl_c_finishes_what_is_begun_and_says_how_to_go_on() {
     assert!(after.starts_with(&before));
     assert_eq!(lines(&results), 2 * (59 * 2 + 1));
 }
+
+/// All files in these folders.
+fn in_folders(scene: &Scene, folders: &[&str]) -> BTreeMap<String, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    for folder in folders {
+        for entry in std::fs::read_dir(scene.path(folder)).expect("the folder") {
+            let path = entry.expect("an entry").path();
+            if path.is_file() {
+                let name = path.strip_prefix(scene.path("")).expect("within").to_string_lossy().into_owned();
+                found.insert(name, std::fs::read(path).expect("it is read"));
+            }
+        }
+    }
+    found
+}
+
+/// Ends a command again and again, and goes on each time: what it wrote is what an undisturbed run writes. `arguments` are all but `--resume`,
+/// `moments` how many lines there are when it is killed.
+fn killed_and_gone_on(arguments: &str, moments: &[usize], folders: &[&str]) -> (Scene, String) {
+    let scene = || {
+        let scene = Scene::new();
+        photos(&scene, 9);
+        scene.copy(&alexnet(), "model.onnx");
+        scene.copy(&file("tests/fixtures/classifiers/alexnet.dynamo.onnx"), "other.onnx");
+        scene
+    };
+    let command = |scene: &Scene, more: &[&str]| {
+        let mut command = scene.command();
+        command.args(arguments.split_whitespace()).args(more);
+        command
+    };
+    let whole = scene();
+    let undisturbed = whole.ended(command(&whole, &[]).output().expect("the binary runs"));
+    assert_eq!(undisturbed.status, Some(1), "{}", undisturbed.all());
+    let killed = scene();
+    let results = killed.path("out/results.jsonl");
+    for moment in moments {
+        let mut child = command(&killed, &["--resume"]);
+        let mut child = child.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the binary runs");
+        wait_for(&mut child, &results, *moment);
+        child.kill().expect("it is killed");
+        child.wait().expect("it has ended");
+    }
+    let mut bytes = std::fs::read(&results).unwrap_or_default();
+    bytes.extend(b"{\"image\":\"photos/00");
+    std::fs::write(&results, bytes).expect("it is written");
+    killed.write("page/pictures/.3.jpg.7.camscope-part", "a part");
+    let last = killed.ended(command(&killed, &["--resume"]).output().expect("the binary runs"));
+    assert_eq!(last.status, Some(1), "{}", last.all());
+    same(&in_folders(&killed, folders), &in_folders(&whole, folders));
+    // Where all is done, the same is told once more.
+    let again = killed.ended(command(&killed, &["--resume"]).output().expect("the binary runs"));
+    let table = |ran: &crate::common::Ran| ran.stdout.clone();
+    assert!(table(&undisturbed).ends_with(&table(&again)), "{}\n{}", undisturbed.stdout, again.stdout);
+    same(&in_folders(&killed, folders), &in_folders(&whole, folders));
+    (killed, again.stdout)
+}
+
+#[test]
+fn an_evaluation_that_is_killed_goes_on_as_if_nothing_had_been() {
+    let arguments = "evaluate --ep cpu --threads 1 --class 3 --class top1 --method gradcam --method hirescam --steps 2 \
+        --metric deletion --metric complexity --sanity=2 -o out --report page --csv numbers/all.csv --plot plots \
+        model.onnx photos/deep photos/*.png";
+    // In the first measurement, in a stage of its sanity check, between, in the second method's, at its last stage.
+    let moments = [0, 3, 20, 34, 51, 60, 97];
+    let folders = ["out", "page", "page/pictures", "numbers", "plots"];
+    let (scene, table) = killed_and_gone_on(arguments, &moments, &folders);
+    // Of eight pictures two classes each, and one that is none; each by two methods, with two stages.
+    assert_eq!(lines(&scene.path("out/results.jsonl")), 2 * 3 * (8 * 2 + 1));
+    assert_eq!(lines(&scene.path("numbers/all.csv")), 1 + 2 * 8 * 2);
+    assert!(table.contains("16 heatmaps each") && table.contains("on the weights"), "{table}");
+    let ran = scene.run(arguments.split_whitespace().chain(["--resume", "--seed", "3"]));
+    assert!(ran.stderr.contains("of other options"), "{}", ran.stderr);
+}
+
+#[cfg(unix)]
+#[test]
+fn an_evaluation_that_is_stopped_says_how_to_go_on() {
+    use std::os::unix::process::ExitStatusExt;
+
+    use rustix::process::{Pid, Signal, kill_process};
+
+    let scene = Scene::new();
+    photos(&scene, 40);
+    scene.copy(&alexnet(), "model.onnx");
+    let results = scene.path("out/results.jsonl");
+    let mut command = scene.command();
+    command.args([
+        "evaluate",
+        "--ep",
+        "cpu",
+        "--class",
+        "3",
+        "--metric",
+        "deletion",
+        "-o",
+        "out",
+        "model.onnx",
+        "photos",
+    ]);
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("the binary runs");
+    wait_for(&mut child, &results, 2);
+    kill_process(Pid::from_child(&child), Signal::INT).expect("it is there");
+    let output = child.wait_with_output().expect("it has ended");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.signal(), Some(2), "{said}");
+    assert!(said.contains("a second Ctrl-C ends it at once"), "{said}");
+    let (before, command) = said.split_once("this goes on: camscope ").expect("it says how");
+    assert!(before.contains("of 39; ") && command.trim_end().ends_with("model.onnx photos --resume"), "{said}");
+    let kept = std::fs::read(&results).expect("results");
+    assert!(kept.ends_with(b"\n") && lines(&results) < 39);
+}

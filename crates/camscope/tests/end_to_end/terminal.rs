@@ -4,7 +4,7 @@ use std::{
     fs::{File, OpenOptions},
     io::{Read, Write},
     os::fd::OwnedFd,
-    process::{Child, Command},
+    process::{Child, Command, Stdio},
     sync::mpsc,
     thread,
     time::Duration,
@@ -53,6 +53,12 @@ pub(crate) fn first_answer(printed: &[u8], answers: Answers) -> Option<(usize, &
 
 /// The command on a new pseudo-terminal of 24 lines without a size in pixels; what it writes there is read from the file.
 pub(crate) fn begun(mut command: Command, columns: u16) -> (Child, File) {
+    let terminal = piped(&mut command, columns, None);
+    (command.spawn().expect("the binary starts"), terminal)
+}
+
+/// A new pseudo-terminal for the command, whose output goes there unless it goes elsewhere.
+pub(crate) fn piped(command: &mut Command, columns: u16, output: Option<Stdio>) -> File {
     let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a pseudo-terminal");
     grantpt(&master).expect("it is granted");
     unlockpt(&master).expect("it is unlocked");
@@ -60,8 +66,9 @@ pub(crate) fn begun(mut command: Command, columns: u16) -> (Child, File) {
     let slave = OpenOptions::new().read(true).write(true).open(name.to_str().expect("UTF-8")).expect("it opens");
     tcsetwinsize(&slave, Winsize { ws_row: 24, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 }).expect("a size");
     let end = |slave: &File| OwnedFd::from(slave.try_clone().expect("another handle"));
-    command.stdin(end(&slave)).stdout(end(&slave)).stderr(end(&slave));
-    (command.spawn().expect("the binary starts"), File::from(master))
+    let output = output.unwrap_or_else(|| end(&slave).into());
+    command.stdin(end(&slave)).stdout(output).stderr(end(&slave));
+    File::from(master)
 }
 
 /// Runs `explain` in a terminal; gives what it shows. It has to end by itself within the limit.
