@@ -24,13 +24,8 @@ impl Run<'_> {
         let is_told = self.is_announced || output::is_gathered();
         let Some((_, scorer)) = self.scorer.as_ref().filter(|_| !is_told) else { return Ok(()) };
         let Some(target) = self.targets(explainer, number).into_iter().next() else { return Ok(()) };
-        let evaluator = Evaluator {
-            scorer,
-            explainer,
-            metrics: &self.metrics,
-            settings: self.settings,
-            canceller: self.canceller,
-        };
+        let evaluator =
+            Evaluator { scorer, explainer, metrics: &self.metrics, settings: self.settings, canceller: self.canceller };
         // A target that is not in this picture is told of when its turn comes; the next picture shows what it costs.
         let Ok(cost) = evaluator.rehearse(&ready.tensor, Some(ready.seen), &target) else { return Ok(()) };
         let explainer = &*explainer;

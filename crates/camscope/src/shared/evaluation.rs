@@ -85,7 +85,8 @@ impl Evaluation {
         let (result, gathered) = gathered(|| evaluated(&args, canceller));
         let Gathered { printed, notes, complaints } = gathered;
         let (_, table) = result?;
-        let is_summary = |line: &String| serde_json::from_str::<Value>(line).is_ok_and(|line| line.get("summary").is_some());
+        let is_summary =
+            |line: &String| serde_json::from_str::<Value>(line).is_ok_and(|line| line.get("summary").is_some());
         let (summaries, heatmaps) = printed.into_iter().partition(is_summary);
         Ok(Evaluated { heatmaps, summaries, table, notes, failed: complaints })
     }

@@ -239,7 +239,7 @@ impl Emission<'_> {
     }
 
     /// Corners of four distances, `[N, rows, 4]`, from places: across, down, and what a distance of 1 is.
-    pub(super) fn from_distances(&mut self, distances: &Val, places: &[[f32; 3]]) -> Val {
+    pub(super) fn reaching(&mut self, distances: &Val, places: &[[f32; 3]]) -> Val {
         let from = self.constant(places.iter().map(|[x, y, _]| [*x, *y, *x, *y]));
         let steps = self.constant(places.iter().map(|[.., step]| [-step, -step, *step, *step]));
         let moved = self.g.mul(distances, &steps);

@@ -252,7 +252,7 @@ impl Detector for Head {
             columns: self.score_columns,
             scores: Columns::Classes { own: 0..self.classes, first: 0, all: 0..self.classes, objectness: None },
             says: self.says,
-            corners: to.from_distances(&means, &places),
+            corners: to.reaching(&means, &places),
             filled: None,
         })
     }

@@ -109,7 +109,7 @@ impl Detector for Head {
             };
             let places: Vec<[f32; 3]> = (0..height * width * anchors).map(place).collect();
             let distances = to.table(boxes, 4)?;
-            corners.push(to.from_distances(&distances, &places));
+            corners.push(to.reaching(&distances, &places));
         }
         Some(Emitted {
             pieces,
