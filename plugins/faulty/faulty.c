@@ -131,7 +131,160 @@ static const CamscopeGradientRule *const rules[] = {&rule};
 static const CamscopeGradientRuleFactory rule_factory = {
     .struct_size = sizeof(CamscopeGradientRuleFactory), .count = 1, .items = rules};
 
+// ---- a method: Grad-CAM, as bytes of an ONNX FunctionProto ----
+
+typedef struct {
+    uint8_t bytes[2048];
+    size_t length;
+} Message;
+
+static void varint(Message *m, uint64_t value) {
+    for (; value >= 0x80; value >>= 7) {
+        m->bytes[m->length++] = (uint8_t)(value | 0x80);
+    }
+    m->bytes[m->length++] = (uint8_t)value;
+}
+
+static void number(Message *m, uint32_t field, uint64_t value) {
+    varint(m, (uint64_t)field << 3);
+    varint(m, value);
+}
+
+static void bytes(Message *m, uint32_t field, const void *content, size_t length) {
+    varint(m, (uint64_t)field << 3 | 2);
+    varint(m, length);
+    memcpy(m->bytes + m->length, content, length);
+    m->length += length;
+}
+
+static void text(Message *m, uint32_t field, const char *content) { bytes(m, field, content, strlen(content)); }
+
+// A node `op` that reads `a` and `b` (null: none) and makes `out`, with the attribute `name` of an integer or of two integers (0: none).
+static void node(Message *function, const char *op, const char *a, const char *b, const char *out, const char *name,
+                 int count, const int64_t *values) {
+    Message node = {.length = 0}, attribute = {.length = 0};
+    if (a) {
+        text(&node, 1, a);
+    }
+    if (b) {
+        text(&node, 1, b);
+    }
+    text(&node, 2, out);
+    text(&node, 4, op);
+    if (name) {
+        text(&attribute, 1, name);
+        for (int i = 0; i < count; i++) {
+            number(&attribute, count == 1 && strcmp(op, "Constant") ? 3 : 8, (uint64_t)values[i]);
+        }
+        number(&attribute, 20, count == 1 && strcmp(op, "Constant") ? 2 : 7);
+        bytes(&node, 5, attribute.bytes, attribute.length);
+    }
+#if defined FAULT_METHOD_DOMAIN
+    text(&node, 7, "com.microsoft");
+#endif
+    bytes(function, 7, node.bytes, node.length);
+}
+
+static int32_t build(const CamscopeMethod *self, const CamscopeHost *host, const CamscopeBytesSink *sink) {
+    (void)self;
+    const int64_t places[] = {2, 3}, channels[] = {1}, no[] = {0}, images[] = {0};
+    (void)images;
+    Message f = {.length = 0}, opset = {.length = 0};
+    text(&f, 1, "gradcam");
+    text(&f, 4, "activation");
+    text(&f, 4, "gradient");
+#if defined FAULT_METHOD_INPUTS
+    text(&f, 4, "logits");
+#endif
+#if !defined FAULT_METHOD_OUTPUTS
+    text(&f, 5, "heatmap");
+    text(&f, 5, "product");
+#endif
+    node(&f, "Constant", NULL, NULL, "places", "value_ints", 2, places);
+    node(&f, "Constant", NULL, NULL, "channels", "value_ints", 1, channels);
+    node(&f, "ReduceMean", "gradient", "places", "weight", NULL, 0, NULL);
+#if defined FAULT_METHOD_NAN
+    // The mean over itself: 0 / 0 where there is no gradient.
+    node(&f, "Div", "weight", "weight", "one", NULL, 0, NULL);
+    node(&f, "Mul", "one", "activation", "product", NULL, 0, NULL);
+#elif defined FAULT_METHOD_OPERATOR
+    node(&f, "Multiply", "weight", "activation", "product", NULL, 0, NULL);
+#elif defined FAULT_METHOD_ORDER
+    node(&f, "Mul", "weight", "later", "product", NULL, 0, NULL);
+#elif defined FAULT_METHOD_MIXES
+    node(&f, "Constant", NULL, NULL, "images", "value_ints", 1, images);
+    node(&f, "ReduceMean", "weight", "images", "mixed", NULL, 0, NULL);
+    node(&f, "Mul", "mixed", "activation", "product", NULL, 0, NULL);
+#elif defined FAULT_METHOD_RANDOM
+    node(&f, "RandomNormalLike", "activation", NULL, "noise", NULL, 0, NULL);
+    node(&f, "Mul", "weight", "noise", "product", NULL, 0, NULL);
+#elif defined FAULT_METHOD_PRODUCT
+    node(&f, "Mul", "weight", "activation", "half", NULL, 0, NULL);
+    node(&f, "Add", "half", "half", "product", NULL, 0, NULL);
+#else
+    node(&f, "Mul", "weight", "activation", "product", NULL, 0, NULL);
+#endif
+#if defined FAULT_METHOD_SHAPE
+    node(&f, "ReduceSum", "product", "channels", "heatmap", NULL, 0, NULL);
+#elif defined FAULT_METHOD_PRODUCT
+    node(&f, "ReduceSum", "half", "channels", "heatmap", "keepdims", 1, no);
+#elif defined FAULT_METHOD_TYPE
+    node(&f, "ReduceSum", "product", "channels", "sum", "keepdims", 1, no);
+    const int64_t to_double[] = {11};
+    node(&f, "Cast", "sum", NULL, "heatmap", "to", 1, to_double);
+#else
+    node(&f, "ReduceSum", "product", "channels", "heatmap", "keepdims", 1, no);
+#endif
+    text(&opset, 1, "");
+#if defined FAULT_METHOD_OPSET
+    number(&opset, 2, 13);
+#else
+    number(&opset, 2, 18);
+#endif
+    bytes(&f, 9, opset.bytes, opset.length);
+    text(&f, 10, "faulty");
+#if defined FAULT_METHOD_ERROR
+    host->set_error(host, "no method today", 15);
+    return CAMSCOPE_ERROR;
+#elif defined FAULT_METHOD_RUBBISH
+    return sink->write(sink, (const uint8_t *)"rubbish", 7);
+#elif defined FAULT_METHOD_CRASH
+    *(volatile int *)8 = 1;
+#endif
+    (void)host;
+    return sink->write(sink, f.bytes, f.length);
+}
+
+#ifndef METHOD
+#define METHOD "faulty-cam"
+#endif
+#ifndef ABOUT
+#define ABOUT "feature maps weighted by their mean gradient, of a plugin"
+#endif
+static const CamscopeMethod method = {.struct_size = sizeof(CamscopeMethod),
+#if defined FAULT_METHOD_FLAGS
+                                      .flags = 6,
+#endif
+                                      .name = METHOD,
+                                      .about = ABOUT,
+#if !defined FAULT_METHOD_NO_BUILD
+                                      .build = build
+#endif
+};
+static const CamscopeMethod *const methods[] = {&method, &method};
+static const CamscopeMethodFactory method_factory = {.struct_size = sizeof(CamscopeMethodFactory),
+#if defined FAULT_METHOD_TWICE
+                                                     .count = 2,
+#else
+                                                     .count = 1,
+#endif
+                                                     .items = methods};
+
 static const void *get_factory(const char *id) {
+#if defined WITH_METHOD
+    return strcmp(id, "camscope.method/1") == 0 ? &method_factory : NULL;
+#endif
+    (void)method_factory;
 #if defined FAULT_NOTHING
     return NULL;
 #elif defined FAULT_RUBBISH_RULE

@@ -170,6 +170,39 @@ fn methods_at_the_input_give_what_captum_and_pytorch_grad_cam_give() {
     }
 }
 
+/// With trained weights and two photos. Of each every fifth pixel of every fifth row is recorded.
+#[test]
+fn methods_at_the_input_of_a_trained_network_give_what_captum_and_pytorch_grad_cam_give() {
+    let file = fixture("").join("../../models/efficientnet-lite0.onnx");
+    let mut wrong = Vec::new();
+    let cases = [
+        ("fullgrad", "fullgrad"),
+        ("guided_gradcam", "guided-gradcam"),
+        ("deeplift", "deeplift"),
+        ("guided_backprop", "guided-backprop"),
+        ("deconvnet", "deconvnet"),
+    ];
+    for (theirs, ours) in cases {
+        let layers = if ours == "guided-gradcam" { vec![Choice::Name("_swish_1".to_owned())] } else { vec![] };
+        let explainer = explainer((&file, 224), layers, ours).expect("an explainer");
+        for photo in ["chelsea", "coffee"] {
+            let open = |kind: &str| Recording::open(&fixture("host_methods").join(format!("lite0.{photo}{kind}.npz")));
+            let (mut pixels, mut recorded) = (open(""), open(".input"));
+            let image: ArrayD<f32> = pixels.floats("pixels").mapv_into(|level| (level - 127.0) / 128.0);
+            for (letter, number) in ["A", "B"].iter().zip(&pixels.floats("classes")) {
+                let found = explained(&explainer, image.clone(), class(*number)).expect("an explanation");
+                let heat = found.heatmap.expect("a heatmap");
+                let sampled = heat.slice(ndarray::s![..;5, ..;5]).to_owned();
+                let error = relative_error(&sampled, &recorded.floats(&format!("{letter}.{theirs}")));
+                if error.is_nan() || error > WRONG {
+                    wrong.push(format!("{ours} of {photo}, class {number}: {error:.2e}"));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
 /// The network's own parts are linear, or functions of one variable, or max-pooling: nothing is lost on the way.
 #[test]
 fn deeplift_divides_the_whole_difference_of_the_scores() {

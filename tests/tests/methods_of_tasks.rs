@@ -1,6 +1,9 @@
 //! Every method for every kind of target, on models of every task: finite heat, or a refusal that says why.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use camscope_core::{
     Error, Result,
@@ -14,6 +17,8 @@ use camscope_core::{
 };
 use camscope_tests::{fixture, relative_error, runtime};
 use ndarray::{Array2, ArrayD, IxDyn};
+use onnx_grad::proto::{ModelProto, TensorProto};
+use prost::Message;
 
 /// A model, the size of its input, and what is explained of it.
 struct Task {
@@ -119,7 +124,11 @@ impl Task {
 
     /// Smooth stripes, other ones in each channel.
     fn image(&self) -> ArrayD<f32> {
-        let (height, width) = (self.size.0 as usize, self.size.1 as usize);
+        self.image_of(self.size)
+    }
+
+    fn image_of(&self, (height, width): (u32, u32)) -> ArrayD<f32> {
+        let (height, width) = (height as usize, width as usize);
         ArrayD::from_shape_fn(IxDyn(&[1, self.channels, height, width]), |at| {
             let (channel, y, x) = (at[1] as f32, at[2] as f32, at[3] as f32);
             (0.3 * y + channel).sin() + (0.2 * x - channel).cos()
@@ -128,9 +137,21 @@ impl Task {
 
     /// A method with few passes, explaining one target of an image.
     fn heat(&self, method: Method, target: &TargetRef, image: ArrayD<f32>) -> Result<Array2<f32>> {
-        let network = Network::open(&self.path())?;
+        self.heat_of(&self.path(), self.size, method, target, image)
+    }
+
+    /// As [`Task::heat`], of a model like this one in another file, for an input of another size.
+    fn heat_of(
+        &self,
+        path: &Path,
+        size: (u32, u32),
+        method: Method,
+        target: &TargetRef,
+        image: ArrayD<f32>,
+    ) -> Result<Array2<f32>> {
+        let network = Network::open(path)?;
         let toml = self.path().with_file_name(format!("{}.toml", self.stem()));
-        let given = Given { sidecar: toml.exists().then_some(toml), size: Some(self.size), ..Given::default() };
+        let given = Given { sidecar: toml.exists().then_some(toml), size: Some(size), ..Given::default() };
         let sidecar = resolve_given(&network, &given)?;
         let subject = TypedModel::for_targets(runtime(), network, sidecar, std::slice::from_ref(target))?;
         let session = SessionOptions { provider: ProviderChoice::Named(Provider::Cpu), ..Default::default() };
@@ -226,6 +247,71 @@ fn every_method_is_defined_on_flat_and_on_huge_images() {
                     Ok(_) => wrong.push(format!("{} of {what} in {}: not finite", method.name(), task.file)),
                     Err(error) if task.may_refuse(*method, "class:2", &error) => {}
                     Err(error) => wrong.push(format!("{} of {what} in {}: {error}", method.name(), task.file)),
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// A copy of a task's model with some of its weights changed.
+fn changed(task: &Task, change: impl Fn(&mut TensorProto)) -> (tempfile::TempDir, PathBuf) {
+    let mut model = ModelProto::decode(&*std::fs::read(task.path()).expect("a model")).expect("an ONNX model");
+    model.graph.as_mut().expect("a graph").initializer.iter_mut().for_each(change);
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("changed.onnx");
+    std::fs::write(&file, model.encode_to_vec()).expect("written");
+    (folder, file)
+}
+
+/// A tensor with zeros where `is_zero` says so of an element's position.
+fn zero(tensor: &mut TensorProto, is_zero: impl Fn(usize) -> bool) {
+    let mut bytes = tensor.raw_data.as_deref().expect("raw data").to_vec();
+    bytes.chunks_exact_mut(4).enumerate().filter(|(at, _)| is_zero(*at)).for_each(|(_, number)| number.fill(0));
+    tensor.raw_data = Some(bytes.into());
+}
+
+/// Maps of one place, a score that does not depend on the image, activations that are the same everywhere: defined, and never NaN. Where there is
+/// no gradient, what is made of gradients is zero.
+#[test]
+fn every_method_is_defined_on_single_places_without_a_gradient_and_on_constant_activations() {
+    let target = target::parse("class:2").expect("a target");
+    let mut wrong = Vec::new();
+    for task in [&TASKS[0], &TASKS[1]] {
+        let head = |tensor: &TensorProto| matches!(tensor.name.as_str(), "fc.weight" | "head.weight");
+        let unread = changed(task, |tensor| {
+            if head(tensor) {
+                let across = tensor.dims[1] as usize;
+                zero(tensor, |at| at / across == 2);
+            }
+        });
+        let constant = changed(task, |tensor| {
+            if tensor.dims.len() == 4 {
+                zero(tensor, |_| true);
+            }
+        });
+        // Strides of 32 leave one place at the last layer.
+        let small = if task.has_attention { task.size } else { (32, 32) };
+        let models = [
+            ("one place", task.path(), small),
+            ("no gradient", unread.1.clone(), task.size),
+            ("constant activations", constant.1.clone(), task.size),
+        ];
+        for (what, path, size) in &models {
+            for method in METHODS {
+                let of = || format!("{} of {what} in {}", method.name(), task.file);
+                match task.heat_of(path, *size, *method, &target, task.image_of(*size)) {
+                    Ok(heat) if heat.is_empty() || heat.iter().any(|value| !value.is_finite()) => {
+                        wrong.push(format!("{}: {:?}, not finite", of(), heat.dim()));
+                    }
+                    Ok(heat) if *what == "no gradient" && method.needs_gradients() && method.name() != "finercam" => {
+                        if heat.iter().any(|value| *value != 0.0) {
+                            wrong.push(format!("{}: heat without a gradient", of()));
+                        }
+                    }
+                    Ok(_) => {}
+                    Err(error) if task.may_refuse(*method, "class:2", &error) => {}
+                    Err(error) => wrong.push(format!("{}: {error}", of())),
                 }
             }
         }

@@ -54,7 +54,7 @@ impl TypedModel {
         targets: &[TargetRef],
     ) -> Result<Self> {
         let types = type_values(runtime, &mut network, &sidecar)?;
-        network.settle(&types, sidecar.task.kind)?;
+        network.settle(&types, sidecar.task.kind, sidecar.labels.len())?;
         network.recognise(&types, &sidecar)?;
         if network.task.is_none() && targets.is_empty() {
             // What isn't known of a model that doesn't run says nothing of the model.
@@ -210,7 +210,7 @@ fn reach(network: &Network, targets: &[TargetRef]) -> Reach {
     let local = if targets.is_empty() { true } else { targets.iter().any(|target| target.is_local()) };
     match task {
         Some(Kind::Detection) if local => Reach::Scales,
-        Some(Kind::Segmentation) if local => Reach::Deepest,
+        Some(Kind::Segmentation | Kind::Dense | Kind::Keypoints) if local => Reach::Deepest,
         Some(Kind::Text) => Reach::Whole,
         _ if !targets.is_empty() && local => Reach::Deepest,
         _ => Reach::Whole,

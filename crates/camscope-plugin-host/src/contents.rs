@@ -32,6 +32,8 @@ pub struct Contents {
     pub resolvers: Vec<String>,
     /// Its gradient rules, as `DOMAIN.OPERATOR`.
     pub rules: Vec<String>,
+    /// Its methods.
+    pub methods: Vec<String>,
 }
 
 impl Contents {
@@ -40,6 +42,7 @@ impl Contents {
         let colormaps = self.colormaps.iter().map(|name| ("colormap", name.as_str()));
         let resolvers = self.resolvers.iter().map(|name| ("layer resolver", name.as_str()));
         let rules = self.rules.iter().map(|name| ("gradient rule", name.as_str()));
-        colormaps.chain(resolvers).chain(rules).collect()
+        let methods = self.methods.iter().map(|name| ("method", name.as_str()));
+        colormaps.chain(resolvers).chain(rules).chain(methods).collect()
     }
 }

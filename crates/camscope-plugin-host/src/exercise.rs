@@ -5,6 +5,7 @@ use std::{io::Write, path::Path};
 use camscope_core::{
     layer::{Layer, Layout, check_preferences},
     rules::GradientRule,
+    runtime::Runtime,
 };
 use onnx_grad::{
     Dim, EMITTED_OPSET, ElemType, ForeignNode, ValueType, check_function,
@@ -15,6 +16,7 @@ use crate::{
     colormap::Colormap,
     events::{Event, MARK},
     library::Library,
+    method::Method,
     resolver::{Facts, Resolver},
     rule::Rule,
 };
@@ -66,7 +68,8 @@ fn parts(path: &Path, part: &str) -> Result<(), String> {
     let colormaps = items.colormaps.iter().map(Item::Colormap);
     let resolvers = items.resolvers.iter().map(Item::Resolver);
     let rules = items.rules.iter().map(Item::Rule);
-    let all: Vec<Item<'_>> = colormaps.chain(resolvers).chain(rules).collect();
+    let methods = items.methods.iter().map(Item::Method);
+    let all: Vec<Item<'_>> = colormaps.chain(resolvers).chain(rules).chain(methods).collect();
     if part == "all" {
         all.iter().try_for_each(Item::exercise)?;
     } else if let Some(item) = part.parse::<usize>().ok().and_then(|at| all.get(at)) {
@@ -83,6 +86,7 @@ enum Item<'a> {
     Colormap(&'a Colormap),
     Resolver(&'a Resolver),
     Rule(&'a Rule),
+    Method(&'a Method),
 }
 
 impl Item<'_> {
@@ -99,6 +103,15 @@ impl Item<'_> {
             Self::Rule(rule) => {
                 begin(format!("the gradient rule for {} was asked", rule.title()));
                 differentiate(rule)
+            }
+            Self::Method(method) => {
+                begin(format!("method `{}` was asked for its function", method.name));
+                let cam = method.cam()?;
+                begin("ONNX Runtime was loaded");
+                // Where there is none, nothing is explained either.
+                let Ok(runtime) = Runtime::get_or_load() else { return Ok(()) };
+                begin(format!("the function of method `{}` was run", method.name));
+                cam.try_out(runtime).map_err(|reason| method.refused(&reason))
             }
         }
     }

@@ -8,7 +8,7 @@ use std::{
 };
 
 use camscope_core::{
-    layer, overlay, rules,
+    layer, method, overlay, rules,
     runtime::{Vars, dirs},
     text::{printable, printable_path},
 };
@@ -253,8 +253,12 @@ impl Host {
 /// Puts everything into the core's lists, or nothing.
 fn add(items: Items) -> Result<(), String> {
     let tables = items.colormaps.iter().map(|map| map.table()).collect::<Result<Vec<_>, String>>()?;
+    let methods = items.methods.iter().map(|method| method.cam()).collect::<Result<Vec<_>, String>>()?;
     tables.into_iter().for_each(|table| {
         overlay::add(table);
+    });
+    methods.into_iter().for_each(|cam| {
+        method::add(Box::leak(Box::new(cam)));
     });
     items.resolvers.into_iter().for_each(|resolver| layer::add_resolver(Box::leak(Box::new(resolver))));
     items.rules.into_iter().for_each(|rule| rules::add(Box::leak(Box::new(rule))));

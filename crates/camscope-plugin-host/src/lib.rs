@@ -13,10 +13,12 @@ mod exercise;
 mod host;
 mod library;
 mod memory;
+mod method;
 mod places;
 mod raw;
 mod resolver;
 mod rule;
+mod sink;
 mod trust;
 
 pub use contents::{About, Contents};

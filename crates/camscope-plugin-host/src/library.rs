@@ -9,7 +9,7 @@ use std::{
 };
 
 use camscope_plugin::{
-    COLORMAP, GRADIENT_RULE, LAYER_RESOLVER,
+    COLORMAP, GRADIENT_RULE, LAYER_RESOLVER, METHOD,
     abi::{CAMSCOPE_ABI_MAJOR, CAMSCOPE_ABI_MINOR, CAMSCOPE_MAGIC, CamscopePlugin},
 };
 
@@ -17,6 +17,7 @@ use crate::{
     adapt::{Plugin, called},
     colormap::{self, Colormap},
     contents::{About, Contents},
+    method::{self, Method},
     raw,
     resolver::{self, Resolver},
     rule::{self, Rule},
@@ -36,6 +37,7 @@ pub(crate) struct Items {
     pub(crate) colormaps: Vec<Colormap>,
     pub(crate) resolvers: Vec<Resolver>,
     pub(crate) rules: Vec<Rule>,
+    pub(crate) methods: Vec<Method>,
 }
 
 impl Items {
@@ -45,6 +47,7 @@ impl Items {
             colormaps: self.colormaps.iter().map(|map| map.name.clone()).collect(),
             resolvers: self.resolvers.iter().map(|resolver| resolver.name.clone()).collect(),
             rules: self.rules.iter().map(Rule::title).collect(),
+            methods: self.methods.iter().map(|method| method.name.clone()).collect(),
         }
     }
 }
@@ -151,10 +154,11 @@ impl Library {
                 colormaps: colormap::read(factory(COLORMAP).cast(), &plugin)?,
                 resolvers: resolver::read(factory(LAYER_RESOLVER).cast(), &plugin)?,
                 rules: rule::read(factory(GRADIENT_RULE).cast(), &plugin)?,
+                methods: method::read(factory(METHOD).cast(), &plugin)?,
             }
         };
         if items.contents().items().is_empty() {
-            return Err("it has no colormap, layer resolver or gradient rule".to_owned());
+            return Err("it has no colormap, layer resolver, gradient rule or method".to_owned());
         }
         Ok(items)
     }

@@ -7,11 +7,13 @@ use std::{
 
 use camscope_plugin::abi::{
     CamscopeColormap, CamscopeColormapFactory, CamscopeGradientRule, CamscopeGradientRuleFactory,
-    CamscopeLayerResolver, CamscopeLayerResolverFactory, CamscopePlugin,
+    CamscopeLayerResolver, CamscopeLayerResolverFactory, CamscopeMethod, CamscopeMethodFactory, CamscopePlugin,
 };
 
 /// Names are no longer than this.
 const LONGEST: usize = 64;
+/// What is said of an item is no longer than this.
+const LONGEST_LINE: usize = 200;
 /// Nobody has more items in one plugin.
 const MOST: usize = 1024;
 
@@ -44,6 +46,8 @@ plain! {
     CamscopeLayerResolver ends with resolve: *const u8,
     CamscopeGradientRuleFactory ends with items: *const u8,
     CamscopeGradientRule ends with differentiate: *const u8,
+    CamscopeMethodFactory ends with items: *const u8,
+    CamscopeMethod ends with build: *const u8,
 }
 
 /// A copy of a struct that begins with its size. One of an older interface is shorter: the rest is zeros. Of one of a newer
@@ -104,13 +108,34 @@ pub(crate) unsafe fn items<T>(items: *const *const T, count: u32, what: &str) ->
 /// # Safety
 /// `pointer` is null or to a string that ends with a zero byte, or is longer than 64 bytes.
 pub(crate) unsafe fn text(pointer: *const c_char, what: &str) -> Result<String, String> {
+    // SAFETY: as the caller promises.
+    unsafe { text_of(pointer, what, LONGEST) }
+}
+
+/// A line for a person, of at most 200 bytes, neither empty nor with control characters.
+///
+/// # Safety
+/// `pointer` is null or to a string that ends with a zero byte, or is longer than 200 bytes.
+pub(crate) unsafe fn line(pointer: *const c_char, what: &str) -> Result<String, String> {
+    // SAFETY: as the caller promises.
+    let line = unsafe { text_of(pointer, what, LONGEST_LINE) }?;
+    if line.trim().is_empty() {
+        return Err(format!("its {what} is empty"));
+    }
+    if line.chars().any(char::is_control) {
+        return Err(format!("its {what} has control characters"));
+    }
+    Ok(line)
+}
+
+unsafe fn text_of(pointer: *const c_char, what: &str, longest: usize) -> Result<String, String> {
     if pointer.is_null() {
         return Err(format!("its {what} is a null pointer"));
     }
     // SAFETY: as the caller promises: no byte after the first zero byte is read.
-    let length = (0..=LONGEST).find(|&at| unsafe { *pointer.add(at) } == 0);
+    let length = (0..=longest).find(|&at| unsafe { *pointer.add(at) } == 0);
     if length.is_none() {
-        return Err(format!("its {what} is longer than {LONGEST} bytes"));
+        return Err(format!("its {what} is longer than {longest} bytes"));
     }
     // SAFETY: there is a zero byte within bounds.
     let text = unsafe { CStr::from_ptr(pointer) };

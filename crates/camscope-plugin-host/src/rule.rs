@@ -1,22 +1,15 @@
 //! Plugins' gradient rules as the core's.
 
-use std::{
-    ffi::c_void,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::sync::Arc;
 
 use camscope_core::rules::GradientRule;
 use camscope_plugin::abi::{
-    CAMSCOPE_ERROR, CAMSCOPE_OK, CamscopeBytesSink, CamscopeGradientRule, CamscopeGradientRuleFactory, CamscopeHost,
-    CamscopeNode, CamscopeValueType,
+    CamscopeBytesSink, CamscopeGradientRule, CamscopeGradientRuleFactory, CamscopeHost, CamscopeNode, CamscopeValueType,
 };
 use onnx_grad::{ForeignNode, ValueType, proto::FunctionProto};
 use prost::Message;
 
-use crate::{adapt::Plugin, raw};
-
-/// The gradient of one operator is smaller than this.
-const MOST_BYTES: usize = 16 << 20;
+use crate::{adapt::Plugin, raw, sink};
 
 type Differentiate = unsafe extern "C" fn(
     *const CamscopeGradientRule,
@@ -82,20 +75,6 @@ pub(crate) unsafe fn read(
         Some((_, twice)) => Err(format!("it has two gradient rules for {}", twice.title())),
         None => Ok(all),
     }
-}
-
-unsafe extern "C" fn write(sink: *const CamscopeBytesSink, bytes: *const u8, length: usize) -> i32 {
-    // SAFETY: plugins pass on the sink that they were given, whose context is the mutex of `differentiate`.
-    let kept = unsafe { &*(*sink).context.cast::<Mutex<Vec<u8>>>() };
-    let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
-    if bytes.is_null() && length > 0 || length > MOST_BYTES - kept.len() {
-        return CAMSCOPE_ERROR;
-    }
-    if length > 0 {
-        // SAFETY: the bytes are as many as said.
-        kept.extend_from_slice(unsafe { std::slice::from_raw_parts(bytes, length) });
-    }
-    CAMSCOPE_OK
 }
 
 impl Rule {
@@ -170,17 +149,7 @@ impl GradientRule for Rule {
             output_count: outputs.pointers.len(),
             wanted: wanted.as_ptr(),
         };
-        let written: Mutex<Vec<u8>> = Mutex::default();
-        let sink = CamscopeBytesSink {
-            struct_size: size_of::<CamscopeBytesSink>() as u32,
-            reserved: 0,
-            context: std::ptr::from_ref(&written).cast_mut().cast::<c_void>(),
-            write: Some(write),
-        };
         // SAFETY: everything pointed to lives until the end of this function.
-        self.plugin.call(|host| unsafe { (self.differentiate)(self.item, host, &node, &sink) })?;
-        let written = written.into_inner().unwrap_or_else(PoisonError::into_inner);
-        FunctionProto::decode(written.as_slice())
-            .map_err(|error| format!("its {} bytes are not an ONNX function: {error}", written.len()))
+        sink::function(&self.plugin, |host, sink| unsafe { (self.differentiate)(self.item, host, &node, sink) })
     }
 }

@@ -47,6 +47,9 @@
 // Batch, tokens, channels: first `prefix` tokens that stand for no place, then `height` rows of `width`.
 #define CAMSCOPE_LAYOUT_TOKENS 3
 
+// Of a method: heat at a place comes of the gradient at that place, not of a mean over all places.
+#define CAMSCOPE_METHOD_KEEPS_PLACES 1
+
 // What camscope offers a plugin. Valid during the call that it is given to, no longer.
 typedef struct CamscopeHost {
     // Size of this struct in bytes.
@@ -293,6 +296,35 @@ typedef struct CamscopeGradientRuleFactory {
     // Pointers to each.
     const struct CamscopeGradientRule *const *items;
 } CamscopeGradientRuleFactory;
+
+// How a heatmap is computed from a layer's activation and its gradient.
+typedef struct CamscopeMethod {
+    // Size of this struct in bytes.
+    uint32_t struct_size;
+    // `CAMSCOPE_METHOD_…`, added up; the other bits are zero.
+    uint32_t flags;
+    // What `--method` takes: a to z, 0 to 9, `-` and `_`, at most 64, ended by a zero byte.
+    const char *name;
+    // What it computes and who proposed it, in one line: UTF-8, at most 200 bytes, ended by a zero byte.
+    const char *about;
+    // The plugin's own.
+    void *data;
+    // Writes an ONNX `FunctionProto` from activation and gradient to the heatmap to `sink`: see `docs/plugin-abi.md`.
+    // [the thread that loads plugins]
+    int32_t (*build)(const struct CamscopeMethod *item,
+                     const struct CamscopeHost *host,
+                     const struct CamscopeBytesSink *sink);
+} CamscopeMethod;
+
+// `camscope.method/1`: the methods of a plugin.
+typedef struct CamscopeMethodFactory {
+    // Size of this struct in bytes.
+    uint32_t struct_size;
+    // How many there are.
+    uint32_t count;
+    // Pointers to each.
+    const struct CamscopeMethod *const *items;
+} CamscopeMethodFactory;
 
 #ifdef __cplusplus
 extern "C" {

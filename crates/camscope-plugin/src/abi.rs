@@ -39,6 +39,9 @@ pub const CAMSCOPE_LAYOUT_NHWC: u32 = 2;
 /// Batch, tokens, channels: first `prefix` tokens that stand for no place, then `height` rows of `width`.
 pub const CAMSCOPE_LAYOUT_TOKENS: u32 = 3;
 
+/// Of a method: heat at a place comes of the gradient at that place, not of a mean over all places.
+pub const CAMSCOPE_METHOD_KEEPS_PLACES: u32 = 1;
+
 /// What camscope offers a plugin. Valid during the call that it is given to, no longer.
 #[repr(C)]
 pub struct CamscopeHost {
@@ -318,6 +321,41 @@ pub struct CamscopeBytesSink {
     pub write: Option<unsafe extern "C" fn(sink: *const CamscopeBytesSink, bytes: *const u8, length: usize) -> i32>,
 }
 
+/// `camscope.method/1`: the methods of a plugin.
+#[repr(C)]
+pub struct CamscopeMethodFactory {
+    /// Size of this struct in bytes.
+    pub struct_size: u32,
+    /// How many there are.
+    pub count: u32,
+    /// Pointers to each.
+    pub items: *const *const CamscopeMethod,
+}
+
+/// How a heatmap is computed from a layer's activation and its gradient.
+#[repr(C)]
+pub struct CamscopeMethod {
+    /// Size of this struct in bytes.
+    pub struct_size: u32,
+    /// `CAMSCOPE_METHOD_…`, added up; the other bits are zero.
+    pub flags: u32,
+    /// What `--method` takes: a to z, 0 to 9, `-` and `_`, at most 64, ended by a zero byte.
+    pub name: *const c_char,
+    /// What it computes and who proposed it, in one line: UTF-8, at most 200 bytes, ended by a zero byte.
+    pub about: *const c_char,
+    /// The plugin's own.
+    pub data: *mut c_void,
+    /// Writes an ONNX `FunctionProto` from activation and gradient to the heatmap to `sink`: see `docs/plugin-abi.md`.
+    /// [the thread that loads plugins]
+    pub build: Option<
+        unsafe extern "C" fn(
+            item: *const CamscopeMethod,
+            host: *const CamscopeHost,
+            sink: *const CamscopeBytesSink,
+        ) -> i32,
+    >,
+}
+
 // SAFETY: these are read-only descriptions of what lives as long as the process; the contract asks plugins for that.
 unsafe impl Sync for CamscopePlugin {}
 // SAFETY: as above.
@@ -332,3 +370,7 @@ unsafe impl Sync for CamscopeLayerResolverFactory {}
 unsafe impl Send for CamscopeGradientRuleFactory {}
 // SAFETY: as above.
 unsafe impl Sync for CamscopeGradientRuleFactory {}
+// SAFETY: as above.
+unsafe impl Send for CamscopeMethodFactory {}
+// SAFETY: as above.
+unsafe impl Sync for CamscopeMethodFactory {}

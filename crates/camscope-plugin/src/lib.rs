@@ -33,11 +33,13 @@ pub mod abi;
 mod boundary;
 mod colormap;
 mod gradient;
+mod method;
 pub mod onnx;
 mod resolver;
 
 pub use colormap::{Colormap, Kind};
 pub use gradient::{GradientRule, Node, ValueType};
+pub use method::Method;
 pub use resolver::{Layer, LayerResolver, Layout, Model, Preference};
 
 /// The id of the colormap capability.
@@ -46,6 +48,9 @@ pub const COLORMAP: &str = "camscope.colormap/1";
 pub const LAYER_RESOLVER: &str = "camscope.layer-resolver/1";
 /// The id of the gradient rule capability.
 pub const GRADIENT_RULE: &str = "camscope.gradient-rule/1";
+
+/// The id of the method capability.
+pub const METHOD: &str = "camscope.method/1";
 
 /// The C header of the interface, `camscope_plugin.h`, which plugins in C include.
 pub const HEADER: &str = include_str!("../include/camscope_plugin.h");
@@ -57,20 +62,21 @@ pub mod internal {
         boundary::{factory, guarded_factory},
         colormap::export as colormap,
         gradient::export as gradient_rule,
+        method::export as method,
         resolver::export as resolver,
     };
 }
 
-/// Exports a plugin: lists of values that implement [`Colormap`], [`LayerResolver`] and [`GradientRule`], in this order; each list is
-/// optional. The plugin has the crate's name and version.
+/// Exports a plugin: lists of values that implement [`Colormap`], [`LayerResolver`], [`GradientRule`] and [`Method`], in this order; each
+/// list is optional. The plugin has the crate's name and version.
 ///
 /// ```ignore
-/// export_plugin! { colormaps: [Ember, Ice], resolvers: [Yolo], rules: [Squareplus] }
+/// export_plugin! { colormaps: [Ember, Ice], resolvers: [Yolo], rules: [Squareplus], methods: [NormGrad] }
 /// ```
 #[macro_export]
 macro_rules! export_plugin {
     ($(colormaps: [$($colormap:expr),* $(,)?])? $(,)? $(resolvers: [$($resolver:expr),* $(,)?])? $(,)?
-     $(rules: [$($rule:expr),* $(,)?])? $(,)?) => {
+     $(rules: [$($rule:expr),* $(,)?])? $(,)? $(methods: [$($method:expr),* $(,)?])? $(,)?) => {
         const _: () = {
             unsafe extern "C" fn get_factory(id: *const ::std::ffi::c_char) -> *const ::std::ffi::c_void {
                 use ::std::sync::OnceLock;
@@ -81,6 +87,8 @@ macro_rules! export_plugin {
                 static RESOLVERS: OnceLock<abi::CamscopeLayerResolverFactory> = OnceLock::new();
                 #[allow(unused)]
                 static RULES: OnceLock<abi::CamscopeGradientRuleFactory> = OnceLock::new();
+                #[allow(unused)]
+                static METHODS: OnceLock<abi::CamscopeMethodFactory> = OnceLock::new();
                 let find = |id: &str| {
                     $(if id == $crate::COLORMAP {
                         return internal::factory(&COLORMAPS, || internal::colormap(vec![$(Box::new($colormap)),*]));
@@ -90,6 +98,9 @@ macro_rules! export_plugin {
                     })?
                     $(if id == $crate::GRADIENT_RULE {
                         return internal::factory(&RULES, || internal::gradient_rule(vec![$(Box::new($rule)),*]));
+                    })?
+                    $(if id == $crate::METHOD {
+                        return internal::factory(&METHODS, || internal::method(vec![$(Box::new($method)),*]));
                     })?
                     let _ = id;
                     ::std::ptr::null()

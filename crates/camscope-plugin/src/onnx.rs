@@ -1,4 +1,4 @@
-//! The part of ONNX's protobuf messages that gradient rules need: it writes functions and reads a node's attributes.
+//! The part of ONNX's protobuf messages that gradient rules and methods need: it writes functions and reads a node's attributes.
 
 /// A node's attributes: numbers and strings. Tensors and graphs are left out.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -138,6 +138,14 @@ impl Function {
         cast
     }
 
+    /// Adds a one-dimensional constant of 64-bit integers, such as axes, and returns its name.
+    pub fn ints(&mut self, values: &[i64]) -> String {
+        self.constants += 1;
+        let name = format!("constant_{}", self.constants);
+        self.node_with("Constant", &[], &[&name], &[("value_ints", Attribute::Ints(values.to_vec()))]);
+        name
+    }
+
     fn push(&mut self, op: &str, inputs: &[&str], outputs: &[&str], attributes: &[Vec<u8>]) -> &mut Self {
         let mut node = Vec::new();
         inputs.iter().for_each(|name| bytes(&mut node, 1, name.as_bytes()));
@@ -151,7 +159,7 @@ impl Function {
     /// The message's bytes.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut function = Vec::new();
-        bytes(&mut function, 1, b"gradient");
+        bytes(&mut function, 1, b"function");
         self.inputs.iter().for_each(|name| bytes(&mut function, 4, name.as_bytes()));
         self.outputs.iter().for_each(|name| bytes(&mut function, 5, name.as_bytes()));
         self.nodes.iter().for_each(|node| bytes(&mut function, 7, node));
@@ -159,7 +167,7 @@ impl Function {
         bytes(&mut opset, 1, b"");
         number(&mut opset, 2, 18);
         bytes(&mut function, 9, &opset);
-        bytes(&mut function, 10, b"camscope.gradient");
+        bytes(&mut function, 10, b"camscope.plugin");
         function
     }
 }

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use camscope::shared::load_plugins;
 use camscope_core::{
     explain::{Fuse, Options, Smooth},
     layer::{Choice, Layout},
@@ -154,6 +155,8 @@ impl Explainer {
             session: session(provider, threads.map(usize::from), is_half),
             ..Options::default()
         };
+        // Plugins bring methods.
+        load_plugins();
         let method = method.map(method::parse).transpose().map_err(|error| exception(&error))?;
         let target = target.as_ref().map(self::target).transpose()?;
         let model = interruptible(py, |_| Model::open(&model, settings, method, options, target))?;

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use camscope_core::{
-    method::METHODS,
+    method,
     overlay::{self, Enlarge},
     target::ClassSpec,
 };
@@ -31,8 +31,8 @@ pub fn explain(state: &State) -> Option<String> {
     if shown.layers != [model.default_layer] {
         words.extend(shown.layers.iter().map(|layer| format!("--layer {}", quoted(&model.layers[*layer].name))));
     }
-    if state.method != model.method || has_asked {
-        words.push(format!("--method {}", METHODS[state.method].name()));
+    if let Some(method) = method::nth(state.method).filter(|_| state.method != model.method || has_asked) {
+        words.push(format!("--method {}", method.name()));
     }
     if Some(state.colormap.as_str()) != overlay::all().next().map(|map| map.name()) {
         words.push(format!("--colormap {}", quoted(&state.colormap)));

@@ -63,7 +63,7 @@ pub struct PluginNews {
     pub text: String,
     /// Whether it is set aside.
     pub is_error: bool,
-    /// Whether it chooses layers or has gradient rules: then the model is opened again.
+    /// Whether it chooses layers, or has gradient rules or methods: then the model is opened again.
     pub concerns_model: bool,
 }
 

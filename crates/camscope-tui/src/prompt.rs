@@ -2,7 +2,7 @@
 
 use std::cmp::Reverse;
 
-use camscope_core::method::{METHODS, Method, Parameters};
+use camscope_core::method::{self, Method, Parameters};
 use nucleo_matcher::{
     Config, Matcher,
     pattern::{CaseMatching, Normalization, Pattern},
@@ -196,15 +196,16 @@ impl Prompt {
     /// Suggests methods, one family after the other, each with its cost in forward passes for a layer of so many channels; `current` is chosen
     /// while nothing is typed.
     pub fn suggest_methods(&mut self, channels: usize, current: usize) {
-        let mut families: Vec<&str> = METHODS.iter().map(|method| method.family()).collect();
-        let first = |family: &&str| METHODS.iter().position(|method| method.family() == *family);
+        let all = method::all();
+        let mut families: Vec<&str> = all.iter().map(|method| method.family()).collect();
+        let first = |family: &&str| all.iter().position(|method| method.family() == *family);
         families.sort_by_key(first);
         families.dedup();
-        let widest = METHODS.iter().map(|method| method.name().len()).max().unwrap_or(0);
+        let widest = all.iter().map(|method| method.name().len()).max().unwrap_or(0);
         let wide = families.iter().map(|family| family.len()).max().unwrap_or(0);
         let of_family = |family: &&'static str| {
             let family = *family;
-            METHODS.iter().enumerate().filter(move |(_, method)| method.family() == family)
+            all.iter().enumerate().filter(move |(_, method)| method.family() == family)
         };
         let item = |(at, method): (usize, &Method)| {
             let (family, name, cost) = (method.family(), method.name(), format!("×{}", cost(*method, channels)));
@@ -213,7 +214,7 @@ impl Prompt {
         };
         // The name counts more than the description: of equally good ones that with the shorter name.
         let length = |item: &Item| match item.value {
-            Value::Method(at) => METHODS[at].name().len(),
+            Value::Method(at) => all[at].name().len(),
             _ => usize::MAX,
         };
         let wanted = self.text.trim().to_lowercase();
@@ -221,7 +222,7 @@ impl Prompt {
         // What is called so comes before what is said to be like it.
         items.sort_by_key(|item| {
             let name = match item.value {
-                Value::Method(at) => METHODS[at].name(),
+                Value::Method(at) => all[at].name(),
                 _ => "",
             };
             !wanted.is_empty() && !name.starts_with(&wanted)
@@ -326,10 +327,10 @@ mod tests {
     fn methods_stand_by_family_and_are_found_by_name() {
         let mut prompt = Prompt::new(Purpose::Methods, "");
         prompt.suggest_methods(512, 3);
-        assert_eq!(prompt.items.len(), METHODS.len());
+        assert_eq!(prompt.items.len(), method::all().len());
         assert_eq!(prompt.chosen().map(|item| &item.value), Some(&Value::Method(3)));
         let family = |item: &Item| match item.value {
-            Value::Method(at) => METHODS[at].family(),
+            Value::Method(at) => method::nth(at).expect("a method").family(),
             _ => "",
         };
         let families: Vec<&str> =
@@ -338,7 +339,7 @@ mod tests {
         unique.sort_unstable();
         unique.dedup();
         assert_eq!(families.len(), unique.len(), "{families:?}");
-        for (at, method) in METHODS.iter().enumerate() {
+        for (at, method) in method::all().into_iter().enumerate() {
             prompt.set(method.name());
             prompt.suggest_methods(512, 0);
             assert_eq!(prompt.chosen().map(|item| &item.value), Some(&Value::Method(at)), "{}", method.name());

@@ -3,7 +3,7 @@
 use std::{path::Path, sync::Arc};
 
 use camscope_core::{
-    method::METHODS,
+    method,
     overlay::{self, Cell, Enlarge, Mark},
     runtime::Canceller,
     target::ClassSpec,
@@ -76,7 +76,7 @@ impl Shown {
 
 /// Whether the method's heat depends on the layer.
 fn looks_at_a_layer(state: &State) -> bool {
-    METHODS.get(state.method).is_none_or(|method| method.needs().layer)
+    method::nth(state.method).is_none_or(|method| method.needs().layer)
 }
 
 /// A target's name under a picture: with its label also where it was asked for without one.
@@ -235,7 +235,7 @@ pub struct Wish {
     pub targets: Vec<String>,
     /// The layers by name; nothing: the default one.
     pub layers: Vec<String>,
-    /// Position in [`camscope_core::method::METHODS`]; `None`: the model's own.
+    /// Position in [`camscope_core::method::all`]; `None`: the model's own.
     pub method: Option<usize>,
     /// The name of the colormap.
     pub colormap: String,

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use camscope_core::{layer::Choice, method::METHODS, target::ClassSpec, text::printable_path};
+use camscope_core::{layer::Choice, method, target::ClassSpec, text::printable_path};
 
 use crate::{
     config::Config,
@@ -41,7 +41,8 @@ pub struct Start {
 pub(crate) fn apply(state: &mut State, start: &Start) {
     let config = &start.config;
     let method = start.method.as_ref().or(config.method.as_ref());
-    let known = method.and_then(|name| METHODS.iter().position(|method| method.name().eq_ignore_ascii_case(name)));
+    let known =
+        method.and_then(|name| method::all().iter().position(|method| method.name().eq_ignore_ascii_case(name)));
     state.method = known.unwrap_or(0);
     state.asked_method = known.is_some();
     state.colormap.clone_from(&config.colormap);

@@ -8,7 +8,7 @@ use std::{
 
 use camscope_core::{
     layer::Choice,
-    method::METHODS,
+    method,
     overlay::{self, Enlarge},
     target::ClassSpec,
     text::printable_path,
@@ -174,7 +174,7 @@ pub struct State {
     pub folds: HashMap<usize, bool>,
     /// Only layers whose line holds this.
     pub filter: String,
-    /// Position in [`METHODS`].
+    /// Position in [`method::all`].
     pub method: usize,
     /// The name of the colormap.
     pub colormap: String,
@@ -338,7 +338,7 @@ impl State {
     /// The heatmap of another target or layer of the photo that is shown.
     pub fn key(&self, target: usize, layer: usize) -> Option<HeatKey> {
         // A method that looks at the input alone gives the same heat whatever the layer.
-        let looks = METHODS.get(self.method).is_none_or(|method| method.needs().layer);
+        let looks = method::nth(self.method).is_none_or(|method| method.needs().layer);
         let layer = if looks { layer } else { self.model.as_ref()?.default_layer };
         Some(HeatKey { photo: self.photo()?.id, target, layer, method: self.method })
     }
@@ -351,7 +351,7 @@ impl State {
 
     /// The method's name.
     pub fn method_name(&self) -> &'static str {
-        METHODS.get(self.method).map_or("", |method| method.name())
+        method::nth(self.method).map_or("", |method| method.name())
     }
 
     /// A target's name: a class's label, or how it was asked for.
@@ -387,7 +387,7 @@ impl State {
     fn compute_shares(&self) -> HashMap<usize, f32> {
         let (Some(model), Some(target)) = (&self.model, self.current_target()) else { return HashMap::new() };
         // A method that doesn't look at a layer has the same heat everywhere.
-        if METHODS.get(self.method).is_some_and(|method| !method.needs().layer) {
+        if method::nth(self.method).is_some_and(|method| !method.needs().layer) {
             return HashMap::new();
         }
         let total = |layer: usize| Some((layer, self.heats.get(&self.key(target, layer)?)?.total()));

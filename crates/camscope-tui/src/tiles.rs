@@ -1,7 +1,7 @@
 //! The pictures of a view: what each shows, and where.
 
 use camscope_core::{
-    method::METHODS,
+    method,
     overlay::{self, Enlarge, Kind},
 };
 use ratatui::layout::Rect;
@@ -171,7 +171,7 @@ fn what_is_shown(state: &State, content: Content) -> String {
         Some(probability) => format!("{name} {:.1} %", 100.0 * probability),
         None => name,
     };
-    let looks = METHODS.get(key.method).is_none_or(|method| method.needs().layer);
+    let looks = method::nth(key.method).is_none_or(|method| method.needs().layer);
     let layer = state.model.as_ref().and_then(|model| model.layers.get(key.layer)).filter(|_| looks);
     let layer = layer.map(|layer| format!(" · {}", layer.name)).unwrap_or_default();
     format!("{target} · {}{layer}", state.method_name())

@@ -4,7 +4,7 @@
 use std::{path::PathBuf, sync::Arc};
 
 use camscope_core::{
-    method::{METHODS, Method},
+    method::{self, Method},
     overlay::Mark,
 };
 
@@ -146,7 +146,7 @@ fn runs(state: &State, shown: &[Tile]) -> (Vec<Run>, usize) {
 const QUICK: f64 = 10.0;
 
 fn is_quick(state: &State) -> bool {
-    METHODS.get(state.method).is_some_and(|method| passes(*method, state.channels()) <= QUICK)
+    method::nth(state.method).is_some_and(|method| passes(method, state.channels()) <= QUICK)
 }
 
 fn failed(state: &State) -> bool {
@@ -174,7 +174,7 @@ const LISTED: usize = 256;
 
 /// The heat of all layers of the list, whose shares stand there: one backward pass has them all, and a method of it costs next to nothing.
 fn listed(state: &State) -> Vec<HeatKey> {
-    let is_cheap = METHODS.get(state.method).is_some_and(|method| matches!(method, Method::Cam(_)));
+    let is_cheap = method::nth(state.method).is_some_and(|method| matches!(method, Method::Cam(_)));
     let Some(current) = state.current_key().filter(|_| is_cheap) else { return Vec::new() };
     state.layer_list().into_iter().take(LISTED).map(|layer| HeatKey { layer, ..current }).collect()
 }

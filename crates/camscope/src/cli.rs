@@ -19,7 +19,7 @@ pub(crate) use crate::cli_evaluate::EvaluateArgs;
 pub(crate) use crate::cli_export::ExportArgs;
 pub(crate) use crate::cli_input::InputArgs;
 pub(crate) use crate::cli_keep::KeepArgs;
-pub(crate) use crate::cli_plugins::{Language, PluginArgs, PluginCommand};
+pub(crate) use crate::cli_plugins::{Kind, Language, PluginArgs, PluginCommand};
 pub(crate) use crate::cli_rank::RankArgs;
 pub(crate) use crate::cli_view::ViewArgs;
 pub(crate) use crate::many_pictures::ListArgs;
@@ -169,7 +169,7 @@ pub(crate) enum Command {
     /// Show the configuration of the explorer
     #[command(subcommand)]
     Config(ConfigCommand),
-    /// List, check and create plugins: colormaps, layer resolvers, gradient rules
+    /// List, check and create plugins: colormaps, layer resolvers, gradient rules, methods
     #[command(subcommand)]
     Plugin(PluginCommand),
     /// Show which ONNX Runtime is used, or install one
@@ -536,6 +536,9 @@ pub(crate) struct LayersArgs {
 pub(crate) struct MethodsArgs {
     /// One method: its parameters with their defaults
     pub(crate) name: Option<String>,
+    /// A plugin or a folder of plugins, in addition to the plugin folder; repeatable
+    #[arg(long = "plugin", value_name = "PATH")]
+    pub(crate) plugins: Vec<PathBuf>,
     /// Print one JSON object a line instead of a table
     #[arg(long)]
     pub(crate) json: bool,

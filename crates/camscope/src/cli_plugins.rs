@@ -40,6 +40,9 @@ pub(crate) enum PluginCommand {
         /// The language
         #[arg(long, value_enum)]
         lang: Language,
+        /// What it provides
+        #[arg(long, value_enum, default_value_t = Kind::Colormap)]
+        kind: Kind,
         /// The plugin's name: a to z, 0 to 9, - and _
         name: String,
         /// For Rust: depend on the crate camscope-plugin in this folder instead of the published one
@@ -55,4 +58,13 @@ pub(crate) enum Language {
     Rust,
     /// One source file and the header.
     C,
+}
+
+/// What a new plugin provides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Kind {
+    /// A colormap.
+    Colormap,
+    /// A method over activation and gradient.
+    Method,
 }

@@ -4,13 +4,14 @@ use std::process::ExitCode;
 
 use camscope_core::{
     Result,
-    method::{self, METHODS, Method, Parameters},
+    method::{self, Method, Parameters},
 };
 use serde_json::json;
 
 use crate::{
     cli::MethodsArgs,
     output::{self, json_line},
+    plugins,
 };
 
 /// Channels of the layer that costs are told for: those of ResNet-18's last one.
@@ -21,9 +22,10 @@ const CHANNELS: usize = 512;
 /// # Errors
 /// There is no method of that name.
 pub(crate) fn run(args: &MethodsArgs) -> Result<ExitCode> {
+    plugins::load(&args.plugins);
     let methods = match &args.name {
         Some(name) => vec![method::by_name(name)?],
-        None => METHODS.to_vec(),
+        None => method::all(),
     };
     let text = match (args.json, &args.name) {
         (true, _) => methods.iter().map(|method| line(*method)).collect(),
@@ -52,6 +54,7 @@ fn line(method: Method) -> String {
         "needs_gradients": method.needs_gradients(),
         "keeps_places": method.keeps_places(),
         "of_target": method.is_of_target(),
+        "plugin": method.plugin(),
         "parameters": parameters.collect::<Vec<_>>(),
     }))
 }
@@ -69,7 +72,8 @@ fn table(methods: &[Method]) -> String {
     for family in families {
         text += &format!("{family}\n");
         for method in methods.iter().filter(|method| method.family() == family) {
-            text += &format!("{:width$}  {:>8}  {}\n", method.name(), cost(*method), method.about());
+            let from = method.plugin().map_or(String::new(), |plugin| format!(" [plugin {plugin}]"));
+            text += &format!("{:width$}  {:>8}  {}{from}\n", method.name(), cost(*method), method.about());
         }
     }
     text + "passes: about how many forward passes one photo takes, with the defaults and a layer of 512 channels\n"
@@ -83,6 +87,9 @@ fn cost(method: Method) -> String {
 fn page(method: Method) -> String {
     let mut text = format!("{}: {}\n", method.name(), method.about());
     text += &format!("  family: {}; about {} forward passes a photo\n", method.family(), cost(method));
+    if let Some(plugin) = method.plugin() {
+        text += &format!("  of the plugin {plugin}\n");
+    }
     if !method.is_of_target() {
         text += "  the same for every target\n";
     }

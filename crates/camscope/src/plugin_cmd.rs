@@ -26,7 +26,7 @@ pub(crate) fn run(command: &PluginCommand) -> Result<ExitCode> {
     match command {
         PluginCommand::List { plugins, json } => list(plugins, *json),
         PluginCommand::Check { path, json } => check(path, *json),
-        PluginCommand::New { lang, name, copy } => plugin_new::write(*lang, name, copy.as_deref()),
+        PluginCommand::New { lang, kind, name, copy } => plugin_new::write((*lang, *kind), name, copy.as_deref()),
     }
 }
 
@@ -77,6 +77,7 @@ fn line(found: &Found) -> String {
         "colormaps": found.contents.colormaps,
         "resolvers": found.contents.resolvers,
         "rules": found.contents.rules,
+        "methods": found.contents.methods,
     }))
 }
 

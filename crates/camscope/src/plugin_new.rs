@@ -9,16 +9,25 @@ use camscope_core::{
 
 use camscope_plugin::HEADER;
 
-use crate::{cli::Language, output};
+use crate::{
+    cli::{Kind, Language},
+    output,
+};
 
-const C_SOURCE: &str = include_str!("templates/plugin.c");
-const RUST_SOURCE: &str = include_str!("templates/plugin.rs");
+const C_COLORMAP: &str = include_str!("templates/plugin.c");
+const C_METHOD: &str = include_str!("templates/method.c");
+const RUST_COLORMAP: &str = include_str!("templates/plugin.rs");
+const RUST_METHOD: &str = include_str!("templates/method.rs");
 
 /// Writes a project into a new folder of that name. In Rust it uses the published crate `camscope-plugin`, or a copy of it in a folder.
 ///
 /// # Errors
 /// The name is no plugin's, the copy is not there, or the folder is there already or cannot be written.
-pub(crate) fn write(language: Language, name: &str, copy: Option<&Path>) -> Result<ExitCode> {
+pub(crate) fn write((language, kind): (Language, Kind), name: &str, copy: Option<&Path>) -> Result<ExitCode> {
+    let is_method = kind == Kind::Method;
+    if is_method && camscope_core::method::is_reserved(name) {
+        return Err(Error::Value(format!("there is a method `{}` already: give yours another name", printable(name))));
+    }
     let is_fine = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_');
     let begins_well = name.starts_with(|c: char| c.is_ascii_lowercase());
     if !begins_well || name.len() > 60 || !name.chars().all(is_fine) {
@@ -30,13 +39,20 @@ pub(crate) fn write(language: Language, name: &str, copy: Option<&Path>) -> Resu
     let library = format!("{}{colormap}{}", std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX);
     let (files, build, library) = match language {
         Language::C => {
-            let source = C_SOURCE.replace("NAME", name).replace("COLORMAP", &colormap);
+            let source = if is_method { C_METHOD } else { C_COLORMAP };
+            // What is no name of ours is left alone: CAMSCOPE_METHOD_…, CAMSCOPE_SEQUENTIAL.
+            let source = source
+                .replace("\"METHOD\"", &format!("\"{name}\""))
+                .replace("--method METHOD", &format!("--method {name}"));
+            let source = source.replace("NAME", name).replace("COLORMAP", &colormap);
             let files = vec![(format!("{name}.c"), source), ("camscope_plugin.h".to_owned(), HEADER.to_owned())];
             let library = format!("{name}{}", std::env::consts::DLL_SUFFIX);
-            (files, format!("cc -O2 -fPIC -shared -o {library} {name}.c -lm"), library)
+            let mathematics = if is_method { "" } else { " -lm" };
+            (files, format!("cc -O2 -fPIC -shared -o {library} {name}.c{mathematics}"), library)
         }
         Language::Rust => {
-            let source = RUST_SOURCE.replace("COLORMAP", &colormap);
+            let source = if is_method { RUST_METHOD } else { RUST_COLORMAP };
+            let source = source.replace("METHOD", name).replace("COLORMAP", &colormap);
             let files = vec![("Cargo.toml".to_owned(), manifest(name, copy)?), ("src/lib.rs".to_owned(), source)];
             (files, "cargo build --release".to_owned(), format!("target/release/{library}"))
         }

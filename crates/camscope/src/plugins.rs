@@ -60,7 +60,9 @@ fn news(found: &Found) -> PluginNews {
     PluginNews {
         is_error: complaint.is_some(),
         text: complaint.unwrap_or_else(|| format!("plugin loaded: {about}")),
-        concerns_model: !found.contents.resolvers.is_empty() || !found.contents.rules.is_empty(),
+        concerns_model: [&found.contents.resolvers, &found.contents.rules, &found.contents.methods]
+            .iter()
+            .any(|items| !items.is_empty()),
     }
 }
 

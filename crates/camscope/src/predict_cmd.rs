@@ -105,7 +105,9 @@ fn lines(input: &Input, subject: &TypedModel, forward: &Forward, said: &Said) ->
         text += &format!("  text: {}\n", printable(read));
     }
     for (name, value) in &said.facts {
-        text += &format!("  {name}: {value:.4}\n");
+        // Counts have no fraction.
+        let digits = if *name == "size" { 0 } else { 4 };
+        text += &format!("  {name}: {value:.digits$}\n");
     }
     if said.items.is_empty() && subject.network().task.as_ref().is_some_and(|found| found.task.detector().is_some()) {
         text += "  nothing is found\n";

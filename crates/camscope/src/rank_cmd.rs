@@ -305,9 +305,9 @@ fn command(args: &RankArgs, candidate: &Candidate) -> String {
 
 /// The methods that are tried where nobody says: what explains fast.
 fn default_methods() -> Result<Vec<camscope_core::method::Chosen>> {
-    use camscope_core::method::{METHODS, Method, parse};
+    use camscope_core::method::{Method, all, parse};
 
-    let programs = METHODS.iter().filter(|method| matches!(method, Method::Cam(_))).map(|method| Ok((*method).into()));
+    let programs = all().into_iter().filter(|method| matches!(method, Method::Cam(_))).map(|method| Ok(method.into()));
     programs.chain(["eigencam", "input-x-gradient"].map(parse)).collect()
 }
 

@@ -163,7 +163,7 @@ fn asked_methods(how: &MethodArgs, sidecar: &Sidecar) -> Result<Vec<method::Chos
         let own: Vec<_> = named.iter().filter(|named| named.method == *method).cloned().collect();
         if own.is_empty() { vec![(*method).into()] } else { own }
     };
-    Ok(method::METHODS.iter().flat_map(of).collect())
+    Ok(method::all().iter().flat_map(of).collect())
 }
 
 /// How sessions are made.

@@ -5,7 +5,7 @@ use std::{path::Path, process::ExitCode};
 use camscope_core::{
     Error, Result,
     layer::Choice,
-    method::{METHODS, parse},
+    method::{all, parse},
     overlay,
     runtime::{Canceller, Runtime},
     text::printable_path,
@@ -40,7 +40,7 @@ pub(crate) fn run(args: &ExplainArgs, view: View) -> Result<ExitCode> {
             if chosen.spec() != chosen.method.name() {
                 return Err(Error::Value(format!("`{name}`: a view takes a method by its name, without parameters")));
             }
-            METHODS.iter().position(|known| known.name() == chosen.method.name())
+            all().iter().position(|known| *known == chosen.method)
         }
         several => return Err(Error::Value(format!("{} methods were asked for, and a view shows one", several.len()))),
     };

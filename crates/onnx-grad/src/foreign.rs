@@ -1,10 +1,10 @@
-//! Gradient rules that the caller brings: ONNX functions from a node's inputs, outputs and output gradients to its input gradients. Their
-//! bodies are inlined into the backward graph.
+//! ONNX functions that the caller brings. Those of gradient rules go from a node's inputs, outputs and output gradients to its input gradients;
+//! their bodies are inlined into the backward graph. Others are inlined into any graph that is built.
 
 use std::collections::{HashMap, HashSet};
 
 use crate::{
-    builder::{EMITTED_OPSET, Val},
+    builder::{Builder, EMITTED_OPSET, Val},
     graph::bind_attributes,
     model::same_domain,
     proto::{FunctionProto, NodeProto},
@@ -13,7 +13,7 @@ use crate::{
     vjp::Vjp,
 };
 
-/// More nodes than the gradient of one operator takes.
+/// More nodes than such a function has.
 const MOST_NODES: usize = 10_000;
 
 /// A node that is to be differentiated.
@@ -66,6 +66,15 @@ pub fn check_function(function: &FunctionProto, (inputs, outputs): (usize, usize
     if function.output.len() != inputs {
         return Err(format!("its function gives {} gradients for {inputs} inputs", function.output.len()));
     }
+    check_body(function, opset)
+}
+
+/// Checks that a function's body can be put into a graph of that opset: ONNX's own operators of versions from [`EMITTED_OPSET`] on, in
+/// topological order, without control flow, every value made once.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn check_body(function: &FunctionProto, opset: i64) -> Result<(), String> {
     if function.node.len() > MOST_NODES {
         return Err(format!("its function has {} nodes, more than {MOST_NODES}", function.node.len()));
     }
@@ -78,7 +87,8 @@ pub fn check_function(function: &FunctionProto, (inputs, outputs): (usize, usize
         }
         if !(EMITTED_OPSET..=opset).contains(&import.version) {
             let version = import.version;
-            return Err(format!("its function is of opset {version}, and {EMITTED_OPSET} to {opset} can be used here"));
+            let range = if opset == EMITTED_OPSET { format!("{opset}") } else { format!("{EMITTED_OPSET} to {opset}") };
+            return Err(format!("its function is of opset {version}, and {range} can be used here"));
         }
     }
     if function.opset_import.is_empty() {
@@ -155,23 +165,54 @@ fn splice(
         let gradient = if needed { vjp.gy_at(i)? } else { Val::absent() };
         names.insert(formal, gradient.name().to_owned());
     }
-    for original in &function.node {
-        let mut node = original.clone();
-        bind_attributes(&mut node, &call, &function.attribute_proto);
-        node.domain.clear();
-        node.name = vjp.g.fresh(&original.op_type);
-        for name in &mut node.input {
-            *name = names.get(name.as_str()).cloned().unwrap_or_default();
-        }
-        for (name, formal) in node.output.iter_mut().zip(&original.output).filter(|(_, formal)| !formal.is_empty()) {
-            *name = vjp.g.fresh(formal);
-            names.insert(formal, name.clone());
-        }
-        vjp.g.push(node);
-    }
+    inline(vjp.g, "", function, &call, &mut names, |_| true);
     let gradient = |name: &String| match names.get(name.as_str()) {
         Some(inner) if !inner.is_empty() => Grad::Of(Val::new(inner)),
         _ => Grad::NotNeeded,
     };
     Ok(function.output.iter().map(gradient).collect())
+}
+
+/// Puts the nodes of a function's body that are wanted into a graph, with its attributes as the call binds them. `names` says what the function's
+/// inputs are called in the graph, and is told what everything else is: `prefix` and the name inside the function.
+fn inline<'a>(
+    g: &mut Builder,
+    prefix: &str,
+    function: &'a FunctionProto,
+    call: &NodeProto,
+    names: &mut HashMap<&'a str, String>,
+    is_wanted: impl Fn(&NodeProto) -> bool,
+) {
+    for original in function.node.iter().filter(|node| is_wanted(node)) {
+        let mut node = original.clone();
+        bind_attributes(&mut node, call, &function.attribute_proto);
+        node.domain.clear();
+        node.name = g.fresh(&original.op_type);
+        for name in &mut node.input {
+            *name = names.get(name.as_str()).cloned().unwrap_or_default();
+        }
+        for (name, formal) in node.output.iter_mut().zip(&original.output).filter(|(_, formal)| !formal.is_empty()) {
+            *name = g.fresh(&format!("{prefix}{formal}"));
+            names.insert(formal, name.clone());
+        }
+        g.push(node);
+    }
+}
+
+/// Puts that much of a function's body into a graph as output number `output` takes, and gives that output's value; `None` if there is no such
+/// output. The function is one that [`check_body`] lets pass; its inputs are these values, in order.
+pub fn call_function(g: &mut Builder, function: &FunctionProto, inputs: &[Val], output: usize) -> Option<Val> {
+    let output = function.output.get(output)?;
+    let mut wanted: HashSet<&str> = HashSet::from([output.as_str()]);
+    for node in function.node.iter().rev() {
+        if node.output.iter().any(|name| wanted.contains(name.as_str())) {
+            wanted.extend(node.input.iter().map(String::as_str));
+        }
+    }
+    let mut names: HashMap<&str, String> =
+        function.input.iter().zip(inputs).map(|(formal, value)| (formal.as_str(), value.name().to_owned())).collect();
+    wanted.remove("");
+    let is_wanted = |node: &NodeProto| node.output.iter().any(|name| wanted.contains(name.as_str()));
+    inline(g, "function/", function, &NodeProto::default(), &mut names, is_wanted);
+    names.get(output.as_str()).map(|name| Val::new(name))
 }

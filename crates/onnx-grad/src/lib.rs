@@ -45,7 +45,7 @@ pub use {bytes, prost};
 pub use builder::{Builder, EMITTED_OPSET, Val};
 pub use differentiate::{Gradient, Request, differentiate, differentiate_again, differentiate_with};
 pub use error::{Error, Result, UnsupportedNode};
-pub use foreign::{ForeignNode, ForeignRules, NoForeignRules, check_function};
+pub use foreign::{ForeignNode, ForeignRules, NoForeignRules, call_function, check_body, check_function};
 pub use model::{MOST_BYTES, Model, NEWEST_OPSET, OLDEST_OPSET};
 pub use recognise::activation_steps;
 pub use registry::{Grad, Unsupported};

@@ -149,13 +149,13 @@ fn of_layers(a: &Layer, b: &Layer) -> Option<Pair> {
         let prefix = if let Layout::Tokens { prefix, .. } = layer.layout { prefix } else { 0 };
         Some((channels, layer.layout.space(&layer.shape).into_iter().collect::<Option<_>>()?, prefix))
     };
-    let (channels, space, prefix) = numbers(a).filter(|own| numbers(b).as_ref() == Some(own))?;
+    numbers(a).filter(|own| numbers(b).as_ref() == Some(own))?;
     Some(Pair {
         name: a.name().to_owned(),
         module: a.output_of().map(str::to_owned),
         values: [a.value.clone(), b.value.clone()],
         layouts: Some([a.layout, b.layout]),
-        numbers: channels * (prefix + space.iter().product::<usize>()),
+        numbers: a.shape.iter().skip(1).map(|size| size.unwrap_or(1)).product(),
     })
 }
 

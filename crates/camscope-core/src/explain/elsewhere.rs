@@ -74,10 +74,11 @@ impl Explainer {
 
 /// Whether a gradient is zero at every place of the image; tokens that stand for no place count for nothing.
 pub(super) fn is_zero_at_places(gradient: &ArrayD<f32>, layer: &Layer) -> bool {
-    let prefix = match layer.layout {
-        Layout::Tokens { prefix, .. } => prefix,
-        _ => 0,
+    let places = match layer.layout {
+        Layout::Tokens { prefix, height, width } => {
+            gradient.slice_axis(Axis(1), (prefix..prefix + height * width).into())
+        }
+        _ => gradient.view(),
     };
-    let places = if prefix > 0 { gradient.slice_axis(Axis(1), (prefix..).into()) } else { gradient.view() };
     places.iter().all(|&slope| slope == 0.0)
 }

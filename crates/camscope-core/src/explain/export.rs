@@ -438,7 +438,7 @@ fn program_of(method: Method) -> Result<&'static dyn Cam> {
     match method {
         Method::Cam(method) => Ok(method),
         Method::Host(_) => {
-            let programs = method::METHODS.iter().filter(|method| matches!(method, Method::Cam(_)));
+            let programs = method::all().into_iter().filter(|method| matches!(method, Method::Cam(_)));
             let names: Vec<&str> = programs.map(|method| method.name()).collect();
             Err(Error::CannotExport {
                 reason: format!("{} is no program over activation and gradient", method.name()),

@@ -43,7 +43,14 @@ impl Explainer {
             let reason = "smoothing by `augment` mirrors the image, and this lies at one place of it".into();
             return Err(Error::BadTarget { spec: target.spec(), reason });
         }
+        let before = self.work.planned();
         let mut outcomes = self.explain_once(images, seen, targets, canceller)?;
+        // The changed images take as many runs each; of a method that announces none each image is one.
+        let announced = self.work.planned() - before;
+        match announced {
+            0 => self.work.plan(2 * FACTORS.len() * images.len()),
+            announced => self.work.plan_ahead(2 * FACTORS.len() * announced),
+        }
         let layout = self.sidecar().preprocessing.layout;
         let [_, across] = layout.spatial_axes();
         for (at, (outcome, image)) in outcomes.iter_mut().zip(images).enumerate() {
@@ -68,6 +75,9 @@ impl Explainer {
             for some in changed.chunks(self.batch.max(1)) {
                 let views: Vec<_> = some.iter().map(|(_, image)| image.view()).collect();
                 let found = self.explain_once(&views, &place.repeat(views.len()), &resolved, canceller)?;
+                if announced == 0 {
+                    self.work.did(views.len());
+                }
                 for ((mirrored, _), found) in some.iter().zip(found) {
                     for (sum, explanation) in sums.iter_mut().zip(found.explanations) {
                         let Some(heat) = explanation.heatmap else { continue };

@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 #[derive(Debug, Default)]
 pub struct Work {
     planned: AtomicUsize,
+    /// Of those that were announced, how many somebody else will announce again.
+    ahead: AtomicUsize,
     done: AtomicUsize,
     gradients: AtomicUsize,
     passes: AtomicUsize,
@@ -38,6 +40,17 @@ impl Work {
     }
 
     pub(crate) fn plan(&self, runs: usize) {
+        let mut known = 0;
+        let _ = self.ahead.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |ahead| {
+            known = ahead.min(runs);
+            Some(ahead - known)
+        });
+        self.planned.fetch_add(runs - known, Ordering::Relaxed);
+    }
+
+    /// Announces runs that whoever makes them will announce too, when their turn comes.
+    pub(crate) fn plan_ahead(&self, runs: usize) {
+        self.ahead.fetch_add(runs, Ordering::Relaxed);
         self.planned.fetch_add(runs, Ordering::Relaxed);
     }
 
@@ -47,5 +60,21 @@ impl Work {
 
     pub(crate) fn went_back(&self, runs: usize) {
         self.gradients.fetch_add(runs, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_announced_ahead_is_counted_once() {
+        let work = Work::default();
+        work.plan(10);
+        work.plan_ahead(20);
+        assert_eq!(work.planned(), 30);
+        work.plan(10);
+        work.plan(15);
+        assert_eq!(work.planned(), 35);
     }
 }

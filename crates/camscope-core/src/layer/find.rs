@@ -8,7 +8,8 @@ use onnx_grad::{
     proto::GraphProto,
 };
 
-use super::{Layer, Layout, class_token::last_informative, layout::layouts, module_path};
+use super::{Layer, Layout, class_token::last_informative, layout::layouts, module_path, scales::sloping};
+use crate::model::features;
 
 /// The layers of a graph: float values with height and width, larger than one pixel, that depend on `input` and that one of
 /// `outputs` depends on.
@@ -28,7 +29,8 @@ pub fn find<'a>(
     let layouts = layouts(graph, types, input, layout);
     // What all outputs that are explained have before their classifiers.
     let informative = |output: &&'a str| {
-        let classifier = classifier_input(graph, &index, output, &from_input)?;
+        let is_features = !layouts.contains_key(output) && features::made_by(graph, types, output).is_some();
+        let classifier = if is_features { output } else { &classifier_input(graph, &index, output, &from_input)? };
         let informative = last_informative(graph, &index, types, &layouts, classifier)
             // Of a model without a classifier the class token itself may be the output.
             .or_else(|| last_informative(graph, &index, types, &layouts, output));
@@ -36,6 +38,7 @@ pub fn find<'a>(
     };
     let before = outputs.iter().filter_map(informative);
     let before = before.reduce(|one, other| one.intersection(&other).copied().collect()).unwrap_or_default();
+    let sloping = sloping(&index, outputs);
     let mut layers = Vec::new();
     for node in &graph.node {
         for value in node.output.iter().map(String::as_str).filter(|value| !value.is_empty()) {
@@ -59,7 +62,7 @@ pub fn find<'a>(
                 shape,
                 elem: ty.elem,
                 layout,
-                informative: before.contains(value),
+                informative: before.contains(value) && sloping.contains(value),
             });
         }
     }

@@ -16,6 +16,9 @@ enum Axes {
     Known(Layout),
     /// Batch, channels, tokens: a feature map flattened, before its axes are swapped.
     ChannelsFirst { prefix: usize, height: usize, width: usize },
+    /// As [`Layout::Tokens`] with at least one token before the grid, and then this many behind it, which stand for no place: a detector's
+    /// queries.
+    Followed { prefix: usize, height: usize, width: usize, behind: usize },
 }
 
 type Shape = Vec<Option<usize>>;
@@ -32,7 +35,7 @@ pub(super) fn layouts<'a>(
     let rank = shape_of(types, input).map_or(4, |shape| shape.len());
     let batch = shape_of(types, input).and_then(|shape| shape.first().copied()).flatten();
     let stacked = stacked(graph, types);
-    let mut grids: Vec<Layout> = Vec::new();
+    let mut grids: Vec<Axes> = Vec::new();
     for node in &graph.node {
         for (number, output) in node.output.iter().enumerate().filter(|(_, name)| !name.is_empty()) {
             let Some(shape) = shape_of(types, output) else { continue };
@@ -48,10 +51,9 @@ pub(super) fn layouts<'a>(
                 || if shape.first() == Some(&batch) { recovered(node, &shape, (&grids, rank)) } else { None };
             if let Some(axes) = axes.or_else(recovered) {
                 known.insert(output, axes);
-                if let Axes::Known(layout @ Layout::Tokens { .. }) = axes
-                    && !grids.contains(&layout)
+                if matches!(axes, Axes::Known(Layout::Tokens { .. }) | Axes::Followed { .. }) && !grids.contains(&axes)
                 {
-                    grids.push(layout);
+                    grids.push(axes);
                 }
             }
         }
@@ -60,6 +62,7 @@ pub(super) fn layouts<'a>(
         .into_iter()
         .filter_map(|(name, axes)| match axes {
             Axes::Known(layout) => Some((name, layout)),
+            Axes::Followed { prefix, height, width, .. } => Some((name, Layout::Tokens { prefix, height, width })),
             Axes::ChannelsFirst { .. } => None,
         })
         .collect()
@@ -185,7 +188,7 @@ fn reshaped(before: Axes, from: &Shape, to: &Shape) -> Option<Axes> {
     }
 }
 
-/// Class and register tokens put before the grid's.
+/// Class and register tokens put before the grid's, and queries behind.
 fn joined(node: &NodeProto, shape: &Shape, known: &HashMap<&str, Axes>, types: &Types) -> Option<Axes> {
     let grid = node.input.iter().enumerate().find_map(|(at, name)| match known.get(name.as_str()) {
         Some(Axes::Known(Layout::Tokens { prefix, height, width })) => Some((at, *prefix, *height, *width)),
@@ -196,9 +199,13 @@ fn joined(node: &NodeProto, shape: &Shape, known: &HashMap<&str, Axes>, types: &
         Some((at, prefix, height, width)) if shape.len() == 3 && (axis == 1 || axis == -2) => {
             let sizes = node.input[..at].iter().map(|name| shape_of(types, name)?.get(1).copied().flatten());
             let before: usize = sizes.sum::<Option<usize>>()?;
-            let layout = Layout::Tokens { prefix: prefix + before, height, width };
-            // Tokens after the grid would be taken for a part of it.
-            (shape[1] == Some(prefix + before + height * width)).then_some(Axes::Known(layout))
+            let prefix = prefix + before;
+            let behind = shape[1]?.checked_sub(prefix + height * width)?;
+            match behind {
+                0 => Some(Axes::Known(Layout::Tokens { prefix, height, width })),
+                // Without a token before it, what stands first and what last could not be told.
+                _ => (prefix > 0).then_some(Axes::Followed { prefix, height, width, behind }),
+            }
         }
         _ => inherited(node, shape, known, types),
     }
@@ -210,6 +217,11 @@ fn cut(before: Axes, from: &Shape, to: &Shape) -> Option<Axes> {
         Axes::Known(Layout::Tokens { height, width, .. }) if to.len() == 3 && to[1] != from[1] => {
             let prefix = to[1]?.checked_sub(height * width)?;
             Some(Axes::Known(Layout::Tokens { prefix, height, width }))
+        }
+        Axes::Followed { prefix, height, width, .. } if to.len() == 3 && to[1] != from[1] => {
+            // The queries cut off, or all but they.
+            let layout = Layout::Tokens { prefix, height, width };
+            fits(Axes::Known(layout), to).then_some(Axes::Known(layout))
         }
         same => fits(same, to).then_some(same),
     }
@@ -226,7 +238,7 @@ fn inherited(node: &NodeProto, shape: &Shape, known: &HashMap<&str, Axes>, types
 
 /// Layouts that come back after an attention took the axes apart: channels are last where they are normalised, and tokens of a
 /// number that only one grid so far had are that grid's.
-fn recovered(node: &NodeProto, shape: &Shape, (grids, rank): (&[Layout], usize)) -> Option<Axes> {
+fn recovered(node: &NodeProto, shape: &Shape, (grids, rank): (&[Axes], usize)) -> Option<Axes> {
     let op = node.op_type.as_str();
     let over_last = node.attr_int("axis").unwrap_or(-1);
     let normalises = op == "LayerNormalization" && (over_last == -1 || over_last == shape.len() as i64 - 1);
@@ -234,9 +246,9 @@ fn recovered(node: &NodeProto, shape: &Shape, (grids, rank): (&[Layout], usize))
         4 if normalises => Some(Axes::Known(Layout::Nhwc)),
         5 if normalises && rank > 4 => Some(Axes::Known(Layout::Ndhwc)),
         3 if normalises || matches!(op, "MatMul" | "Add") => {
-            let mut fitting = grids.iter().filter(|grid| fits(Axes::Known(**grid), shape));
+            let mut fitting = grids.iter().filter(|grid| fits(**grid, shape));
             let first = fitting.next()?;
-            fitting.next().is_none().then_some(Axes::Known(*first))
+            fitting.next().is_none().then_some(*first)
         }
         _ => None,
     }
@@ -249,6 +261,9 @@ fn fits(axes: Axes, shape: &Shape) -> bool {
         Axes::Known(layout @ (Layout::Ncl | Layout::Ncdhw | Layout::Ndhwc)) => shape.len() == layout.rank(),
         Axes::Known(Layout::Tokens { prefix, height, width }) => {
             shape.len() == 3 && shape[1] == Some(prefix + height * width)
+        }
+        Axes::Followed { prefix, height, width, behind } => {
+            shape.len() == 3 && shape[1] == Some(prefix + height * width + behind)
         }
         Axes::ChannelsFirst { prefix, height, width } => shape.len() == 3 && shape[2] == Some(prefix + height * width),
     }

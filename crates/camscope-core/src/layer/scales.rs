@@ -51,6 +51,9 @@ pub fn scales(
         layers.iter().enumerate().map(|(at, layer)| (layer.value.as_str(), at)).collect();
     match reach {
         Reach::Whole => Vec::new(),
+        Reach::Scales if reads_no_map(graph, &index, slopes, (&from_input, &cropped), &by_value) => {
+            queried(graph, &index, slopes, layers, &has_slope)
+        }
         Reach::Scales => {
             // The nodes that read one resolution belong together.
             let mut groups: BTreeMap<(usize, usize), Vec<&NodeProto>> = BTreeMap::new();
@@ -79,7 +82,7 @@ pub fn scales(
             let steps = steps(graph, &index, &nodes);
             // A pyramid's pooled maps are coarser still, and few operators work on them.
             let mut work: BTreeMap<(usize, usize), usize> = BTreeMap::new();
-            for layer in layers.iter().filter(|layer| is_weighing(&layer.op)) {
+            for layer in layers.iter().filter(has_slope).filter(|layer| is_weighing(&layer.op)) {
                 if let Some(size) = size(layer) {
                     *work.entry(size).or_default() += 1;
                 }
@@ -94,6 +97,57 @@ pub fn scales(
             farthest(layers.iter().filter(has_slope).filter(of_size), &steps).into_iter().collect()
         }
     }
+}
+
+/// Whether the scores are computed from something else than maps: from queries, which look at them.
+fn reads_no_map<'a>(
+    graph: &'a GraphProto,
+    index: &Index<'a>,
+    slopes: &[&'a str],
+    (from_input, cropped): (&HashSet<&str>, &HashSet<&str>),
+    by_value: &HashMap<&str, usize>,
+) -> bool {
+    let own = heads(graph, index, slopes, from_input, cropped);
+    !own.is_empty() && own.iter().all(|(_, data)| !by_value.contains_key(data))
+}
+
+/// Where queries look at several scales: of each the last layer that all reads of that scale depend on. Empty where they look at one.
+fn queried<'a>(
+    graph: &'a GraphProto,
+    index: &Index<'a>,
+    slopes: &[&'a str],
+    layers: &'a [Layer],
+    has_slope: &dyn Fn(&&Layer) -> bool,
+) -> Vec<usize> {
+    let seen: HashMap<&str, &Layer> = layers
+        .iter()
+        .filter(|layer| layer.informative && has_slope(layer))
+        .map(|layer| (layer.value.as_str(), layer))
+        .collect();
+    let mut reads: BTreeMap<(usize, usize), Vec<&str>> = BTreeMap::new();
+    let mut passed: HashSet<&str> = HashSet::new();
+    let mut open: Vec<&str> = slopes.to_vec();
+    while let Some(name) = open.pop() {
+        if !passed.insert(name) {
+            continue;
+        }
+        match seen.get(name).and_then(|layer| size(layer)) {
+            Some(size) => reads.entry(size).or_default().push(name),
+            None => open.extend(index.producer_node(name).map(data).unwrap_or_default()),
+        }
+    }
+    if reads.len() < 2 {
+        return Vec::new();
+    }
+    let of_scale = |(size, names): (&(usize, usize), &Vec<&'a str>)| {
+        let shared = names
+            .iter()
+            .map(|name| ancestors(graph, index, name))
+            .reduce(|one, other| one.intersection(&other).copied().collect())?;
+        let of_size = |layer: &&Layer| self::size(layer) == Some(*size) && shared.contains(layer.value.as_str());
+        layers.iter().filter(has_slope).rfind(of_size).map(|layer| layer.index)
+    };
+    reads.iter().rev().filter_map(of_scale).take(MOST).collect()
 }
 
 /// The last layer that lies [`STEPS`] before the score, else the one that lies farthest from it, the last of these.
@@ -141,7 +195,7 @@ fn heads<'a>(
 }
 
 /// Everything that gradients of these values come to.
-fn sloping<'a>(index: &Index<'a>, from: &[&'a str]) -> HashSet<&'a str> {
+pub(super) fn sloping<'a>(index: &Index<'a>, from: &[&'a str]) -> HashSet<&'a str> {
     let mut found: HashSet<&str> = HashSet::new();
     let mut open: Vec<&str> = from.to_vec();
     while let Some(name) = open.pop() {
@@ -162,7 +216,11 @@ fn data(node: &NodeProto) -> Vec<&str> {
             inputs().take(1).collect()
         }
         "ScatterND" | "ScatterElements" => inputs().step_by(2).collect(),
-        "NonMaxSuppression" | "NonZero" | "ArgMax" | "Shape" | "Size" => Vec::new(),
+        "Where" => inputs().skip(1).collect(),
+        // What is yes or no has no slope: masks of attention that are made of an earlier answer.
+        "Greater" | "GreaterOrEqual" | "Less" | "LessOrEqual" | "Equal" | "Not" | "And" | "Or" | "Xor" | "Sign"
+        | "IsNaN" | "IsInf" => Vec::new(),
+        "NonMaxSuppression" | "NonZero" | "ArgMax" | "ArgMin" | "Shape" | "Size" => Vec::new(),
         _ => reads(node),
     }
 }
@@ -318,6 +376,44 @@ mod tests {
         };
         assert_eq!(chosen(&["scores"]), ["p3"]);
         assert_eq!(chosen(&["scores", "boxes"]), ["p3", "p4"]);
+    }
+
+    #[test]
+    fn boxes_of_queries_are_explained_at_all_scales_that_these_look_at() {
+        // Two scales are laid side by side; the queries look at them twice, and only then are scored.
+        let net = "
+            Conv x w -> p3 @8 3
+            Conv p3 w -> p4 @4 3
+            Conv p3 w -> e3 @8 1
+            Conv p4 w -> e4 @4 1
+            Concat e3 e4 -> memory
+            MatMul memory w -> k
+            MatMul memory w -> v
+            Softmax k -> a
+            MatMul a v -> q
+            MatMul q memory -> q2
+            Gemm q2 w -> y";
+        assert_eq!(chosen(net, &["y"], Reach::Scales), ["e3", "e4"]);
+        // At one scale the layer is the one that is taken elsewhere.
+        let one = "
+            Conv x w -> p3 @8 3
+            Softmax p3 -> a
+            MatMul a p3 -> q
+            Gemm q w -> y";
+        assert!(chosen(one, &["y"], Reach::Scales).is_empty());
+    }
+
+    #[test]
+    fn an_earlier_answer_that_only_masks_is_no_place_to_look() {
+        let net = "
+            Conv x w -> a @8 3
+            Conv a w -> m @4 3
+            Greater m w -> inside
+            Conv a w -> b @8 3
+            Where inside b w -> c @8
+            Conv c w -> d @8 3
+            Conv d w -> y @8 1";
+        assert_eq!(chosen(net, &["y"], Reach::Deepest), ["a"]);
     }
 
     #[test]

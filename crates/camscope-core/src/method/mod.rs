@@ -4,13 +4,14 @@
 //! `heatmap`, `[N, H, W]`, before normalisation. The explorer runs the program as a session of its own; export splices the same program
 //! into the model. A [`HostMethod`] is computed on the host: it runs the model on changed images, or takes a layer apart.
 //!
-//! A method is a file here and a row of [`METHODS`].
+//! A method is a file here and a row of [`METHODS`]; plugins [`add`] theirs.
 
 mod ablation;
 mod baseline;
 mod cam;
 mod deeplift;
 mod finercam;
+mod foreign;
 mod fullgrad;
 mod gradcam;
 mod gradcam_elementwise;
@@ -42,6 +43,7 @@ use onnx_grad::{Builder, Dim, ElemType, Model, Val, ValueType, attr, proto::Node
 use onnx_grad_ort::blocked::{self, unblocked};
 
 pub(crate) use baseline::blurred;
+pub use foreign::{ForeignCam, add, all, is_reserved, nth};
 pub(crate) use gradcam::GradCam;
 pub use host::{AttentionMap, Beside, Heat, HostMethod, Means, Needs, OfMeans, Seeds, Slopes, Trial, Weighted};
 pub use parameters::{Parameter, Parameters};
@@ -73,6 +75,11 @@ pub trait Cam: Sync {
     /// them: a box, a pixel, a character.
     fn keeps_places(&self) -> bool {
         false
+    }
+
+    /// The plugin that it comes from; `None` for a built-in one.
+    fn plugin(&self) -> Option<&str> {
+        None
     }
 
     /// Emits what the heatmap is the sum of over the channels, `[N, C, H, W]`, for smoothing by its first principal component; `None`: it is
@@ -108,6 +115,14 @@ impl Method {
         match self {
             Self::Cam(method) => method.about(),
             Self::Host(method) => method.about(),
+        }
+    }
+
+    /// The plugin that it comes from; `None` for a built-in one.
+    pub fn plugin(self) -> Option<&'static str> {
+        match self {
+            Self::Cam(method) => method.plugin(),
+            Self::Host(_) => None,
         }
     }
 
@@ -194,7 +209,7 @@ impl PartialEq for Method {
     }
 }
 
-/// Every method, the default first.
+/// Every method that camscope has built in, the default first. [`all`] has those of plugins too.
 pub const METHODS: &[Method] = &[
     Method::Cam(&gradcam::GradCam),
     Method::Cam(&hirescam::HiResCam),
@@ -275,10 +290,11 @@ pub fn refusal(method: Method, targets: &[TargetRef]) -> Option<Error> {
 /// # Errors
 /// There is none; the error lists them.
 pub fn by_name(name: &str) -> Result<Method> {
-    let found = METHODS.iter().find(|method| method.name().eq_ignore_ascii_case(name)).copied();
+    let all = all();
+    let found = all.iter().find(|method| method.name().eq_ignore_ascii_case(name)).copied();
     found.ok_or_else(|| Error::UnknownMethod {
         name: name.to_owned(),
-        known: METHODS.iter().map(|method| method.name()).collect(),
+        known: all.iter().map(|method| method.name()).collect(),
     })
 }
 

@@ -3,6 +3,7 @@
 mod array;
 pub(crate) mod carried;
 mod embedded;
+pub(crate) mod features;
 mod fed;
 mod foreign;
 mod given;

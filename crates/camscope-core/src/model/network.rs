@@ -18,7 +18,7 @@ use onnx_grad::{
     upgrade::upgrade,
 };
 
-use super::{picture, unbatched};
+use super::{features, picture, unbatched};
 use crate::{
     error::{Error, Result},
     explain::export::plain,
@@ -233,15 +233,15 @@ impl Network {
     }
 
     /// Decides, now that types are known, which output holds the class scores, if one does. `said` is what the sidecar says that the model
-    /// answers: a number alone is a class score where it says so.
+    /// answers: a number alone is a class score where it says so. `labels`: how many names of classes there are.
     ///
     /// # Errors
     /// [`Error::ModelOutput`] if an output was chosen that holds none.
-    pub fn settle(&mut self, types: &Types, said: Option<Kind>) -> Result<()> {
+    pub fn settle(&mut self, types: &Types, said: Option<Kind>, labels: usize) -> Result<()> {
         let mut reasons = Vec::new();
         let mut found = None;
         for candidate in self.candidates() {
-            match class_scores(self, &candidate, types, said == Some(Kind::Classification)) {
+            match class_scores(self, &candidate, types, (said == Some(Kind::Classification), labels)) {
                 Ok(()) => {
                     found = Some(candidate);
                     break;
@@ -336,7 +336,7 @@ impl Network {
             let reasons = self
                 .candidates()
                 .into_iter()
-                .filter_map(|candidate| class_scores(self, &candidate, types, false).err());
+                .filter_map(|candidate| class_scores(self, &candidate, types, (false, 0)).err());
             let reason = match self.outputs.is_empty() {
                 true => "it has no output".into(),
                 false => reasons.collect::<Vec<_>>().join("; "),
@@ -514,11 +514,17 @@ fn head_of(node: &NodeProto) -> Option<Head> {
     }
 }
 
-/// Checks that an output's logits are one number a class; `is_said`: a single one may speak for one class and against another.
+/// Checks that an output's logits are one number a class; `is_said`: a single one may speak for one class and against another. `labels`: how
+/// many names of classes there are.
 ///
 /// # Errors
 /// What they are instead.
-fn class_scores(network: &Network, classes: &Classes, types: &Types, is_said: bool) -> Result<(), String> {
+fn class_scores(
+    network: &Network,
+    classes: &Classes,
+    types: &Types,
+    (is_said, labels): (bool, usize),
+) -> Result<(), String> {
     let name = &classes.logits;
     let Some(ty) = types.get(name) else { return Err(format!("the type of `{name}` is not known")) };
     if !ty.elem.is_float() {
@@ -545,10 +551,20 @@ fn class_scores(network: &Network, classes: &Classes, types: &Types, is_said: bo
     if unit_norm(network.model.graph(), name) {
         return Err(format!("`{name}` is scaled to length 1: an embedding, not one score a class"));
     }
-    let is_known = network.chosen.is_some() || classes.head != Head::Logits;
-    match !is_known && crate::task::embedding::is_called(&classes.output) {
-        true => Err(format!("`{}` is an embedding by its name, not one score a class", classes.output)),
-        false => Ok(()),
+    let is_labelled = labels > 0 && sizes.iter().flatten().product::<usize>() == labels;
+    if network.chosen.is_some() || is_said || is_labelled || classes.head != Head::Logits {
+        return Ok(());
+    }
+    let output = &classes.output;
+    if crate::task::embedding::is_called(output) {
+        return Err(format!("`{output}` is an embedding by its name, not one score a class"));
+    }
+    if features::is_called_places(output) {
+        return Err(format!("`{output}` holds places or angles by its name, not one score a class"));
+    }
+    match features::made_by(network.model.graph(), types, name) {
+        Some(by) => Err(format!("`{output}` holds features: no classifier stands behind the last {by}")),
+        None => Ok(()),
     }
 }
 

@@ -7,6 +7,7 @@ use ndarray::{ArrayD, Axis};
 use super::{Context, Kind, Recognised, Said, Task};
 use crate::{
     error::{Error, Result},
+    model::features,
     target::{Answer, TargetRef},
 };
 
@@ -72,7 +73,8 @@ fn is_tokens(output: &str) -> bool {
     output.to_lowercase().contains("hidden_state")
 }
 
-/// How likely an output is an embedding: of unit norm, called one, the class token of all; the less the likelier.
+/// How likely an output is an embedding: of unit norm, called one, without a classifier, the class token of all; the less the
+/// likelier.
 fn likeness(context: &Context<'_>, output: &str) -> Option<(u8, Embedding, String)> {
     let shape = context.floats(output)?;
     let is_said = context.settings.kind == Some(Kind::Embedding);
@@ -80,14 +82,19 @@ fn likeness(context: &Context<'_>, output: &str) -> Option<(u8, Embedding, Strin
     match shape[..] {
         [_, Some(tokens), Some(_)] if tokens > 1 && (is_tokens(output) || is_said) => {
             let by = format!("the name of `{output}`: its first token, [:, 0]");
-            Some((2, Embedding { value, token: Some(0) }, by))
+            Some((3, Embedding { value, token: Some(0) }, by))
         }
         [_, ref rest @ ..] if rest.iter().filter(|size| **size != Some(1)).count() == 1 => {
             let whole = Embedding { value, token: None };
             if crate::model::unit_norm(context.network.model.graph(), output) {
                 return Some((0, whole, format!("the length of `{output}`: it is scaled to 1")));
             }
-            (is_called(output) || is_said).then(|| (1, whole, format!("the name of `{output}`")))
+            if is_called(output) || is_said {
+                return Some((1, whole, format!("the name of `{output}`")));
+            }
+            let by = features::made_by(context.network.model.graph(), context.types, output)?;
+            let by = format!("the nodes before `{output}`: no classifier stands behind the last {by}");
+            Some((2, whole, by))
         }
         _ => None,
     }

@@ -318,8 +318,14 @@ impl Grid<'_> {
 /// Words in the names of outputs that hold numbers and no classes.
 const NUMBERS: &[&str] = &[
     "depth", "disp", "saliency", "matte", "matting", "alpha", "pha", "normal", "flow", "feature", "embed", "hidden",
-    "fgr",
+    "fgr", "quer",
 ];
+
+/// Words in the names of outputs that hold feature maps.
+const FEATURES: &[&str] = &["feature", "embed", "hidden"];
+
+/// Words in the names of outputs that hold measures: a logistic function behind them keeps them in range and makes no probabilities.
+const MEASURES: &[&str] = &["depth", "disp", "normal", "flow", "feature", "embed", "hidden"];
 
 /// Words in the names of outputs that hold a heat map a key point.
 const POINTS: &[&str] = &["heatmap", "heat_map", "keypoint", "kpt", "joint", "landmark"];
@@ -354,6 +360,10 @@ pub(super) fn recognise(context: &Context<'_>) -> Option<Recognised> {
         (!found.is_empty() && (alike || is_said || is_called(found[0].output, NUMBERS).is_some())).then_some(0)
     })?;
     let Found { output, map, by, .. } = found.into_iter().nth(at)?;
+    // Feature maps beside the vector that is made of them.
+    if !is_said && is_called(output, FEATURES).is_some() && super::embedding::recognise(context).is_some() {
+        return None;
+    }
     Some(Recognised { task: Arc::new(Mapping { map, output: output.to_owned() }), by })
 }
 
@@ -364,7 +374,17 @@ fn map_of<'a>(context: &Context<'a>, output: &'a str) -> Option<Found<'a>> {
         return None;
     }
     let graph = context.network.model.graph();
-    let end = end_of(graph, context.types, output);
+    let mut end = end_of(graph, context.types, output);
+    if end.decision.is_none() && is_called(output, MEASURES).is_some() && said.is_none_or(|said| said == Kind::Dense) {
+        end = End { value: output.to_owned(), last: None, decision: None };
+    }
+    // Tokens of a transformer: their number and their channels are no height and width.
+    if said.is_none()
+        && output.contains("hidden_state")
+        && context.extents(output).is_some_and(|shape| shape.len() == 3)
+    {
+        return None;
+    }
     let own = context.floats(&end.value)?;
     let is_map = |name: &str| context.floats(name).is_some_and(|shape| axes(&shape, context.size, None).is_some());
     // A softmax over a flattened copy: the map lies before.

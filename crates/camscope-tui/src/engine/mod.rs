@@ -72,7 +72,7 @@ pub struct ModelInfo {
     pub tree: Tree,
     /// The layer that `auto` takes.
     pub default_layer: usize,
-    /// The sidecar's method; an index into [`camscope_core::method::METHODS`].
+    /// The sidecar's method; an index into [`camscope_core::method::all`].
     pub method: usize,
     /// What a person should know: assumed preprocessing, a provider that was not taken.
     pub notes: Vec<String>,
@@ -190,7 +190,7 @@ pub struct HeatKey {
     pub target: usize,
     /// Position in [`ModelInfo::layers`].
     pub layer: usize,
-    /// Position in [`camscope_core::method::METHODS`].
+    /// Position in [`camscope_core::method::all`].
     pub method: usize,
 }
 

@@ -15,7 +15,7 @@ use camscope_core::{
     image,
     layer::{self, Choice, Layer},
     layer_ranges::{Ranges, Stored},
-    method::{self, Chosen, METHODS, Method, Sign},
+    method::{self, Chosen, Method, Sign},
     model::{Network, Sidecar},
     random,
     runtime::{Canceller, Runtime},
@@ -181,7 +181,7 @@ impl Opened {
             tree: Tree::of(&layers, default_layer),
             layers,
             default_layer,
-            method: METHODS.iter().position(|known| known.name() == method.method.name()).unwrap_or(0),
+            method: method::all().iter().position(|known| *known == method.method).unwrap_or(0),
             notes,
             provider: first.forward_session().provider().name().to_owned(),
             command: how.command.clone(),
@@ -331,7 +331,7 @@ impl Engine for Opened {
     }
 
     fn heat(&self, key: HeatKey, photo: &Photo, canceller: &Canceller) -> Result<Heat> {
-        let method = METHODS.get(key.method).copied().unwrap_or(METHODS[0]);
+        let method = method::nth(key.method).unwrap_or_else(|| Chosen::default().method);
         if matches!(method, Method::Host(_)) {
             return self.by_host(key, method, photo, canceller);
         }

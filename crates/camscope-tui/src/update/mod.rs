@@ -6,7 +6,7 @@ mod mouse;
 mod typing;
 
 use camscope_core::{
-    method::METHODS,
+    method,
     overlay::{self, Enlarge},
 };
 use crossterm::event::{KeyEventKind, KeyModifiers};
@@ -205,13 +205,16 @@ fn go_to_image(state: &mut State, image: usize) {
 }
 
 fn step_method(state: &mut State, by: isize) {
-    choose_method(state, (state.method as isize + by).rem_euclid(METHODS.len() as isize) as usize);
+    choose_method(state, (state.method as isize + by).rem_euclid(method::all().len() as isize) as usize);
 }
 
 fn choose_method(state: &mut State, method: usize) {
     state.method = method;
     state.asked_method = true;
-    state.say(format!("{}: {}", METHODS[state.method].name(), METHODS[state.method].about()));
+    if let Some(method) = method::nth(method) {
+        let from = method.plugin().map_or(String::new(), |plugin| format!(", of the plugin {plugin}"));
+        state.say(format!("{}: {}{from}", method.name(), method.about()));
+    }
 }
 
 fn step_colormap(state: &mut State, by: isize) {

@@ -11,7 +11,7 @@ use std::{
 };
 
 use camscope_core::{
-    method::{METHODS, Method},
+    method::{self, Method},
     runtime::Canceller,
 };
 
@@ -99,7 +99,7 @@ const LOOK: Duration = Duration::from_millis(150);
 /// Does one run, and says meanwhile how far it is, where it takes many passes.
 fn watched(engine: &dyn Engine, run: &Run, start: Instant, canceller: &Canceller, send: &Send) -> Message {
     let Run::Heat(key, _) = run else { return one(engine, run, start, canceller) };
-    if !METHODS.get(key.method).is_some_and(|method| matches!(method, Method::Host(_))) {
+    if !method::nth(key.method).is_some_and(|method| matches!(method, Method::Host(_))) {
         return one(engine, run, start, canceller);
     }
     std::thread::scope(|scope| {

@@ -660,6 +660,6 @@ pub(crate) fn progress(inputs: usize) -> ProgressBar {
     if inputs < 2 || output::is_piped() {
         return ProgressBar::hidden();
     }
-    let style = ProgressStyle::with_template("{wide_bar} {pos}/{len} {msg}");
+    let style = ProgressStyle::with_template("{wide_bar} {pos}/{len}, {eta} left {msg}");
     ProgressBar::new(inputs as u64).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }

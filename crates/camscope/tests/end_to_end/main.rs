@@ -38,6 +38,7 @@ mod one_score;
 mod outputs;
 #[cfg(target_os = "linux")]
 mod plugin_faults;
+mod plugin_methods;
 #[cfg(target_os = "linux")]
 mod plugins;
 mod points;

@@ -4,7 +4,10 @@ use std::{collections::BTreeSet, path::Path};
 
 use serde_json::Value;
 
-use crate::common::{Scene, cat_and_coffee, lite, mobilenet};
+use crate::{
+    common::{Scene, cat_and_coffee, file, lite, mobilenet},
+    plugins::{cc, plugin_folder},
+};
 
 fn names(folder: &Path) -> BTreeSet<String> {
     let entries = std::fs::read_dir(folder).expect("the folder");
@@ -53,10 +56,11 @@ fn layers_are_for_the_methods_that_look_at_one() {
     assert_eq!(names(&scene.path("out")), expected);
 }
 
-/// Every method on one sheet, with fewer passes of those that take many; what the model has no use for is told.
+/// Every method on one sheet, that of a plugin too, with fewer passes of those that take many; what the model has no use for is told.
 #[test]
 fn all_methods_come_on_one_sheet() {
     let scene = Scene::new();
+    cc(&file("plugins/faulty/faulty.c"), &plugin_folder(&scene).join("cam.so"), &["-DWITH_METHOD"]);
     let few = "rise:masks=16 lime:samples=16 kernel-shap:samples=16 occlusion:window=48,stride=48 smoothgrad:samples=2 \
                vargrad:samples=2 integrated-gradients:steps=4 gradient-shap:samples=2 ss-cam:samples=1 is-cam:samples=1 \
                sess:scales=1";
@@ -64,6 +68,7 @@ fn all_methods_come_on_one_sheet() {
     let options = ["--method", "all", "--class", "3", "--json", "--sheet", "sheets/all.png"].into_iter().chain(few);
     let ran = scene.explain(mobilenet(), cat_and_coffee(), options).ok_with_notes();
     let lines = ran.json();
+    assert!(methods(&lines).contains(&"faulty-cam"));
     let of_attention = |line: &&str| line.contains("follows attention") && line.contains("is left out");
     let left_out = ran.stderr.lines().filter(of_attention).count();
     assert!(left_out >= 2, "{}", ran.stderr);

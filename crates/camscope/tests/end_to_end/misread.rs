@@ -28,11 +28,17 @@ fn what_was_misread_is_called_what_it_is() {
         "boxes_first",
         "crnn",
         "ctc_time_first",
+        "depth_in_range",
         "embedding",
+        "face_embedding",
+        "headless_cnn",
         "image_plus_table",
+        "landmarks",
+        "maps_and_pooled",
         "one_number",
         "seg_binary",
         "three_heads",
+        "tokens_and_pooled",
         "topk",
     ] {
         let model = file("tests/fixtures/cases").join(name).with_extension("onnx");

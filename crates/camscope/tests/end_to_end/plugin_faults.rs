@@ -47,6 +47,35 @@ const FAULTS: &[&str] = &[
     "TWICE",
 ];
 
+/// What is wrong with its method; each stands for a fault of a function, or for other words of the item.
+const METHOD_FAULTS: &[(&str, &str)] = &[
+    ("about_blank", "-DABOUT=\" \""),
+    ("about_escape", "-DABOUT=\"\\x1b[31mred\""),
+    (
+        "about_long",
+        "-DABOUT=\"0123456789 0123456789 0123456789 0123456789 0123456789 0123456789 0123456789 0123456789 0123456789 0123456789 0123456789 0123456789 0123456789 0123456789 0123456789 0123456789 0123456789 0123456789 0123456789\"",
+    ),
+    ("crash", "-DFAULT_METHOD_CRASH"),
+    ("domain", "-DFAULT_METHOD_DOMAIN"),
+    ("error", "-DFAULT_METHOD_ERROR"),
+    ("flags", "-DFAULT_METHOD_FLAGS"),
+    ("inputs", "-DFAULT_METHOD_INPUTS"),
+    ("mixes", "-DFAULT_METHOD_MIXES"),
+    ("name_all", "-DMETHOD=\"all\""),
+    ("name_built_in", "-DMETHOD=\"gradcam\""),
+    ("name_colon", "-DMETHOD=\"grad:cam\""),
+    ("nan", "-DFAULT_METHOD_NAN"),
+    ("no_build", "-DFAULT_METHOD_NO_BUILD"),
+    ("opset", "-DFAULT_METHOD_OPSET"),
+    ("order", "-DFAULT_METHOD_ORDER"),
+    ("outputs", "-DFAULT_METHOD_OUTPUTS"),
+    ("product", "-DFAULT_METHOD_PRODUCT"),
+    ("random", "-DFAULT_METHOD_RANDOM"),
+    ("rubbish", "-DFAULT_METHOD_RUBBISH"),
+    ("shape", "-DFAULT_METHOD_SHAPE"),
+    ("twice", "-DFAULT_METHOD_TWICE"),
+];
+
 fn faulty(library: &Path, options: &[&str]) {
     cc(&file("plugins/faulty/faulty.c"), library, options);
 }
@@ -92,6 +121,27 @@ fn each_is_set_aside_with_its_reason_and_the_rest_goes_on() {
     assert_eq!(warnings, fs::read_dir(&folder).expect("the folder").count() - 1);
     let ran = scene.explain(mobilenet(), cat_and_coffee(), ["--colormap", "viridis"]);
     ran.ok_with_notes();
+}
+
+#[test]
+fn a_method_that_is_wrong_is_set_aside_with_its_reason() {
+    let scene = Scene::new();
+    let folder = scene.path("methods");
+    fs::create_dir(&folder).expect("a folder");
+    for (name, fault) in METHOD_FAULTS {
+        faulty(&folder.join(format!("{name}.so")), &["-DWITH_METHOD", fault]);
+    }
+    let ran = scene.run(["plugin".as_ref(), "list".as_ref(), "--plugin".as_ref(), folder.as_os_str()]).ok();
+    assert_eq!(ran.stdout.matches("set aside").count(), METHOD_FAULTS.len(), "{}", ran.stdout);
+    assert_snapshot!(ran.all());
+    // Here the reason is in ONNX Runtime's own words.
+    for fault in ["-DFAULT_METHOD_OPERATOR", "-DFAULT_METHOD_TYPE"] {
+        let library = scene.path("refused.so");
+        faulty(&library, &["-DWITH_METHOD", fault]);
+        let ran = scene.run(["plugin".as_ref(), "check".as_ref(), library.as_os_str()]);
+        let told = "Failed   method faulty-cam: method `faulty-cam`: ONNX Runtime refuses its function: ";
+        assert!(ran.status == Some(1) && ran.stdout.contains(told), "{}", ran.stdout);
+    }
 }
 
 #[test]

@@ -31,13 +31,24 @@ static EXAMPLES: LazyLock<PathBuf> = LazyLock::new(|| {
     let target = Path::new(env!("CARGO_BIN_EXE_camscope")).parent().and_then(Path::parent).expect("a target folder");
     let mut command = Command::new(env!("CARGO"));
     command.current_dir(repository()).env("CARGO_TARGET_DIR", target);
-    command.args(["build", "--offline", "-p", "lightness", "-p", "detector-necks", "-p", "squareplus"]);
+    command.args([
+        "build",
+        "--offline",
+        "-p",
+        "lightness",
+        "-p",
+        "detector-necks",
+        "-p",
+        "squareplus",
+        "-p",
+        "norm-grad",
+    ]);
     build(&mut command);
     target.join("debug")
 });
 
 /// An example plugin in Rust, copied into the scene: the target folder may be one that others can write.
-fn example(scene: &Scene, name: &str) -> PathBuf {
+pub(crate) fn example(scene: &Scene, name: &str) -> PathBuf {
     scene.copy(&EXAMPLES.join(format!("lib{name}.so")), &format!("examples/lib{name}.so"))
 }
 
@@ -57,7 +68,7 @@ fn every_example_passes_its_check() {
     let scene = Scene::new();
     let ice = scene.path("ice.so");
     cc(&file("plugins/ice/ice.c"), &ice, &[]);
-    let rust = ["lightness", "detector_necks", "squareplus"].map(|name| example(&scene, name));
+    let rust = ["lightness", "detector_necks", "squareplus", "norm_grad"].map(|name| example(&scene, name));
     for library in rust.iter().chain([&ice]) {
         let ran = check(&scene, library).ok();
         assert!(ran.stdout.lines().skip(1).all(|line| line.starts_with("Success")), "{}", ran.stdout);
@@ -186,6 +197,21 @@ fn a_new_plugin_builds_and_passes_its_check_at_once() {
     );
     assert!(check(&scene, &library).ok().stdout.contains("Success  colormap my_heat\n"));
 
+    scene.run(["plugin", "new", "--lang", "c", "--kind", "method", "my-cam"]).ok();
+    build(
+        Command::new("cc")
+            .current_dir(scene.path("my-cam"))
+            .args("-O2 -Wall -Wextra -Werror -fPIC -shared -o my-cam.so my-cam.c".split(' ')),
+    );
+    let cam = check(&scene, &scene.path("my-cam/my-cam.so")).ok();
+    assert!(cam.stdout.contains("Success  method my-cam\n"), "{}", cam.stdout);
+    let taken = scene.run(["plugin", "new", "--lang", "c", "--kind", "method", "gradcam"]);
+    assert!(
+        taken.status == Some(1) && taken.stderr.contains("there is a method `gradcam` already"),
+        "{}",
+        taken.stderr
+    );
+
     // A project uses the published crate; here it must be the one beside this test.
     scene.run(["plugin", "new", "--lang", "rust", "published"]).ok();
     let manifest = std::fs::read_to_string(scene.path("published/Cargo.toml")).expect("a manifest");
@@ -208,6 +234,27 @@ fn a_new_plugin_builds_and_passes_its_check_at_once() {
     let library = folder.join("target/debug/libembers.so");
     assert!(check(&scene, &library).ok().stdout.contains("Success  colormap embers\n"));
 
+    // A method in Rust, in the same folder: it need not be compiled twice.
+    scene
+        .run([
+            "plugin",
+            "new",
+            "--lang",
+            "rust",
+            "--kind",
+            "method",
+            "my-own",
+            "--crate",
+            copy.to_str().expect("a path"),
+        ])
+        .ok();
+    std::fs::copy(scene.path("my-own/src/lib.rs"), folder.join("src/lib.rs")).expect("copied");
+    cargo();
+    assert!(check(&scene, &library).ok().stdout.contains("Success  method my-own\n"));
+    std::fs::remove_dir_all(scene.path("my-own")).expect("removed");
+    scene.run(["plugin", "new", "--lang", "rust", "my-own", "--crate", copy.to_str().expect("a path")]).ok();
+    std::fs::copy(scene.path("my-own/src/lib.rs"), folder.join("src/lib.rs")).expect("copied");
+
     // A panic is an error of that call, and no crash.
     let source = folder.join("src/lib.rs");
     let text = std::fs::read_to_string(&source).expect("the source");
@@ -216,7 +263,7 @@ fn a_new_plugin_builds_and_passes_its_check_at_once() {
     cargo();
     let ran = check(&scene, &library);
     assert!(
-        ran.stdout.contains("Failed   colormap embers: colormap `embers`: it panicked: no colour for 0\n"),
+        ran.stdout.contains("Failed   colormap my_own: colormap `my_own`: it panicked: no colour for 0\n"),
         "{}",
         ran.stdout
     );

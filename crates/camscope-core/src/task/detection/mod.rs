@@ -10,6 +10,7 @@ mod emit;
 mod end2end;
 mod grids;
 mod likeness;
+mod maskformer;
 mod mmdeploy;
 mod nodes;
 mod origin;
@@ -267,6 +268,7 @@ pub const FORMATS: &[Format] = &[
     deployed::FORMAT,
     detr::FORMAT,
     detr::INDEPENDENT,
+    maskformer::FORMAT,
     mmdeploy::FORMAT,
     yolov3::FORMAT,
     end2end::FORMAT,

@@ -1,0 +1,160 @@
+//! Networks without their classifier: outputs that are features, and no scores.
+
+use onnx_grad::{Types, graph::Index, proto::GraphProto};
+
+/// By which node an output of one row an image is known to be features: between it and what was normalised, added up along a shortcut or
+/// activated lies no operator with learned weights, so nothing was ever scored. `None`: it may be scores.
+///
+/// A plain ReLU is no sign: SqueezeNet's scores are the mean of one.
+pub(crate) fn made_by(graph: &GraphProto, types: &Types, output: &str) -> Option<&'static str> {
+    let index = Index::new(graph);
+    let rank = |name: &str| types.get(name).and_then(|ty| ty.shape.as_ref()).map_or(0, Vec::len);
+    let constant = |name: &String| name.is_empty() || index.constant(name).is_some();
+    let mut value = output;
+    for _ in 0..graph.node.len() {
+        let node = index.producer_node(value)?;
+        let first = node.input.first()?;
+        let varying = || node.input.iter().filter(|name| !constant(name));
+        match &*node.op_type {
+            "LayerNormalization" | "RMSNormalization" | "SimplifiedLayerNormalization" | "SkipLayerNormalization" => {
+                return Some("normalisation");
+            }
+            // Of vectors: embeddings of faces end in one. Of maps it is a convolution's.
+            "BatchNormalization" if rank(value) == 2 => return Some("normalisation"),
+            "HardSwish" | "Gelu" | "Swish" | "Mish" | "PRelu" => return Some("activation"),
+            // x · σ(x), and a normalisation spelled out: what is divided, scaled by one number a channel, and shifted.
+            "Mul" if varying().count() == 2 => {
+                let squashed = varying().filter_map(|name| index.producer_node(name));
+                let is_gate = squashed.into_iter().any(|node| matches!(&*node.op_type, "Sigmoid" | "HardSigmoid"));
+                return is_gate.then_some("activation");
+            }
+            "Mul" if varying().count() == 1 => {
+                let data = varying().next()?;
+                let is_divided = index.producer_node(data).is_some_and(|node| node.op_type == "Div");
+                if is_divided
+                    && rank(value) >= 2
+                    && scales_channels(&index, node.input.iter().find(|name| constant(name))?)
+                {
+                    return Some("normalisation");
+                }
+                value = data;
+            }
+            "Add" | "Sum" if varying().count() > 1 => return (rank(value) >= 3).then_some("shortcut"),
+            "Add" if varying().count() == 1 => value = varying().next()?,
+            "Concat" if varying().count() > 1 => return (rank(value) >= 3).then_some("joining of branches"),
+            // ReLU6, but not what only keeps numbers in range.
+            "Clip" if node.input.get(2).is_some_and(constant) && rank(value) >= 3 => {
+                return Some("activation");
+            }
+            "Relu" | "LeakyRelu" | "Identity" | "Reshape" | "Flatten" | "Squeeze" | "Unsqueeze" | "Cast"
+            | "Transpose" | "Slice" | "Gather" | "ReduceMean" | "ReduceMax" | "GlobalAveragePool" | "GlobalMaxPool"
+            | "AveragePool" | "MaxPool" | "BatchNormalization" | "Dropout" | "QuantizeLinear" | "DequantizeLinear" => {
+                value = first
+            }
+            _ => return None,
+        }
+    }
+    None
+}
+
+/// Whether a constant has one number a channel.
+fn scales_channels(index: &Index<'_>, name: &str) -> bool {
+    index.constant(name).is_some_and(|tensor| tensor.dims.iter().product::<i64>() > 1)
+}
+
+/// Words in the names of outputs that hold places or angles.
+const PLACES: &[&str] = &[
+    "landmark",
+    "landmarks",
+    "keypoint",
+    "keypoints",
+    "kpt",
+    "kpts",
+    "joints",
+    "bbox",
+    "bboxes",
+    "box",
+    "boxes",
+    "coord",
+    "coords",
+    "coordinates",
+    "vertices",
+    "pose",
+    "gaze",
+    "yaw",
+    "pitch",
+];
+
+/// Whether an output is called by what it gives in numbers, and not in scores.
+pub(crate) fn is_called_places(output: &str) -> bool {
+    let output = output.to_lowercase();
+    output.split(|letter: char| !letter.is_ascii_alphabetic()).any(|word| PLACES.contains(&word))
+}
+
+#[cfg(test)]
+mod tests {
+    use onnx_grad::{
+        Dim, ElemType, ValueType,
+        proto::{NodeProto, TensorProto},
+    };
+
+    use super::*;
+
+    /// `OP input… -> output @rank`, a line each; `w` and `v` are constants of one number and of four.
+    fn known(text: &str) -> Option<&'static str> {
+        let mut graph = GraphProto::default();
+        graph.initializer.push(TensorProto::floats("w".to_owned(), ElemType::Float, &[1], &[2.0]));
+        graph.initializer.push(TensorProto::floats("v".to_owned(), ElemType::Float, &[4], &[1.0, 2.0, 3.0, 4.0]));
+        let mut types = Types::default();
+        for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
+            let mut words = line.split_whitespace();
+            let op_type = words.next().unwrap().to_owned();
+            let input: Vec<String> = words.by_ref().take_while(|word| *word != "->").map(str::to_owned).collect();
+            let output = words.next().unwrap().to_owned();
+            let rank: usize = words.next().unwrap().trim_start_matches('@').parse().unwrap();
+            let shape = Some(vec![Dim::Fixed(4); rank]);
+            types.insert(output.clone(), ValueType { elem: ElemType::Float, shape });
+            graph.node.push(NodeProto { op_type, input, output: vec![output], ..Default::default() });
+        }
+        made_by(&graph, &types, "y")
+    }
+
+    #[test]
+    fn what_no_weights_stand_behind_is_features() {
+        assert_eq!(
+            known("Add a b -> s @4\nRelu s -> r @4\nGlobalAveragePool r -> g @4\nFlatten g -> y @2"),
+            Some("shortcut")
+        );
+        assert_eq!(known("LayerNormalization x v v -> n @3\nGather n w -> y @2"), Some("normalisation"));
+        assert_eq!(
+            known("Div a b -> d @3\nMul d v -> m @3\nAdd m v -> n @3\nReduceMean n -> y @2"),
+            Some("normalisation")
+        );
+        assert_eq!(
+            known("Conv x w -> c @4\nHardSwish c -> h @4\nGlobalAveragePool h -> g @4\nFlatten g -> y @2"),
+            Some("activation")
+        );
+        assert_eq!(
+            known("Conv x w -> c @4\nSigmoid c -> s @4\nMul c s -> m @4\nGlobalAveragePool m -> y @4"),
+            Some("activation")
+        );
+        assert_eq!(known("Gemm x w -> g @2\nBatchNormalization g v v v v -> y @2"), Some("normalisation"));
+    }
+
+    #[test]
+    fn what_weights_score_may_be_classes() {
+        assert_eq!(known("GlobalAveragePool x -> g @4\nFlatten g -> f @2\nGemm f w v -> y @2"), None);
+        // SqueezeNet.
+        assert_eq!(known("Conv x w -> c @4\nRelu c -> r @4\nGlobalAveragePool r -> g @4\nReshape g w -> y @2"), None);
+        // The mean of two classifiers, and a temperature.
+        assert_eq!(known("Gemm a w -> l @2\nGemm b w -> m @2\nAdd l m -> s @2\nMul s w -> y @2"), None);
+        assert_eq!(known("MatMul a w -> m @2\nAdd m v -> b @2\nDiv b w -> y @2"), None);
+        assert_eq!(known("Gemm a w -> g @2\nClip g w w -> y @2"), None);
+    }
+
+    #[test]
+    fn names_are_read_by_the_word() {
+        assert!(is_called_places("face_landmarks") && is_called_places("Box") && is_called_places("kpts.3"));
+        assert!(!is_called_places("transpose_1") && !is_called_places("boxer") && !is_called_places("logits"));
+    }
+}
