@@ -249,6 +249,15 @@ impl Explainer {
         matches!(&self.runner, Runner::Differentiated(passes, _) if passes.as_one)
     }
 
+    /// The values of which a target that reads one place alone is explained by what lies around that place alone: of a detector, the maps
+    /// of its scales.
+    pub fn windowed(&self) -> Vec<&str> {
+        match &self.runner {
+            Runner::Differentiated(passes, _) => passes.windowed(),
+            Runner::Forward(_) => Vec::new(),
+        }
+    }
+
     /// The session of the forward pass: it says which provider it runs on.
     pub fn forward_session(&self) -> &Session {
         match &self.runner {

@@ -14,6 +14,7 @@ mod pictures;
 pub(crate) mod program;
 pub(crate) mod sparse_lhs_matmul;
 pub(crate) mod sum_products;
+pub(crate) mod window;
 pub(crate) mod zero_insert;
 
 use std::marker::PhantomData;
@@ -41,7 +42,8 @@ pub(crate) fn domain(block: usize) -> ort::Result<OperatorDomain> {
         .add(Of::<max_pool_grad::MaxPoolGrad>::new(block))?
         .add(Of::<zero_insert::ZeroInsert>::new(block))?
         .add(Of::<sum_products::SumProducts>::new(block))?
-        .add(Of::<depth_to_space::BlockedDepthToSpace>::new(block))
+        .add(Of::<depth_to_space::BlockedDepthToSpace>::new(block))?
+        .add(Of::<window::Window>::new(block))
 }
 
 /// A float32 as it lies in memory, at whatever address: weights that are read from where they lie in a file begin anywhere.

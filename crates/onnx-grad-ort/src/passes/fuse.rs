@@ -82,6 +82,7 @@ fn kinds<'a>(
             | "Identity"
             | "Concat"
             | "Slice"
+            | "Split"
             | "MaxPool"
             | "AveragePool"
             | "Upsample"
@@ -94,6 +95,7 @@ fn kinds<'a>(
             | "BlockedDepthToSpace"
             | "DepthToSpace"
             | "MaxPoolGrad"
+            | "Window"
             | "Elementwise" => first.map(|kind| Kind { small: small(), ..kind }),
             "Expand" | "Tile" => first.map(|kind| Kind { small: false, ..kind }),
             "ReduceMean" | "ReduceSum" | "ReduceMax" | "ReduceMin" | "GlobalAveragePool" | "GlobalMaxPool"
@@ -108,8 +110,10 @@ fn kinds<'a>(
             _ if operations(node, constants).is_some() => first.map(|kind| Kind { small: small(), ..kind }),
             _ => None,
         };
-        if let (Some(kind), Some(output)) = (kind, node.output.first()) {
-            kinds.insert(output, kind);
+        if let Some(kind) = kind {
+            // Of most operators with several outputs only the first is of that kind.
+            let many = if node.op_type == "Split" { node.output.len() } else { 1 };
+            kinds.extend(node.output.iter().take(many).map(|output| (output.as_str(), kind)));
         }
     }
     kinds

@@ -13,7 +13,7 @@ use onnx_grad::{
 };
 
 use super::{
-    fuse,
+    between, fuse,
     shape::{Shape, scales, shapes},
 };
 use crate::blocked;
@@ -48,21 +48,25 @@ pub(super) fn keep_blocked(
             .or_else(|| on_blocks(node, &around, &blocked, &mut nodes))
             .or_else(|| summed(node, &around, &blocked))
             .or_else(|| woven(node, block as i64, &blocked))
-            .or_else(|| pooled(node, &blocked, &mut nodes));
+            .or_else(|| pooled(node, &blocked, &mut nodes))
+            .map(|(moved, channels)| (moved, vec![channels]))
+            .or_else(|| between::blocks(node, &around, &blocked));
         match moved {
             Some((moved, channels)) => {
-                let (own, plain) = (moved.output[0].clone(), node.output[0].clone());
+                let given = moved.output.clone();
                 nodes.push(moved);
-                nodes.push(NodeProto {
-                    op_type: "ReorderOutput".into(),
-                    domain: blocked::DOMAIN.into(),
-                    name: format!("{own}/reorder"),
-                    input: vec![own.clone()],
-                    output: vec![plain.clone()],
-                    attribute: vec![attr::int("channels", channels)],
-                    ..Default::default()
-                });
-                blocked.insert(plain, (own, channels));
+                for ((own, plain), channels) in given.into_iter().zip(&node.output).zip(channels) {
+                    nodes.push(NodeProto {
+                        op_type: "ReorderOutput".into(),
+                        domain: blocked::DOMAIN.into(),
+                        name: format!("{own}/reorder"),
+                        input: vec![own.clone()],
+                        output: vec![plain.clone()],
+                        attribute: vec![attr::int("channels", channels)],
+                        ..Default::default()
+                    });
+                    blocked.insert(plain.clone(), (own, channels));
+                }
             }
             None => nodes.push(node.clone()),
         }
@@ -99,12 +103,12 @@ pub(super) fn keep_blocked(
 type Moved = (NodeProto, i64);
 
 /// What is known of the graph.
-struct Around<'a> {
-    shapes: &'a HashMap<String, Shape>,
-    constants: &'a HashMap<&'a str, &'a TensorProto>,
+pub(super) struct Around<'a> {
+    pub(super) shapes: &'a HashMap<String, Shape>,
+    pub(super) constants: &'a HashMap<&'a str, &'a TensorProto>,
     producers: &'a HashMap<&'a str, &'a NodeProto>,
     bytes: &'a dyn Fn(&TensorProto) -> Option<Vec<u8>>,
-    block: i64,
+    pub(super) block: i64,
 }
 
 impl Around<'_> {

@@ -8,6 +8,8 @@
 //! another class costs the less; but what is cheap to compute again from one value (masks) is not saved. Last, chains of element-wise
 //! nodes become one node each.
 
+mod between;
+mod channels;
 mod fuse;
 mod known;
 mod layout;
@@ -18,6 +20,7 @@ mod pool;
 mod rows;
 mod shape;
 mod split;
+mod windows;
 
 use std::{
     collections::{HashMap, HashSet},
@@ -92,6 +95,18 @@ struct Part {
     session: Session,
     /// The gradients that are zero, each with its shape.
     zeros: Vec<(String, Vec<usize>)>,
+    /// Where it is computed around one place alone: the input that takes the place, and the seeds' height and width.
+    place: Option<(String, [usize; 2])>,
+}
+
+impl Part {
+    /// The place that it is told, where it wants one. `None`: the seeds are not zero at more than one place.
+    fn placed(&self, inputs: &[(&str, &Value)]) -> Option<Option<Value>> {
+        let Some((_, map)) = &self.place else { return Some(None) };
+        let seeds = self.seeds.iter().map(|seed| inputs.iter().find(|(name, _)| name == seed)?.1.floats());
+        let at = windows::place(&seeds.collect::<Option<Vec<_>>>()?, *map)?;
+        Value::from_f32(ndarray::arr1(&at).into_dyn()).ok().map(Some)
+    }
 }
 
 /// How many parts there are at most, each a session.
@@ -169,15 +184,25 @@ impl Passes {
         let live = |seed: &str| self.seeds.iter().any(|(_, own)| own == seed) && !idle.contains(&seed);
         let fits =
             |part: &&Part| inputs.iter().all(|(name, _)| !live(name) || part.seeds.iter().any(|own| own == name));
-        let Some(part) = self.parts.iter().find(fits).filter(|_| !idle.is_empty()) else {
+        let part = self.parts.iter().find(fits).filter(|_| !idle.is_empty());
+        let Some((part, place)) = part.and_then(|part| Some((part, part.placed(inputs)?))) else {
             return self.backward.run_with(inputs, canceller);
         };
-        let own: Vec<(&str, &Value)> = inputs.iter().copied().filter(|(name, _)| part.reads.contains(*name)).collect();
+        let read = inputs.iter().copied().filter(|(name, _)| part.reads.contains(*name));
+        let place = part.place.iter().zip(&place).map(|((name, _), place)| (name.as_str(), place));
+        let own: Vec<(&str, &Value)> = read.chain(place).collect();
         let mut outputs = part.session.run_with(&own, canceller)?;
         for (name, shape) in &part.zeros {
             outputs.add(name, Value::from_f32(ArrayD::zeros(IxDyn(shape)))?);
         }
         Ok(outputs)
+    }
+
+    /// The differentiated outputs of which a seed that is other than zero at one place alone, while all other outputs' seeds are idle, goes
+    /// back around that place alone.
+    pub fn windowed(&self) -> Vec<&str> {
+        let in_window = |seed: &String| self.parts.iter().any(|part| part.place.is_some() && part.seeds.contains(seed));
+        self.seeds.iter().filter(|(_, seed)| in_window(seed)).map(|(output, _)| output.as_str()).collect()
     }
 
     /// Ends the profiles of the backward pass, and gives their files.
@@ -216,7 +241,8 @@ impl Passes {
         let inputs: HashMap<String, _> =
             graph.input.iter().map(|input| (input.name.clone(), elem(&input.name))).collect();
         fuse::fuse(graph, &inputs);
-        shape::state(forward.graph.get_or_insert_default(), block);
+        shape::state(graph, block);
+        let shapes = shape::shapes(graph, &graph.node.iter().collect::<Vec<_>>(), block);
         let forward = runtime.session(&forward.to_bytes(), &options.profiled("forward"))?;
         // ONNX Runtime tells the types of what the one pass gives; the other has to state them.
         let mut backward = parts.backward;
@@ -231,8 +257,11 @@ impl Passes {
             };
             let sizes =
                 found.map(|output| output.shape.iter().map(|size| size.map_or(Dim::Free, Dim::Fixed)).collect());
-            // No sizes: a scalar, or not known.
-            let shape = sizes.filter(|sizes: &Vec<Dim>| !sizes.is_empty());
+            // No sizes: a scalar, or not known, as of what its optimiser put there.
+            let shape = sizes.filter(|sizes: &Vec<Dim>| !sizes.is_empty()).or_else(|| {
+                let sizes = shapes.get(name).into_iter().flatten().map(|&size| usize::try_from(size).map(Dim::Fixed));
+                sizes.collect::<Result<Vec<_>, _>>().ok().filter(|sizes| !sizes.is_empty())
+            });
             graph.input.push(value_info(name, Some(&ValueType { elem, shape })));
             elems.insert(name.clone(), elem);
         }
@@ -240,19 +269,27 @@ impl Passes {
         for kept in groups(plan) {
             smaller.extend(part_of(graph, &names(seeds), &kept, block));
         }
-        let finished = |graph: &mut GraphProto| {
-            fuse::fuse(graph, &elems);
+        let finished = |graph: &mut GraphProto, place: Option<&String>| {
+            let place = place.map(|name| (name.clone(), onnx_grad::ElemType::Float));
+            fuse::fuse(graph, &elems.clone().into_iter().chain(place).collect());
             rows::skip_zeros(graph, &names(seeds));
             shape::state(graph, block);
         };
-        finished(graph);
+        finished(graph, None);
         let mut made = Vec::with_capacity(smaller.len());
         for (at, (seeds, mut graph, zeros)) in smaller.into_iter().enumerate() {
-            let reads = graph.input.iter().map(|input| input.name.clone()).collect();
-            finished(&mut graph);
+            let own: Vec<&str> = seeds.iter().map(String::as_str).collect();
+            let mut place = None;
+            if let Some(windowed) = windows::of(&graph, &own, block) {
+                graph = windowed.graph;
+                place = Some((windowed.place, windowed.map));
+            }
+            let mut reads: HashSet<String> = graph.input.iter().map(|input| input.name.clone()).collect();
+            finished(&mut graph, place.as_ref().map(|(name, _)| name));
+            reads.retain(|name| place.as_ref().is_none_or(|(own, _)| own != name));
             let model = ModelProto { graph: Some(graph), ..ModelProto { graph: None, ..backward.clone() } };
             let session = runtime.session(&model.to_bytes(), &options.profiled(&format!("backward-{at}")))?;
-            made.push(Part { seeds, reads, session, zeros });
+            made.push(Part { seeds, reads, session, zeros, place });
         }
         let backward = runtime.session(&backward.to_bytes(), &options.profiled("backward"))?;
         let (saved, taps, seeds) = (parts.saved, parts.taps, seeds.clone());
@@ -427,6 +464,7 @@ fn joint(plan: &Plan<'_>) -> Result<onnx_grad::Model> {
         }
     }
     pool::in_one_node(&mut joint, plan.types);
+    channels::compute_what_is_read(&mut joint);
     let mut joint = gradient.forward.with_graph(joint);
     joint.import(kernels::DOMAIN, 1);
     Ok(joint)

@@ -68,21 +68,35 @@ pub(super) fn of(graph: &GraphProto, seeds: &[&str], kept: &[&str]) -> Option<Gr
     if left.output.is_empty() {
         return None;
     }
-    for output in &left.output {
-        if let Some(value) = same.get(output.name.as_str()) {
-            left.node.push(NodeProto {
-                op_type: "Identity".into(),
-                input: vec![value.clone()],
-                output: vec![output.name.clone()],
-                ..Default::default()
-            });
-        }
-    }
+    name_what_is_left(&mut left, &same);
     drop_unread(&mut left);
     let read: HashSet<&str> = left.node.iter().flat_map(|node| reads(node)).collect();
     left.input.retain(|input| read.contains(input.name.as_str()));
     left.value_info.clear();
     Some(left)
+}
+
+/// Gives outputs of which one term is left that term: under the output's name, if it has no other to keep.
+fn name_what_is_left(left: &mut GraphProto, same: &HashMap<&str, String>) {
+    let given: Vec<String> = left.output.iter().map(|output| output.name.clone()).collect();
+    // The terms that took an output's name.
+    let mut renamed: HashMap<&str, &str> = HashMap::new();
+    for output in &given {
+        let Some(value) = same.get(output.as_str()) else { continue };
+        let is_made = left.node.iter().any(|node| node.output.contains(value));
+        if is_made && !given.contains(value) {
+            let names = left.node.iter_mut().flat_map(|node| node.input.iter_mut().chain(&mut node.output));
+            names.filter(|name| *name == value).for_each(|name| name.clone_from(output));
+            renamed.insert(value, output);
+            continue;
+        }
+        left.node.push(NodeProto {
+            op_type: "Identity".into(),
+            input: vec![renamed.get(value.as_str()).map_or(value.clone(), |name| (*name).to_owned())],
+            output: vec![output.clone()],
+            ..Default::default()
+        });
+    }
 }
 
 /// What is left of a node of which some, not all, of the values that depend on seeds are zero.
@@ -133,6 +147,7 @@ fn is_linear(node: &NodeProto, vanishes: impl Fn(&str) -> bool) -> bool {
             | "Flatten" | "Slice" | "Split" | "Gather" | "Expand" | "Tile" | "ReduceSum" | "ReduceMean" | "Resize"
             | "AveragePool" | "GlobalAveragePool" | "DepthToSpace" | "SpaceToDepth",
         ) => node.input.first().is_some_and(|name| vanishes(name)) || matches!(&*node.op_type, "Mul" | "MatMul"),
+        ("com.microsoft", "FusedMatMul") => true,
         ("", "Conv" | "ConvTranspose") => !has_bias(),
         (blocked::DOMAIN, "Conv") | ("com.microsoft", "FusedConv") => {
             !has_bias() && node.attr_str("activation").is_none()
@@ -206,7 +221,13 @@ mod tests {
         let all = graph("blocked/Conv b w -> up\nblocked/Conv a w - up -> out", &["out"]);
         assert_eq!(lines(&of(&all, &["a", "b"], &["a"]).unwrap()), ["Conv a w -> out"]);
         let kept = lines(&of(&all, &["a", "b"], &["b"]).unwrap());
-        assert_eq!(kept, ["Conv b w -> up", "Identity up -> out"]);
+        assert_eq!(kept, ["Conv b w -> out"]);
+        // An output in its own right, or one term of two sums: it has one name, and copies have the others.
+        let sums = "Conv b w -> up\nMul up k -> more\nAdd a up -> sum\nAdd up a -> other";
+        let kept = |outputs: &[&str]| lines(&of(&graph(sums, outputs), &["a", "b"], &["b"]).unwrap());
+        assert_eq!(kept(&["sum", "more"]), ["Conv b w -> sum", "Mul sum k -> more"]);
+        assert_eq!(kept(&["sum", "up"]), ["Conv b w -> up", "Identity up -> sum"]);
+        assert_eq!(kept(&["sum", "other"]), ["Conv b w -> sum", "Identity sum -> other"]);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::blocked;
 use crate::kernels::{
     DOMAIN, depth_to_space, elementwise, max_pool_grad,
     sparse_lhs_matmul::{self, Byte},
-    sum_products, zero_insert,
+    sum_products, window, zero_insert,
 };
 use crate::probe::infer::{self, Value};
 
@@ -30,9 +30,8 @@ pub(super) fn shapes(graph: &GraphProto, nodes: &[&NodeProto], block: usize) -> 
         values.extend(Value::constant(tensor).map(|value| (tensor.name.as_str(), value)));
     }
     for node in nodes {
-        if let (Some(output), Some(value)) = (node.output.first(), of(node, &values, &constants, block)) {
-            values.insert(output, value);
-        }
+        let given = of(node, &values, &constants, block).unwrap_or_default();
+        values.extend(node.output.iter().map(String::as_str).zip(given).filter(|(name, _)| !name.is_empty()));
     }
     let sizes = |value: Value| value.dims.into_iter().map(|size| i64::try_from(size).ok()).collect::<Option<Shape>>();
     values.into_iter().filter_map(|(name, value)| Some((name.to_owned(), sizes(value)?))).collect()
@@ -56,15 +55,15 @@ fn stated(ty: Option<&onnx_grad::proto::TypeProto>) -> Option<Value> {
     Some(Value::new(ty.elem, ty.shape?.into_iter().map(Dim::fixed).collect::<Option<_>>()?))
 }
 
-/// What a node gives first. Standard operators are inferred as everywhere; here are those of the optimiser, and this crate's own.
+/// What a node gives. Standard operators are inferred as everywhere; here are those of the optimiser, and this crate's own.
 fn of(
     node: &NodeProto,
     values: &HashMap<&str, Value>,
     constants: &HashMap<&str, &TensorProto>,
     block: usize,
-) -> Option<Value> {
+) -> Option<Vec<Value>> {
     if node.domain.is_empty() {
-        return infer::first_output(node, |name| values.get(name));
+        return infer::outputs(node, |name| values.get(name));
     }
     let input = |at: usize| values.get(node.input.get(at)?.as_str()).map(|value| value.dims.as_slice());
     let picture = |at: usize| <[usize; 4]>::try_from(input(at)?).ok();
@@ -89,6 +88,18 @@ fn of(
             let ([n, _, sides @ ..], [many, _, kernel @ ..]) = (picture(0)?, picture(1)?);
             infer::slid(node, [n, many], &sides, &kernel)?
         }
+        ("com.microsoft", "FusedMatMul") if !flag("transBatchA") && !flag("transBatchB") => {
+            let (mut left, mut right) = (input(0)?.to_vec(), input(1)?.to_vec());
+            for (dims, turned) in [(&mut left, flag("transA")), (&mut right, flag("transB"))] {
+                let rank = dims.len();
+                (rank >= 2).then_some(())?;
+                if turned {
+                    dims.swap(rank - 2, rank - 1);
+                }
+            }
+            let ([batch @ .., rows, _], [other @ .., _, columns]) = (&left[..], &right[..]) else { return None };
+            [infer::broadcast(batch, other)?, vec![*rows, *columns]].concat()
+        }
         (blocked::DOMAIN, "MaxPool" | "AveragePool") => {
             let [n, c, sides @ ..] = picture(0)?;
             infer::slid(node, [n, c], &sides, &pair("kernel_shape")?)?
@@ -110,11 +121,19 @@ fn of(
             let ([n, c, h, w], size) = (picture(0)?, number("size")?);
             enlarged([n, c.checked_div(size.checked_mul(size)?)?, h, w], [size, size])?
         }
+        (DOMAIN, window::NAME) => {
+            let ([n, c, ..], to) = (picture(0)?, sizes(node.attr_ints("to")?)?);
+            let around = sizes(node.attr_ints("around")?)?;
+            let (&[_, _, rows, _, _, _, columns, _], &[top, bottom, left, right]) = (&to[..], &around[..]) else {
+                return None;
+            };
+            vec![n, c, rows + top + bottom, columns + left + right]
+        }
         (DOMAIN, elementwise::NAME) => broadcast()?,
         _ if super::fuse::is_elementwise(node, constants) => broadcast()?,
         _ => return None,
     };
-    Some(Value::new(ElemType::Float, dims))
+    Some(vec![Value::new(ElemType::Float, dims)])
 }
 
 fn enlarged([n, c, h, w]: [usize; 4], [down, across]: [usize; 2]) -> Option<Vec<usize>> {
@@ -168,6 +187,8 @@ mod tests {
             node(DOMAIN, sparse_lhs_matmul::NAME, &["rows", "weight"], "product", vec![int("turned", 1)]),
             node(DOMAIN, sparse_lhs_matmul::NAME, &["product", "weight"], "back", vec![]),
             node("", "Softmax", &["back"], "last", vec![]),
+            node("com.microsoft", "FusedMatMul", &["back", "x"], "turned", vec![int("transA", 1), int("transB", 1)]),
+            node("com.microsoft", "FusedMatMul", &["x", "x"], "square", vec![int("transB", 1)]),
             node("", "Unknown", &["back"], "unknown", vec![]),
             node("", "Add", &["unknown", "back"], "after", vec![]),
         ];
@@ -190,7 +211,7 @@ mod tests {
             ..Default::default()
         };
         let found = shapes(&graph, &graph.node.iter().collect::<Vec<_>>(), 8);
-        let expected: [(&str, &[i64]); 17] = [
+        let expected: [(&str, &[i64]); 19] = [
             ("in", &[2, 8, 8, 6]),
             ("conv", &[2, 16, 4, 3]),
             ("fused", &[2, 16, 4, 3]),
@@ -208,6 +229,8 @@ mod tests {
             ("product", &[4, 7]),
             ("back", &[4, 5]),
             ("last", &[4, 5]),
+            ("turned", &[2, 3, 5, 8]),
+            ("square", &[2, 3, 8, 8]),
         ];
         for (name, shape) in expected {
             assert_eq!(found.get(name).map(Vec::as_slice), Some(shape), "{name}");

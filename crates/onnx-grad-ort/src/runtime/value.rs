@@ -206,6 +206,14 @@ impl Value {
         &self.0.value
     }
 
+    /// The elements of a tensor of 32-bit floats on the host, where they lie.
+    pub(crate) fn floats(&self) -> Option<&[f32]> {
+        if self.is_remote() {
+            return None;
+        }
+        self.0.value.try_extract_tensor::<f32>().ok().map(|(_, elements)| elements)
+    }
+
     fn read<T, U>(&self, convert: impl Fn(T) -> U) -> Result<ArrayD<U>>
     where
         T: PrimitiveTensorElementType + Copy,

@@ -131,14 +131,14 @@ fn axis(axis: i64, rank: usize) -> Option<usize> {
     usize::try_from(axis).ok().filter(|&axis| axis < rank)
 }
 
-/// What a node of the standard domain gives first, by what is known of its inputs. `None`: an input isn't known, or the node is not of
-/// the common kind.
-pub(crate) fn first_output<'a>(node: &NodeProto, known: impl Fn(&str) -> Option<&'a Value>) -> Option<Value> {
+/// What a node of the standard domain gives, by what is known of its inputs. `None`: an input isn't known, or the node is not of the
+/// common kind.
+pub(crate) fn outputs<'a>(node: &NodeProto, known: impl Fn(&str) -> Option<&'a Value>) -> Option<Vec<Value>> {
     let input = |name: &String| if name.is_empty() { Some(None) } else { known(name).map(Some) };
     let call = Call { node, inputs: node.input.iter().map(input).collect::<Option<_>>()? };
     let mut outputs = shapes::outputs(&call)?;
     contents::fill(&call, &mut outputs);
-    outputs.into_iter().next()
+    Some(outputs)
 }
 
 /// What a convolution or pooling gives, by its attributes: `lead` are the images and the output's channels, `sides` the images'.
