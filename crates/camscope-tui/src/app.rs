@@ -191,7 +191,7 @@ impl<W: Write> Explorer<W> {
     pub fn run(&mut self, input: Option<&Input>) -> io::Result<Ending> {
         while !self.state.quitting {
             self.draw()?;
-            self.take_up(input, None)?;
+            self.take_up(input, self.session.patience())?;
         }
         self.session.restore();
         Ok(self.signal.map_or(Ending::Quit, Ending::Signal))
@@ -229,8 +229,17 @@ impl<W: Write> Explorer<W> {
     /// # Errors
     /// The terminal cannot be written to.
     pub fn draw(&mut self) -> io::Result<usize> {
-        let state = &self.state;
-        self.session.draw(|frame| view::view(state, frame))
+        let mut bytes = 0;
+        loop {
+            let state = &self.state;
+            bytes += self.session.draw(|frame| view::view(state, frame))?;
+            // What the caption says of it is part of the next frame.
+            let on_the_way = self.session.on_the_way();
+            let is_news = std::mem::replace(&mut self.state.on_the_way, on_the_way) != on_the_way;
+            if !is_news && !self.session.is_due() {
+                return Ok(bytes);
+            }
+        }
     }
 
     fn take(&mut self, happening: Happening, input: Option<&Input>) -> io::Result<()> {
@@ -268,6 +277,10 @@ impl<W: Write> Explorer<W> {
                         return Ok(());
                     }
                     Message::Screen
+                }
+                Incoming::Ready => {
+                    self.session.answered();
+                    return Ok(());
                 }
                 Incoming::Suspend => return self.suspend(input),
                 Incoming::Continued => {

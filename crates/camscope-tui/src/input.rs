@@ -38,6 +38,9 @@ pub enum Incoming {
     /// An answer of the terminal that came too late for [`detect()`](crate::graphics::detect()): give it to
     /// [`Screen::learn`](crate::graphics::Screen::learn).
     Answer(String),
+    /// The terminal has taken all that was written before it was asked: call
+    /// [`Session::answered`](crate::terminal::Session::answered).
+    Ready,
     /// There will be no more events, for this reason.
     Closed(String),
 }
@@ -181,7 +184,8 @@ fn read(control: &Control, send: impl Fn(Incoming) -> bool) {
         };
         events.extend(missed_size(&mut known, window(), &events));
         let answers = filter.take_answers().into_iter().map(Incoming::Answer);
-        if !events.into_iter().map(Incoming::Event).chain(answers).all(&send) {
+        let signs = std::iter::repeat_n(Incoming::Ready, terminal.take_signs());
+        if !events.into_iter().map(Incoming::Event).chain(answers).chain(signs).all(&send) {
             break;
         }
     }
@@ -240,6 +244,14 @@ impl Reading {
     }
 }
 
+#[cfg(unix)]
+impl Reading {
+    /// How often the terminal has said that it is ready.
+    fn take_signs(&mut self) -> usize {
+        self.0.take_signs()
+    }
+}
+
 /// What reads the terminal's events.
 #[cfg(not(unix))]
 #[derive(Default)]
@@ -250,6 +262,11 @@ impl Reading {
     fn next(&mut self) -> io::Result<Vec<Event>> {
         use crossterm::event;
         Ok(if event::poll(TICK)? { vec![event::read()?] } else { Vec::new() })
+    }
+
+    /// crossterm drops these answers.
+    fn take_signs(&mut self) -> usize {
+        0
     }
 }
 

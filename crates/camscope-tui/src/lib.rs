@@ -17,6 +17,7 @@ pub mod input;
 pub mod keymap;
 pub mod layout;
 pub mod message;
+mod pace;
 pub mod prompt;
 pub mod remembered;
 pub mod save;

@@ -204,6 +204,8 @@ pub struct State {
     pub progress: Option<(HeatKey, usize, usize)>,
     /// How many runs are waited for.
     pub queue: usize,
+    /// How much of the picture has come over a slow line, in percent; another one stands in its place until it is whole.
+    pub on_the_way: Option<u8>,
     /// Columns and rows.
     pub size: (u16, u16),
     /// What the terminal can show.
@@ -269,6 +271,7 @@ impl State {
             times: Times::default(),
             progress: None,
             queue: 0,
+            on_the_way: None,
             size,
             screen,
             keymap,

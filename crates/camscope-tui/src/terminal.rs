@@ -4,6 +4,7 @@ use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::ThreadId;
+use std::time::{Duration, Instant};
 
 use crossterm::cursor::{Hide, Show};
 use crossterm::event::{DisableBracketedPaste, DisableMouseCapture, EnableBracketedPaste, EnableMouseCapture};
@@ -14,11 +15,17 @@ use ratatui::layout::Rect;
 use ratatui::{Frame, Terminal, TerminalOptions, Viewport};
 
 use crate::graphics::{Overrides, Painter, Picture, Placement, Protocol, Screen, detect};
+use crate::pace::Pace;
 
 /// Begins a synchronized update: the terminal shows nothing until the end. Those that don't know it pass over it.
 const BEGIN_FRAME: &[u8] = b"\x1b[?2026h";
 /// Ends a synchronized update.
 const END_FRAME: &[u8] = b"\x1b[?2026l";
+
+/// What commands of kitty's protocol begin with.
+const COMMAND: &[u8] = b"\x1b_G";
+/// Ends a picture that comes in parts, wherever it is.
+const END_OF_PICTURE: &[u8] = b"\x1b_Gm=0,q=2;\x1b\\";
 
 /// What a frame has besides its characters.
 #[derive(Debug, Default)]
@@ -43,11 +50,15 @@ pub struct Session<W: Write> {
     frame: FrameBuffer,
     terminal: Terminal<CrosstermBackend<FrameBuffer>>,
     painter: Painter,
+    pace: Option<Pace>,
     is_wrapped_painting: bool,
     /// Whether `out` is the terminal of this process, of which the modes are set.
     is_real: bool,
     is_entered: bool,
+    is_due: bool,
     written: u64,
+    /// What time it is: tests have their own.
+    pub(crate) clock: fn() -> Instant,
 }
 
 impl Session<Output> {
@@ -95,19 +106,35 @@ impl<W: Write> Session<W> {
         let terminal = Terminal::with_options(CrosstermBackend::new(frame.clone()), TerminalOptions { viewport })?;
         // tmux holds back what a synchronized update writes, but not what passes through it: pictures would go astray.
         let is_wrapped_painting = screen.tmux && screen.protocol == Protocol::Iterm2;
-        let painter = Painter::new(screen);
-        Ok(Session { out, frame, terminal, painter, is_wrapped_painting, is_real, is_entered: false, written: 0 })
+        let (painter, pace) = (Painter::new(screen), Pace::of(screen));
+        Ok(Session {
+            out,
+            frame,
+            terminal,
+            painter,
+            pace,
+            is_wrapped_painting,
+            is_real,
+            is_entered: false,
+            is_due: false,
+            written: 0,
+            clock: Instant::now,
+        })
     }
 
     /// Draws a frame: `render` puts characters into it and says which pictures it has. Gives the bytes that went to the terminal,
-    /// which are those that changed. They are one write and one synchronized update.
+    /// which are those that changed. They are one write and one synchronized update. Over a slow line pictures come in parts after it,
+    /// and [`Session::is_due`] says when one is there to be shown.
     pub fn draw(&mut self, render: impl FnOnce(&mut Frame) -> Scene) -> io::Result<usize> {
-        let Session { frame, terminal, painter, .. } = self;
+        let Session { frame, terminal, painter, pace, .. } = self;
         let mut scene = Scene::default();
         let mut before = Ok(());
         let begin = if self.is_wrapped_painting { &[][..] } else { BEGIN_FRAME };
         let completed = terminal.draw(|target| {
             scene = render(target);
+            if let Some(pace) = pace {
+                pace.choose(painter, &mut scene.pictures);
+            }
             // What the terminal is to hold comes before the update: kitty 0.26 loses parts of an update that is this large.
             before = painter.send(frame, &placements(&scene));
             frame.bytes().extend_from_slice(begin);
@@ -119,12 +146,43 @@ impl<W: Write> Session<W> {
         if !self.is_wrapped_painting {
             frame.bytes().extend_from_slice(END_FRAME);
         }
+        self.is_due = false;
+        if let Some(pace) = &mut self.pace {
+            let mut bytes = self.frame.bytes();
+            let has_commands = bytes.windows(COMMAND.len()).any(|part| part == COMMAND);
+            let mut before = Vec::new();
+            pace.break_off(&mut self.painter, &mut before, has_commands);
+            bytes.splice(0..0, before);
+            self.is_due = pace.go_on(&mut self.painter, &mut bytes, (self.clock)());
+        }
         self.flush()
+    }
+
+    /// Whether the next frame shows more than the last though nothing else has happened.
+    pub fn is_due(&self) -> bool {
+        self.is_due
+    }
+
+    /// The terminal has answered what it is asked behind parts of pictures. The next frame sends more.
+    pub fn answered(&mut self) {
+        if let Some(pace) = &mut self.pace {
+            pace.answered((self.clock)());
+        }
+    }
+
+    /// How long to wait at most for something to happen before the next frame.
+    pub fn patience(&self) -> Option<Duration> {
+        self.pace.as_ref()?.patience()
+    }
+
+    /// How much of a picture has gone over the line that the frame should have and hasn't yet, in percent.
+    pub fn on_the_way(&self) -> Option<u8> {
+        self.pace.as_ref()?.percent()
     }
 
     /// The terminal has another size, in columns and rows: the next frame is drawn from scratch.
     pub fn resize(&mut self, columns: u16, rows: u16) -> io::Result<()> {
-        self.painter.forget();
+        self.forget();
         self.terminal.resize(Rect::new(0, 0, columns, rows))?;
         self.frame.bytes().extend_from_slice(b"\x1b[0m\x1b[2J");
         Ok(())
@@ -132,8 +190,9 @@ impl<W: Write> Session<W> {
 
     /// Shows pictures in another way or size from the next frame on: `screen` has changed.
     pub fn set_screen(&mut self, screen: &Screen) -> io::Result<()> {
+        self.forget();
         self.painter.leave(&mut self.frame)?;
-        self.painter = Painter::new(screen);
+        (self.painter, self.pace) = (Painter::new(screen), Pace::of(screen));
         self.is_wrapped_painting = screen.tmux && screen.protocol == Protocol::Iterm2;
         let area = self.terminal.get_frame().area();
         self.resize(area.width, area.height)
@@ -186,6 +245,7 @@ impl<W: Write> Session<W> {
             return;
         }
         self.frame.bytes().clear();
+        self.forget();
         let _ = self.painter.leave(&mut self.frame);
         let _ = leave_screen(&mut self.frame);
         let _ = self.flush();
@@ -197,14 +257,23 @@ impl<W: Write> Session<W> {
     fn enter(&mut self) -> io::Result<()> {
         self.is_entered = true;
         if self.is_real {
-            let forget_pictures = self.painter.delete_all();
+            let mut forget_pictures = self.pace.as_ref().map(|_| END_OF_PICTURE.to_vec()).unwrap_or_default();
+            forget_pictures.extend(self.painter.delete_all());
             *lock(&EMERGENCY) = Some(Emergency { thread: std::thread::current().id(), forget_pictures });
             install_panic_hook();
             enable_raw_mode()?;
         }
-        self.painter.forget();
+        self.forget();
         crossterm::queue!(self.frame, EnterAlternateScreen, Hide, EnableMouseCapture, EnableBracketedPaste)?;
         self.flush().map(drop)
+    }
+
+    /// Forgets what the terminal shows and holds, and ends what is on its way there.
+    fn forget(&mut self) {
+        if let Some(pace) = &mut self.pace {
+            pace.forget(&mut self.painter, &mut self.frame.bytes());
+        }
+        self.painter.forget();
     }
 
     /// Sends what has gathered, in one write.

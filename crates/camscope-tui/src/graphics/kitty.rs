@@ -4,6 +4,7 @@
 //! something lies over it, it is shown in pieces around that. (The protocol could put it below coloured cells instead, but kitty
 //! 0.26, which Debian 12 has, then leaves on the screen what was there before.)
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -100,6 +101,8 @@ pub(super) struct KittyPainter {
     /// Pictures that were deleted, from the latest on.
     gone: VecDeque<u32>,
     last_slot: u32,
+    /// The number of a picture of which parts were sent.
+    begun: Option<u32>,
 }
 
 #[derive(Debug)]
@@ -141,22 +144,61 @@ impl KittyPainter {
                 self.held.push_back(held); // the newest again
                 continue;
             }
-            // kitty 0.26 loses a picture that comes again under the number of one that was deleted. Placeholders name the number.
-            let number = if self.gone.contains(&picture.id()) && !kept.is_virtual {
-                let number = placeholders::number(next_id());
-                out.write_all(&renumbered(&kept.transmission, kept.number, number))?;
-                number
-            } else {
-                out.write_all(&kept.transmission)?;
-                kept.number
-            };
-            // Numbers come round after some thousands of pictures: the terminal has replaced the old one.
-            self.held.retain(|held| held.number != number);
-            self.shown.retain(|shown| shown.number != number);
-            let pixels = 4 * kept.size.0 as usize * kept.size.1 as usize;
-            self.held.push_back(Held { id: picture.id(), number, pixels });
+            let (number, transmission) = self.transmission(picture, kept);
+            out.write_all(&transmission)?;
+            self.hold(picture, kept, number);
         }
         Ok(())
+    }
+
+    /// What makes the terminal hold a picture, and the number that it has there.
+    fn transmission<'a>(&self, picture: &Picture, kept: &'a Kept) -> (u32, Cow<'a, [u8]>) {
+        // kitty 0.26 loses a picture that comes again under the number of one that was deleted. Placeholders name the number.
+        if self.gone.contains(&picture.id()) && !kept.is_virtual {
+            let number = placeholders::number(next_id());
+            return (number, renumbered(&kept.transmission, kept.number, number).into());
+        }
+        (kept.number, kept.transmission.as_slice().into())
+    }
+
+    fn hold(&mut self, picture: &Picture, kept: &Kept, number: u32) {
+        // Numbers come round after some thousands of pictures: the terminal has replaced the old one.
+        self.held.retain(|held| held.number != number);
+        self.shown.retain(|shown| shown.number != number);
+        let pixels = 4 * kept.size.0 as usize * kept.size.1 as usize;
+        self.held.push_back(Held { id: picture.id(), number, pixels });
+    }
+
+    /// Whether a picture would have to be sent.
+    pub(super) fn lacks(&self, placement: &Placement) -> bool {
+        kept(placement).is_some_and(|(picture, _)| self.held.iter().all(|held| held.id != picture.id()))
+    }
+
+    /// The sequences that make the terminal hold a picture: all are to be written, or [`KittyPainter::break_off`], before other commands.
+    pub(super) fn begin(&mut self, picture: &Picture) -> Vec<Vec<u8>> {
+        let Payload::Kept(kept) = &picture.payload else { return Vec::new() };
+        let (number, transmission) = self.transmission(picture, kept);
+        self.begun = Some(number);
+        let mut sequences: Vec<Vec<u8>> = Vec::new();
+        for part in transmission.split_inclusive(|byte| *byte == b'\\') {
+            sequences.push(part.to_vec());
+        }
+        sequences
+    }
+
+    /// The terminal holds the picture that was begun.
+    pub(super) fn finish(&mut self, picture: &Picture) {
+        if let (Some(number), Payload::Kept(kept)) = (self.begun.take(), &picture.payload) {
+            self.hold(picture, kept, number);
+        }
+    }
+
+    /// Ends a picture of which parts are missing; the terminal drops it.
+    pub(super) fn break_off(&mut self, out: &mut Vec<u8>) {
+        if let Some(number) = self.begun.take() {
+            out.extend_from_slice(b"\x1b_Gm=0,q=2;\x1b\\");
+            out.extend_from_slice(format!("\x1b_Ga=d,d=I,i={number},q=2\x1b\\").as_bytes());
+        }
     }
 
     /// Shows the pictures where they belong, takes others away, and deletes the oldest where there are too many.

@@ -103,6 +103,11 @@ impl Screen {
         }
     }
 
+    /// Whether the line to the terminal may be slow, and the terminal keeps pictures that come in parts.
+    pub(crate) fn is_paced(&self) -> bool {
+        self.pixel_budget.is_some() && !self.in_tmux && self.protocol == Protocol::Kitty
+    }
+
     /// Whether the background is light; unknown counts as dark.
     pub fn is_light(&self) -> bool {
         // Rec. 709 luma, of gamma-coded values: good enough to tell light from dark.

@@ -6,7 +6,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
 use super::kitty::KittyPainter;
-use super::picture::Placement;
+use super::picture::{Picture, Placement};
 use super::pixel_painter::PixelPainter;
 use super::{Protocol, Screen};
 
@@ -65,6 +65,33 @@ impl Painter {
             Driver::Characters => Ok(()),
             Driver::Kitty(kitty) => kitty.after(out, placements, covered),
             Driver::Pixels(pixels) => pixels.after(out, placements, covered, buffer),
+        }
+    }
+
+    /// Whether the terminal keeps pictures and would have to be sent this one.
+    pub(crate) fn lacks(&self, placement: &Placement) -> bool {
+        matches!(&self.driver, Driver::Kitty(kitty) if kitty.lacks(placement))
+    }
+
+    /// The sequences that send a picture, to be written in turn; then [`Painter::finish`] or, before the last, [`Painter::break_off`].
+    pub(crate) fn begin(&mut self, picture: &Picture) -> Vec<Vec<u8>> {
+        match &mut self.driver {
+            Driver::Kitty(kitty) => kitty.begin(picture),
+            Driver::Characters | Driver::Pixels(_) => Vec::new(),
+        }
+    }
+
+    /// All of the picture that was begun has been written.
+    pub(crate) fn finish(&mut self, picture: &Picture) {
+        if let Driver::Kitty(kitty) = &mut self.driver {
+            kitty.finish(picture);
+        }
+    }
+
+    /// Ends the picture that was begun, of which the rest will not come.
+    pub(crate) fn break_off(&mut self, out: &mut Vec<u8>) {
+        if let Driver::Kitty(kitty) = &mut self.driver {
+            kitty.break_off(out);
         }
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use image::RgbImage;
+use image::{RgbImage, imageops};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
@@ -15,6 +15,7 @@ pub struct Picture {
     id: u32,
     cells: (u16, u16),
     pub(super) payload: Payload,
+    preview: Option<Arc<Picture>>,
 }
 
 /// What the protocol needs of a picture.
@@ -57,6 +58,11 @@ impl Picture {
     /// Columns and rows that it was made for.
     pub fn cells(&self) -> (u16, u16) {
         self.cells
+    }
+
+    /// The same in few pixels, for a slow line.
+    pub(crate) fn preview(&self) -> Option<&Arc<Picture>> {
+        self.preview.as_ref()
     }
 
     /// How much memory it takes, in bytes: about what goes over the wire when it is shown for the first time.
@@ -104,6 +110,9 @@ pub(super) fn next_id() -> u32 {
     NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
+/// The pixels of a preview: 55 × 55, some 9 kB of a photo over the wire.
+const PREVIEW_PIXELS: u32 = 3000;
+
 /// [`encode`], with the picture's number.
 pub(super) fn encode_as(id: u32, screen: &Screen, image: &RgbImage, cells: (u16, u16)) -> Picture {
     let is_empty = image.width() == 0 || image.height() == 0 || cells.0 == 0 || cells.1 == 0;
@@ -115,7 +124,12 @@ pub(super) fn encode_as(id: u32, screen: &Screen, image: &RgbImage, cells: (u16,
         Protocol::Sixel => Payload::Painted(sixel::encode(screen, image)),
         Protocol::Iterm2 => Payload::Painted(iterm2::encode(screen, image, cells)),
     };
-    Picture { id, cells, payload }
+    let preview = (screen.is_paced() && image.width() * image.height() > 4 * PREVIEW_PIXELS).then(|| {
+        let (width, height) = within(Some(PREVIEW_PIXELS), image.dimensions());
+        let small = imageops::thumbnail(image, width.max(1), height.max(1));
+        Arc::new(encode_as(next_id(), screen, &small, cells))
+    });
+    Picture { id, cells, payload, preview }
 }
 
 /// Puts into ratatui's buffer what stands for the picture: half-blocks, kitty's placeholders, or blanks where the [`Painter`]

@@ -16,6 +16,9 @@ const MOST: usize = 64;
 /// The most bytes of pasted text: far more than a line can use.
 const MOST_PASTED: usize = 1 << 20;
 
+/// The answer to a question for the terminal's status.
+const READY: &[u8] = b"\x1b[0n";
+
 const PASTE_END: &[u8] = b"\x1b[201~";
 
 /// What has come and is no event yet.
@@ -26,6 +29,8 @@ pub(super) struct Bytes {
     pasted: Option<Vec<u8>>,
     /// When the last byte came.
     since: Option<Instant>,
+    /// How often the terminal has said that it is ready.
+    signs: usize,
 }
 
 /// What the bytes begin with.
@@ -80,6 +85,11 @@ impl Bytes {
         (self.pasted.is_some() || !self.waiting.is_empty()).then_some(ESCAPE)
     }
 
+    /// How often the terminal has said that it is ready since this was asked last.
+    pub(super) fn take_signs(&mut self) -> usize {
+        std::mem::take(&mut self.signs)
+    }
+
     fn read(&mut self, events: &mut Vec<Event>) {
         loop {
             if self.pasted.is_some() {
@@ -96,6 +106,7 @@ impl Bytes {
             if self.waiting.starts_with(b"\x1b[200~") {
                 self.pasted = Some(Vec::new());
             }
+            self.signs += usize::from(self.waiting.starts_with(READY));
             self.waiting.drain(..length);
             events.extend(event);
             if self.waiting.is_empty() && self.pasted.is_none() {
@@ -364,6 +375,10 @@ mod tests {
             assert_eq!(events(text), [event], "{text:?}");
         }
         assert_eq!(events("\x1b[200~two\nlines\x1b[201~q"), [paste(b"two\nlines"), letter('q')]);
+        let (mut bytes, now) = (Bytes::default(), Instant::now());
+        assert_eq!(bytes.take(b"\x1b[0nq\x1b[0n\x1b[0", now), [letter('q')]);
+        assert_eq!((bytes.take_signs(), bytes.take_signs()), (2, 0));
+        assert_eq!((bytes.take(b"n", now), bytes.take_signs()), (vec![], 1));
         // Answers that come late are no keys.
         assert_eq!(events("\x1b[?62;4c\x1b[6;20;10tq"), [letter('q')]);
     }

@@ -121,11 +121,14 @@ fn caption(state: &State, tile: &Tile, theme: &Theme, buf: &mut Buffer) {
     let Some((area, caption)) = &tile.caption else { return };
     let style = if tile.selected { theme.selected } else { theme.faint };
     let room = usize::from(area.width);
+    // Over a slow line what stands there may still be another picture.
+    let coming = state.on_the_way.filter(|_| !is_thumbnail(tile)).map(|part| format!("coming: {part} % · {caption}"));
+    let caption = coming.as_ref().map_or(caption, |coming| coming);
     let text = match tile.chooses {
         tiles::Chooses::Layer(_) => text::fitted_end(caption, room),
         _ => text::fitted(caption, room),
     };
-    let has_room = text::width(&text) + usize::from(LEGEND) + 6 <= room;
+    let has_room = text::width(&text) + usize::from(LEGEND) + 6 <= room && coming.is_none();
     let legend =
         if has_room && tile.chooses == tiles::Chooses::Point { legend(state, tile, theme) } else { Vec::new() };
     let spans = std::iter::once(Span::styled(text, style)).chain(legend);
