@@ -26,6 +26,7 @@ use camscope_core::{
 };
 use camscope_tests::{fixture, recording::Recording, runtime};
 use ndarray::{Array2, Array3, ArrayD};
+use onnx_grad::proto::{NodeProto, TensorProto};
 
 const SIZE: (u32, u32) = (32, 48);
 
@@ -368,6 +369,34 @@ fn edges_fail_the_sanity_check_and_grad_cam_passes() {
     assert_eq!(sanity::verdict(&grad_cam), Some(Verdict::Depends), "{grad_cam:?}");
     assert_eq!((grad_cam[0].layers, grad_cam.len()), (1, 4));
     assert_eq!(std::fs::read(&file).expect("the model"), bytes);
+}
+
+/// As some exporters write weights.
+fn with_constants(mut network: Network) -> Network {
+    let mut graph = network.model.graph().clone();
+    let constant = |tensor: TensorProto| NodeProto {
+        op_type: "Constant".into(),
+        output: vec![tensor.name.clone()],
+        attribute: vec![onnx_grad::attr::tensor("value", tensor)],
+        ..Default::default()
+    };
+    let constants: Vec<NodeProto> = std::mem::take(&mut graph.initializer).into_iter().map(constant).collect();
+    graph.node.splice(0..0, constants);
+    network.model = network.model.with_graph(graph);
+    network
+}
+
+#[test]
+fn weights_in_constant_nodes_are_made_random_too() {
+    let (own, sidecar) = network(&toy(), SIZE);
+    let stages = |network: Network| {
+        let method = method::parse("gradcam").expect("a method");
+        sanity_of((network, sidecar.clone()), method, &target(), &[recorded().floats("input")])
+    };
+    let (as_initializers, as_constants) = (stages(own.clone()), stages(with_constants(own)));
+    let about = |stages: &[sanity::Stage]| -> Vec<usize> { stages.iter().map(|stage| stage.layers).collect() };
+    assert_eq!(about(&as_constants), about(&as_initializers));
+    assert_eq!(sanity::verdict(&as_constants), Some(Verdict::Depends), "{as_constants:?}");
 }
 
 #[test]

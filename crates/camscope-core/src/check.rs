@@ -100,7 +100,15 @@ fn explainable(
     rows.push(noted("float types", floats.into_iter().collect::<Vec<_>>().join(", ")));
     let task = network.task.as_ref().map(|found| found.describe());
     rows.push(noted("task", task.unwrap_or_else(|| "not recognised: [task] in the sidecar says what it is".into())));
-    let target = target.cloned().map_or_else(|| subject.default_target(), Ok)?;
+    let target = match target.cloned().map_or_else(|| subject.default_target(), Ok) {
+        // An embedding: any of its numbers shows whether gradients are right.
+        Err(error @ Error::NothingToAsk { .. }) if network.embedding().is_ok() => {
+            let target = number_of(network.embedding()?.value(), types)?;
+            rows.push(noted("target", format!("{error}; compared is {}", target.spec())));
+            target
+        }
+        target => target?,
+    };
     if let Some(classes) = &network.classes {
         rows.push(passed("scores", format!("`{}`, {:?} at the end", classes.logits, classes.head)));
     } else {
@@ -192,6 +200,12 @@ fn explainable(
     doing("ranges of the layers");
     rows.extend(saturation_rows(runtime, &subject, tensor, session)?);
     Ok(())
+}
+
+/// The first number of a value, of one image.
+fn number_of(value: &str, types: &onnx_grad::Types) -> Result<TargetRef> {
+    let rank = types.get(value).and_then(|ty| ty.shape.as_ref()).map_or(2, Vec::len);
+    crate::target::parse(&format!("output:{value}[{}]", vec!["0"; rank].join(",")))
 }
 
 /// How many numbers of each layer are at the end of their type's range, where gradients stop and answers are off: all in all, then the

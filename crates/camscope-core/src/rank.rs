@@ -58,6 +58,11 @@ impl Plan {
 /// How many passes score a map, the most exact first; with fewer, ROAD removes fewer shares of the pixels.
 const EXACT: [usize; 3] = [18, 10, 6];
 
+/// What is tried without any budget.
+pub fn whole(candidates: usize, pictures: usize) -> Plan {
+    Plan { candidates, pictures, passes: EXACT[0] }
+}
+
 /// What a budget of forward passes pays for. `costs` has, for each candidate in order, how many passes making a map of it takes. All are tried on
 /// the same pictures by as many passes. Where the budget is short, maps are scored by fewer passes first, then fewer pictures are
 /// looked at, then fewer candidates. At least one candidate is tried on one picture.
@@ -119,7 +124,7 @@ mod tests {
     fn the_budget_is_kept_and_all_candidates_are_tried_alike() {
         let costs = [1.0, 1.0, 4.0];
         let exact = Plan { candidates: 3, pictures: 10, passes: 18 };
-        assert_eq!(exact.total(&costs), 600.0);
+        assert_eq!((exact.total(&costs), whole(3, 10)), (600.0, exact));
         assert_eq!(plan(&costs, 10, 600.0), exact);
         assert_eq!(plan(&costs, 10, 599.0), Plan { passes: 10, ..exact });
         assert_eq!(plan(&costs, 10, 240.0), Plan { passes: 6, ..exact });

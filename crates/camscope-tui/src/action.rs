@@ -67,12 +67,16 @@ pub enum Action {
     Boxes,
     /// The crosshair on or off.
     Crosshair,
+    /// How the numbers of the layer are spread, or no longer.
+    Histogram,
     /// Keeps the class at the top of the list and in the comparing views, or no longer.
     Pin,
     /// Searches all labels.
     SearchClass,
     /// Narrows the list of layers.
     FilterLayers,
+    /// Goes to an image by its name.
+    SearchImage,
     /// Opens another image or model.
     Open,
     /// Every action, searchable.
@@ -83,6 +87,10 @@ pub enum Action {
     SaveArray,
     /// Saves what is shown as JSON.
     SaveJson,
+    /// Writes the model anew, with its heat as an output.
+    Export,
+    /// Writes a report of the photos that were looked at.
+    Report,
     /// Copies the command line that explains the same.
     CopyCommand,
     /// Keys and what they do.
@@ -113,12 +121,22 @@ pub enum View {
     Classes,
     /// Two classes and their difference.
     Contrast,
+    /// All images, for this class and layer.
+    Photos,
 }
 
 impl View {
     /// All of them, in the order of their digits.
-    pub const ALL: [Self; 7] =
-        [Self::Overlay, Self::Heatmap, Self::Photo, Self::SideBySide, Self::Sweep, Self::Classes, Self::Contrast];
+    pub const ALL: [Self; 8] = [
+        Self::Overlay,
+        Self::Heatmap,
+        Self::Photo,
+        Self::SideBySide,
+        Self::Sweep,
+        Self::Classes,
+        Self::Contrast,
+        Self::Photos,
+    ];
 
     /// Its name in the configuration and on the screen.
     pub fn name(self) -> &'static str {
@@ -130,6 +148,7 @@ impl View {
             Self::Sweep => "sweep",
             Self::Classes => "classes",
             Self::Contrast => "contrast",
+            Self::Photos => "photos",
         }
     }
 
@@ -169,6 +188,7 @@ pub const ACTIONS: &[(&str, Action, &str)] = &[
     ("fold-all", Action::FoldAll, "open or fold all groups of layers"),
     ("next-image", Action::NextImage, "next image"),
     ("previous-image", Action::PreviousImage, "previous image"),
+    ("search-image", Action::SearchImage, "go to an image by its name"),
     ("next-view", Action::NextView, "next view"),
     ("previous-view", Action::PreviousView, "previous view"),
     ("overlay", Action::View(View::Overlay), "view: heat over the photo"),
@@ -178,6 +198,7 @@ pub const ACTIONS: &[(&str, Action, &str)] = &[
     ("sweep", Action::View(View::Sweep), "view: every layer, for this class"),
     ("classes", Action::View(View::Classes), "view: the top classes, at this layer"),
     ("contrast", Action::View(View::Contrast), "view: this class against another"),
+    ("photos", Action::View(View::Photos), "view: all images, for this class and layer"),
     ("methods", Action::Methods, "choose a method, by family and cost"),
     ("next-method", Action::NextMethod, "next method"),
     ("previous-method", Action::PreviousMethod, "previous method"),
@@ -195,10 +216,13 @@ pub const ACTIONS: &[(&str, Action, &str)] = &[
     ("down", Action::Move(0, 1), "move down"),
     ("boxes", Action::Boxes, "show or hide the boxes that the model found"),
     ("crosshair", Action::Crosshair, "read the heat at a point"),
+    ("histogram", Action::Histogram, "how the layer's numbers are spread: histogram, min, max, dead channels"),
     ("open", Action::Open, "open an image or a model"),
     ("save", Action::Save, "save the view as PNG"),
     ("save-array", Action::SaveArray, "save the heatmap as .npy"),
     ("save-json", Action::SaveJson, "save what is shown as JSON"),
+    ("export", Action::Export, "export the model with its heat as an output"),
+    ("report", Action::Report, "write a report of the photos looked at"),
     ("copy-command", Action::CopyCommand, "copy the equivalent command line"),
     ("palette", Action::Palette, "every action, searchable"),
     ("help", Action::Help, "keys and what they do"),
@@ -255,8 +279,8 @@ mod tests {
 
     #[test]
     fn views_go_round() {
-        assert_eq!(View::Contrast.step(1), View::Overlay);
-        assert_eq!(View::Overlay.step(-1), View::Contrast);
+        assert_eq!(View::Photos.step(1), View::Overlay);
+        assert_eq!(View::Overlay.step(-1), View::Photos);
         for view in View::ALL {
             assert_eq!(view.name().parse(), Ok(view));
         }

@@ -1,11 +1,15 @@
 //! The loop: what happened changes the state, workers get the newest wishes, the frame is drawn once. Nothing here waits for the
 //! model, a file or an encoder.
 
+mod asked;
+mod doing;
+
 use std::{
     io::{self, Write},
     path::PathBuf,
     sync::{
-        Arc, PoisonError,
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
         mpsc::{self, Receiver, Sender},
     },
     time::Duration,
@@ -14,27 +18,27 @@ use std::{
 use crossterm::event::Event;
 
 use crate::{
-    clipboard,
-    engine::{Engine, Fault, Opener},
+    config::Config,
+    engine::{Engine, Fault, Opener, Step},
     graphics::{Overrides, Screen},
     input::{Incoming, Input},
-    message::{Command, Message, PluginWatch, Save},
-    save,
-    sheet::{Sheet, Shown},
+    last::Last,
+    message::{Message, PluginWatch},
     start::{Start, apply},
     state::State,
     terminal::{Session, take_panics},
-    tiles::TileKey,
     update::update,
     view,
-    wanted::{Run, Wanted, wanted},
+    wanted::{Wanted, wanted},
     worker::{
         self,
-        files::{Files, Reader, complete},
+        files::{Files, Reader},
         model::{Runner, Runs},
         pictures::{Drawings, Painters},
     },
 };
+
+use asked::{Asked, named, watched};
 
 /// Something for the loop.
 pub enum Happening {
@@ -42,6 +46,8 @@ pub enum Happening {
     Incoming(Incoming),
     /// From a worker.
     Message(Message),
+    /// What opening a model is at.
+    Step(u64, Step),
     /// A model that was opened: the newest wish has the highest number.
     Opened(u64, Result<Arc<dyn Engine>, Fault>),
 }
@@ -69,17 +75,17 @@ pub struct Explorer<W: Write> {
     painters: Painters,
     reader: Reader,
     asked: Asked,
+    program: Option<PathBuf>,
+    /// Another command that is being run.
+    running: Arc<Mutex<Option<std::process::Child>>>,
+    /// How many files are being written.
+    writing: Arc<AtomicUsize>,
+    /// How many photos workers have read.
+    read: usize,
     signal: Option<i32>,
-}
-
-/// What the workers were asked for last: the same is not asked for twice.
-#[derive(Default, PartialEq)]
-struct Asked {
-    photos: Vec<PathBuf>,
-    runs: Vec<Named>,
-    drawings: Vec<TileKey>,
-    round: u32,
-    opens: u64,
+    /// The folder where it is kept how it is left, and what is usual.
+    kept: Option<PathBuf>,
+    usual: Config,
 }
 
 /// Opens the explorer on this terminal, and returns when the person leaves.
@@ -160,7 +166,13 @@ impl<W: Write> Explorer<W> {
             painters: Painters::start(Arc::clone(&send)),
             reader: Reader::start(send),
             asked: Asked::default(),
+            program: start.program,
+            running: Arc::default(),
+            writing: Arc::default(),
+            read: 0,
             signal: None,
+            kept: start.kept,
+            usual: start.usual,
         };
         if let Some(model) = start.model {
             explorer.state.opening = Some(model.clone());
@@ -193,6 +205,7 @@ impl<W: Write> Explorer<W> {
             self.draw()?;
             self.take_up(input, self.session.patience())?;
         }
+        self.leave();
         self.session.restore();
         Ok(self.signal.map_or(Ending::Quit, Ending::Signal))
     }
@@ -224,6 +237,38 @@ impl<W: Write> Explorer<W> {
         self.state.opening.is_none() && photos.is_empty() && runs.is_empty() && drawings.is_empty()
     }
 
+    /// Whether what is shown is there, and what was to be written is written.
+    pub fn is_ready(&self) -> bool {
+        let Wanted { photos, waited, .. } = wanted(&self.state);
+        let shown = self.state.images.get(self.state.image);
+        let is_read = shown.is_none_or(|entry| !photos.contains(&entry.path));
+        self.state.opening.is_none() && is_read && waited == 0 && self.writing.load(Ordering::SeqCst) == 0
+    }
+
+    /// Takes up a message at once.
+    ///
+    /// # Errors
+    /// The terminal cannot be written to.
+    pub fn tell(&mut self, message: Message) -> io::Result<()> {
+        self.take(Happening::Message(message), None)?;
+        self.ask();
+        Ok(())
+    }
+
+    /// Ends what is still being done, and keeps how it is left.
+    pub fn leave(&mut self) {
+        self.state.quitting = true;
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(mut child) = running.take() {
+            let _ = child.kill().and_then(|()| child.wait().map(drop)); // it has ended by itself
+        }
+        if let Some(folder) = &self.kept
+            && let Some(last) = Last::of(&self.state, &self.usual)
+        {
+            let _ = last.write(folder); // the next time it begins as usual
+        }
+    }
+
     /// Draws the state as it is.
     ///
     /// # Errors
@@ -245,7 +290,8 @@ impl<W: Write> Explorer<W> {
     fn take(&mut self, happening: Happening, input: Option<&Input>) -> io::Result<()> {
         let message = match happening {
             Happening::Message(message) => message,
-            Happening::Opened(number, _) if number != self.opens => return Ok(()),
+            Happening::Opened(number, _) | Happening::Step(number, _) if number != self.opens => return Ok(()),
+            Happening::Step(_, step) => Message::Opening(step),
             Happening::Opened(_, Ok(engine)) => {
                 let info = Arc::new(engine.info().clone());
                 self.engine = Some(engine);
@@ -289,86 +335,15 @@ impl<W: Write> Explorer<W> {
                 }
             },
         };
+        self.read += usize::from(matches!(message, Message::Photo(..)));
         for command in update(&mut self.state, message) {
             self.obey(command, input)?;
         }
         Ok(())
     }
 
-    fn obey(&mut self, command: Command, input: Option<&Input>) -> io::Result<()> {
-        match command {
-            Command::OpenModel(path) => self.open_model(path),
-            Command::PrepareLayers => {
-                if let Some(engine) = self.engine.clone() {
-                    self.spawn(move || Some(Message::Layers(engine.prepare_layers())));
-                }
-            }
-            Command::Complete { typed, home } => self.spawn(move || {
-                let paths = complete(&typed, home.as_deref());
-                Some(Message::Paths(typed, paths))
-            }),
-            Command::Copy(text) => self.session.write(&clipboard::copy(&text))?,
-            Command::Save(wish) => self.save(wish),
-            Command::Redraw => {
-                let (columns, rows) = self.state.size;
-                self.session.set_screen(&self.state.screen)?;
-                self.session.resize(columns, rows)?;
-            }
-            Command::Suspend => self.suspend(input)?,
-        }
-        Ok(())
-    }
-
-    fn suspend(&mut self, input: Option<&Input>) -> io::Result<()> {
-        if let Some(input) = input {
-            input.pause();
-        }
-        let resumed = self.session.suspend();
-        if let Some(input) = input {
-            input.resume();
-        }
-        if let Ok(size) = crossterm::terminal::size() {
-            self.state.size = size;
-        }
-        resumed
-    }
-
-    fn open_model(&mut self, path: PathBuf) {
-        self.opens += 1;
-        let (number, opener, sender) = (self.opens, Arc::clone(&self.opener), self.sender.clone());
-        let open = move || {
-            let opened = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| opener(&path)));
-            let crashed = || Err(Fault::Failed("a defect of camscope: opening the model panicked".into()));
-            let result = opened.unwrap_or_else(|_| crashed());
-            let _ = sender.send(Happening::Opened(number, result)); // the loop has ended
-        };
-        let _ = std::thread::Builder::new().name("open".into()).spawn(open); // no thread, no model: it says "opening" for ever
-    }
-
-    /// Does something on a thread of its own; what comes of it is sent to the loop.
-    fn spawn(&self, job: impl FnOnce() -> Option<Message> + Send + 'static) {
-        let sender = self.sender.clone();
-        let run = move || {
-            if let Ok(Some(message)) = std::panic::catch_unwind(std::panic::AssertUnwindSafe(job)) {
-                let _ = sender.send(Happening::Message(message)); // the loop has ended
-            }
-        };
-        let _ = std::thread::Builder::new().name("job".into()).spawn(run); // the machine has no thread left: nothing comes
-    }
-
-    fn save(&self, wish: Save) {
-        let state = &self.state;
-        let sheet = Shown::of(state).and_then(|shown| Sheet::of(state, &shown));
-        let contents = save::Contents {
-            sheet: sheet.zip(self.engine.clone()),
-            heat: state.current_key().and_then(|key| state.heats.get(&key).cloned()),
-        };
-        self.spawn(move || Some(Message::Saved(save::save(&wish, &contents))));
-    }
-
     /// Gives the workers what is wanted now, where that is something else than before.
     fn ask(&mut self) {
-        let Some(engine) = &self.engine else { return };
         let Wanted { photos, runs, waited, drawings } = wanted(&self.state);
         let asked = Asked {
             photos,
@@ -376,14 +351,21 @@ impl<W: Write> Explorer<W> {
             drawings: drawings.iter().map(|drawing| drawing.key).collect(),
             round: self.state.round,
             opens: self.opens,
+            read: self.read,
+            has_engine: self.engine.is_some(),
         };
         self.state.queue = waited;
-        let is_new_model = asked.opens != self.asked.opens;
-        if asked.photos != self.asked.photos || is_new_model {
+        let is_new_model = asked.opens != self.asked.opens || asked.has_engine != self.asked.has_engine;
+        if asked.photos != self.asked.photos || asked.read != self.asked.read || is_new_model {
             let read = asked.photos.clone();
-            self.reader.want(Files { engine: Arc::clone(engine), read, watch: watched(&self.state) });
+            let watch = if asked.has_engine { watched(&self.state) } else { Vec::new() };
+            let folders = self.state.folders.clone();
+            let known = self.state.images.iter().map(|entry| entry.path.clone()).collect();
+            self.reader.want(Files { engine: self.engine.clone(), read, watch, folders, known });
         }
-        if asked.runs != self.asked.runs || is_new_model {
+        if let Some(engine) = &self.engine
+            && (asked.runs != self.asked.runs || is_new_model)
+        {
             self.runner.want(Runs { engine: Arc::clone(engine), runs });
         }
         if asked.drawings != self.asked.drawings || asked.round != self.asked.round {
@@ -410,23 +392,4 @@ fn watch_plugins(watch: PluginWatch, sender: Sender<Happening>) {
         }
     };
     let _ = std::thread::Builder::new().name("plugins".into()).spawn(look); // without it plugins are those of the start
-}
-
-/// What tells a run from others: its kind, its photo and its heatmap.
-type Named = (std::mem::Discriminant<Run>, u64, Option<crate::engine::HeatKey>);
-
-fn named(run: &Run) -> Named {
-    let (photo, key) = match run {
-        Run::Scores(photo) | Run::Saturation(photo) => (photo, None),
-        Run::Heat(key, photo) => (photo, Some(*key)),
-    };
-    (std::mem::discriminant(run), photo.id, key)
-}
-
-/// The files whose change matters: the model, and the image that is shown.
-fn watched(state: &State) -> Vec<(PathBuf, Option<std::time::SystemTime>)> {
-    let model = state.model.as_ref().map(|model| (model.path.clone(), model.modified));
-    let image = state.images.get(state.image);
-    let image = image.and_then(|entry| Some((entry.path.clone(), entry.photo.as_ref()?.modified)));
-    model.into_iter().chain(image).collect()
 }

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use crate::{
     action::View,
+    other_commands,
     sheet::Shown,
     state::{State, Zoom},
     tiles,
@@ -20,6 +21,16 @@ use crate::{
 pub fn explain(state: &State) -> Option<String> {
     let model = state.model.as_ref()?;
     let image = state.images.get(state.image)?;
+    if state.view == View::Photos {
+        let words = other_commands::sheet(state, Path::new("photos.png")).ok()?;
+        return Some(
+            ["camscope".to_owned()]
+                .into_iter()
+                .chain(words.iter().map(|word| quoted(word)))
+                .collect::<Vec<_>>()
+                .join(" "),
+        );
+    }
     let shown = Shown::of(state)?;
     let mut words = vec!["camscope".to_owned(), "explain".into(), quoted_path(&model.path), quoted_path(&image.path)];
     // The plain overlay of a class is what the command gives anyway; other targets have layers and methods of their own there.

@@ -96,6 +96,26 @@ pub fn heat_at(photo: &Photo, heat: &Heat, enlarge: Enlarge, (x, y): (f32, f32))
     overlay::heat_at(heat.view(), enlarge, (x, y))
 }
 
+/// What share of a photo's heat lies in a box (left, top, right, bottom in the photo's pixels), from 0 to 1; `None` without heat. Cells that
+/// lie there in part count in part.
+pub fn heat_inside(photo: &Photo, heat: &Heat, [left, top, right, bottom]: [f64; 4]) -> Option<f32> {
+    let (rows, columns) = heat.dim();
+    let seen = &photo.seen;
+    let share = |at: usize, count: usize, start: f64, length: f64, from: f64, to: f64| {
+        let cell = length / count.max(1) as f64;
+        let begin = start + at as f64 * cell;
+        ((to.min(begin + cell) - from.max(begin)) / cell.max(f64::MIN_POSITIVE)).clamp(0.0, 1.0)
+    };
+    let (mut inside, mut all) = (0.0, 0.0);
+    for ((row, column), heat) in heat.indexed_iter() {
+        let heat = f64::from(*heat).max(0.0);
+        let down = share(row, rows, seen.y, seen.height, top, bottom);
+        inside += heat * down * share(column, columns, seen.x, seen.width, left, right);
+        all += heat;
+    }
+    (all > 0.0).then_some((inside / all) as f32)
+}
+
 /// The colormap at that place of the list.
 pub fn colormap(at: usize) -> &'static dyn Colormap {
     // There is always a first one.
@@ -189,6 +209,23 @@ mod tests {
         };
         let heats = vec![heat(array![[0.0, 1.0]]), heat(array![[1.0, 0.0]])];
         Drawing { key, photo: photo(), heats, marks: Arc::default(), has_all_labels: false }
+    }
+
+    #[test]
+    fn heat_in_a_box_counts_cells_by_their_part() {
+        let photo = photo();
+        let (width, height) = (photo.seen.width, photo.seen.height);
+        let at = |x: f64, y: f64| (photo.seen.x + x * width, photo.seen.y + y * height);
+        let heat = heat(array![[0.0, 1.0], [0.5, 0.5]]);
+        let inside = |(left, top): (f64, f64), (right, bottom): (f64, f64)| {
+            heat_inside(&photo, &heat, [left, top, right, bottom])
+        };
+        assert_eq!(inside(at(0.5, 0.0), at(1.0, 0.5)), Some(0.5));
+        assert_eq!(inside(at(0.75, 0.0), at(1.0, 1.0)), Some(0.375));
+        assert_eq!(inside(at(0.0, 0.0), at(1.0, 1.0)), Some(1.0));
+        assert_eq!(inside(at(2.0, 2.0), at(3.0, 3.0)), Some(0.0));
+        let none = Arc::new(HeatMap::of(array![[0.0, 0.0]].view()));
+        assert_eq!(heat_inside(&photo, &none, [0.0, 0.0, 9.0, 9.0]), None);
     }
 
     const KEY: HeatKey = HeatKey { photo: 1, target: 0, layer: 0, method: 0 };

@@ -8,14 +8,18 @@ use std::{
 use crossterm::event::{KeyEvent, MouseEvent};
 
 use crate::{
-    engine::{Fault, Heat, HeatKey, ModelInfo, Photo, Saturation, Scores},
+    action::Action,
+    engine::{Fault, Heat, HeatKey, ModelInfo, Photo, Saturation, Scores, Spread, Step},
     graphics::Picture,
+    prompt::Purpose,
     tiles::TileKey,
 };
 
 /// Something that happened.
 #[derive(Clone, Debug)]
 pub enum Message {
+    /// Something that is asked for otherwise than by a key.
+    Act(Action),
     /// A key.
     Key(KeyEvent),
     /// The mouse.
@@ -28,18 +32,24 @@ pub enum Message {
     Redraw,
     /// The terminal shows pictures in another way than was thought.
     Screen,
+    /// What opening the model is at.
+    Opening(Step),
     /// A model was opened.
     Model(Result<Arc<ModelInfo>, Fault>),
     /// Why layers have no gradient, layer by layer.
     Layers(Result<Vec<Option<String>>, Fault>),
     /// A photo was read: the photo, and a small copy.
     Photo(PathBuf, Result<(Arc<Photo>, Arc<Photo>), Fault>),
+    /// The pixels of a photo, and a small copy, while the model that it is for is being opened.
+    Preview(PathBuf, Arc<Photo>, Arc<Photo>),
     /// The model's answer to a photo, and the milliseconds it took.
     Scores(u64, Result<Arc<Scores>, Fault>, f64),
     /// A heatmap, and the milliseconds it took.
     Heat(HeatKey, Result<Heat, Fault>, f64),
     /// How far a heatmap of many passes is: those that are done, of how many.
     Progress(HeatKey, usize, usize),
+    /// How the numbers of a layer are spread for a photo.
+    Spread(u64, usize, Result<Arc<Spread>, Fault>),
     /// What share of each layer's numbers saturates for a photo.
     Saturation(u64, Result<Saturation, Fault>),
     /// A picture for the terminal.
@@ -50,6 +60,10 @@ pub enum Message {
     Changed(PathBuf),
     /// Paths that begin with what was typed.
     Paths(String, Vec<String>),
+    /// Another command has done what it was asked for: what to say, or why not.
+    Ran(Result<String, NotSaved>),
+    /// Images that are new in the folders that were opened.
+    Found(Vec<PathBuf>),
     /// A file was saved, or not.
     Saved(Result<Vec<String>, NotSaved>),
     /// The process was asked to end.
@@ -88,6 +102,17 @@ pub enum Command {
     Copy(String),
     /// Save what is shown.
     Save(Save),
+    /// Run another command of the program.
+    Run {
+        /// Its words.
+        words: Vec<String>,
+        /// What it writes.
+        path: PathBuf,
+        /// What was asked for.
+        purpose: Purpose,
+        /// Whether what is there may be overwritten.
+        overwrite: bool,
+    },
     /// Clear the screen and draw everything.
     Redraw,
     /// Stop until the shell goes on.
@@ -97,8 +122,8 @@ pub enum Command {
 /// Why nothing was saved.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NotSaved {
-    /// The file is there already.
-    IsThere(PathBuf),
+    /// The file is there already; the line that asked for it asks again.
+    IsThere(PathBuf, Purpose),
     /// Another reason.
     Failed(String),
 }

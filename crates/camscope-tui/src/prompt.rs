@@ -25,6 +25,12 @@ pub enum Purpose {
     Save,
     /// A method.
     Methods,
+    /// An image of those that are open.
+    Images,
+    /// A file to export the model to.
+    Export,
+    /// A folder for a report.
+    Report,
 }
 
 /// What a suggestion stands for.
@@ -38,6 +44,8 @@ pub enum Value {
     Path(String),
     /// A method's place among all of them.
     Method(usize),
+    /// An image's place among those that are open.
+    Image(usize),
 }
 
 /// A suggestion.
@@ -85,7 +93,15 @@ impl Prompt {
             Purpose::Palette => "do",
             Purpose::Save => "save to",
             Purpose::Methods => "method",
+            Purpose::Images => "image",
+            Purpose::Export => "export to",
+            Purpose::Report => "report into",
         }
+    }
+
+    /// Whether it is a path.
+    pub fn is_path(&self) -> bool {
+        matches!(self.purpose, Purpose::Open | Purpose::Save | Purpose::Export | Purpose::Report)
     }
 
     /// Types a character; control characters are not typed.
@@ -123,7 +139,7 @@ impl Prompt {
     pub fn common_start(&self) -> String {
         let paths = self.items.iter().filter_map(|item| match &item.value {
             Value::Path(path) => Some(path.as_str()),
-            Value::Class(_) | Value::Action(_) | Value::Method(_) => None,
+            Value::Class(_) | Value::Action(_) | Value::Method(_) | Value::Image(_) => None,
         });
         let shared = |one: &str, other: &str| {
             one.chars().zip(other.chars()).take_while(|(a, b)| a == b).map(|(a, _)| a.len_utf8()).sum::<usize>()
@@ -230,6 +246,27 @@ impl Prompt {
         self.items = items;
         let at = |item: &Item| item.value == Value::Method(current);
         self.selected = self.items.iter().position(at).filter(|_| wanted.is_empty()).unwrap_or(0);
+    }
+
+    /// Suggests images by their names; `current` is chosen while nothing is typed.
+    pub fn suggest_images<'a>(&mut self, paths: impl Iterator<Item = &'a std::path::Path>, current: usize) {
+        let item = |(at, path): (usize, &std::path::Path)| {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            Item { text: format!("{name}  ({})", at + 1), value: Value::Image(at) }
+        };
+        let place = |item: &Item| match item.value {
+            Value::Image(at) => at,
+            _ => usize::MAX,
+        };
+        let mut items = best(&self.text, paths.enumerate().map(item), place);
+        // A name counts more than a place.
+        let wanted = self.text.trim().to_lowercase();
+        let is_named =
+            |item: &Item| item.text.rsplit_once("  (").is_some_and(|(name, _)| name.to_lowercase().contains(&wanted));
+        items.sort_by_key(|item| !is_named(item));
+        self.items = items;
+        let is_current = |item: &Item| item.value == Value::Image(current);
+        self.selected = self.items.iter().position(is_current).filter(|_| self.text.trim().is_empty()).unwrap_or(0);
     }
 
     /// Suggests paths that were found for what is typed.

@@ -20,6 +20,7 @@ pub type Shares = Arc<HashMap<usize, f32>>;
 pub struct Remembered {
     rows: RefCell<Option<(RowsOf, Arc<[Row]>)>>,
     shares: RefCell<Option<(SharesOf, Shares)>>,
+    inside: RefCell<Option<(HeatKey, Option<f32>)>>,
     computed: Cell<usize>,
 }
 
@@ -77,6 +78,19 @@ impl Remembered {
         let shares = Arc::new(compute());
         *self.shares.borrow_mut() = Some((of, Arc::clone(&shares)));
         shares
+    }
+
+    /// The share of a heatmap that lies in its box.
+    pub(crate) fn inside(&self, key: HeatKey, compute: impl FnOnce() -> Option<f32>) -> Option<f32> {
+        if let Some((known, share)) = &*self.inside.borrow()
+            && *known == key
+        {
+            return *share;
+        }
+        self.computed.set(self.computed.get() + 1);
+        let share = compute();
+        *self.inside.borrow_mut() = Some((key, share));
+        share
     }
 
     /// How often something had to be computed.

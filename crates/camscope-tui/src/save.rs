@@ -8,6 +8,7 @@ use ndarray_npy::WriteNpyExt;
 use crate::{
     engine::{Engine, Heat},
     message::{NotSaved, Save},
+    prompt::Purpose,
     sheet::Sheet,
 };
 
@@ -25,7 +26,7 @@ pub struct Contents {
 /// The file is there already and may not be overwritten, another extension, nothing to save, or it cannot be written.
 pub fn save(save: &Save, contents: &Contents) -> Result<Vec<String>, NotSaved> {
     if !save.overwrite && save.path.exists() {
-        return Err(NotSaved::IsThere(save.path.clone()));
+        return Err(NotSaved::IsThere(save.path.clone(), Purpose::Save));
     }
     write(save, contents).map_err(NotSaved::Failed)
 }

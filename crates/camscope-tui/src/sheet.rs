@@ -114,7 +114,7 @@ impl Sheet {
         let mut parts = None;
         match (state.view, first) {
             (View::Photo, _) | (_, None) => contents.push((Content::Photo, Vec::new())),
-            (View::Overlay, Some(target)) => contents.extend(overlay(target)),
+            (View::Overlay | View::Photos, Some(target)) => contents.extend(overlay(target)),
             (View::Heatmap, Some(target)) => contents.push((Content::Heat(key(target, layer)?), Vec::new())),
             (View::SideBySide, Some(target)) => {
                 contents.push((Content::Photo, vec!["photo".into()]));

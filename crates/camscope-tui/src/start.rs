@@ -25,8 +25,18 @@ pub struct Start {
     pub layer: Option<Choice>,
     /// The method, where another than the configuration's is asked for.
     pub method: Option<String>,
-    /// What the configuration says.
+    /// The image to look at first.
+    pub image: Option<PathBuf>,
+    /// What the configuration says, patched by how it was left and by the command line.
     pub config: Config,
+    /// What the configuration itself says.
+    pub usual: Config,
+    /// Whether it begins as it was left.
+    pub continues: bool,
+    /// The folder where it is kept how it was left.
+    pub kept: Option<PathBuf>,
+    /// The program, for what another of its commands does.
+    pub program: Option<PathBuf>,
     /// A line to show at once: what is wrong with the configuration, say.
     pub complaint: Option<String>,
     /// How the terminal is taken, whatever it says of itself.
@@ -64,12 +74,23 @@ pub(crate) fn apply(state: &mut State, start: &Start) {
             state.images.push(ImageEntry::new(path.clone()));
         }
     }
+    let shown = start.image.as_ref().and_then(|path| {
+        state
+            .images
+            .iter()
+            .position(|entry| entry.path == *path || entry.path.canonicalize().is_ok_and(|whole| whole == *path))
+    });
+    state.image = shown.unwrap_or(0);
+    if start.continues {
+        state.say("as it was left; --fresh begins anew");
+    }
     if let Some(complaint) = &start.complaint {
         state.complain(complaint.clone());
     }
 }
 
 fn add_folder(state: &mut State, folder: &Path) {
+    state.folders.push(folder.to_owned());
     match images_of(folder) {
         Ok(paths) if paths.is_empty() => state.complain(format!("{} has no images", printable_path(folder))),
         Ok(paths) => state.images.extend(paths.into_iter().map(ImageEntry::new)),

@@ -1,5 +1,7 @@
 //! What the explorer knows: plain data, changed by `update` alone.
 
+mod parts;
+
 use std::{
     collections::{HashMap, VecDeque},
     path::PathBuf,
@@ -17,15 +19,17 @@ use camscope_core::{
 use crate::{
     action::View,
     cache::Cache,
-    engine::{Heat, HeatKey, ModelInfo, Photo, Saturation, Scores},
+    compose::heat_inside,
+    engine::{Heat, HeatKey, ModelInfo, Photo, Saturation, Scores, Spread, Step},
     graphics::{Picture, Screen},
     keymap::Keymap,
-    prompt::Prompt,
     remembered::{Remembered, Shares},
     tiles::TileKey,
     tree,
     view::theme::Paints,
 };
+
+pub use parts::{Help, ImageEntry, LayerState, Message, Mode, Times, Zoom};
 
 /// Bytes of pictures, photos and heatmaps that are kept for going back, where the configuration doesn't say otherwise.
 pub const MEMORY: usize = 512 << 20;
@@ -35,100 +39,14 @@ const LIKELY: f32 = 0.01;
 /// The first so many of the ranking are looked through for what was shown before.
 const KEPT_AMONG: usize = 100;
 
-/// An image of the list.
-#[derive(Clone, Debug)]
-pub struct ImageEntry {
-    /// The file.
-    pub path: PathBuf,
-    /// What was read of it, while it is kept.
-    pub photo: Option<Arc<Photo>>,
-    /// A small copy, which is kept for good.
-    pub thumbnail: Option<Arc<Photo>>,
-    /// Whether the file has changed since.
-    pub stale: bool,
-    /// Why it cannot be shown.
-    pub error: Option<String>,
-}
-
-impl ImageEntry {
-    /// A file that has not been read yet.
-    pub fn new(path: PathBuf) -> Self {
-        Self { path, photo: None, thumbnail: None, stale: false, error: None }
-    }
-}
-
-/// A layer's standing.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum LayerState {
-    /// Not known yet whether it has a gradient.
-    #[default]
-    Unknown,
-    /// It has one.
-    Ready,
-    /// It has none, for this reason.
-    Without(String),
-}
-
-/// What part of the photo fills the picture.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Zoom {
-    /// 1: all of it.
-    pub factor: f32,
-    /// The middle, as fractions of the photo.
-    pub centre: (f32, f32),
-}
-
-impl Default for Zoom {
-    fn default() -> Self {
-        Self { factor: 1.0, centre: (0.5, 0.5) }
-    }
-}
-
-impl Zoom {
-    /// The visible part: left, top, width and height as fractions of the photo.
-    pub fn window(self) -> [f32; 4] {
-        let size = 1.0 / self.factor.max(1.0);
-        let start = |centre: f32| (centre - size / 2.0).clamp(0.0, 1.0 - size);
-        [start(self.centre.0), start(self.centre.1), size, size]
-    }
-}
-
-/// A line for the person at the keyboard.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Message {
-    /// What it says.
-    pub text: String,
-    /// Whether something went wrong.
-    pub is_error: bool,
-}
-
-/// What has the keyboard.
-#[derive(Clone, Debug, Default)]
-pub enum Mode {
-    /// Keys are those of the keymap.
-    #[default]
-    Normal,
-    /// The help, scrolled by so many lines.
-    Help(u16),
-    /// A line is typed.
-    Prompt(Prompt),
-}
-
-/// Milliseconds that the last run of each kind took.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Times {
-    /// The forward pass.
-    pub scores: Option<f64>,
-    /// A heatmap: its backward pass and method.
-    pub heat: Option<f64>,
-}
-
 /// Everything that is shown, and everything that decides what is to be computed.
 pub struct State {
     /// The open model; `None` while the first is opened.
     pub model: Option<Arc<ModelInfo>>,
     /// The model being opened.
     pub opening: Option<PathBuf>,
+    /// What opening it is at.
+    pub step: Option<Step>,
     /// The images.
     pub images: Vec<ImageEntry>,
     /// The one that is shown.
@@ -137,6 +55,10 @@ pub struct State {
     pub scores: HashMap<u64, Arc<Scores>>,
     /// What share of each layer's numbers saturates, by photo.
     pub saturation: HashMap<u64, Saturation>,
+    /// How the numbers of layers are spread, by photo and layer, or why that isn't known.
+    pub spreads: HashMap<(u64, usize), Result<Arc<Spread>, String>>,
+    /// Whether that is shown of the layer.
+    pub histogram: bool,
     /// Heatmaps.
     pub heats: Cache<HeatKey, Heat>,
     /// Why a heatmap could not be had.
@@ -218,6 +140,10 @@ pub struct State {
     pub no_color: bool,
     /// The person's own folder, which `~` stands for in a path.
     pub home: Option<PathBuf>,
+    /// What another command is doing.
+    pub working: Option<String>,
+    /// Folders whose new images are noticed.
+    pub folders: Vec<PathBuf>,
     /// A file that is there already: saving to it once more overwrites it.
     pub overwrite: Option<PathBuf>,
     /// The image shown before one was opened by its path; where that cannot be read, it is gone back to.
@@ -234,10 +160,13 @@ impl State {
         Self {
             model: None,
             opening: None,
+            step: None,
             images: Vec::new(),
             image: 0,
             scores: HashMap::new(),
             saturation: HashMap::new(),
+            spreads: HashMap::new(),
+            histogram: false,
             heats: Cache::new(MEMORY / 2),
             failed: HashMap::new(),
             pictures: Cache::new(MEMORY / 2),
@@ -278,6 +207,8 @@ impl State {
             paints: Paints::default(),
             no_color: false,
             home: std::env::home_dir(),
+            working: None,
+            folders: Vec::new(),
             overwrite: None,
             came_from: None,
             quitting: false,
@@ -298,6 +229,34 @@ impl State {
     /// The photo that is shown.
     pub fn photo(&self) -> Option<&Arc<Photo>> {
         self.images.get(self.image)?.photo.as_ref()
+    }
+
+    /// A photo that is read, by its number.
+    pub fn photo_by(&self, id: u64) -> Option<&Arc<Photo>> {
+        // It is the one that is shown nearly always.
+        let known = |photo: &&Arc<Photo>| photo.id == id;
+        self.photo().filter(known).or_else(|| self.images.iter().filter_map(|entry| entry.photo.as_ref()).find(known))
+    }
+
+    /// The heatmap of another image for what is explained: the same class, or what the model found there of the same label.
+    pub fn key_in(&self, image: usize) -> Option<HeatKey> {
+        if image == self.image {
+            return self.current_key();
+        }
+        let entry = self.images.get(image).filter(|entry| !entry.stale)?;
+        let (photo, target) = (entry.photo.as_ref()?, self.current_target()?);
+        let (scores, here) = (self.scores.get(&photo.id)?, self.current_scores()?);
+        let target = match here.asked(target) {
+            None => Some(target).filter(|class| *class < scores.classes()),
+            Some(asked) => {
+                let is_same = |other: &crate::engine::Asked| match &asked.label {
+                    Some(label) => other.label.as_ref() == Some(label),
+                    None => other.spec == asked.spec,
+                };
+                scores.asked.iter().position(is_same).map(|at| at + scores.classes())
+            }
+        }?;
+        Some(HeatKey { photo: photo.id, target, ..self.key(target, self.layer)? })
     }
 
     /// What the model says of it.
@@ -401,6 +360,14 @@ impl State {
         totals.into_iter().map(|(layer, total)| (layer, if most > 0.0 { total / most } else { 0.0 })).collect()
     }
 
+    /// What share of the heat that is shown lies in the box that it is of, from 0 to 1; `None` where it is no box, or there is no heat.
+    pub fn heat_in_box(&self) -> Option<f32> {
+        let key = self.current_key()?;
+        let corners = self.current_scores()?.asked(key.target)?.corners?;
+        let (photo, heat) = (self.photo()?, self.heats.get(&key)?);
+        self.remembered.inside(key, || heat_inside(photo, heat, corners))
+    }
+
     /// The target that `contrast` sets against the current one: the first other pinned one, else the likeliest other.
     pub fn rival(&self) -> Option<usize> {
         let current = self.current_target()?;
@@ -424,17 +391,5 @@ impl State {
     /// Says that something went wrong.
     pub fn complain(&mut self, text: impl Into<String>) {
         self.message = Some(Message { text: text.into(), is_error: true });
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_window_stays_on_the_photo() {
-        let zoom = Zoom { factor: 4.0, centre: (0.0, 1.0) };
-        assert_eq!(zoom.window(), [0.0, 0.75, 0.25, 0.25]);
-        assert_eq!(Zoom::default().window(), [0.0, 0.0, 1.0, 1.0]);
     }
 }

@@ -1,9 +1,8 @@
 //! The pictures of a view: what each shows, and where.
 
-use camscope_core::{
-    method,
-    overlay::{self, Enlarge, Kind},
-};
+mod key;
+
+use camscope_core::method;
 use ratatui::layout::Rect;
 
 use crate::{
@@ -12,6 +11,8 @@ use crate::{
     layout::{Areas, THUMBNAIL, areas, few, fit, grid, list_start},
     state::{LayerState, State},
 };
+
+pub use key::{TileKey, key, photo_of, position};
 
 /// What a tile shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -70,28 +71,14 @@ pub struct Tile {
     pub selected: bool,
 }
 
-/// A picture for the terminal, told from every other one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct TileKey {
-    /// The photo.
-    pub photo: u64,
-    /// What is shown of it.
-    pub content: Content,
-    /// Position in the list of colormaps; 0 where none is used.
-    pub colormap: usize,
-    /// Bits of the photo's weight; 0 where it doesn't matter.
-    pub alpha: u32,
-    /// Bits of the visible part.
-    pub window: [u32; 4],
-    /// Columns and rows.
-    pub cells: (u16, u16),
-    /// Whether boxes are drawn; which of them is the chosen one.
-    pub marks: Option<Option<usize>>,
-    /// How heat is enlarged; the first way where there is none.
-    pub enlarge: Enlarge,
-}
-
 const FIRST_THUMBNAIL: usize = 10_000;
+
+impl Tile {
+    /// Whether it is one of the small pictures at the bottom.
+    pub fn is_in_strip(&self) -> bool {
+        self.slot >= FIRST_THUMBNAIL
+    }
+}
 
 /// The tiles of what is shown now.
 pub fn tiles(state: &State) -> Vec<Tile> {
@@ -102,9 +89,13 @@ pub fn tiles(state: &State) -> Vec<Tile> {
 }
 
 fn view_tiles(state: &State, room: Rect) -> Vec<Tile> {
-    let Some(photo) = state.photo() else { return Vec::new() };
-    let (width, height) = photo.pixels.dimensions();
-    let aspect = f64::from(width.max(1)) / f64::from(height.max(1));
+    let aspect = state.photo().map_or(1.0, |photo| aspect_of(photo));
+    if state.view == View::Photos && state.model.is_some() && !state.images.is_empty() {
+        return photos(state, room);
+    }
+    if state.photo().is_none() {
+        return Vec::new();
+    }
     let current = state.current_key();
     let wide = |contents: &[(Content, String, Chooses)]| {
         let shape = few(room, contents.len(), aspect, state.screen.cell);
@@ -112,7 +103,7 @@ fn view_tiles(state: &State, room: Rect) -> Vec<Tile> {
     };
     let one = |content| vec![(content, what_is_shown(state, content), Chooses::Point)];
     match (state.view, current) {
-        (View::Photo, _) | (_, None) => wide(&one(Content::Photo)),
+        (View::Photo | View::Photos, _) | (_, None) => wide(&one(Content::Photo)),
         (View::Overlay, Some(key)) => wide(&one(Content::Overlay(key))),
         (View::Heatmap, Some(key)) => wide(&one(Content::Heat(key))),
         (View::SideBySide, Some(key)) => wide(&[
@@ -162,6 +153,43 @@ fn view_tiles(state: &State, room: Rect) -> Vec<Tile> {
     }
 }
 
+/// All images with the heat of one class; of one whose heat isn't there yet its small copy.
+fn photos(state: &State, room: Rect) -> Vec<Tile> {
+    let of_image = |image: usize| {
+        let entry = &state.images[image];
+        let name = entry.path.file_name().unwrap_or_default().to_string_lossy();
+        let key = state.key_in(image);
+        let probability = key.and_then(|key| state.scores.get(&key.photo)?.probability(key.target));
+        let percent = probability.map(|probability| format!(" {:.1} %", 100.0 * probability)).unwrap_or_default();
+        let mark = if entry.error.is_some() { "✗ " } else { "" };
+        let content = match key.filter(|key| state.heats.get(key).is_some()) {
+            Some(key) => Content::Overlay(key),
+            None => Content::Thumbnail(image),
+        };
+        (content, format!("{mark}{name}{percent}"), Chooses::Image(image))
+    };
+    let count = state.images.len();
+    // Their pixels are kept while they are shown: of many as many as a person looks at.
+    let (columns, rows) = if count <= MANY {
+        grid(room, |columns| count.div_ceil(columns.into()), count, 1.0, state.screen.cell)
+    } else {
+        ((room.width / 15).clamp(1, 6), (room.height / 8).clamp(1, 4))
+    };
+    let across = usize::from(columns);
+    let first = across * list_start(state.image / across, count.div_ceil(across), rows);
+    let contents: Vec<_> = (first..count.min(first + across * usize::from(rows))).map(of_image).collect();
+    // The cells are square: photos lie and stand.
+    arrange(state, room, 1.0, (columns, rows), &contents)
+}
+
+/// Images that are shown at once at most.
+const MANY: usize = 24;
+
+fn aspect_of(photo: &crate::engine::Photo) -> f64 {
+    let (width, height) = photo.pixels.dimensions();
+    f64::from(width.max(1)) / f64::from(height.max(1))
+}
+
 /// What a single picture shows: of what the heat is, how sure the model is of it, at which layer and by which method.
 fn what_is_shown(state: &State, content: Content) -> String {
     let Some(key) = content.heats().next() else { return String::new() };
@@ -174,7 +202,8 @@ fn what_is_shown(state: &State, content: Content) -> String {
     let looks = method::nth(key.method).is_none_or(|method| method.needs().layer);
     let layer = state.model.as_ref().and_then(|model| model.layers.get(key.layer)).filter(|_| looks);
     let layer = layer.map(|layer| format!(" · {}", layer.name)).unwrap_or_default();
-    format!("{target} · {}{layer}", state.method_name())
+    let inside = state.heat_in_box().map(|share| format!(" · {:.0} % in the box", 100.0 * share));
+    format!("{target} · {}{layer}{}", state.method_name(), inside.unwrap_or_default())
 }
 
 /// The layers of the sweep: those that have a gradient, as far as that is known, and pass the filter.
@@ -267,13 +296,15 @@ fn place(state: &State, room: Rect, aspect: f64, (columns, rows): (u16, u16), pl
             height: cell.height - u16::from(with_caption),
             ..cell
         };
+        let aspect = photo_of(state, *content).map_or(aspect, |photo| aspect_of(photo));
         let area = fit(picture, aspect, state.screen.cell);
-        let below = Rect { x: cell.x, y: area.bottom(), width: picture.width, height: 1 };
+        let below = Rect { x: cell.x, y: area.bottom().max(cell.y), width: picture.width, height: 1 };
         let selected = places.len() > 1
             && match chooses {
                 Chooses::Layer(layer) => *layer == state.layer,
                 Chooses::Class(class) => Some(*class) == state.current_target(),
-                Chooses::Point | Chooses::Image(_) => false,
+                Chooses::Image(image) => *image == state.image,
+                Chooses::Point => false,
             };
         Tile {
             slot: usize::from(row) * usize::from(columns) + usize::from(column),
@@ -285,6 +316,14 @@ fn place(state: &State, room: Rect, aspect: f64, (columns, rows): (u16, u16), pl
         }
     };
     places.iter().map(tile).filter(|tile| tile.area.area() > 0).collect()
+}
+
+/// The images that the view `photos` shows.
+pub fn images(shown: &[Tile]) -> impl Iterator<Item = usize> {
+    shown.iter().filter(|tile| !tile.is_in_strip()).filter_map(|tile| match tile.chooses {
+        Chooses::Image(image) => Some(image),
+        _ => None,
+    })
 }
 
 /// The images that the strip has room for, and the place of each: a line for its name, below it the thumbnail.
@@ -317,64 +356,9 @@ fn thumbnails(state: &State, parts: &Areas) -> Vec<Tile> {
     strip_places(state, strip).into_iter().filter_map(tile).collect()
 }
 
-/// The picture that a tile needs, if its photo is there.
-pub fn key(state: &State, tile: &Tile) -> Option<TileKey> {
-    let cells = (tile.area.width, tile.area.height);
-    let whole = [0.0f32, 0.0, 1.0, 1.0].map(f32::to_bits);
-    if let Content::Thumbnail(image) = tile.content {
-        let photo = state.images.get(image)?.thumbnail.as_ref()?.id;
-        return Some(TileKey {
-            photo,
-            content: Content::Photo,
-            colormap: 0,
-            alpha: 0,
-            window: whole,
-            cells,
-            marks: None,
-            enlarge: Enlarge::default(),
-        });
-    }
-    let uses_alpha = matches!(tile.content, Content::Overlay(_) | Content::Difference(..));
-    let colormap = match tile.content {
-        Content::Photo | Content::Thumbnail(_) => 0,
-        Content::Overlay(_) | Content::Heat(_) => position(&state.colormap),
-        Content::Difference(..) => diverging(position(&state.colormap)),
-    };
-    Some(TileKey {
-        photo: state.photo()?.id,
-        content: tile.content,
-        colormap,
-        alpha: if uses_alpha { state.alpha.to_bits() } else { 0 },
-        window: state.zoom.window().map(f32::to_bits),
-        cells,
-        enlarge: if matches!(tile.content, Content::Photo) { Enlarge::default() } else { state.enlarge },
-        marks: has_boxes(state).then(|| match tile.content {
-            Content::Overlay(key) | Content::Heat(key) | Content::Difference(key, _) => Some(key.target),
-            Content::Photo | Content::Thumbnail(_) => state.current_target(),
-        }),
-    })
-}
-
-/// Whether the model found boxes in the photo, and they are to be shown.
-fn has_boxes(state: &State) -> bool {
-    let found = state.current_scores().is_some_and(|scores| scores.asked.iter().any(|asked| asked.corners.is_some()));
-    found && state.boxes
-}
-
-/// A colormap's place in the list.
-pub fn position(name: &str) -> usize {
-    overlay::all().position(|map| map.name() == name).unwrap_or(0)
-}
-
-/// The colormap itself if it is diverging, else the first that is: a difference has a middle.
-fn diverging(chosen: usize) -> usize {
-    let is = |at: usize| overlay::all().nth(at).is_some_and(|map| map.kind() == Kind::Diverging);
-    if is(chosen) { chosen } else { overlay::all().position(|map| map.kind() == Kind::Diverging).unwrap_or(chosen) }
-}
-
 /// The point of the photo, as fractions, that a cell of the tile shows.
 pub fn point(state: &State, tile: &Tile, column: u16, row: u16) -> Option<(f32, f32)> {
-    if !tile.area.contains((column, row).into()) || matches!(tile.content, Content::Thumbnail(_)) {
+    if !tile.area.contains((column, row).into()) || matches!(tile.chooses, Chooses::Image(_)) {
         return None;
     }
     let [left, top, width, height] = state.zoom.window();
@@ -385,6 +369,9 @@ pub fn point(state: &State, tile: &Tile, column: u16, row: u16) -> Option<(f32, 
 
 /// The cell of a tile that shows a point of the photo.
 pub fn cell_of(state: &State, tile: &Tile, (x, y): (f32, f32)) -> Option<(u16, u16)> {
+    if matches!(tile.chooses, Chooses::Image(_)) {
+        return None;
+    }
     let [left, top, width, height] = state.zoom.window();
     let (x, y) = ((x - left) / width, (y - top) / height);
     if !(0.0..1.0).contains(&x) || !(0.0..1.0).contains(&y) {

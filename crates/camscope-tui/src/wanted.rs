@@ -28,6 +28,8 @@ pub enum Run {
     Scores(Arc<Photo>),
     /// A heatmap.
     Heat(HeatKey, Arc<Photo>),
+    /// How the numbers of a layer are spread for a photo.
+    Spread(usize, Arc<Photo>),
     /// How many numbers of each layer saturate for a photo.
     Saturation(Arc<Photo>),
 }
@@ -38,6 +40,7 @@ impl Run {
         match (self, other) {
             (Self::Scores(a), Self::Scores(b)) | (Self::Saturation(a), Self::Saturation(b)) => a.id == b.id,
             (Self::Heat(a, _), Self::Heat(b, _)) => a == b,
+            (Self::Spread(a, one), Self::Spread(b, other)) => (a, one.id) == (b, other.id),
             _ => false,
         }
     }
@@ -60,11 +63,12 @@ pub struct Wanted {
 pub fn wanted(state: &State) -> Wanted {
     let shown = tiles::tiles(state);
     let (runs, waited) = runs(state, &shown);
-    Wanted { photos: photos(state), runs, waited, drawings: drawings(state, &shown) }
+    Wanted { photos: photos(state, &shown), runs, waited, drawings: drawings(state, &shown) }
 }
 
-fn photos(state: &State) -> Vec<PathBuf> {
-    if state.model.is_none() || state.images.is_empty() {
+fn photos(state: &State, shown: &[Tile]) -> Vec<PathBuf> {
+    // While a model is being opened, photos are read to be looked at.
+    if state.model.is_none() && state.opening.is_none() || state.images.is_empty() {
         return Vec::new();
     }
     let count = state.images.len() as isize;
@@ -77,6 +81,7 @@ fn photos(state: &State) -> Vec<PathBuf> {
         let entry = &state.images[*image];
         (entry.photo.is_none() && entry.error.is_none()) || entry.stale
     };
+    order.extend(tiles::images(shown));
     let mut wanted: Vec<usize> = order.into_iter().filter(needs_photo).collect();
     if let Some(strip) = areas(state.size, state.images.len()).strip {
         let fits = usize::from(strip.width / crate::layout::THUMBNAIL.0) + 1;
@@ -97,6 +102,10 @@ fn photos(state: &State) -> Vec<PathBuf> {
 
 fn runs(state: &State, shown: &[Tile]) -> (Vec<Run>, usize) {
     let Some(photo) = state.photo() else { return (Vec::new(), 0) };
+    // It is about to be read again: until then it is another file's, or for another model.
+    if state.model.is_none() || state.images.get(state.image).is_some_and(|entry| entry.stale) {
+        return (Vec::new(), 0);
+    }
     if !state.scores.contains_key(&photo.id) {
         return if failed(state) { (Vec::new(), 0) } else { (vec![Run::Scores(Arc::clone(photo))], 1) };
     }
@@ -104,16 +113,19 @@ fn runs(state: &State, shown: &[Tile]) -> (Vec<Run>, usize) {
     let mut want = |key: HeatKey| {
         let is_there = state.heats.get(&key).is_some() || state.failed.contains_key(&key);
         let has_none = matches!(state.layers.get(key.layer), Some(LayerState::Without(_)));
-        if !is_there && !has_none && key.photo == photo.id && !keys.contains(&key) {
+        if !is_there && !has_none && !keys.contains(&key) {
             keys.push(key);
         }
     };
     state.current_key().into_iter().for_each(&mut want);
     shown.iter().flat_map(|tile| tile.content.heats()).for_each(&mut want);
-    let waited = {
-        state.crosshair.and(state.current_key()).into_iter().for_each(&mut want);
-        keys.len()
-    };
+    state.crosshair.and(state.current_key()).into_iter().for_each(&mut want);
+    tiles::images(shown).filter_map(|image| state.key_in(image)).for_each(&mut want);
+    let unknown = tiles::images(shown).filter_map(|image| {
+        state.images.get(image).filter(|entry| !entry.stale && entry.error.is_none())?.photo.as_ref()
+    });
+    let unknown: Vec<_> = unknown.filter(|photo| !state.scores.contains_key(&photo.id)).cloned().collect();
+    let mut waited = keys.len();
     let mut want = |key: HeatKey| {
         let is_there = state.heats.get(&key).is_some() || state.failed.contains_key(&key);
         let is_ready = matches!(state.layers.get(key.layer), Some(LayerState::Ready));
@@ -126,7 +138,18 @@ fn runs(state: &State, shown: &[Tile]) -> (Vec<Run>, usize) {
         neighbours(state).into_iter().for_each(&mut want);
     }
     listed(state).into_iter().for_each(&mut want);
-    let mut runs: Vec<Run> = keys.into_iter().map(|key| Run::Heat(key, Arc::clone(photo))).collect();
+    let run = |key: HeatKey| Some(Run::Heat(key, Arc::clone(state.photo_by(key.photo)?)));
+    let mut runs: Vec<Run> = keys.into_iter().filter_map(run).collect();
+    waited = waited.min(runs.len());
+    // One answer after the other: its heat comes before the next one's, while its forward pass is kept.
+    for photo in unknown {
+        runs.insert(waited, Run::Scores(photo));
+        waited += 1;
+    }
+    if state.histogram && !state.spreads.contains_key(&(photo.id, state.layer)) {
+        runs.insert(waited, Run::Spread(state.layer, Arc::clone(photo)));
+        waited += 1;
+    }
     let saturates = state.model.as_ref().is_some_and(|model| model.saturates);
     if saturates && !state.saturation.contains_key(&photo.id) {
         runs.insert(waited, Run::Saturation(Arc::clone(photo)));
@@ -191,7 +214,7 @@ fn drawings(state: &State, shown: &[Tile]) -> Vec<Drawing> {
     };
     shown.iter().for_each(&mut want);
     // What one key press leads to is drawn ahead, where the view shows one heatmap.
-    if let [tile] = shown.iter().filter(|tile| !matches!(tile.content, Content::Thumbnail(_))).collect::<Vec<_>>()[..]
+    if let [tile] = shown.iter().filter(|tile| !tile.is_in_strip()).collect::<Vec<_>>()[..]
         && matches!(state.view, View::Overlay | View::Heatmap)
         && !shown.iter().any(|tile| drawing_missing(state, tile))
     {
@@ -214,10 +237,7 @@ fn drawing_missing(state: &State, tile: &Tile) -> bool {
 /// What a tile is drawn from, if all of it is there.
 fn drawing(state: &State, tile: &Tile) -> Option<Drawing> {
     let key = tiles::key(state, tile)?;
-    let photo = match tile.content {
-        Content::Thumbnail(image) => state.images.get(image)?.thumbnail.as_ref()?,
-        _ => state.photo()?,
-    };
+    let photo = tiles::photo_of(state, tile.content)?;
     let heats = tile.content.heats().map(|key| state.heats.get(&key).cloned()).collect::<Option<Vec<_>>>()?;
     let marks = key.marks.map(|chosen| marks(state, chosen)).unwrap_or_default();
     Some(Drawing { key, photo: Arc::clone(photo), heats, marks: Arc::new(marks), has_all_labels: false })

@@ -85,7 +85,7 @@ fn plain(args: &BenchChildArgs, tensor: &ArrayD<f32>) -> Result<()> {
     let fed = match session.inputs().len() {
         0 | 1 => Vec::new(),
         _ => {
-            let (network, _) = open_for(&args.bench.model, &args.bench.input, args.bench.image.as_deref())?;
+            let (network, _) = open_for(&args.bench.model, &args.bench.input, args.bench.picture())?;
             network.fed(network.input().batch().unwrap_or(1))?
         }
     };
@@ -104,7 +104,7 @@ type Prepared = (&'static Runtime, Arc<TypedModel>, Vec<TargetRef>, Options);
 pub(crate) fn prepared(args: &BenchChildArgs, tensor: &ArrayD<f32>) -> Result<Prepared> {
     let bench = &args.bench;
     plugins::load(&bench.extra.plugins);
-    let (network, mut sidecar) = open_for(&bench.model, &bench.input, bench.image.as_deref())?;
+    let (network, mut sidecar) = open_for(&bench.model, &bench.input, bench.picture())?;
     input::take_size(tensor.shape(), &mut sidecar.preprocessing);
     let options = options(&bench.how, &bench.run, &sidecar)?;
     let runtime = plugins::runtime(Runtime::get_or_load()?, &bench.extra)?;

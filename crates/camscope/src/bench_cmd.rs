@@ -39,8 +39,8 @@ pub(crate) const STARTS: usize = 5;
 pub(crate) fn run(args: &BenchArgs) -> Result<ExitCode> {
     plugins::load(&args.extra.plugins);
     let earlier = args.compare.as_deref().map(Earlier::read).transpose()?;
-    let (network, sidecar) = open_for(&args.model, &args.input, args.image.as_deref())?;
-    let (tensor, seen) = photo_or_pattern(args.image.as_deref(), &network, &sidecar.preprocessing)?;
+    let (network, sidecar) = open_for(&args.model, &args.input, args.picture())?;
+    let (tensor, seen) = photo_or_pattern(args.picture(), &network, &sidecar.preprocessing)?;
     if let Some(prefix) = &args.profile {
         check_prefix(prefix)?;
     }

@@ -49,7 +49,11 @@ pub(crate) fn measure(
     let (height, width) = preprocessing.size;
     let is_of_input = args.image.is_none() && targets.iter().any(|target| target.point().is_some());
     let seen = is_of_input.then(|| Seen::all(width, height));
-    let files = Files::new(args, seen, &targets)?;
+    // The bundled photo has three bands.
+    let is_photo = subject.network().takes_photos() && args.tensor.is_none();
+    let array =
+        (!is_photo || args.image.is_none() && ![1, 3].contains(&preprocessing.channels())).then(|| picture.clone());
+    let files = Files::new(args, (seen, array), &targets)?;
     together.measure(&plan(args), &targets, |explainer| files.run(explainer), progress).map(Some)
 }
 
@@ -61,11 +65,17 @@ struct Files<'a> {
     targets: &'a [TargetRef],
     /// What the model's input counts as, in place of what it shows of the photo.
     seen: Option<Seen>,
+    /// What stands in place of the photo.
+    array: Option<ArrayD<f32>>,
 }
 
 impl<'a> Files<'a> {
     /// The photo that was given, else a bundled one.
-    fn new(args: &BenchArgs, seen: Option<Seen>, targets: &'a [TargetRef]) -> Result<Self> {
+    fn new(
+        args: &BenchArgs,
+        (seen, array): (Option<Seen>, Option<ArrayD<f32>>),
+        targets: &'a [TargetRef],
+    ) -> Result<Self> {
         let folder = tempfile::tempdir().map_err(|error| failed("make a folder in", &std::env::temp_dir(), error))?;
         let photo = match &args.image {
             Some(photo) => photo.clone(),
@@ -76,7 +86,7 @@ impl<'a> Files<'a> {
                 photo
             }
         };
-        Ok(Self { folder, photo, colormap: overlay::by_name("jet")?, targets, seen })
+        Ok(Self { folder, photo, colormap: overlay::by_name("jet")?, targets, seen, array })
     }
 
     /// Reads and explains as many photos as run together, and writes an overlay for each of their explanations.
@@ -84,8 +94,13 @@ impl<'a> Files<'a> {
         // Files of its own for each run: to write one anew, some file systems wait for the disk.
         let made = tempfile::tempdir_in(self.folder.path());
         let folder = made.map_err(|error| failed("make a folder in", self.folder.path(), error))?;
-        let inputs: Vec<Input> = (0..explainer.batch()).map(|_| Input::Photo(self.photo.clone())).collect();
-        let preprocessing = vec![explainer.sidecar().preprocessing.clone(); inputs.len()];
+        let one = || match &self.array {
+            Some(array) => Input::Tensor(self.photo.clone(), array.clone()),
+            None => Input::Photo(self.photo.clone()),
+        };
+        let inputs: Vec<Input> = std::iter::repeat_with(one).take(explainer.batch()).collect();
+        let preprocessing = std::sync::Arc::new(explainer.sidecar().preprocessing.clone());
+        let preprocessing = vec![preprocessing; inputs.len()];
         let mut ready = many::read(&inputs, &preprocessing);
         for (ready, seen) in ready.iter_mut().flatten().zip(self.seen.iter().cycle()) {
             ready.seen = *seen;

@@ -24,8 +24,8 @@ use crate::{
 /// The model or the photo cannot be read.
 pub(crate) fn run(args: &CheckArgs) -> Result<ExitCode> {
     plugins::load(&args.extra.plugins);
-    let (network, sidecar) = open_for(&args.model, &args.input, args.image.as_deref())?;
-    let (tensor, seen) = photo_or_pattern(args.image.as_deref(), &network, &sidecar.preprocessing)?;
+    let (network, sidecar) = open_for(&args.model, &args.input, args.picture())?;
+    let (tensor, seen) = photo_or_pattern(args.picture(), &network, &sidecar.preprocessing)?;
     let runtime = plugins::runtime(Runtime::get_or_load()?, &args.extra)?;
     let bar = if args.json { ProgressBar::hidden() } else { ProgressBar::new_spinner() };
     bar.enable_steady_tick(Duration::from_millis(200));

@@ -1,6 +1,6 @@
 //! The command line, as clap sees it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use camscope_core::{
     explain::Fuse,
@@ -108,6 +108,9 @@ pub(crate) struct ExploreArgs {
     /// How heat is enlarged to the photo: bicubic, bilinear, nearest [default: from the configuration, else bicubic]
     #[arg(long, value_name = "HOW")]
     pub(crate) enlarge: Option<Enlarge>,
+    /// Begin as usual, not as the explorer was left with this model
+    #[arg(long)]
+    pub(crate) fresh: bool,
     /// How the explorer shows images.
     #[command(flatten)]
     pub(crate) screen: ScreenArgs,
@@ -135,6 +138,9 @@ pub(crate) struct ScreenArgs {
     /// Width and height of a character in pixels, if the terminal does not report it: 10x20
     #[arg(long, value_name = "WxH", value_parser = camscope_tui::config::font_size)]
     pub(crate) font_size: Option<(u16, u16)>,
+    /// Say in lines of text what is shown, and take lines of words instead of keys: for screen readers
+    #[arg(long)]
+    pub(crate) plain: bool,
 }
 
 /// The subcommands.
@@ -518,6 +524,9 @@ pub(crate) struct LayersArgs {
     pub(crate) model: PathBuf,
     /// A photo: adds the range of each layer's numbers, and how many saturate
     pub(crate) image: Option<PathBuf>,
+    /// A .npy array instead of a photo, fed to the model without preprocessing; it says how large axes of open size are
+    #[arg(long, value_name = "FILE", conflicts_with = "image")]
+    pub(crate) tensor: Option<PathBuf>,
     #[arg(long = "target", value_name = "TARGET", value_parser = target::parse, help = "Layers that lead to this target: class:CLASS, output:NAME[0,3], … [default: to the class scores, else to any output]")]
     pub(crate) targets: Vec<TargetRef>,
     /// Print one JSON object a line instead of a table
@@ -529,6 +538,13 @@ pub(crate) struct LayersArgs {
     /// What it is fed with.
     #[command(flatten)]
     pub(crate) input: InputArgs,
+}
+
+impl LayersArgs {
+    /// The photo or the array.
+    pub(crate) fn picture(&self) -> Option<&Path> {
+        self.image.as_deref().or(self.tensor.as_deref())
+    }
 }
 
 /// `camscope methods`.
@@ -551,6 +567,9 @@ pub(crate) struct CheckArgs {
     pub(crate) model: PathBuf,
     /// The photo to check with [default: a synthetic pattern]
     pub(crate) image: Option<PathBuf>,
+    /// A .npy array instead of a photo, fed to the model without preprocessing; it says how large axes of open size are
+    #[arg(long, value_name = "FILE", conflicts_with = "image")]
+    pub(crate) tensor: Option<PathBuf>,
     #[arg(long, value_name = "TARGET", value_parser = target::parse, help = "The target whose gradient is checked: class:CLASS, box:N, pixel:X,Y (in pixels of the photo, without one of the model's input), output:NAME[0,3], … [default: the model's first answer]")]
     pub(crate) target: Option<TargetRef>,
     /// Provider and threads.
@@ -565,6 +584,13 @@ pub(crate) struct CheckArgs {
     /// What it is fed with.
     #[command(flatten)]
     pub(crate) input: InputArgs,
+}
+
+impl CheckArgs {
+    /// The photo or the array.
+    pub(crate) fn picture(&self) -> Option<&Path> {
+        self.image.as_deref().or(self.tensor.as_deref())
+    }
 }
 
 /// `camscope differentiate`.

@@ -1,6 +1,6 @@
 //! The part of the command line that is about measuring, as clap sees it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use camscope_core::{
     image::Seen,
@@ -17,6 +17,9 @@ pub(crate) struct BenchArgs {
     pub(crate) model: PathBuf,
     /// The photo to measure with [default: a synthetic pattern]
     pub(crate) image: Option<PathBuf>,
+    /// A .npy array instead of a photo, fed to the model without preprocessing; it says how large axes of open size are
+    #[arg(long, value_name = "FILE", conflicts_with = "image")]
+    pub(crate) tensor: Option<PathBuf>,
     /// Layers, classes and method.
     #[command(flatten)]
     pub(crate) how: MethodArgs,
@@ -46,6 +49,13 @@ pub(crate) struct BenchArgs {
     /// What it is fed with.
     #[command(flatten)]
     pub(crate) input: InputArgs,
+}
+
+impl BenchArgs {
+    /// The photo or the array.
+    pub(crate) fn picture(&self) -> Option<&Path> {
+        self.image.as_deref().or(self.tensor.as_deref())
+    }
 }
 
 /// A process that does one thing.

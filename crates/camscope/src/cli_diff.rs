@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use camscope_core::layer::Choice;
 use clap::{Args, ValueEnum};
 
-use crate::cli::{InputArgs, ListArgs, MethodArgs, PluginArgs, RunArgs, fraction};
+use crate::cli::{InputArgs, KeepArgs, ListArgs, MethodArgs, PluginArgs, RunArgs, fraction};
 
 /// `camscope diff`.
 #[derive(Args, Clone, Debug)]
@@ -58,9 +58,12 @@ pub(crate) struct DiffArgs {
     /// Write pictures into this folder, as STEM.png: the heat of A, that of B, and what is different
     #[arg(short, long, value_name = "DIR")]
     pub(crate) output: Option<PathBuf>,
-    /// Write a page with all photos and how their heat differs into this folder, index.html, to be opened in a browser
-    #[arg(long, value_name = "DIR")]
-    pub(crate) report: Option<PathBuf>,
+    /// Draw the curve of --drift, the mean over the photos, into this folder: drift.png and drift.svg
+    #[arg(long, value_name = "DIR", requires = "drift")]
+    pub(crate) plot: Option<PathBuf>,
+    /// Results that outlast the run.
+    #[command(flatten)]
+    pub(crate) keep: KeepArgs,
     /// Write logits and heatmaps of both and their difference into this folder, as STEM.a.logits.npy and so on
     #[arg(long, value_name = "DIR")]
     pub(crate) raw: Option<PathBuf>,

@@ -15,9 +15,12 @@ use crate::cli::{InputArgs, MethodArgs, PluginArgs, RunArgs, ScoreArg, SignArg, 
 pub(crate) struct RankArgs {
     /// The model, an .onnx file
     pub(crate) model: PathBuf,
-    /// Photos or folders of photos
-    #[arg(value_name = "IMAGE", required = true)]
+    /// Photos, folders of photos, or globs
+    #[arg(value_name = "IMAGE", required_unless_present = "list")]
     pub(crate) images: Vec<PathBuf>,
+    /// Take photos and folders from this file too, one a line (or ended by NUL, as `find -print0` gives them); - is stdin
+    #[arg(long, value_name = "FILE")]
+    pub(crate) list: Option<PathBuf>,
     /// A method to try, or all of them: all; repeatable [default: those that are programs over activation and
     /// gradient, eigencam, and input-x-gradient]
     #[arg(long, value_name = "NAME[:KEY=VALUE,…]")]
@@ -34,8 +37,8 @@ pub(crate) struct RankArgs {
     /// Which score of the class to explain
     #[arg(long, value_enum, default_value_t = ScoreArg::Logit)]
     pub(crate) score: ScoreArg,
-    /// What it may cost: a time (30s, 5m, 1h), or a number of forward passes. With less, maps are scored by fewer passes and on
-    /// fewer photos
+    /// What it may cost: a time (30s, 5m, 1h) from the start of the command, or a number of forward passes. With less, maps are scored by
+    /// fewer passes and on fewer photos
     #[arg(long, value_name = "BUDGET", default_value = "30s", value_parser = budget)]
     pub(crate) budget: Budget,
     /// Where random numbers start: the same seed gives the same scores
@@ -84,10 +87,21 @@ impl RankArgs {
 /// What ranking may cost.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Budget {
-    /// Seconds.
+    /// Seconds, from the start of the command.
     Seconds(f64),
     /// Forward passes.
     Passes(f64),
+}
+
+impl Budget {
+    /// So many seconds or more, as [`Budget::Seconds`] is given: round, and easily typed.
+    pub(crate) fn seconds_in_words(seconds: f64) -> String {
+        match seconds {
+            ..=90.0 => format!("{:.0}s", (seconds / 10.0).ceil().max(1.0) * 10.0),
+            ..=5400.0 => format!("{:.0}m", (seconds / 60.0).ceil()),
+            _ => format!("{:.0}h", (seconds / 3600.0).ceil()),
+        }
+    }
 }
 
 fn budget(text: &str) -> Result<Budget, String> {
@@ -107,6 +121,10 @@ mod tests {
         assert_eq!(budget("30s"), Ok(Budget::Seconds(30.0)));
         assert_eq!([budget("1.5m"), budget("2min")], [Ok(Budget::Seconds(90.0)), Ok(Budget::Seconds(120.0))]);
         assert_eq!([budget("1h"), budget("500")], [Ok(Budget::Seconds(3600.0)), Ok(Budget::Passes(500.0))]);
+        for (seconds, words) in [(0.2, "10s"), (31.0, "40s"), (91.0, "2m"), (5401.0, "2h")] {
+            assert_eq!(Budget::seconds_in_words(seconds), words);
+            assert!(matches!(budget(words), Ok(Budget::Seconds(own)) if own >= seconds));
+        }
         for wrong in ["", "s", "0", "-3s", "nan", "3 days"] {
             assert!(budget(wrong).is_err(), "{wrong}");
         }

@@ -11,12 +11,20 @@ pub(crate) struct ViewArgs {
     #[arg(
         long,
         value_name = "VIEW",
+        value_parser = view,
         conflicts_with_all = ["json", "raw", "tensor", "smooth", "batch", "fuse", "layout", "sign", "seed", "sheet", "report", "resume"]
     )]
     pub(crate) view: Option<View>,
     /// Draw only a part of the photo: how much larger it is seen, and the part's middle as fractions of the photo
     #[arg(long, value_name = "FACTOR,X,Y", requires = "view", value_parser = zoom)]
     pub(crate) zoom: Option<Zoom>,
+}
+
+fn view(text: &str) -> Result<View, String> {
+    match text.parse()? {
+        View::Photos => Err("this view is of many photos: camscope explain --sheet draws it".into()),
+        view => Ok(view),
+    }
 }
 
 fn zoom(text: &str) -> Result<Zoom, String> {

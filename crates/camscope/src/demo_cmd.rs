@@ -33,7 +33,7 @@ const FOLDER: &str = "camscope-demo";
 /// The files cannot be unpacked, no ONNX Runtime can be had, or explaining fails.
 pub(crate) fn run(args: &DemoArgs) -> Result<ExitCode> {
     let folder = unpack()?;
-    if args.output.is_none() && has_terminal() {
+    if args.output.is_none() && (has_terminal() || args.screen.plain) {
         return explore_demo(&folder, args);
     }
     let written = Some(args.output.clone().unwrap_or_else(|| PathBuf::from(FOLDER)));
@@ -92,7 +92,7 @@ fn explore_demo(folder: &Path, args: &DemoArgs) -> Result<ExitCode> {
     start.model = Some(folder.join(MODEL));
     start.images = PHOTOS.iter().map(|photo| folder.join(photo.name)).collect();
     let how = OpenOptions { session: session_options(&args.run), verify: true, ..Default::default() };
-    explore_cmd::explore(start, explore_cmd::opener(runtime, how, None))
+    explore_cmd::explore(start, explore_cmd::opener(runtime, how, None), args.screen.plain)
 }
 
 /// Puts the bundled files where they can be used by other commands too: into camscope's data folder, else a temporary one.

@@ -2,6 +2,7 @@
 
 mod deliver;
 mod drift;
+mod kept;
 mod pictures;
 mod reported;
 mod side;
@@ -38,11 +39,11 @@ use crate::{
         sized::{KEPT, sizes},
     },
     input::{Input, prepared},
-    many_pictures, plugins,
+    many_pictures, plugins, report,
     setup::{
         class_clashes, create_folder, note_all, note_estimate, note_provider, open, options, suited, work_between_runs,
     },
-    whole::end_between_files,
+    whole::{end_between_files, end_by, finish_what_is_begun, stopped},
 };
 
 /// The exit status where `--fail-below` is not met.
@@ -84,10 +85,10 @@ pub(crate) fn run(args: &DiffArgs) -> Result<ExitCode> {
     let (photos, tensors) = if args.tensor.is_empty() { (paths, Vec::new()) } else { (Vec::new(), paths) };
     let inputs = Input::of(&photos, &tensors, &mut network, &mut sidecar)?;
     let inputs_b = Input::of(&photos, &tensors, &mut network_b, &mut sidecar_b).map_err(of_b)?;
-    for folder in args.output.iter().chain(&args.raw) {
+    let page_pictures = args.keep.report.as_ref().map(|folder| folder.join(report::pictures::FOLDER));
+    for folder in args.output.iter().chain(&args.raw).chain(&args.plot).chain(&page_pictures) {
         create_folder(folder)?;
     }
-    let page = args.report.as_deref().map(|folder| reported::begin(args, folder, pictures.len())).transpose()?;
     end_between_files();
     if args.tensor.is_empty() {
         note_all(&sidecar.remarks());
@@ -96,16 +97,18 @@ pub(crate) fn run(args: &DiffArgs) -> Result<ExitCode> {
         work_between_runs(&args.run);
     }
     let runtime = plugins::runtime(Runtime::get_or_load()?, &args.extra)?;
-    let inputs = in_order((inputs, inputs_b), pictures, (&sidecar.preprocessing, &sidecar_b.preprocessing));
+    let (inputs, pictures) = in_order((inputs, inputs_b), pictures, (&sidecar.preprocessing, &sidecar_b.preprocessing));
     let largest = inputs.iter().flat_map(|input| &input.preprocessing).max_by_key(|it| it.size.0 * it.size.1);
     let provider = many::provider(runtime, &args.run);
-    let batch = many::batch(provider, args.batch, largest.unwrap_or(&sidecar.preprocessing), inputs.len());
+    let batch =
+        many::batch(provider, args.batch, largest.map_or(&sidecar.preprocessing, |largest| largest), inputs.len());
 
     let a = Side::new((network, sidecar), &args.input);
     let b = Side::new((network_b, sidecar_b), &input_b);
-    let [size_a, size_b] = inputs
-        .first()
-        .map_or_else(|| [a.preprocessing().clone(), b.preprocessing().clone()], |first| first.preprocessing.clone());
+    let [size_a, size_b] = inputs.first().map_or_else(
+        || [&a, &b].map(|side| Arc::new(side.preprocessing().clone())),
+        |first| first.preprocessing.clone(),
+    );
     let (subject_a, targets) = a.subject(runtime, &size_a, &args.how)?;
     let (subject_b, targets_b) = b.subject(runtime, &size_b, &of_any_class(&args.how)).map_err(of_b)?;
     refuse_other_task(args, &subject_a, &subject_b)?;
@@ -131,11 +134,19 @@ pub(crate) fn run(args: &DiffArgs) -> Result<ExitCode> {
         return Err(Error::Value("the layers of the two models are fused otherwise: name them by --layer".into()));
     }
 
-    let mut job = Job::new(args, &explainers, colormap, &inputs, by, page);
-    let mut activations = None;
-    let preprocessing: Vec<Preprocessing> = inputs.iter().map(|input| input.preprocessing[0].clone()).collect();
+    let preprocessing: Vec<_> = inputs.iter().map(|input| Arc::clone(&input.preprocessing[0])).collect();
     let runs = many::runs(&inputs, &preprocessing, batch);
-    for run in runs {
+    drop(preprocessing);
+    let kept = kept::open(args, &pictures, &runs)?;
+    let done = kept.as_ref().map_or(0, |kept| kept.batches_done(0));
+    let mut job = Job::new(args, &explainers, colormap, &inputs, by, kept.as_ref());
+    job.skip(done.checked_sub(1).map_or(0, |last| runs[last].end));
+    finish_what_is_begun(kept.is_some());
+    let mut activations = None;
+    for run in &runs[done..] {
+        if kept.as_ref().is_some_and(|kept| stopped().is_some() || kept.is_broken()) {
+            break;
+        }
         let mut drift = |explainers: [&Explainer; 2], tensors: [&ArrayD<f32>; 2]| -> Result<Vec<Entry>> {
             let subjects = explainers.map(Explainer::subject);
             let sizes = subjects.map(|subject| subject.sidecar().preprocessing.size);
@@ -148,8 +159,19 @@ pub(crate) fn run(args: &DiffArgs) -> Result<ExitCode> {
             let (_, own) = activations.insert(kept.map_or_else(made, Ok)?);
             own.errors((subjects[0], tensors[0]), (subjects[1], tensors[1]), &Canceller::new())
         };
-        let pictures = compare(args, (&a, &b), &inputs[run.clone()], args.drift.then_some(&mut drift));
-        job.deliver(&inputs[run], pictures)?;
+        let compared = compare(args, (&a, &b), &inputs[run.clone()], args.drift.then_some(&mut drift));
+        job.deliver(&inputs[run.clone()], &pictures[run.clone()], compared)?;
+    }
+    finish_what_is_begun(false);
+    if let Some(kept) = &kept {
+        if let Some(signal) = stopped() {
+            job.clear();
+            kept.say_how_to_go_on(job.delivered());
+            end_by(signal);
+        }
+        if kept.is_broken() {
+            return Ok(ExitCode::FAILURE);
+        }
     }
     let (failed, below) = job.finish()?;
     Ok(match (failed, below) {
@@ -167,15 +189,14 @@ fn of(model: &Path, source: Error) -> Error {
 /// A photo or an array, and how each model has it prepared.
 pub(super) struct Both {
     pub(super) inputs: [Input; 2],
-    pub(super) preprocessing: [Preprocessing; 2],
-    pub(super) picture: many_pictures::Picture,
+    pub(super) preprocessing: [Arc<Preprocessing>; 2],
 }
 
 impl Both {
     /// Whether both models have it prepared alike, wherever that is known from.
     fn is_alike(&self) -> bool {
         let [a, b] = &self.preprocessing;
-        Preprocessing { source: b.source.clone(), ..a.clone() } == *b
+        Preprocessing { source: b.source.clone(), ..Preprocessing::clone(a) } == **b
             && matches!(self.inputs, [Input::Photo(_), Input::Photo(_)])
     }
 }
@@ -191,17 +212,17 @@ fn in_order(
     (a, b): (Vec<Input>, Vec<Input>),
     pictures: Vec<many_pictures::Picture>,
     preprocessing: (&Preprocessing, &Preprocessing),
-) -> Vec<Both> {
+) -> (Vec<Both>, Vec<many_pictures::Picture>) {
     let (of_a, of_b) = (prepared(&a, preprocessing.0), prepared(&b, preprocessing.1));
     let is_many = sizes(&of_a) > KEPT || sizes(&of_b) > KEPT;
     let inputs = a.into_iter().zip(b).map(|(a, b)| [a, b]);
     let both = inputs.zip(of_a.into_iter().zip(of_b)).zip(pictures);
-    let one = |((inputs, (a, b)), picture)| Both { inputs, preprocessing: [a, b], picture };
-    let mut all: Vec<Both> = both.map(one).collect();
+    let one = |((inputs, (a, b)), picture)| (Both { inputs, preprocessing: [a, b] }, picture);
+    let mut all: Vec<(Both, many_pictures::Picture)> = both.map(one).collect();
     if is_many {
-        all.sort_by_key(|both| [both.preprocessing[0].size, both.preprocessing[1].size]);
+        all.sort_by_key(|(both, _)| [both.preprocessing[0].size, both.preprocessing[1].size]);
     }
-    all
+    all.into_iter().unzip()
 }
 
 /// Refuses models that answer other questions, where nobody says what of both is meant.

@@ -3,7 +3,7 @@
 mod cost;
 mod line;
 mod page;
-mod plot;
+pub(crate) mod plot;
 mod report;
 mod sane;
 mod truth;
@@ -88,7 +88,7 @@ pub(crate) fn run(args: &EvaluateArgs) -> Result<ExitCode> {
         ..options(&args.how, &args.run, &sidecar)?
     };
     let runtime = plugins::runtime(Runtime::get_or_load()?, &args.extra)?;
-    let first = preprocessing.first().unwrap_or(&sidecar.preprocessing).clone();
+    let first = preprocessing.first().map_or(&sidecar.preprocessing, |first| first).clone();
     let (own, own_sidecar) = sized(&network, &sidecar, &args.input, &first)?;
     let (typed, targets) = subject(runtime, own, own_sidecar, &args.how)?;
     let methods = methods(&args.how, typed.sidecar(), &targets)?;
@@ -206,7 +206,7 @@ struct Run<'a> {
     settings: Settings,
     inputs: &'a [Input],
     pictures: &'a [Picture],
-    preprocessing: &'a [Preprocessing],
+    preprocessing: &'a [Arc<Preprocessing>],
     methods: &'a [Chosen],
     /// Of the sanity check; none without it.
     stages: Vec<StageOf>,

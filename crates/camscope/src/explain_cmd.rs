@@ -112,7 +112,8 @@ pub(crate) fn explain(
     let provider = many::provider(runtime, &args.run);
     let (inputs, preprocessing) = (inputs.as_slice(), preprocessing.as_slice());
     let largest = preprocessing.iter().max_by_key(|preprocessing| preprocessing.size.0 * preprocessing.size.1);
-    let batch = many::batch(provider, args.batch, largest.unwrap_or(&sidecar.preprocessing), inputs.len());
+    let batch =
+        many::batch(provider, args.batch, largest.map_or(&sidecar.preprocessing, |largest| largest), inputs.len());
     let runs = many::runs(inputs, preprocessing, batch);
     let pictures = pictures.as_slice();
     let read = |run: &Range<usize>| many::read(&inputs[run.clone()], &preprocessing[run.clone()]);
@@ -121,7 +122,7 @@ pub(crate) fn explain(
     let failed = thread::scope(|scope| -> Result<bool> {
         // The first photos are read while the model is made ready.
         let reading = scope.spawn(|| runs.first().map(read));
-        let first_size = preprocessing.first().unwrap_or(&sidecar.preprocessing);
+        let first_size = preprocessing.first().map_or(&sidecar.preprocessing, |first| first);
         let (own, own_sidecar) = sized(&network, &sidecar, &args.input, first_size)?;
         let (first_subject, targets) = subject(runtime, own, own_sidecar, &args.how)?;
         let first_subject = Arc::new(first_subject);

@@ -9,13 +9,14 @@ use std::{
 
 use camscope_core::{
     EngineError, Error, Result, method, overlay,
-    runtime::{ProviderChoice, Runtime, Search},
+    runtime::{ProviderChoice, Runtime, Search, Vars, dirs},
     text::printable_path,
 };
 use camscope_tui::{
     Ending, Start,
-    engine::{OpenOptions, Opened, Opener},
+    engine::{OpenOptions, Opened, Opener, Step, Told},
     graphics::Overrides,
+    last::Last,
 };
 
 use crate::{
@@ -45,7 +46,7 @@ pub(crate) fn run(args: &ExploreArgs) -> Result<ExitCode> {
             return Err(Error::NoSuchFile { what, path: printable_path(path) });
         }
     }
-    if !has_terminal() {
+    if !has_terminal() && !args.screen.plain {
         let help = format!("explain photos without one: camscope explain {} IMAGE -o FOLDER", model.to_string_lossy());
         complain("the explorer needs a terminal, for its input and its output", Some(&help));
         return Ok(ExitCode::FAILURE);
@@ -53,6 +54,10 @@ pub(crate) fn run(args: &ExploreArgs) -> Result<ExitCode> {
     let host = plugins::load(&args.extra.plugins);
     let runtime = plugins::runtime(despite_config(Runtime::get_or_load())?, &args.extra)?;
     let mut start = start(&args.screen);
+    start.kept = dirs::data(&Vars::of_process()).map(|folder| folder.join("sessions"));
+    if let Some(last) = start.kept.as_deref().filter(|_| !args.fresh).and_then(|folder| Last::read(folder, &model)) {
+        last.begin(&mut start);
+    }
     start.method.clone_from(&args.method);
     if let Some(name) = &mut start.method {
         *name = method::parse(name)?.method.name().to_owned();
@@ -62,8 +67,8 @@ pub(crate) fn run(args: &ExploreArgs) -> Result<ExitCode> {
     }
     start.config.alpha = args.alpha.unwrap_or(start.config.alpha);
     start.config.enlarge = args.enlarge.unwrap_or(start.config.enlarge);
-    start.class.clone_from(&args.class);
-    start.layer.clone_from(&args.layer);
+    start.class = args.class.clone().or(start.class);
+    start.layer = args.layer.clone().or(start.layer);
     start.model = Some(model);
     start.images.clone_from(&args.images);
     start.plugins = Some(plugins::watch(host));
@@ -75,7 +80,7 @@ pub(crate) fn run(args: &ExploreArgs) -> Result<ExitCode> {
         targets: args.targets.clone(),
         ..Default::default()
     };
-    explore(start, opener(runtime, how, Some(args)))
+    explore(start, opener(runtime, how, Some(args)), args.screen.plain)
 }
 
 /// The runtime, also where the configuration, which may name one, cannot be read: [`start`] has the explorer show what is wrong there.
@@ -106,12 +111,18 @@ pub(crate) fn start(screen: &ScreenArgs) -> Start {
         font_size: screen.font_size.or(config.font_size),
     };
     let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    Start { config, complaint, overrides, no_color, ..Default::default() }
+    let program = std::env::current_exe().ok();
+    Start { usual: config.clone(), config, complaint, overrides, no_color, program, ..Default::default() }
 }
 
 /// Runs the explorer, then ends the process: with the exit status of a shell after the signal that ended it.
-pub(crate) fn explore(start: Start, opener: Opener) -> ! {
-    let status = match camscope_tui::run(start, opener) {
+pub(crate) fn explore(start: Start, opener: Opener, plain: bool) -> ! {
+    let ended = if plain {
+        camscope_tui::plain::run(start, opener, std::io::stdin().lock(), &mut std::io::stdout().lock())
+    } else {
+        camscope_tui::run(start, opener)
+    };
+    let status = match ended {
         Ok(Ending::Quit) => 0,
         Ok(Ending::Signal(signal)) => 128u8.wrapping_add(signal as u8),
         Err(source) => {
@@ -126,7 +137,8 @@ pub(crate) fn explore(start: Start, opener: Opener) -> ! {
 /// others have their own.
 pub(crate) fn opener(runtime: &'static Runtime, how: OpenOptions, asked: Option<&ExploreArgs>) -> Opener {
     let asked = asked.cloned();
-    Arc::new(move |path: &Path| {
+    Arc::new(move |path: &Path, told: Told<'_>| {
+        told(Step::Reading);
         let named = asked.as_ref().filter(|asked| asked.model.as_deref() == Some(path));
         let input = named.map(|asked| asked.input.clone()).unwrap_or_default();
         let command = asked.as_ref().map(|asked| command_words(asked, &input));
@@ -135,7 +147,7 @@ pub(crate) fn opener(runtime: &'static Runtime, how: OpenOptions, asked: Option<
         let first = named.and_then(|asked| asked.images.first());
         let (network, sidecar) = open_for(path, &input, first.map(PathBuf::as_path))?;
         network.refuse_photos()?;
-        Ok(Arc::new(Opened::new(runtime, network, sidecar, &how)?))
+        Ok(Arc::new(Opened::new(runtime, network, sidecar, &how, told)?))
     })
 }
 

@@ -1,6 +1,9 @@
 //! What models are given to look at: photos, arrays, and a pattern where there is neither.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use camscope_core::{
     Error, Result,
@@ -35,9 +38,7 @@ impl Input {
         }
         let photos = images.iter().flat_map(|path| photos(path)).map(|path| Ok(Self::Photo(path)));
         let tensors = tensors.iter().map(|path| {
-            let array = read_tensor(path, sidecar.preprocessing.whole, network.input().shape.len())?;
-            fit_values(path, &array, network)?;
-            fit_tensor(path, &array, network, sidecar)?;
+            let array = array_for(path, network, sidecar)?;
             Ok(Self::Tensor(path.clone(), array))
         });
         let inputs: Vec<Self> = photos.chain(tensors).collect::<Result<_>>()?;
@@ -57,14 +58,16 @@ impl Input {
     }
 }
 
-/// How each of the inputs is prepared: all alike, but for sizes that follow the photos'.
-pub(crate) fn prepared(inputs: &[Input], preprocessing: &Preprocessing) -> Vec<Preprocessing> {
+/// How each of the inputs is prepared: all alike, but for sizes that follow the photos'. What many have is kept once.
+pub(crate) fn prepared(inputs: &[Input], preprocessing: &Preprocessing) -> Vec<Arc<Preprocessing>> {
+    let common = Arc::new(preprocessing.clone());
     let of = |input: &Input| match input {
         Input::Photo(path) if preprocessing.sizing != Sizing::Said && path.is_file() => {
             let size = Photo::upright_dimensions(path);
-            size.map_or_else(|| preprocessing.clone(), |(width, height)| preprocessing.for_photo(width, height))
+            let own = |(width, height)| Arc::new(preprocessing.for_photo(width, height));
+            size.map_or_else(|| Arc::clone(&common), own)
         }
-        _ => preprocessing.clone(),
+        _ => Arc::clone(&common),
     };
     inputs.iter().map(of).collect()
 }
@@ -145,16 +148,33 @@ pub(crate) fn sides(layout: Layout) -> [usize; 2] {
     }
 }
 
-/// The tensor of a photo with what it shows of it, or of something made up.
+/// Whether a file that stands for a picture is an array.
+pub(crate) fn is_array(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("npy"))
+}
+
+/// The array in a file, for a model that is made ready for its size.
 ///
 /// # Errors
-/// The photo cannot be read, or the model takes none; the size of an array is open.
+/// It cannot be read, or doesn't fit.
+pub(crate) fn array_for(path: &Path, network: &mut Network, sidecar: &mut Sidecar) -> Result<ArrayD<f32>> {
+    let array = read_tensor(path, sidecar.preprocessing.whole, network.input().shape.len())?;
+    fit_values(path, &array, network)?;
+    fit_tensor(path, &array, network, sidecar)?;
+    Ok(array)
+}
+
+/// The tensor of a photo with what it shows of it, that of an array, or of something made up.
+///
+/// # Errors
+/// The photo or the array cannot be read, or the model takes no photo; the size of an array is open.
 pub(crate) fn photo_or_pattern(
     photo: Option<&Path>,
     network: &Network,
     preprocessing: &Preprocessing,
 ) -> Result<(ArrayD<f32>, Option<Seen>)> {
     let made_up = match photo {
+        Some(path) if is_array(path) => read_tensor(path, preprocessing.whole, network.input().shape.len())?,
         Some(path) => {
             network.refuse_photos()?;
             let photo = Photo::open_for(path, preprocessing)?;

@@ -27,10 +27,9 @@ use crate::{
 /// The model or the photo cannot be read, or ONNX Runtime cannot load the model.
 pub(crate) fn run(args: &LayersArgs) -> Result<ExitCode> {
     plugins::load(&args.extra.plugins);
-    let (network, sidecar) = open_for(&args.model, &args.input, args.image.as_deref())?;
+    let (network, sidecar) = open_for(&args.model, &args.input, args.picture())?;
     let tensor = args
-        .image
-        .as_deref()
+        .picture()
         .map(|photo| photo_or_pattern(Some(photo), &network, &sidecar.preprocessing))
         .transpose()?
         .map(|(tensor, _)| tensor);

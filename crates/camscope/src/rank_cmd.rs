@@ -4,7 +4,7 @@ mod grid;
 mod told;
 
 use std::{
-    path::Path,
+    path::{Path, PathBuf},
     process::ExitCode,
     sync::Arc,
     time::{Duration, Instant},
@@ -16,7 +16,7 @@ use camscope_core::{
     explain::{Explainer, Options},
     model::Preprocessing,
     overlay::{self, Cell},
-    rank::{Plan, plan},
+    rank::{Plan, plan, whole},
     runtime::{Canceller, Runtime},
     target::TargetRef,
     text::{printable, printable_path},
@@ -37,6 +37,7 @@ use crate::{
         sized::sized,
     },
     input::{Input, prepared},
+    many_pictures::ListArgs,
     output,
     picture::Screen,
     plugins,
@@ -46,6 +47,9 @@ use crate::{
 
 /// How many changed pictures are asked about in one run.
 const BATCH: usize = 16;
+
+/// Maps that are scored by fewer passes than this are hardly told apart.
+const FEW: usize = 10;
 
 /// Of how many photos the sheet has the heat.
 const SHOWN: usize = 3;
@@ -59,17 +63,20 @@ const BEST: usize = 5;
 /// The model cannot be explained, or an option asks for what there isn't. A photo that cannot be read is reported, the others go on, and the
 /// exit status is 1.
 pub(crate) fn run(args: &RankArgs) -> Result<ExitCode> {
+    let begun = Instant::now();
     plugins::load(&args.extra.plugins);
     let colormap = overlay::by_name(&args.colormap)?;
     let (mut network, mut sidecar) = open(&args.model, &args.input)?;
-    let inputs = Input::of(&args.images, &[], &mut network, &mut sidecar)?;
+    let from = ListArgs { list: args.list.clone(), shard: None };
+    let photos: Vec<PathBuf> = from.pictures(&args.images)?.into_iter().map(|picture| picture.path).collect();
+    let inputs = Input::of(&photos, &[], &mut network, &mut sidecar)?;
     if let Some(folder) = args.sheet.as_deref().and_then(Path::parent).filter(|it| !it.as_os_str().is_empty()) {
         create_folder(folder)?;
     }
     end_between_files();
     note_all(&sidecar.remarks());
     let own = prepared(&inputs, &sidecar.preprocessing);
-    let preprocessing = own.first().unwrap_or(&sidecar.preprocessing).clone();
+    let preprocessing = own.first().map_or(&sidecar.preprocessing, |first| first).clone();
     if own.iter().any(|other| other.size != preprocessing.size) {
         let (height, width) = preprocessing.size;
         note_all(&[format!("photos are of several sizes: all are prepared as the first one is, {height} × {width}")]);
@@ -92,17 +99,17 @@ pub(crate) fn run(args: &RankArgs) -> Result<ExitCode> {
     note_provider(runtime, &asking, &args.run);
     let grid = Grid::new(runtime, &subject, args, &how, &target, &options)?;
 
-    let ranking = Ranking { args, colormap, asking, grid, target, preprocessing };
-    let budget = ranking.budget(&inputs)?;
+    let ranking = Ranking { args, colormap, asking, grid, target, preprocessing: Arc::new(preprocessing) };
+    let budget = ranking.budget(&inputs, begun)?;
     let costs = ranking.grid.costs();
     let plan = plan(&costs, inputs.len(), budget.passes);
-    ranking.announce(&plan, &costs, inputs.len(), budget.seconds_each);
+    ranking.announce(&plan, &costs, inputs.len(), &budget);
     let screen = if args.json { None } else { Screen::detect() };
     let wants_pictures = args.sheet.is_some() || screen.is_some();
     let mut told = Told::new(ranking.grid.candidates.iter().take(plan.candidates).cloned().collect());
     let until = match args.budget {
         // What was planned is an estimate.
-        Budget::Seconds(seconds) => Instant::now().checked_add(Duration::from_secs_f64(seconds)),
+        Budget::Seconds(seconds) => begun.checked_add(Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)),
         Budget::Passes(_) => None,
     };
     let failed = ranking.score(&inputs[..plan.pictures], &plan, until, &mut told, wants_pictures.then_some(SHOWN))?;
@@ -135,14 +142,14 @@ struct Ranking<'a> {
     asking: Explainer,
     grid: Grid,
     target: TargetRef,
-    preprocessing: Preprocessing,
+    preprocessing: Arc<Preprocessing>,
 }
 
 /// A budget in forward passes.
 struct Allowed {
     passes: f64,
-    /// What one takes, where that was measured.
-    seconds_each: Option<f64>,
+    /// What one takes, and what making ready took, where that was measured.
+    seconds: Option<(f64, f64)>,
 }
 
 impl Ranking<'_> {
@@ -151,14 +158,14 @@ impl Ranking<'_> {
         all.into_iter().next().unwrap_or_else(|| Err(Error::Value("no photo was read".into())))
     }
 
-    /// How many forward passes the budget is: of a time as many as a map of the first photo shows.
-    fn budget(&self, inputs: &[Input]) -> Result<Allowed> {
+    /// How many forward passes the budget is: of a time as many as a map of the first photo shows, without what passed since it began.
+    fn budget(&self, inputs: &[Input], begun: Instant) -> Result<Allowed> {
         let seconds = match self.args.budget {
-            Budget::Passes(passes) => return Ok(Allowed { passes, seconds_each: None }),
+            Budget::Passes(passes) => return Ok(Allowed { passes, seconds: None }),
             Budget::Seconds(seconds) => seconds,
         };
         let Some(ready) = inputs.iter().find_map(|input| self.ready(input).ok()) else {
-            return Ok(Allowed { passes: 0.0, seconds_each: None });
+            return Ok(Allowed { passes: 0.0, seconds: None });
         };
         let asked = Asked::new(&self.asking, &ready.tensor, Some(ready.seen), &self.target, &Canceller::new())?;
         let ramp = Array2::from_shape_fn((7, 7), |(y, x)| (7 * y + x) as f32);
@@ -167,13 +174,14 @@ impl Ranking<'_> {
         let start = Instant::now();
         road::combined(&asked, ramp.view(), BATCH, self.args.seed)?;
         let each = start.elapsed().as_secs_f64() / BATCH as f64;
-        Ok(Allowed { passes: seconds / each.max(1e-9), seconds_each: Some(each) })
+        let passed = begun.elapsed().as_secs_f64();
+        Ok(Allowed { passes: (seconds - passed).max(0.0) / each.max(1e-9), seconds: Some((each, passed)) })
     }
 
-    /// Says what is tried and what it costs.
-    fn announce(&self, plan: &Plan, costs: &[f64], pictures: usize, seconds_each: Option<f64>) {
+    /// Says what is tried and what it costs; and where that is too little to be relied on.
+    fn announce(&self, plan: &Plan, costs: &[f64], pictures: usize, budget: &Allowed) {
         let total = plan.total(costs);
-        let time = seconds_each.map(|each| format!(", about {}", duration(each * total))).unwrap_or_default();
+        let time = budget.seconds.map(|(each, _)| format!(", about {}", duration(each * total))).unwrap_or_default();
         let mut notes = vec![format!(
             "{} maps ({}) on {} of {pictures} photos, scored by {} passes each: some {total:.0} passes{time}",
             plan.candidates,
@@ -183,6 +191,22 @@ impl Ranking<'_> {
         )];
         if plan.candidates < costs.len() {
             notes.push(format!("{} more are left out: --budget is too small for them", costs.len() - plan.candidates));
+        }
+        if plan.passes < FEW {
+            let whole = whole(costs.len(), pictures);
+            let wanted = whole.total(costs).ceil();
+            let (wanted, passed) = match budget.seconds {
+                Some((each, passed)) => (
+                    Budget::seconds_in_words(each * wanted + passed),
+                    format!(" (making ready took {} of it)", duration(passed)),
+                ),
+                None => (format!("{wanted:.0}"), String::new()),
+            };
+            notes.push(format!(
+                "by so few passes maps that are about as good may come in the wrong order; --budget {wanted} is enough for all of \
+                 them by {} passes{passed}",
+                whole.passes
+            ));
         }
         note_all(&notes);
     }
@@ -288,6 +312,7 @@ fn command(args: &RankArgs, candidate: &Candidate) -> String {
     let mut words = vec!["camscope".to_owned(), "explain".into(), quoted_path(&args.model)];
     words.extend(args.images.iter().map(|path| quoted_path(path)));
     let mut given = Vec::new();
+    given.extend(args.list.iter().map(|list| format!("--list={}", list.display())));
     given.extend(args.class.iter().map(|class| format!("--class={class}")));
     given.extend(args.target.iter().map(|target| format!("--target={}", target.spec())));
     given.push(format!("--method={}", candidate.method.spec()));

@@ -17,6 +17,7 @@ use camscope_core::{
 use crate::{
     cli::{InputArgs, MethodArgs, RunArgs},
     feed::feed,
+    input::{array_for, is_array},
 };
 
 /// Reads a model and what lies beside it, unless the options say otherwise.
@@ -27,7 +28,7 @@ pub(crate) fn open(model: &Path, input: &InputArgs) -> Result<(Network, Sidecar)
     open_for(model, input, None)
 }
 
-/// As [`open`]; an input whose size follows the photo's has that of this one.
+/// As [`open`]; an input whose size follows the photo's has that of this one, or of this array.
 ///
 /// # Errors
 /// Those of [`open`].
@@ -43,7 +44,9 @@ pub(crate) fn open_for(model: &Path, input: &InputArgs, photo: Option<&Path>) ->
     }
     note_all(network.picture_note.as_slice());
     let mut sidecar = resolve_given(&network, &given)?;
-    if let Some((width, height)) = photo.and_then(Photo::upright_dimensions) {
+    if let Some(array) = photo.filter(|path| is_array(path)) {
+        array_for(array, &mut network, &mut sidecar)?;
+    } else if let Some((width, height)) = photo.and_then(Photo::upright_dimensions) {
         sidecar.preprocessing = sidecar.preprocessing.for_photo(width, height);
     }
     note_all(&feed(&mut network, &sidecar, &input.fed)?);

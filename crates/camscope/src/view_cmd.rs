@@ -61,12 +61,12 @@ pub(crate) fn run(args: &ExplainArgs, view: View) -> Result<ExitCode> {
         verify: !args.no_verify,
         ..Default::default()
     };
-    let engine = match Opened::new(runtime, network.clone(), sidecar.clone(), &how) {
+    let engine = match Opened::new(runtime, network.clone(), sidecar.clone(), &how, &|_| ()) {
         // What the model says itself has its names; only what it doesn't say has to be asked for.
         Ok(engine) if asked.clone().all(|target| is_said(&engine, &target.spec(), first)) => engine,
         _ => {
             how.targets = asked.collect();
-            Opened::new(runtime, network, sidecar, &how).map_err(failure)?
+            Opened::new(runtime, network, sidecar, &how, &|_| ()).map_err(failure)?
         }
     };
     let info = engine.info();

@@ -68,21 +68,10 @@ pub fn probe(runtime: &Runtime, model: &Model, inputs: &[Feed]) -> Result<Types>
     // says so.
     let mut measured = types.clone();
     match measure(runtime, model, inputs, &mut measured) {
-        Ok(()) => {}
-        Err(Error::Inference { .. }) => return Ok(types),
-        Err(error) => return Err(error),
+        Ok(()) => Ok(measured),
+        Err(Error::Inference { .. }) => Ok(types),
+        Err(error) => Err(error),
     }
-    // Small integers and booleans are shapes, indices and switches: made-up ones show other sizes than real ones, but the ranks.
-    if inputs.iter().any(|input| !input.elem.is_float() && input.shape.len() < 3) {
-        let ranked = measured.iter().filter_map(|(name, ty)| Some((name, ty.elem, ty.shape.as_ref()?.len())));
-        for (name, elem, rank) in ranked {
-            if types.get(name).is_some_and(|ty| ty.shape.is_none()) {
-                types.insert(name, ValueType { elem, shape: Some(vec![Dim::Free; rank]) });
-            }
-        }
-        return Ok(types);
-    }
-    Ok(measured)
 }
 
 /// The model with its control flow taken apart as far as it is known ([`onnx_grad::unroll`]), and every value's type.

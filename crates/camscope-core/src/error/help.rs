@@ -95,7 +95,7 @@ impl Error {
             Error::BadPreprocessing { reason } if reason.contains("input takes") => {
                 Some("leave --range, --mean and --std out: such a model normalises grey levels itself".into())
             }
-            Error::ArrayWanted { .. } => Some("give an array: camscope explain MODEL --tensor FILE.npy".into()),
+            Error::ArrayWanted { .. } => Some("give an array by --tensor FILE.npy".into()),
             Error::Bands { wanted, .. } => Some(format!("give a TIFF of {wanted} bands, or an array: --tensor FILE.npy")),
             Error::NoPlane { .. } => {
                 Some("methods of activations and gradients work on any axes: --method gradcam, hirescam, integrated-gradients".into())

@@ -4,8 +4,9 @@ use std::collections::{HashMap, HashSet};
 
 use ndarray::{Array2, ArrayView2};
 use onnx_grad::{
+    ElemType,
     graph::{label, reads},
-    proto::{GraphProto, TensorProto},
+    proto::{AttributeProto, GraphProto, NodeProto, TensorProto},
 };
 
 use super::{
@@ -25,26 +26,53 @@ use crate::{
 pub struct Weighted {
     /// The node's name.
     pub name: String,
-    /// Its initialisers.
+    /// Its initialisers, and the values of `Constant` nodes that are its weights.
     pub initializers: Vec<String>,
 }
 
-/// The nodes that have weights, the one nearest to the outputs first. Initialisers that are read through others, as dequantised ones are, count
-/// for the node that first meets what depends on the picture.
+/// The nodes that have weights, the one nearest to the outputs first. Weights are initialisers, and what `Constant` nodes give. Those that are
+/// read through others, as dequantised ones are, count for the node that first meets what depends on the picture.
 pub fn layers(graph: &GraphProto) -> Vec<Weighted> {
     let mut constants: HashMap<&str, Vec<&str>> =
         graph.initializer.iter().map(|tensor| (tensor.name.as_str(), vec![tensor.name.as_str()])).collect();
-    let weights: HashSet<&str> =
-        graph.initializer.iter().filter(|tensor| is_weight(tensor)).map(|tensor| tensor.name.as_str()).collect();
+    let dequantised = dequantised(graph);
+    let is_weight = |name: &str, tensor: &TensorProto| is_weight(tensor, dequantised.contains(name));
+    let initializers = graph.initializer.iter().map(|tensor| (tensor.name.as_str(), tensor));
+    let mut weights: HashSet<&str> =
+        initializers.filter(|(name, tensor)| is_weight(name, tensor)).map(|(name, _)| name).collect();
     let mut found: Vec<Weighted> = Vec::new();
+    // What is computed of sizes: its numbers are no weights.
+    let mut sizes: HashSet<&str> = HashSet::new();
     for node in &graph.node {
-        let inputs = reads(node);
+        if let (true, Some(output)) = (is_constant(node), node.output.first()) {
+            constants.insert(output, vec![output]);
+            let learnt = |own: &AttributeProto| match &own.t {
+                Some(tensor) => is_weight(output, tensor),
+                None => own.floats.len() > 1,
+            };
+            if node.attribute.iter().any(learnt) {
+                weights.insert(output);
+            }
+            continue;
+        }
+        let mut inputs = reads(node);
+        if matches!(node.op_type.as_str(), "Resize" | "Upsample") {
+            // Its factors are none of the weights.
+            inputs.retain(|input| node.input.first().is_some_and(|first| first == input));
+        }
         let of: Vec<&str> =
             inputs.iter().filter_map(|input| constants.get(input)).flatten().copied().collect::<Vec<_>>();
         if inputs.iter().all(|input| constants.contains_key(input)) {
             node.output.iter().for_each(|output| {
                 constants.insert(output, of.clone());
             });
+            continue;
+        }
+        let mut live = inputs.iter().filter(|input| !constants.contains_key(*input));
+        if matches!(node.op_type.as_str(), "Shape" | "Size")
+            || is_arithmetic(&node.op_type) && live.all(|input| sizes.contains(input))
+        {
+            sizes.extend(node.output.iter().map(String::as_str));
             continue;
         }
         let mut own: Vec<String> = of.into_iter().filter(|name| weights.contains(name)).map(str::to_owned).collect();
@@ -63,14 +91,61 @@ pub fn layers(graph: &GraphProto) -> Vec<Weighted> {
     found
 }
 
-/// Numbers that were learnt: floats, or the bytes of quantised ones.
-fn is_weight(tensor: &TensorProto) -> bool {
-    use onnx_grad::ElemType;
-    let is_learnt = tensor.elem_type().is_float() || matches!(tensor.elem_type(), ElemType::Int8 | ElemType::Uint8);
+fn is_constant(node: &NodeProto) -> bool {
+    node.op_type == "Constant" && node.domain.is_empty()
+}
+
+/// Whether sizes are computed by such nodes.
+fn is_arithmetic(op: &str) -> bool {
+    let all = [
+        "Add",
+        "Sub",
+        "Mul",
+        "Div",
+        "Min",
+        "Max",
+        "Floor",
+        "Ceil",
+        "Round",
+        "Cast",
+        "Gather",
+        "Slice",
+        "Squeeze",
+        "Unsqueeze",
+        "Concat",
+        "Range",
+        "Identity",
+    ];
+    all.contains(&op)
+}
+
+/// What is read as numbers of a quantised model: its integers may be wide, as those of biases are.
+fn dequantised(graph: &GraphProto) -> HashSet<&str> {
+    let is_quantised = |node: &&NodeProto| {
+        matches!(node.op_type.as_str(), "DequantizeLinear" | "QLinearConv" | "QLinearMatMul" | "QGemm")
+    };
+    graph.node.iter().filter(is_quantised).flat_map(|node| node.input.iter().map(String::as_str)).collect()
+}
+
+/// Numbers that were learnt: floats, or those of quantised ones. Other wide integers are shapes, axes and places.
+fn is_weight(tensor: &TensorProto, is_dequantised: bool) -> bool {
+    let elem = tensor.elem_type();
+    let is_learnt = match elem {
+        ElemType::Int8 | ElemType::Uint8 => true,
+        ElemType::Int16 | ElemType::Uint16 | ElemType::Int32 => is_dequantised,
+        ElemType::Other(code) => SMALL.contains(&code),
+        _ => elem.is_float(),
+    };
     is_learnt && tensor.len().is_ok_and(|len| len > 1)
 }
 
-/// The model with the numbers of each initialiser of these layers in another, random order. So they keep their size and their spread, and say
+/// ONNX's codes of floats of 8 bits, integers of 4 bits and floats of 4 bits.
+const SMALL: std::ops::RangeInclusive<i32> = 17..=23;
+
+/// Those of 4 bits, two in a byte.
+const HALVES: std::ops::RangeInclusive<i32> = 21..=23;
+
+/// The model with the numbers of each weight of these layers in another, random order. So they keep their size and their spread, and say
 /// nothing of what was learnt. The file is not touched.
 pub fn randomised(network: &Network, layers: &[Weighted], seed: u64) -> Network {
     let names: HashSet<&str> = layers.iter().flat_map(|layer| &layer.initializers).map(String::as_str).collect();
@@ -81,32 +156,46 @@ pub fn randomised(network: &Network, layers: &[Weighted], seed: u64) -> Network 
             shuffle(tensor, &mut Random::new(seed.wrapping_add(at as u64)));
         }
     }
+    let first = graph.initializer.len();
+    let nodes = graph.node.iter_mut().enumerate();
+    let of_layers = |node: &NodeProto| {
+        is_constant(node) && node.output.first().is_some_and(|output| names.contains(output.as_str()))
+    };
+    for (at, node) in nodes.filter(|(_, node)| of_layers(node)) {
+        let mut random = Random::new(seed.wrapping_add((first + at) as u64));
+        for own in &mut node.attribute {
+            own.t.iter_mut().for_each(|tensor| shuffle(tensor, &mut random));
+            in_order(&mut own.floats, &mut random);
+        }
+    }
     let mut network = network.clone();
     network.model = network.model.with_graph(graph);
     network
 }
 
 fn shuffle(tensor: &mut TensorProto, random: &mut Random) {
-    let mut order = |count: usize| {
-        let mut order: Vec<usize> = (0..count).collect();
-        for at in (1..count).rev() {
-            order.swap(at, ((random.even() * (at + 1) as f64) as usize).min(at));
-        }
-        order
+    let (size, is_halves) = match tensor.elem_type() {
+        ElemType::Other(code) => (SMALL.contains(&code).then_some(1), HALVES.contains(&code)),
+        known => (known.size(), false),
     };
-    fn in_order<T: Copy>(values: &mut Vec<T>, order: &[usize]) {
-        *values = order.iter().map(|at| values[*at]).collect();
-    }
-    if let (Some(raw), Some(size)) = (&tensor.raw_data, tensor.elem_type().size()) {
-        let elements: Vec<&[u8]> = raw.chunks_exact(size).collect();
-        let shuffled: Vec<u8> = order(elements.len()).into_iter().flat_map(|at| elements[at]).copied().collect();
-        tensor.raw_data = Some(shuffled.into());
+    if let (Some(raw), Some(size)) = (&tensor.raw_data, size) {
+        let mut elements: Vec<&[u8]> = raw.chunks_exact(size).collect();
+        // The last byte may be half empty.
+        let last = if is_halves { elements.pop() } else { None };
+        in_order(&mut elements, random);
+        tensor.raw_data = Some(elements.into_iter().chain(last).flatten().copied().collect::<Vec<u8>>().into());
         return;
     }
-    let counts = [tensor.float_data.len(), tensor.int32_data.len(), tensor.double_data.len()];
-    in_order(&mut tensor.float_data, &order(counts[0]));
-    in_order(&mut tensor.int32_data, &order(counts[1]));
-    in_order(&mut tensor.double_data, &order(counts[2]));
+    in_order(&mut tensor.float_data, random);
+    in_order(&mut tensor.int32_data, random);
+    in_order(&mut tensor.double_data, random);
+}
+
+/// In another, random order.
+fn in_order<T>(values: &mut [T], random: &mut Random) {
+    for at in (1..values.len()).rev() {
+        values.swap(at, ((random.even() * (at + 1) as f64) as usize).min(at));
+    }
 }
 
 /// How alike a heatmap is before and after.
@@ -222,7 +311,7 @@ pub fn verdict(stages: &[Stage]) -> Option<Verdict> {
 /// height and width.
 ///
 /// # Errors
-/// The model has no initialisers; those of `explain`.
+/// The model has no weights; those of `explain`.
 pub fn check(
     network: &Network,
     (stages, seed): (usize, u64),
@@ -232,7 +321,9 @@ pub fn check(
 ) -> Result<Vec<Stage>> {
     let layers = layers(network.model.graph());
     if layers.is_empty() {
-        return Err(Error::Value("the model has no initialisers: there are no weights to randomise".into()));
+        return Err(Error::Value(
+            "the model has no weights to randomise: no initialiser and no Constant node with numbers".into(),
+        ));
     }
     let mut found = Vec::new();
     for count in counts(layers.len(), stages) {
@@ -260,7 +351,7 @@ pub fn counts(layers: usize, stages: usize) -> Vec<usize> {
 
 #[cfg(test)]
 mod tests {
-    use onnx_grad::{ElemType, proto::NodeProto};
+    use onnx_grad::attr;
 
     use super::*;
 
@@ -301,6 +392,74 @@ mod tests {
         for ((name, own), (expected, others)) in found.iter().zip(expected) {
             assert_eq!((name.as_str(), own.iter().map(String::as_str).collect::<Vec<_>>()), (expected, others));
         }
+    }
+
+    fn constant(attribute: AttributeProto, output: &str) -> NodeProto {
+        NodeProto { attribute: vec![attribute], ..node("Constant", &[], output) }
+    }
+
+    #[test]
+    fn what_constant_nodes_give_are_weights_too_and_factors_and_sizes_are_none() {
+        let floats = |count: usize| {
+            let values: Vec<f64> = (0..count).map(|at| at as f64).collect();
+            TensorProto::floats("", ElemType::Float, &[count as i64], &values)
+        };
+        let graph = GraphProto {
+            node: vec![
+                constant(attr::tensor("value", floats(30)), "weight"),
+                constant(attr::tensor("value", TensorProto::ints("", &[2], &[1, -1])), "shape"),
+                constant(attr::floats("value_floats", &[1.0, 1.0, 2.0, 3.0]), "factors"),
+                node("Conv", &["x", "weight"], "a"),
+                node("Resize", &["a", "", "factors"], "b"),
+                node("Shape", &["b"], "size"),
+                node("Cast", &["size"], "floats"),
+                node("Mul", &["floats", "factors"], "larger"),
+                node("Reshape", &["b", "shape"], "flat"),
+                constant(attr::floats("value_floats", &[4.0, 5.0, 6.0]), "token"),
+                node("Expand", &["token", "size"], "tokens"),
+                node("Concat", &["tokens", "flat"], "c"),
+            ],
+            ..Default::default()
+        };
+        let found = layers(&graph);
+        let names: Vec<&str> = found.iter().map(|layer| layer.name.as_str()).collect();
+        assert_eq!(names, ["TOKENS", "A"]);
+        assert_eq!(
+            (found[0].initializers.as_slice(), found[1].initializers.as_slice()),
+            (&["token".to_owned()][..], &["weight".to_owned()][..])
+        );
+    }
+
+    #[test]
+    fn wide_integers_are_weights_where_they_are_read_as_numbers() {
+        let graph = GraphProto {
+            node: vec![
+                node("DequantizeLinear", &["wide", "scale"], "bias"),
+                node("Add", &["x", "bias"], "a"),
+                node("Gather", &["a", "places"], "b"),
+            ],
+            initializer: vec![
+                TensorProto::raw("wide", ElemType::Int32, &[2], vec![1, 0, 0, 0, 2, 0, 0, 0].into()),
+                TensorProto::raw("places", ElemType::Int32, &[2], vec![1, 0, 0, 0, 0, 0, 0, 0].into()),
+                TensorProto::floats("scale", ElemType::Float, &[], &[0.1]),
+            ],
+            ..Default::default()
+        };
+        let found = layers(&graph);
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].initializers, ["wide"]);
+    }
+
+    #[test]
+    fn integers_of_four_bits_are_shuffled_by_pairs() {
+        let bytes: Vec<u8> = (1..=20).collect();
+        let mut own = TensorProto::raw("w", ElemType::Other(22), &[39], bytes.clone().into());
+        assert!(is_weight(&own, false));
+        shuffle(&mut own, &mut Random::new(3));
+        let mut shuffled = own.raw_data.expect("bytes").to_vec();
+        assert!(shuffled != bytes && shuffled.last() == Some(&20));
+        shuffled.sort_unstable();
+        assert_eq!(shuffled, bytes);
     }
 
     #[test]

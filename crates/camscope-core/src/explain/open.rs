@@ -215,7 +215,10 @@ impl Explainer {
     /// # Errors
     /// The runtime refuses it.
     pub fn forward_passes(runtime: &'static Runtime, subject: Arc<TypedModel>, options: Options) -> Result<Self> {
-        Self::forward_only(runtime, subject, Options { layers: Vec::new(), ..options })
+        // Without a layer the input stands for one: nothing is differentiated.
+        let is_without = subject.layers().is_empty() && subject.network().input().elem.is_float();
+        let layers = if is_without { vec![Choice::Input] } else { Vec::new() };
+        Self::forward_only(runtime, subject, Options { layers, ..options })
     }
 
     /// For methods that need no gradient: nothing is differentiated.

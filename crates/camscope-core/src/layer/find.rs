@@ -86,6 +86,11 @@ pub fn unlisted(graph: &GraphProto, types: &Types, name: &str, layout: Layout) -
     })
 }
 
+/// Whether a value depends on an input, other than by its shape.
+pub(crate) fn depends_on(graph: &GraphProto, input: &str, value: &str) -> bool {
+    descendants(graph, input).contains(value)
+}
+
 /// Everything that depends on a value.
 pub(super) fn descendants<'a>(graph: &'a GraphProto, from: &'a str) -> HashSet<&'a str> {
     let mut reached = HashSet::from([from]);

@@ -90,7 +90,8 @@ pub fn scales(
             let most = work.values().max().copied().unwrap_or(0);
             let coarsest = work
                 .iter()
-                .filter(|(_, count)| **count * 8 >= most)
+                // Where a single one does, it is a branch that sees the whole of the image pooled.
+                .filter(|(_, count)| **count * 8 >= most && (**count > 1 || most < 3))
                 .map(|(size, _)| *size)
                 .min_by_key(|(height, width)| height * width);
             let of_size = |layer: &&Layer| coarsest.is_some_and(|coarsest| size(layer) == Some(coarsest));

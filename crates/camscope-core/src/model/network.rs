@@ -527,6 +527,9 @@ fn class_scores(
 ) -> Result<(), String> {
     let name = &classes.logits;
     let Some(ty) = types.get(name) else { return Err(format!("the type of `{name}` is not known")) };
+    if !crate::layer::depends_on(network.model.graph(), &network.input().name, name) {
+        return Err(format!("`{}` does not depend on `{}`, the picture", classes.output, network.input().name));
+    }
     if !ty.elem.is_float() {
         return Err(format!(
             "`{name}` does not hold floats, and no floats were found before it by which it is decided"

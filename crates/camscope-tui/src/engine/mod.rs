@@ -1,6 +1,7 @@
 //! What the explorer asks of a model. The boundary at which tests put a double.
 
 mod real;
+mod spread;
 
 use std::{path::Path, sync::Arc, time::SystemTime};
 
@@ -19,6 +20,7 @@ use ndarray::{Array2, ArrayD, ArrayView2};
 use crate::tree::Tree;
 
 pub use real::Opened;
+pub use spread::{BARS, Spread};
 
 /// Why the engine has no answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -258,6 +260,12 @@ pub trait Engine: Send + Sync {
         (0, 0)
     }
 
+    /// How a layer's numbers are spread for a photo.
+    ///
+    /// # Errors
+    /// The layer is several, or none that can be read; the runtime fails, or the run was cancelled.
+    fn spread(&self, layer: usize, photo: &Photo, canceller: &Canceller) -> Result<Arc<Spread>>;
+
     /// What share of each layer's numbers saturates for a photo: asked for where [`ModelInfo::saturates`].
     ///
     /// # Errors
@@ -287,5 +295,33 @@ pub struct OpenOptions {
     pub command: Vec<String>,
 }
 
+/// What opening a model is at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Step {
+    /// Reading the file.
+    Reading,
+    /// Finding out types and shapes of its values.
+    Typing,
+    /// Writing the backward pass, and having the runtime optimise both.
+    Differentiating,
+}
+
+impl Step {
+    /// All of them, in their order.
+    pub const ALL: [Self; 3] = [Self::Reading, Self::Typing, Self::Differentiating];
+
+    /// What is being done, in a few words.
+    pub fn about(self) -> &'static str {
+        match self {
+            Self::Reading => "reading the file",
+            Self::Typing => "finding the types of its values",
+            Self::Differentiating => "differentiating and optimising",
+        }
+    }
+}
+
+/// Is told what opening a model is at.
+pub type Told<'a> = &'a dyn Fn(Step);
+
 /// Opens a model; it is what the command `o` calls, too.
-pub type Opener = Arc<dyn Fn(&Path) -> Result<Arc<dyn Engine>> + Send + Sync>;
+pub type Opener = Arc<dyn Fn(&Path, Told<'_>) -> Result<Arc<dyn Engine>> + Send + Sync>;

@@ -1,5 +1,8 @@
 //! The model behind the explorer: camscope-core's explainers, one for the default layer and one for all of them.
 
+mod describe;
+mod kept;
+
 use std::{
     collections::HashMap,
     path::Path,
@@ -11,9 +14,9 @@ use std::{
 
 use camscope_core::{
     Error,
-    explain::{Backward, Explainer, Forward, Options},
+    explain::{Explainer, Forward, Options},
     image,
-    layer::{self, Choice, Layer},
+    layer::{self, Choice},
     layer_ranges::{Ranges, Stored},
     method::{self, Chosen, Method, Sign},
     model::{Network, Sidecar},
@@ -21,14 +24,16 @@ use camscope_core::{
     runtime::{Canceller, Runtime},
     subject::TypedModel,
     target::{self, ClassSpec, TargetRef},
-    task::Kind,
 };
 
 use crate::tree::Tree;
 
 use super::{
     Asked, Engine, Fault, Heat, HeatKey, HeatMap, LayerInfo, ModelInfo, OpenOptions, Photo, Result, Saturation, Scores,
+    Spread, Step, Told,
 };
+use describe::{describe, fused, heading};
+use kept::{BACKWARDS, FORWARDS, Kept, Pass, find, keep};
 
 /// An open model. The default layer's explainer is made at once, since its passes are the cheap ones; the one of all layers when
 /// another layer is first wanted.
@@ -66,33 +71,21 @@ struct All {
     taps: Vec<Option<usize>>,
 }
 
-#[derive(Default)]
-struct Kept {
-    forwards: Vec<(Pass, Arc<Forward>)>,
-    backwards: Vec<(Pass, Arc<Backward>)>,
-}
-
-/// What a pass was run for.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Pass {
-    photo: u64,
-    /// Only of a backward pass.
-    target: usize,
-    all: bool,
-}
-
-/// Forward passes are large where every layer is kept; going back further than this runs them again.
-const FORWARDS: usize = 2;
-const BACKWARDS: usize = 3;
-
 static PHOTOS: AtomicU64 = AtomicU64::new(1);
 
 impl Opened {
-    /// Makes a model ready.
+    /// Makes a model ready, which was read; `told` is told the steps after that.
     ///
     /// # Errors
     /// It cannot be explained at its default layer, or at none.
-    pub fn new(runtime: &'static Runtime, network: Network, sidecar: Sidecar, how: &OpenOptions) -> Result<Self> {
+    pub fn new(
+        runtime: &'static Runtime,
+        network: Network,
+        sidecar: Sidecar,
+        how: &OpenOptions,
+        told: Told<'_>,
+    ) -> Result<Self> {
+        told(Step::Typing);
         let path = network.path.clone();
         let asked_method = match &sidecar.method {
             Some(name) => Some(method::parse(name).map_err(|error| sidecar.at_fault("method", error))?),
@@ -154,6 +147,7 @@ impl Opened {
             seen: None,
             session: how.session.clone(),
         };
+        told(Step::Differentiating);
         let first = Arc::new(Explainer::of(runtime, Arc::clone(&subject), options.clone())?);
         notes.extend(subject.network().note.clone());
         let random = first.random_nodes();
@@ -379,6 +373,29 @@ impl Engine for Opened {
         })
     }
 
+    fn spread(&self, layer: usize, photo: &Photo, canceller: &Canceller) -> Result<Arc<Spread>> {
+        let Some(known) = self.subject.layers().get(layer) else {
+            return Err(Fault::Failed("these are several layers as one: choose one of them".into()));
+        };
+        let is_first =
+            layer == self.info.default_layer && matches!(self.first.options().layers[..], [Choice::Index(_)]);
+        let (explainer, tap, all) = match self.all.get() {
+            // One forward pass for the first picture and for this, as long as nothing else was looked at.
+            None if is_first => (&self.first, 0, false),
+            _ => {
+                let all = self.all()?;
+                let reason = all.reasons.get(layer).cloned().flatten();
+                match all.taps.get(layer).copied().flatten() {
+                    Some(tap) => (&all.explainer, tap, true),
+                    None => return Err(Fault::Failed(reason.unwrap_or_else(|| "there is no such layer".into()))),
+                }
+            }
+        };
+        let forward = self.forward(photo, all, explainer, canceller)?;
+        let numbers = explainer.activation(&forward, tap)?.to_f32().map_err(Error::from)?;
+        Ok(Arc::new(Spread::of(numbers.view(), known.layout)))
+    }
+
     fn saturation(&self, photo: &Photo, canceller: &Canceller) -> Result<Saturation> {
         let made = || Ranges::new(self.runtime, &self.subject, &self.options.session).map_err(Fault::from);
         let ranges = self.ranges.get_or_init(made).as_ref().map_err(Fault::clone)?;
@@ -402,88 +419,8 @@ fn class(number: usize) -> TargetRef {
     ClassSpec::Index(number).target()
 }
 
-fn describe((layer, stored): (&Layer, &Option<Stored>)) -> LayerInfo {
-    let [height, width] = layer.layout.spatial(&layer.shape);
-    let channels = layer.shape.get(layer.layout.channel_axis());
-    let size = |size: Option<usize>| size.map_or("?".into(), |size| size.to_string());
-    let (extent, channels) = (format!("{}×{}", size(height), size(width)), size(channels.copied().flatten()));
-    LayerInfo {
-        name: layer.name().to_owned(),
-        op: layer.op.clone(),
-        shape: format!("{extent}×{channels}"),
-        size: extent,
-        channels,
-        layout: layer.layout.name(),
-        stored: stored.as_ref().map(|stored| stored.name),
-        path: path(layer),
-        is_step: false,
-    }
-}
-
-/// The modules around a layer and its own name; without modules, the parts of the value's name.
-fn path(layer: &Layer) -> Vec<String> {
-    let parts = |text: &str, at: char| text.split(at).filter(|part| !part.is_empty()).map(str::to_owned).collect();
-    match (layer.outputs_of.last(), &layer.module) {
-        (Some(module), _) => parts(module, '.'),
-        (None, Some(module)) => {
-            let mut path: Vec<String> = parts(module, '.');
-            path.push(layer.op.clone());
-            path
-        }
-        (None, None) => parts(&layer.value, '/'),
-    }
-}
-
-/// What the list of targets is headed with.
-fn heading(subject: &TypedModel, asked: usize) -> &'static str {
-    match subject.network().task.as_ref().map(|found| found.task.kind()) {
-        Some(Kind::Classification) if asked == 0 => "Classes",
-        Some(Kind::Detection) => "Boxes",
-        Some(Kind::Segmentation) => "Segments",
-        Some(Kind::Text) => "Text",
-        _ => "Targets",
-    }
-}
-
-/// All the layers that `auto` means, as one.
-fn fused(subject: &TypedModel) -> LayerInfo {
-    let sizes = subject.default_layers().iter().map(|&at| {
-        let layer = &subject.layers()[at];
-        let [height, width] =
-            layer.layout.spatial(&layer.shape).map(|size| size.map_or("?".into(), |size| size.to_string()));
-        format!("{height}×{width}")
-    });
-    let shape = sizes.collect::<Vec<_>>().join(" + ");
-    LayerInfo {
-        name: "auto".into(),
-        op: "mean".into(),
-        size: shape.clone(),
-        channels: String::new(),
-        shape,
-        layout: "fused".into(),
-        stored: None,
-        path: vec!["auto".into()],
-        is_step: false,
-    }
-}
-
 fn modified(path: &Path) -> Option<std::time::SystemTime> {
     std::fs::metadata(path).and_then(|data| data.modified()).ok()
-}
-
-fn find<T>(kept: &mut Vec<(Pass, Arc<T>)>, pass: Pass) -> Option<Arc<T>> {
-    let at = kept.iter().position(|(known, _)| *known == pass)?;
-    let entry = kept.remove(at);
-    let found = Arc::clone(&entry.1);
-    kept.push(entry);
-    Some(found)
-}
-
-fn keep<T>(kept: &mut Vec<(Pass, Arc<T>)>, most: usize, pass: Pass, value: &Arc<T>) {
-    kept.push((pass, Arc::clone(value)));
-    if kept.len() > most {
-        kept.remove(0);
-    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

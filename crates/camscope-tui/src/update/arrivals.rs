@@ -5,17 +5,19 @@ use std::{path::Path, sync::Arc};
 use camscope_core::{layer::Choice, target::ClassSpec, text::printable_path};
 
 use crate::{
-    engine::{Fault, ModelInfo},
+    engine::{Fault, ModelInfo, Photo},
     message::{Command, Message, NotSaved, PluginNews},
-    prompt::{Prompt, Purpose},
-    state::{LayerState, Mode, State},
+    prompt::Prompt,
+    state::{ImageEntry, LayerState, Mode, State},
     tiles,
 };
 
 /// Puts an answer where it belongs.
 pub(super) fn arrived(state: &mut State, message: Message) -> Vec<Command> {
     match message {
+        Message::Opening(step) => state.step = Some(step),
         Message::Model(result) => return model(state, result),
+        Message::Preview(path, photo, thumbnail) => preview(state, &path, &photo, &thumbnail),
         Message::Layers(Ok(reasons)) => {
             state.layers =
                 reasons.into_iter().map(|reason| reason.map_or(LayerState::Ready, LayerState::Without)).collect();
@@ -85,6 +87,10 @@ pub(super) fn arrived(state: &mut State, message: Message) -> Vec<Command> {
             state.progress = None;
             state.failed.insert(key, reason);
         }
+        Message::Spread(_, _, Err(Fault::Cancelled)) => {}
+        Message::Spread(photo, layer, result) => {
+            state.spreads.insert((photo, layer), result.map_err(|fault| fault.to_string()));
+        }
         Message::Saturation(photo, Ok(shares)) => {
             state.saturation.insert(photo, shares);
         }
@@ -103,25 +109,62 @@ pub(super) fn arrived(state: &mut State, message: Message) -> Vec<Command> {
         Message::Paths(typed, paths) => {
             if let Mode::Prompt(prompt) = &mut state.mode
                 && prompt.text == typed
-                && matches!(prompt.purpose, Purpose::Open | Purpose::Save)
+                && prompt.is_path()
             {
                 prompt.suggest_paths(paths);
             }
         }
-        Message::Saved(Ok(paths)) => state.say(format!("saved {}", paths.join(", "))),
-        Message::Saved(Err(NotSaved::Failed(reason))) => state.complain(reason),
-        Message::Saved(Err(NotSaved::IsThere(path))) => {
-            state.complain(format!("{} is there already: enter overwrites it, esc leaves it", printable_path(&path)));
-            // Whoever types something else by now is not disturbed.
-            if matches!(state.mode, Mode::Normal) {
-                state.mode = Mode::Prompt(Prompt::new(Purpose::Save, path.to_string_lossy()));
-                state.overwrite = Some(path);
+        Message::Ran(result) => {
+            state.working = None;
+            match result {
+                Ok(text) => state.say(text),
+                Err(why) => not_saved(state, why),
             }
         }
+        Message::Found(paths) => found(state, paths),
+        Message::Saved(Ok(paths)) => state.say(format!("saved {}", paths.join(", "))),
+        Message::Saved(Err(why)) => not_saved(state, why),
         // Cancelled work has been replaced by what is wanted more; the rest is `update`'s own.
         _ => {}
     }
     Vec::new()
+}
+
+/// Says why nothing was written; of a file that is there already it is asked again.
+fn not_saved(state: &mut State, why: NotSaved) {
+    let (path, purpose) = match why {
+        NotSaved::Failed(reason) => return state.complain(reason),
+        NotSaved::IsThere(path, purpose) => (path, purpose),
+    };
+    state.complain(format!("{} is there already: enter overwrites it, esc leaves it", printable_path(&path)));
+    // Whoever types something else by now is not disturbed.
+    if matches!(state.mode, Mode::Normal) {
+        state.mode = Mode::Prompt(Prompt::new(purpose, path.to_string_lossy()));
+        state.overwrite = Some(path);
+    }
+}
+
+/// Puts new images of the folders where their names belong; the one that is shown stays.
+fn found(state: &mut State, paths: Vec<std::path::PathBuf>) {
+    let count = paths.len();
+    for path in paths {
+        if state.images.iter().any(|entry| entry.path == path) {
+            continue;
+        }
+        let folder = path.parent();
+        let beside = |entry: &ImageEntry| entry.path.parent() == folder;
+        let after = state.images.iter().rposition(|entry| beside(entry) && entry.path < path).map(|at| at + 1);
+        let before = || state.images.iter().position(beside);
+        let at = after.or_else(before).unwrap_or(state.images.len());
+        // With none so far, the first is shown.
+        if at <= state.image && !state.images.is_empty() {
+            state.image += 1;
+        }
+        state.images.insert(at, ImageEntry::new(path));
+    }
+    if state.message.is_none() {
+        state.say(if count == 1 { "a new image".to_owned() } else { format!("{count} new images") });
+    }
 }
 
 /// Goes back from a file that was opened by its path and is no image that can be read; says why. Whether it was one.
@@ -142,8 +185,20 @@ fn leave_what_was_opened(state: &mut State, path: &Path, reason: &str) -> bool {
     true
 }
 
+/// A photo's pixels while the model is being opened; afterwards photos are read for the model.
+fn preview(state: &mut State, path: &Path, photo: &Arc<Photo>, thumbnail: &Arc<Photo>) {
+    if state.model.is_some() {
+        return;
+    }
+    for entry in state.images.iter_mut().filter(|entry| entry.path == path) {
+        entry.photo = Some(Arc::clone(photo));
+        entry.thumbnail = Some(Arc::clone(thumbnail));
+    }
+}
+
 fn model(state: &mut State, result: Result<Arc<ModelInfo>, Fault>) -> Vec<Command> {
     let was_opening = state.opening.take();
+    state.step = None;
     let info = match result {
         Ok(info) => info,
         Err(Fault::Failed(reason)) => {
@@ -179,6 +234,7 @@ fn model(state: &mut State, result: Result<Arc<ModelInfo>, Fault>) -> Vec<Comman
     state.notes = state.screen.notes.iter().chain(&info.notes).cloned().collect();
     state.scores.clear();
     state.saturation.clear();
+    state.spreads.clear();
     state.heats.retain(|_| false);
     state.failed.clear();
     // Another model may want another size: photos are prepared anew. What is shown stays until then.
@@ -264,12 +320,13 @@ pub(super) fn changed(state: &mut State, path: &Path) -> Vec<Command> {
 fn forget_photos(state: &mut State) {
     const NEAR: usize = 2;
     const LARGE: usize = 256 << 20;
-    let size = |entry: &crate::state::ImageEntry| entry.photo.as_ref().map_or(0, |photo| photo.pixels.len());
+    let size = |entry: &ImageEntry| entry.photo.as_ref().map_or(0, |photo| photo.pixels.len());
     let mut total: usize = state.images.iter().map(size).sum();
+    let page: Vec<usize> = tiles::images(&tiles::tiles(state)).collect();
     let count = state.images.len();
     for at in 0..count {
         let distance = at.abs_diff(state.image).min(count - at.abs_diff(state.image));
-        if total > LARGE && distance > NEAR {
+        if total > LARGE && distance > NEAR && !page.contains(&at) {
             total -= size(&state.images[at]);
             state.images[at].photo = None;
         }

@@ -3,6 +3,7 @@
 
 mod arrivals;
 mod mouse;
+mod outside;
 mod typing;
 
 use camscope_core::{
@@ -13,13 +14,14 @@ use crossterm::event::{KeyEventKind, KeyModifiers};
 
 use crate::{
     action::{Action, View},
-    command_line,
     keymap::Key,
-    message::{Command, Message, Save},
+    message::{Command, Message},
     prompt::{Prompt, Purpose},
-    state::{LayerState, Mode, State, Zoom},
+    state::{Help, LayerState, Mode, State, Zoom},
     tree,
 };
+
+use outside::{copy_command, open_other, open_save};
 
 /// What one step of `+` and `-` changes.
 const ALPHA_STEP: f32 = 0.1;
@@ -44,9 +46,13 @@ pub fn update(state: &mut State, message: Message) -> Vec<Command> {
             match std::mem::take(&mut state.mode) {
                 _ if ends => act(state, Action::Quit),
                 Mode::Normal => state.keymap.action(Key::from(key)).map_or_else(Vec::new, |action| act(state, action)),
-                Mode::Help(scroll) => typing::help(state, scroll, key),
+                Mode::Help(help) => typing::help(state, help, key),
                 Mode::Prompt(prompt) => typing::prompt(state, prompt, key),
             }
+        }
+        Message::Act(action) => {
+            state.message = None;
+            act(state, action)
         }
         Message::Paste(text) => typing::paste(state, &text),
         Message::Mouse(event) => mouse::mouse(state, event),
@@ -71,6 +77,11 @@ pub fn update(state: &mut State, message: Message) -> Vec<Command> {
         Message::Changed(path) => arrivals::changed(state, &path),
         other => arrivals::arrived(state, other),
     };
+    if let Some(entry) = state.images.get_mut(state.image)
+        && entry.photo.is_some()
+    {
+        entry.seen = true;
+    }
     // Whoever looks beyond the default layer wants the others made ready.
     if let Some(model) = &state.model
         && !state.layers_wanted
@@ -131,7 +142,11 @@ pub fn act(state: &mut State, action: Action) -> Vec<Command> {
         Action::Crosshair => {
             state.crosshair = if state.crosshair.is_some() { None } else { Some(state.zoom.centre) };
         }
+        Action::Histogram => state.histogram = !state.histogram,
         Action::Pin => pin(state),
+        Action::SearchImage => open_prompt(state, Purpose::Images, String::new()),
+        Action::Export => open_other(state, Purpose::Export),
+        Action::Report => open_other(state, Purpose::Report),
         Action::SearchClass => open_prompt(state, Purpose::SearchClass, String::new()),
         Action::FilterLayers => open_prompt(state, Purpose::FilterLayers, state.filter.clone()),
         Action::Open => {
@@ -143,7 +158,7 @@ pub fn act(state: &mut State, action: Action) -> Vec<Command> {
         Action::SaveArray => open_save(state, "npy"),
         Action::SaveJson => open_save(state, "json"),
         Action::CopyCommand => return copy_command(state),
-        Action::Help => state.mode = Mode::Help(0),
+        Action::Help => state.mode = Mode::Help(Help::default()),
         Action::Redraw => return vec![Command::Redraw],
         Action::Suspend => return vec![Command::Suspend],
         Action::Quit => state.quitting = true,
@@ -306,49 +321,6 @@ fn folder_of_image(state: &State) -> String {
         Some(folder) if !folder.is_empty() => format!("{}/", folder.trim_end_matches('/')),
         _ => String::new(),
     }
-}
-
-fn open_save(state: &mut State, extension: &str) {
-    state.overwrite = None;
-    match (state.images.get(state.image), state.current_target()) {
-        (Some(entry), Some(class)) => {
-            let stem = entry.path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-            let layer = state.model.as_ref().map_or("", |model| &model.layers[state.layer].name);
-            let what = match state.view {
-                View::Overlay => String::new(),
-                view => format!(".{}", view.name()),
-            };
-            let plain = |text: &str| text.replace(|c: char| !c.is_alphanumeric() && !"-_".contains(c), "_");
-            let name = format!("{}.{}.{class}{what}.{extension}", plain(&stem), plain(layer));
-            open_prompt(state, Purpose::Save, name);
-        }
-        _ => state.complain("there is nothing to save yet"),
-    }
-}
-
-fn copy_command(state: &mut State) -> Vec<Command> {
-    match command_line::explain(state) {
-        Some(line) => {
-            state.say(format!("copied: {line}"));
-            vec![Command::Copy(line)]
-        }
-        None => {
-            state.complain("there is nothing to explain yet");
-            Vec::new()
-        }
-    }
-}
-
-/// The command that saves what is shown to a file.
-fn save(state: &mut State, path: &str) -> Vec<Command> {
-    let path = path.trim();
-    if path.is_empty() {
-        state.complain("a file needs a name");
-        return Vec::new();
-    }
-    let path = state.typed_path(path);
-    let overwrite = state.overwrite.take().is_some_and(|known| known == path);
-    vec![Command::Save(Save { path, overwrite, description: command_line::description(state) })]
 }
 
 /// Whether a layer is known to have no gradient, and why.

@@ -2,23 +2,40 @@
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
-use super::{act, choose_method, choose_target, save};
+use super::{
+    act, choose_method, choose_target,
+    outside::{run_other, save},
+};
 use crate::{
     message::Command,
     prompt::{Prompt, Purpose, Value},
-    state::{ImageEntry, Mode, State},
+    state::{Help, ImageEntry, Mode, State},
 };
 
-/// A key while the help is open: it scrolls, or closes it.
-pub(super) fn help(state: &mut State, scroll: u16, key: KeyEvent) -> Vec<Command> {
-    let moved = match key.code {
-        KeyCode::Down | KeyCode::Char('j') => scroll.saturating_add(1),
-        KeyCode::Up | KeyCode::Char('k') => scroll.saturating_sub(1),
-        KeyCode::PageDown | KeyCode::Char(' ') => scroll.saturating_add(10),
-        KeyCode::PageUp => scroll.saturating_sub(10),
+/// A key while the help is open: text searches it, arrows scroll, all else closes it.
+pub(super) fn help(state: &mut State, mut help: Help, key: KeyEvent) -> Vec<Command> {
+    let held = key.modifiers.intersects(KeyModifiers::CONTROL | KeyModifiers::ALT);
+    let is_searched = !help.text.is_empty();
+    let scroll = help.scroll;
+    help.scroll = 0;
+    match key.code {
+        KeyCode::Down => help.scroll = scroll.saturating_add(1),
+        KeyCode::Up => help.scroll = scroll.saturating_sub(1),
+        KeyCode::PageDown => help.scroll = scroll.saturating_add(10),
+        KeyCode::PageUp => help.scroll = scroll.saturating_sub(10),
+        KeyCode::Home => {}
+        KeyCode::End => help.scroll = u16::MAX,
+        KeyCode::Esc if is_searched => help.text.clear(),
+        KeyCode::Backspace if is_searched => drop(help.text.pop()),
+        KeyCode::Char('u') if is_searched && key.modifiers.contains(KeyModifiers::CONTROL) => help.text.clear(),
+        KeyCode::Char(' ') if !is_searched => help.scroll = scroll.saturating_add(10),
+        // What opened it closes it.
+        KeyCode::Char('?') if !is_searched => return Vec::new(),
+        KeyCode::Char(character) if !held => help.text.push(character),
         _ => return Vec::new(),
-    };
-    state.mode = Mode::Help(moved.min(crate::view::help_lines(state)));
+    }
+    help.scroll = help.scroll.min(crate::view::help_lines(state, &help.text));
+    state.mode = Mode::Help(help);
     Vec::new()
 }
 
@@ -40,8 +57,8 @@ pub(super) fn prompt(state: &mut State, mut prompt: Prompt, key: KeyEvent) -> Ve
         KeyCode::Char('n') if control => prompt.select(1),
         KeyCode::Tab => match (prompt.purpose, prompt.chosen().map(|item| item.value.clone())) {
             // Suggestions for what was typed before are none.
-            (Purpose::Open | Purpose::Save, Some(Value::Path(path))) if !path.starts_with(&prompt.text) => {}
-            (Purpose::Open | Purpose::Save, Some(Value::Path(path))) => {
+            (_, Some(Value::Path(path))) if !path.starts_with(&prompt.text) => {}
+            (_, Some(Value::Path(path))) => {
                 let common = prompt.common_start();
                 prompt.set(if common.len() > prompt.text.len() { common } else { path });
             }
@@ -63,22 +80,28 @@ pub(super) fn prompt(state: &mut State, mut prompt: Prompt, key: KeyEvent) -> Ve
         _ => {}
     }
     let typed = prompt.text != before;
+    let is_path = prompt.is_path();
     if typed {
         suggest(state, &mut prompt);
     }
-    let purpose = prompt.purpose;
     state.mode = Mode::Prompt(prompt);
-    if typed && matches!(purpose, Purpose::Open | Purpose::Save) { complete(state) } else { Vec::new() }
+    if typed && is_path { complete(state) } else { Vec::new() }
 }
 
 /// Pasted text goes into the line that is typed; elsewhere it is nothing, certainly not keys.
 pub(super) fn paste(state: &mut State, text: &str) -> Vec<Command> {
-    let Mode::Prompt(mut prompt) = std::mem::take(&mut state.mode) else { return Vec::new() };
+    let mut prompt = match std::mem::take(&mut state.mode) {
+        Mode::Prompt(prompt) => prompt,
+        mode => {
+            state.mode = mode;
+            return Vec::new();
+        }
+    };
     text.trim_end().chars().for_each(|character| prompt.insert(character));
     suggest(state, &mut prompt);
-    let purpose = prompt.purpose;
+    let is_path = prompt.is_path();
     state.mode = Mode::Prompt(prompt);
-    if matches!(purpose, Purpose::Open | Purpose::Save) { complete(state) } else { Vec::new() }
+    if is_path { complete(state) } else { Vec::new() }
 }
 
 /// Asks for paths that begin like the line.
@@ -100,7 +123,10 @@ pub(super) fn suggest(state: &mut State, prompt: &mut Prompt) {
         Purpose::Palette => prompt.suggest_actions(),
         Purpose::Methods => prompt.suggest_methods(state.channels(), state.method),
         Purpose::FilterLayers => state.filter.clone_from(&prompt.text),
-        Purpose::Open | Purpose::Save => {}
+        Purpose::Images => {
+            prompt.suggest_images(state.images.iter().map(|entry| entry.path.as_path()), state.image);
+        }
+        Purpose::Open | Purpose::Save | Purpose::Export | Purpose::Report => {}
     }
 }
 
@@ -127,7 +153,10 @@ fn accept(state: &mut State, prompt: Prompt) -> Vec<Command> {
             }
         }
         (Purpose::Open, _) => return open(state, &prompt.text),
+        (Purpose::Images, Some(Value::Image(image))) => super::go_to_image(state, image),
+        (Purpose::Images, _) => state.complain(format!("no image's name matches `{}`", prompt.text)),
         (Purpose::Save, _) => return save(state, &prompt.text),
+        (Purpose::Export | Purpose::Report, _) => return run_other(state, prompt.purpose, &prompt.text),
     }
     Vec::new()
 }

@@ -1,7 +1,9 @@
 //! The screen: drawn from the state, which is only read.
 
+mod help;
 mod lists;
 mod popups;
+mod spread;
 mod status;
 mod text;
 pub mod theme;
@@ -21,6 +23,7 @@ use ratatui::{
 use crate::{
     action::View,
     compose::colormap,
+    engine::Step,
     graphics::{Picture, Protocol, fill, halfblocks},
     layout::areas,
     state::{Mode, State},
@@ -30,7 +33,9 @@ use crate::{
 };
 use theme::Theme;
 
-pub use popups::help_lines;
+pub use help::help_lines;
+pub(crate) use spread::facts as spread_facts;
+pub(crate) use status::blank;
 
 /// Draws a frame; what comes back are the pictures, and what covers them.
 pub fn view(state: &State, frame: &mut Frame) -> Scene {
@@ -58,6 +63,7 @@ pub fn draw(state: &State, screen: Rect, buf: &mut Buffer) -> Scene {
     if let Some(covered) = notice(state, &theme, parts.picture, &shown, buf) {
         scene.covered.push(covered);
     }
+    scene.covered.extend(spread::spread(state, &theme, parts.picture, buf));
     if let Some(area) = parts.classes {
         lists::classes(state, &theme, area, buf);
     }
@@ -69,7 +75,7 @@ pub fn draw(state: &State, screen: Rect, buf: &mut Buffer) -> Scene {
     scene.covered.extend(long_message(state, &theme, screen, buf));
     match &state.mode {
         Mode::Normal => {}
-        Mode::Help(scroll) => scene.covered.push(popups::help(state, &theme, *scroll, screen, buf)),
+        Mode::Help(help) => scene.covered.push(help::help(state, &theme, help, screen, buf)),
         Mode::Prompt(prompt) => scene.covered.extend(popups::prompt(prompt, &theme, &parts, buf)),
     }
     scene
@@ -91,30 +97,45 @@ fn picture(state: &State, tile: &Tile) -> Option<Arc<Picture>> {
 }
 
 fn is_thumbnail(tile: &Tile) -> bool {
-    matches!(tile.content, Content::Thumbnail(_))
+    tile.is_in_strip()
 }
 
 fn title(state: &State, theme: &Theme, area: Rect, buf: &mut Buffer) {
     let mut spans = vec![Span::styled(" camscope ", theme.title.add_modifier(Modifier::REVERSED)), Span::raw(" ")];
     let room = usize::from(area.width).saturating_sub(12);
+    spans.push(Span::styled(text::fitted(&heading(state, room), room), theme.plain));
+    Line::from(spans).render(area, buf);
+}
+
+/// The model, the image, and how it is looked at. Where there is no room for all of it, the looks go first, then parts of the names: view
+/// and method stay.
+fn heading(state: &State, room: usize) -> String {
+    const BETWEEN: &str = "  ·  ";
     let name = |path: &std::path::Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let model = state.model.as_ref().map(|model| name(&model.path));
-    let image = state.images.get(state.image).map(|entry| {
-        let count = state.images.len();
-        let place = if count > 1 { format!(" ({}/{count})", state.image + 1) } else { String::new() };
-        name(&entry.path) + &place
-    });
-    let how = state.model.as_ref().map(|_| {
-        let heat = 100.0 * (1.0 - state.alpha);
-        let zoom = if state.zoom.factor > 1.0 { format!(" · {:.1}×", state.zoom.factor) } else { String::new() };
-        let enlarged =
-            if state.enlarge == Enlarge::default() { String::new() } else { format!(" · {}", state.enlarge) };
-        let (view, method, map) = (state.view.name(), state.method_name(), &state.colormap);
-        format!("{view} · {method} · {map} {heat:.0} %{enlarged}{zoom}")
-    });
-    let line = [model, image, how].into_iter().flatten().collect::<Vec<_>>().join("  ·  ");
-    spans.push(Span::styled(text::fitted(&line, room), theme.plain));
-    Line::from(spans).render(area, buf);
+    let image = state.images.get(state.image).map(|entry| name(&entry.path));
+    let count = state.images.len();
+    let place = if count > 1 { format!(" ({}/{count})", state.image + 1) } else { String::new() };
+    let zoom = if state.zoom.factor > 1.0 { format!(" · {:.1}×", state.zoom.factor) } else { String::new() };
+    let enlarged = if state.enlarge == Enlarge::default() { String::new() } else { format!(" · {}", state.enlarge) };
+    let look = format!(" · {} {:.0} %{enlarged}", state.colormap, 100.0 * (1.0 - state.alpha));
+    let joined = |model: Option<&str>, image: Option<&str>, look: &str| {
+        let how = state.model.as_ref().map(|_| format!("{} · {}{look}{zoom}", state.view.name(), state.method_name()));
+        let image = image.map(|image| format!("{image}{place}"));
+        [model.map(str::to_owned), image, how].into_iter().flatten().collect::<Vec<_>>().join(BETWEEN)
+    };
+    let (model, image) = (model.as_deref(), image.as_deref());
+    for look in [look.as_str(), ""] {
+        let line = joined(model, image, look);
+        if text::width(&line) <= room {
+            return line;
+        }
+    }
+    // The names share what is left.
+    let names = usize::from(model.is_some()) + usize::from(image.is_some());
+    let left = room.saturating_sub(text::width(&joined(model.map(|_| ""), image.map(|_| ""), ""))) / names.max(1);
+    let cut = |name: Option<&str>| name.map(|name| text::fitted(name, left.max(1)));
+    joined(cut(model).as_deref(), cut(image).as_deref(), "")
 }
 
 fn caption(state: &State, tile: &Tile, theme: &Theme, buf: &mut Buffer) {
@@ -167,8 +188,14 @@ fn strip_names(state: &State, theme: &Theme, strip: Rect, buf: &mut Buffer) {
     }
 }
 
-/// Cells of the bar of a heatmap that takes many passes.
+/// Cells of the bar of what takes long.
 const PROGRESS: usize = 30;
+
+/// How much is done, as a bar.
+fn bar(done: usize, planned: usize) -> String {
+    let filled = (PROGRESS * done).checked_div(planned).unwrap_or(0).min(PROGRESS);
+    "█".repeat(filled) + &"░".repeat(PROGRESS - filled)
+}
 
 /// In place of the picture, or over it: what is being done, or why there is none. Gives what it covers.
 fn notice(state: &State, theme: &Theme, area: Rect, shown: &[Tile], buf: &mut Buffer) -> Option<Rect> {
@@ -185,10 +212,12 @@ fn notice(state: &State, theme: &Theme, area: Rect, shown: &[Tile], buf: &mut Bu
     let (text, style) = if let Some(reason) = unreadable.or(without) {
         (reason, theme.error)
     } else if let Some((_, done, planned)) = working {
-        let filled = (PROGRESS * done).checked_div(planned).unwrap_or(0).min(PROGRESS);
-        let bar = "█".repeat(filled) + &"░".repeat(PROGRESS - filled);
-        (format!("{}: {done} of {planned} passes\n{bar}", state.method_name()), theme.plain)
-    } else if has_picture() {
+        (format!("{}: {done} of {planned} passes\n{}", state.method_name(), bar(done, planned)), theme.plain)
+    } else if let (Some(path), Some(step), None) = (&state.opening, state.step, &state.model) {
+        let at = Step::ALL.iter().position(|known| *known == step).unwrap_or(0);
+        let (count, bar) = (Step::ALL.len(), bar(at, Step::ALL.len()));
+        (format!("opening {}\n{bar}\n{} ({} of {count})", path.display(), step.about(), at + 1), theme.plain)
+    } else if has_picture() && (state.model.is_some() || state.opening.is_some()) {
         return None;
     } else if let Some(path) = &state.opening {
         (format!("opening {} …", path.display()), theme.faint)

@@ -25,6 +25,9 @@ pub(super) fn status(state: &State, theme: &Theme, area: Rect, buf: &mut Buffer)
     let (left, style) = match (&state.message, &state.opening) {
         (Some(message), _) => (message.text.clone(), if message.is_error { theme.error } else { theme.plain }),
         (None, Some(path)) => (format!("opening {} …", path.display()), theme.faint),
+        (None, None) if state.working.is_some() => {
+            (format!("{} …", state.working.clone().unwrap_or_default()), theme.plain)
+        }
         (None, None) => match blank(state).or_else(|| readout(state)).or_else(|| state.notes.front().cloned()) {
             Some(line) => (line, theme.plain),
             None => (fitting(&hints, "  ", room), theme.faint),
@@ -72,7 +75,7 @@ fn fitting(words: &[String], between: &str, room: usize) -> String {
 }
 
 /// Why nothing is coloured, where a heatmap is zero everywhere.
-fn blank(state: &State) -> Option<String> {
+pub(crate) fn blank(state: &State) -> Option<String> {
     let key = state.current_key().filter(|_| state.view != View::Photo)?;
     let is_blank = state.heats.get(&key)?.iter().all(|&heat| heat == 0.0);
     is_blank.then(|| {

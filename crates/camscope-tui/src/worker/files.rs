@@ -1,10 +1,13 @@
 //! The thread that reads photos, and notices when a file changes.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, SystemTime},
 };
 
@@ -28,12 +31,16 @@ const SMALL: u32 = 160;
 /// Files to read, with the model that they are read for, and files to watch.
 #[derive(Clone)]
 pub struct Files {
-    /// The model.
-    pub engine: Arc<dyn Engine>,
+    /// The model; `None`: it is being opened, and photos are only looked at.
+    pub engine: Option<Arc<dyn Engine>>,
     /// What to read, the most wanted first.
     pub read: Vec<PathBuf>,
     /// What to watch, and each file's time of change when it was read.
     pub watch: Vec<(PathBuf, Option<SystemTime>)>,
+    /// Folders whose new images are of interest.
+    pub folders: Vec<PathBuf>,
+    /// The images that are known.
+    pub known: HashSet<PathBuf>,
 }
 
 /// The thread's handle; dropping it ends the thread.
@@ -62,6 +69,7 @@ impl Drop for Reader {
 
 fn work(desk: &Desk<Files>, send: &Send) {
     let mut watched: Vec<(PathBuf, Option<SystemTime>)> = Vec::new();
+    let (mut folders, mut known) = (Vec::new(), HashSet::new());
     // Said once for each time of change.
     let mut said: HashMap<PathBuf, Option<SystemTime>> = HashMap::new();
     // What was read last: a wish can be older than its arrival.
@@ -69,18 +77,28 @@ fn work(desk: &Desk<Files>, send: &Send) {
     while let Some(wish) = desk.take_within(LOOK) {
         let Some(wish) = wish else {
             look(&watched, &mut said, send);
+            look_for_new(&folders, &mut known, send);
             continue;
         };
         watched = wish.watch;
+        folders = wish.folders;
+        known.extend(wish.known);
         for path in &wish.read {
             if desk.has_news() {
                 break;
             }
-            let engine = Arc::as_ptr(&wish.engine).cast::<()>();
+            let Some(model) = &wish.engine else {
+                // What is wrong with a file is said when it is read for the model.
+                if let Ok(Some((photo, small))) = catch_unwind(AssertUnwindSafe(|| preview(path))) {
+                    send(Message::Preview(path.clone(), photo, small));
+                }
+                continue;
+            };
+            let engine = Arc::as_ptr(model).cast::<()>();
             let now = std::fs::metadata(path).and_then(|data| data.modified()).ok();
             let same = recent.as_ref().filter(|known| known.0 == *path && known.1 == now && known.2 == engine);
             let message = same.map(|known| known.3.clone()).unwrap_or_else(|| {
-                let read = catch_unwind(AssertUnwindSafe(|| read(&*wish.engine, path)));
+                let read = catch_unwind(AssertUnwindSafe(|| read(&**model, path)));
                 let crashed = || Err(Fault::Failed("a defect of camscope: reading the file panicked".into()));
                 Message::Photo(path.clone(), read.unwrap_or_else(|_| crashed()))
             });
@@ -101,10 +119,38 @@ fn look(watched: &[(PathBuf, Option<SystemTime>)], said: &mut HashMap<PathBuf, O
     }
 }
 
+/// Says which images of the folders are new; those that are still being written come later.
+fn look_for_new(folders: &[PathBuf], known: &mut HashSet<PathBuf>, send: &Send) {
+    let is_whole = |path: &PathBuf| {
+        let modified = std::fs::metadata(path).and_then(|data| data.modified());
+        modified.is_ok_and(|time| time.elapsed().is_ok_and(|age| age > SETTLED))
+    };
+    let all = folders.iter().filter_map(|folder| images_of(folder).ok()).flatten();
+    let new: Vec<PathBuf> = all.filter(|path| !known.contains(path) && is_whole(path)).collect();
+    if !new.is_empty() {
+        known.extend(new.iter().cloned());
+        send(Message::Found(new));
+    }
+}
+
 fn read(engine: &dyn Engine, path: &Path) -> Result<(Arc<Photo>, Arc<Photo>), Fault> {
     let photo = engine.photo(path)?;
     let small = thumbnail(&photo);
     Ok((Arc::new(photo), Arc::new(small)))
+}
+
+/// Numbers of photos that are only looked at.
+static PREVIEWS: AtomicU64 = AtomicU64::new(1 << 62);
+
+/// A photo to look at while the model is being opened, without what a network is fed.
+fn preview(path: &Path) -> Option<(Arc<Photo>, Arc<Photo>)> {
+    let read = camscope_core::image::Photo::open(path).ok()?;
+    let seen = Seen::all(read.pixels.width(), read.pixels.height());
+    let id = PREVIEWS.fetch_add(1, Ordering::Relaxed);
+    let (notes, tensor) = (Vec::new(), ArrayD::zeros(vec![0]));
+    let photo = Photo { id, pixels: read.pixels, seen, tensor, notes, modified: None };
+    let small = thumbnail(&photo);
+    Some((Arc::new(photo), Arc::new(small)))
 }
 
 /// A small copy, with a number of its own.

@@ -129,6 +129,7 @@ fn one(engine: &dyn Engine, run: &Run, start: Instant, canceller: &Canceller) ->
             let heat = engine.heat(*key, photo, canceller);
             Message::Heat(*key, heat, took())
         }
+        Run::Spread(layer, photo) => Message::Spread(photo.id, *layer, engine.spread(*layer, photo, canceller)),
         Run::Saturation(photo) => Message::Saturation(photo.id, engine.saturation(photo, canceller)),
     }
 }
@@ -138,6 +139,7 @@ fn crashed(run: &Run) -> Message {
     match run {
         Run::Scores(photo) => Message::Scores(photo.id, Err(fault), 0.0),
         Run::Heat(key, _) => Message::Heat(*key, Err(fault), 0.0),
+        Run::Spread(layer, photo) => Message::Spread(photo.id, *layer, Err(fault)),
         Run::Saturation(photo) => Message::Saturation(photo.id, Err(fault)),
     }
 }

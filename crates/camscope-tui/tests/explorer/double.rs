@@ -13,7 +13,10 @@ use camscope_core::{image::Seen, model::Labels, runtime::Canceller};
 use camscope_tui::{
     Explorer, Start,
     app::Happening,
-    engine::{Asked, Engine, Fault, Heat, HeatKey, HeatMap, LayerInfo, ModelInfo, Photo, Result, Saturation, Scores},
+    engine::{
+        Asked, Engine, Fault, Heat, HeatKey, HeatMap, LayerInfo, ModelInfo, Photo, Result, Saturation, Scores, Spread,
+        Step, Told,
+    },
     graphics::{Protocol, Screen},
     input::Incoming,
     terminal::Session,
@@ -38,6 +41,8 @@ pub(crate) struct Double {
     pub(crate) heats: Mutex<Vec<HeatKey>>,
     /// Whether it finds boxes instead of giving classes.
     pub(crate) finds_boxes: AtomicBool,
+    /// While this is set, opening the model doesn't get beyond its second step.
+    pub(crate) holds: AtomicBool,
 }
 
 const LABELS: &[&str] =
@@ -82,6 +87,7 @@ impl Double {
             cancelled: AtomicUsize::new(0),
             heats: Mutex::default(),
             finds_boxes: AtomicBool::new(false),
+            holds: AtomicBool::new(false),
         }
     }
 
@@ -154,6 +160,16 @@ impl Engine for Double {
         Ok(Arc::new(HeatMap { values, most: 1.0 + key.layer as f32 }))
     }
 
+    fn spread(&self, layer: usize, _: &Photo, canceller: &Canceller) -> Result<Arc<Spread>> {
+        self.work(canceller)?;
+        if layer == 3 {
+            return Err(Fault::Failed("the runtime ran out of numbers".into()));
+        }
+        let at = |at: [usize; 4]| if at[1] < layer { -1.5 } else { at[3] as f32 };
+        let values = ndarray::Array4::from_shape_fn((1, 16, 2, 4), |(a, b, c, d)| at([a, b, c, d]));
+        Ok(Arc::new(Spread::of(values.into_dyn().view(), camscope_core::layer::Layout::Nchw)))
+    }
+
     fn saturation(&self, photo: &Photo, canceller: &Canceller) -> Result<Saturation> {
         self.work(canceller)?;
         let shade = photo.pixels.get_pixel(0, 0).0[2];
@@ -205,7 +221,7 @@ impl Rig {
         Self::on(Double::new(), size, protocol, start)
     }
 
-    fn on(double: Double, size: (u16, u16), protocol: Protocol, start: Start) -> Self {
+    pub(crate) fn on(double: Double, size: (u16, u16), protocol: Protocol, start: Start) -> Self {
         Self::in_terminal(double, size, Screen::new(protocol), start)
     }
 
@@ -214,9 +230,13 @@ impl Rig {
         let double = Arc::new(double);
         let session = Session::over(Vec::new(), &screen, size).unwrap();
         let engine = Arc::clone(&double);
-        let opener = move |path: &Path| match path.file_stem().and_then(|name| name.to_str()) {
-            Some("missing") => Err(Fault::Failed("no such file".into())),
-            _ => Ok(Arc::clone(&engine) as Arc<dyn Engine>),
+        let opener = move |path: &Path, told: Told<'_>| {
+            told(Step::Reading);
+            told(Step::Typing);
+            while engine.holds.load(Ordering::SeqCst) {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            open(&engine, path)
         };
         let explorer = Explorer::new(session, screen, size, start, Arc::new(opener));
         Self { explorer, double, size }
@@ -304,6 +324,13 @@ impl Rig {
     /// The bytes of the next frame.
     pub(crate) fn frame(&mut self) -> usize {
         self.explorer.draw().unwrap()
+    }
+}
+
+fn open(engine: &Arc<Double>, path: &Path) -> Result<Arc<dyn Engine>> {
+    match path.file_stem().and_then(|name| name.to_str()) {
+        Some("missing") => Err(Fault::Failed("no such file".into())),
+        _ => Ok(Arc::clone(engine) as Arc<dyn Engine>),
     }
 }
 

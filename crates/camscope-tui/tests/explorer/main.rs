@@ -3,7 +3,9 @@
 
 #![allow(clippy::unwrap_used)] // a test that cannot go on has failed
 
+mod comfort;
 mod double;
 mod keys;
+mod left;
 mod views;
 mod wire;

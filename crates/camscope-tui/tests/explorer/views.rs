@@ -96,6 +96,11 @@ fn contrast() {
 }
 
 #[test]
+fn photos() {
+    check("photos", "8");
+}
+
+#[test]
 fn help() {
     check("help", "?");
 }
@@ -119,7 +124,7 @@ fn a_layer_without_gradient() {
 fn any_size_can_be_drawn() {
     for columns in [0, 1, 5, 20, 57, 80, 300] {
         for rows in [0, 1, 2, 3, 8, 24, 100] {
-            for keys in ["", "5", "6", "7", "?", ":", "/", "x"] {
+            for keys in ["", "5", "6", "7", "8", "?", ":", "/", "x", "h"] {
                 let mut rig = Rig::with((columns.max(1), rows.max(1)), Protocol::HalfBlocks, start(&["cat.jpg"]));
                 rig.size = (columns, rows);
                 for _ in 0..40 {
@@ -137,7 +142,7 @@ fn any_size_can_be_drawn() {
 fn pictures_stay_in_their_room_and_apart() {
     use camscope_tui::{layout::areas, tiles::tiles};
     for size in [(40, 12), (50, 15), (60, 20), (70, 20), (80, 24), (90, 28), (140, 40), (250, 70)] {
-        for keys in ["", "2", "3", "4", "5", "6", "7 right"] {
+        for keys in ["", "2", "3", "4", "5", "6", "7 right", "8"] {
             let mut rig = Rig::new(size, Protocol::HalfBlocks);
             rig.settle().keys(keys).settle();
             let state = rig.explorer.state();

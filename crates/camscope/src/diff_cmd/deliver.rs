@@ -8,9 +8,9 @@ use std::{
 
 use camscope_core::{
     Error, Result,
-    compare::{By, Compared, Entry, MeanErrors, compare, compare_arrays},
+    compare::{By, Compared, Entry, compare, compare_arrays},
     explain::{Explainer, Explanation, Tap},
-    image::within_photo,
+    image::{within_photo, write_png},
     overlay::Colormap,
     task::Item,
     text::{printable, printable_path},
@@ -18,25 +18,27 @@ use camscope_core::{
 use image::RgbImage;
 use indicatif::ProgressBar;
 use ndarray::{Array1, ArrayD, Axis};
+use ndarray_npy::WriteNpyExt;
 use serde_json::{Value, json};
 
 use super::{
     Both, drift,
+    kept::{Gathered, Row, answer},
     pictures::{Look, side_by_side},
     reported,
 };
 use crate::{
     cli::DiffArgs,
-    cli_diff::Measure,
+    evaluate_cmd::plot::{self, Below},
     explain_cmd::{
-        deliver::{of_target, progress, tap_stems, write_overlay},
+        deliver::{of_target, progress, tap_stems},
         many::Explained,
     },
+    kept::Kept,
     many_pictures, output,
     picture::Screen,
-    report::{self, Page},
     setup::{failed, note_all},
-    whole::whole,
+    whole::{put, unfinished},
 };
 
 /// How many of a model's answers the text and the JSON have.
@@ -51,17 +53,6 @@ pub(super) struct Picture {
     pub(super) errors: Option<Vec<Entry>>,
 }
 
-/// What is kept of each comparison until the end.
-struct Row {
-    image: String,
-    /// The layer and the target, where there are several.
-    what: String,
-    cosine: f64,
-    rank: f64,
-    answers: [String; 2],
-    is_same: Option<bool>,
-}
-
 /// What stays the same from picture to picture.
 pub(super) struct Job<'a> {
     args: &'a DiffArgs,
@@ -73,9 +64,13 @@ pub(super) struct Job<'a> {
     bar: ProgressBar,
     several: bool,
     tap_stems: Vec<String>,
-    page: Option<Page>,
-    rows: Vec<Row>,
-    drift: MeanErrors,
+    /// The end of the names of files that are not whole.
+    unfinished: String,
+    kept: Option<&'a Kept>,
+    /// What is told at the end, where no results are kept.
+    gathered: Gathered,
+    /// How many pictures are delivered.
+    delivered: usize,
     failed: bool,
 }
 
@@ -86,7 +81,7 @@ impl<'a> Job<'a> {
         colormap: &'static dyn Colormap,
         inputs: &[Both],
         by: Vec<Option<&'static str>>,
-        page: Option<Page>,
+        kept: Option<&'a Kept>,
     ) -> Self {
         let own = &explainers[0];
         let targets = args.how.asked().len().max(1);
@@ -99,66 +94,109 @@ impl<'a> Job<'a> {
             bar: progress(inputs.len()),
             several: inputs.len() * targets * own.groups().len() > 1,
             tap_stems: tap_stems(own.taps()),
-            page,
-            rows: Vec::new(),
-            drift: MeanErrors::default(),
-            failed: false,
+            unfinished: unfinished(args.from.shard),
+            kept,
+            gathered: Gathered::default(),
+            delivered: 0,
+            failed: kept.is_some_and(Kept::has_failures),
         }
+    }
+
+    /// Leaves out so many pictures: an earlier run delivered them.
+    pub(super) fn skip(&mut self, pictures: usize) {
+        self.delivered = pictures;
+        self.bar.set_position(pictures as u64);
+    }
+
+    /// How many pictures are delivered.
+    pub(super) fn delivered(&self) -> usize {
+        self.delivered
     }
 
     /// Shows, prints and writes what some pictures came to.
     ///
     /// # Errors
     /// The output cannot be written.
-    pub(super) fn deliver(&mut self, inputs: &[Both], pictures: Vec<Result<Picture>>) -> Result<()> {
-        for (both, picture) in inputs.iter().zip(pictures) {
+    pub(super) fn deliver(
+        &mut self,
+        inputs: &[Both],
+        pictures: &[many_pictures::Picture],
+        compared: Vec<Result<Picture>>,
+    ) -> Result<()> {
+        let mut kept = String::new();
+        for ((both, named), picture) in inputs.iter().zip(pictures).zip(compared) {
             let path = both.inputs[0].path();
             self.bar.set_message(printable_path(path));
-            if let Err(error) = picture.and_then(|picture| self.tell(path, &both.picture, &picture)) {
+            let mut lines = Vec::new();
+            if let Err(error) = picture.and_then(|picture| self.tell(path, named, &picture, &mut lines)) {
                 self.failed = true;
-                if let Some(page) = &mut self.page {
-                    page.add(&reported::failure(path, &error))?;
-                }
+                lines.push(json!({ "image": path.to_string_lossy(), "error": error.to_string() }));
                 self.bar.suspend(|| output::report(&error));
             }
+            match self.kept {
+                Some(results) => kept += &results.lines(named, 1, lines),
+                None => {
+                    let is_one = self.is_one();
+                    lines.iter().for_each(|line| self.gathered.add(line, named.number as u64, is_one));
+                }
+            }
+            self.delivered += 1;
             self.bar.inc(1);
         }
+        // Only now that all the files are there.
+        if let Some(Err(error)) = self.kept.map(|results| results.append(&kept)) {
+            self.failed = true;
+            self.bar.suspend(|| output::report(&error));
+        }
         Ok(())
+    }
+
+    /// Whether the photo alone tells a comparison from all others.
+    fn is_one(&self) -> bool {
+        self.args.how.asked().len() < 2 && self.explainers[0].groups().len() < 2
+    }
+
+    /// Leaves the terminal to others.
+    pub(super) fn clear(&self) {
+        self.bar.finish_and_clear();
     }
 
     /// The end: what is said of all pictures. Whether one failed, and whether one is below `--fail-below`.
     ///
     /// # Errors
-    /// The output cannot be written.
+    /// The results cannot be read, or the output cannot be written.
     pub(super) fn finish(mut self) -> Result<(bool, bool)> {
-        self.bar.finish_and_clear();
+        self.clear();
+        if let Some(kept) = self.kept {
+            let is_one = self.is_one();
+            kept.each(|object| {
+                self.gathered.add(object, object["picture"].as_u64().unwrap_or_default(), is_one);
+                Ok(())
+            })?;
+        }
         let measure = self.args.measure;
-        let measure = |row: &Row| match measure {
-            Measure::Cosine => row.cosine,
-            Measure::Rank => row.rank,
-        };
-        self.rows.sort_by(|one, other| measure(one).total_cmp(&measure(other)));
+        self.gathered.sort(measure);
+        let Gathered { rows, drift, .. } = &self.gathered;
+        let chart = (drift.pictures() > 0).then(|| reported::chart(drift));
         if !self.args.json {
-            output::print(&self.table())?;
-            if self.drift.pictures() > 0 {
-                output::print(&drift::curve(&self.drift))?;
+            print_table(rows)?;
+            if drift.pictures() > 0 {
+                output::print(&drift::curve(drift))?;
             }
         }
-        if let Some(mut page) = self.page.take() {
-            if self.drift.pictures() > 0 {
-                page.chart(&reported::chart(&self.drift));
-            }
-            let path = page.finish()?;
+        if let (Some(folder), Some(chart)) = (&self.args.plot, &chart) {
+            plot::write(folder, "drift", chart, Below::Numbers)?;
+        }
+        if let (Some(folder), Some(kept)) = (&self.args.keep.report, self.kept) {
+            let path = reported::write(self.args, folder, kept, chart.as_ref())?;
             if !self.args.json {
                 output::print(&format!("report: {}\n", printable_path(&path)))?;
             }
         }
-        let Some((least, worst)) = self.args.fail_below.zip(self.rows.first()) else { return Ok((self.failed, false)) };
-        let count = self.rows.iter().filter(|row| measure(row) < least).count();
+        let Some((least, worst)) = self.args.fail_below.zip(rows.first()) else { return Ok((self.failed, false)) };
+        let count = rows.iter().filter(|row| row.measure(measure) < least).count();
         if count > 0 {
-            let name = self.args.measure.name();
-            let found = measure(worst);
-            let all = self.rows.len();
+            let (name, found, all) = (measure.name(), worst.measure(measure), rows.len());
             let what = if worst.what.is_empty() { String::new() } else { format!(" ({})", worst.what) };
             output::complain(
                 &format!(
@@ -171,27 +209,27 @@ impl<'a> Job<'a> {
         Ok((self.failed, count > 0))
     }
 
-    /// One picture: each target and layer of it.
-    fn tell(&mut self, path: &Path, named: &many_pictures::Picture, picture: &Picture) -> Result<()> {
+    /// One picture: each target and layer of it; a line each.
+    fn tell(
+        &self,
+        path: &Path,
+        named: &many_pictures::Picture,
+        picture: &Picture,
+        lines: &mut Vec<Value>,
+    ) -> Result<()> {
         let [a, b] = &picture.explained;
         let notes = picture.notes.iter().chain(&a.notes).map(|note| format!("{}: {note}", printable_path(path)));
         let notes: Vec<String> = notes.collect();
         self.bar.suspend(|| note_all(&notes));
         for (at, pair) in a.outcome.explanations.iter().zip(&b.outcome.explanations).enumerate() {
             let told = self.one(path, named, picture, [pair.0, pair.1], at)?;
-            if let (Some(page), Some(entry)) = (&mut self.page, &told.entry) {
-                page.add(entry)?;
-            }
+            lines.push(told.object);
             self.bar.suspend(|| {
                 if let (Some(screen), Some(drawn)) = (&self.screen, &told.drawn) {
                     screen.show(drawn)?;
                 }
                 output::print(&told.text)
             })?;
-            self.rows.push(told.row);
-        }
-        if let Some(errors) = &picture.errors {
-            self.drift.add(errors);
         }
         Ok(())
     }
@@ -225,7 +263,7 @@ impl<'a> Job<'a> {
             false => None,
         };
         let overlay = match (&drawn, &self.args.output) {
-            (Some(drawn), Some(folder)) => Some(write_overlay(drawn, &folder.join(format!("{stem}.png")))?),
+            (Some(drawn), Some(folder)) => Some(self.write_picture(drawn, folder.join(format!("{stem}.png")))?),
             _ => None,
         };
         let raw = match &self.args.raw {
@@ -235,40 +273,37 @@ impl<'a> Job<'a> {
             }
             None => None,
         };
-        let target = &explanations[0].target;
         let group = at % self.explainers[0].groups().len().max(1);
-        let first = answers.each_ref().map(|answers| answers.first());
-        let is_same = match first {
+        let is_same = match answers.each_ref().map(|answers| answers.first()) {
             [Some(a), Some(b)] => Some(is_same(a, b)),
             _ => None,
         };
-        let is_one = self.args.how.asked().len() < 2 && self.explainers[0].groups().len() < 2;
-        let row = Row {
-            image: printable_path(path),
-            what: if is_one {
-                String::new()
-            } else {
-                format!("{} at {}", printable(&target.spec), printable(&layers[0]))
-            },
-            cosine: compared.similarity.cosine,
-            rank: compared.similarity.rank,
-            answers: first.map(|first| first.map(item_text).unwrap_or_default()),
-            is_same,
-        };
         let files = Files { overlay, raw };
+        let mut object =
+            self.json(path, picture, explanations, (&compared, is_same), (&answers, &layers), group, &files);
         let text = match self.args.json {
-            true => self.json(path, picture, explanations, (&compared, is_same), &answers, group, &files),
-            false => self.summary(&row, picture, explanations, &compared, &answers, (&layers, group), &files),
+            true => output::json_line(&object),
+            false => self.summary(path, picture, explanations, &compared, &answers, (&layers, group), &files),
         };
-        let entry = match &self.args.report {
-            Some(folder) => {
-                let method = self.explainers[0].options().method.spec();
-                let one = reported::One { path, named, at, method, layers: &layers, answers: &row.answers };
-                Some(one.entry(folder, &picture.explained[0], explanations[0], &compared)?)
-            }
-            None => None,
-        };
-        Ok(Told { text, drawn: drawn.filter(|_| self.screen.is_some()), row, entry })
+        if self.kept.is_some() {
+            // They are never the same twice.
+            ["a", "b"].iter().for_each(|model| {
+                object[*model].as_object_mut().map(|object| object.remove("ms"));
+            });
+        }
+        if let Some(folder) = &self.args.keep.report {
+            object["report"] =
+                reported::pictures_of(folder, &self.unfinished, (named, at), &picture.explained[0], &compared)?;
+        }
+        Ok(Told { text, drawn: drawn.filter(|_| self.screen.is_some()), object })
+    }
+
+    /// Writes a picture whole. The result is its path.
+    fn write_picture(&self, picture: &RgbImage, path: PathBuf) -> Result<PathBuf> {
+        let mut bytes = Vec::new();
+        let encoded = write_png(picture, &mut bytes);
+        encoded.and_then(|()| put(&path, &bytes, &self.unfinished)).map_err(|source| failed("write", &path, source))?;
+        Ok(path)
     }
 
     /// How the heat of both compares.
@@ -344,8 +379,9 @@ impl<'a> Job<'a> {
     ) -> Result<()> {
         let write = |what: &str, array: ArrayD<f32>| {
             let path = folder.join(format!("{stem}.{what}.npy"));
-            whole(|| ndarray_npy::write_npy(&path, &array))
-                .map_err(|error| failed("write", &path, std::io::Error::other(error.to_string())))
+            let mut bytes = Vec::new();
+            let encoded = array.write_npy(&mut bytes).map_err(|error| std::io::Error::other(error.to_string()));
+            encoded.and_then(|()| put(&path, &bytes, &self.unfinished)).map_err(|source| failed("write", &path, source))
         };
         for (which, letter) in ["a", "b"].into_iter().enumerate() {
             let logits = explained[which].outcome.logits();
@@ -363,7 +399,7 @@ impl<'a> Job<'a> {
     #[expect(clippy::too_many_arguments, reason = "all that a line says")]
     fn summary(
         &self,
-        row: &Row,
+        path: &Path,
         picture: &Picture,
         explanations: [&Explanation; 2],
         compared: &Compared,
@@ -381,10 +417,12 @@ impl<'a> Job<'a> {
         let [least, most] = compared.range();
         let mut text = format!(
             "{}: {what}: cosine {:.4}, rank correlation {:.4}; B - A from {least:.2} to {most:.2}\n",
-            row.image, row.cosine, row.rank
+            printable_path(path),
+            compared.similarity.cosine,
+            compared.similarity.rank
         );
         for (which, letter) in ["A", "B"].into_iter().enumerate() {
-            let all: Vec<String> = answers[which].iter().map(item_text).collect();
+            let all: Vec<String> = answers[which].iter().map(|item| answer(&item_json(item))).collect();
             let said = if all.is_empty() { "nothing is found".to_owned() } else { all.join(", ") };
             text += &format!("  {letter}: {said}; {what} scores {:.3}\n", explanations[which].target.score);
             if let Some(blank) = explanations[which].blank {
@@ -416,10 +454,10 @@ impl<'a> Job<'a> {
         picture: &Picture,
         explanations: [&Explanation; 2],
         (compared, is_same): (&Compared, Option<bool>),
-        answers: &[Vec<Item>; 2],
+        (answers, layers): (&[Vec<Item>; 2], &[String; 2]),
         group: usize,
         files: &Files,
-    ) -> String {
+    ) -> Value {
         let of = |which: usize| {
             let (explainer, explanation) = (&self.explainers[which], explanations[which]);
             let (target, tap, timing) = (&explanation.target, &explainer.taps()[explanation.tap], &explanation.timing);
@@ -432,6 +470,7 @@ impl<'a> Job<'a> {
                 "layer": value,
                 "module": module,
                 "layers": explanation.fused.iter().map(|part| explainer.taps()[part.tap].value()).collect::<Vec<_>>(),
+                "about": layers[which],
                 "target": target.spec,
                 "class": target.class.map(|class| class.class),
                 "label": target.label,
@@ -446,7 +485,7 @@ impl<'a> Job<'a> {
         };
         let [least, most] = compared.range();
         let method = &self.explainers[0].options().method;
-        output::json_line(&json!({
+        json!({
             "image": path.to_string_lossy(),
             "method": method.method.name(),
             "parameters": method.parameters.iter().collect::<BTreeMap<_, _>>(),
@@ -462,40 +501,51 @@ impl<'a> Job<'a> {
             "drift": picture.errors.as_deref().map(drift::json),
             "overlay": files.overlay.as_ref().map(|path| path.to_string_lossy()),
             "raw": files.raw.as_ref().map(|path| path.to_string_lossy()),
-        }))
+        })
     }
+}
 
-    /// All comparisons, those first that differ most; empty where there is but one.
-    fn table(&self) -> String {
-        if self.rows.len() < 2 {
-            return String::new();
-        }
-        let cells = |row: &Row| {
-            let same = row.is_same.map_or("", |same| if same { "yes" } else { "no" });
-            let [a, b] = &row.answers;
-            let (cosine, rank) = (format!("{:.4}", row.cosine), format!("{:.4}", row.rank));
-            [row.image.clone(), row.what.clone(), cosine, rank, a.clone(), b.clone(), same.to_owned()]
-        };
-        let header = ["image", "target", "cosine", "rank", "A says", "B says", "same"].map(str::to_owned);
-        let rows: Vec<[String; 7]> = std::iter::once(header).chain(self.rows.iter().map(cells)).collect();
-        let is_shown = |column: usize| rows.iter().skip(1).any(|row| !row[column].is_empty());
-        let columns: Vec<usize> = (0..7).filter(|column| is_shown(*column)).collect();
-        let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-        let mut text = String::from("\n");
-        for row in &rows {
-            let cells = columns.iter().map(|&column| format!("{:width$}", row[column], width = width(column)));
-            text += cells.collect::<Vec<_>>().join("  ").trim_end();
-            text.push('\n');
-        }
-        let (count, cosine) = (self.rows.len() as f64, self.rows.iter().map(|row| row.cosine));
-        let same = self.rows.iter().filter(|row| row.is_same == Some(true)).count();
-        let least = cosine.clone().fold(f64::INFINITY, f64::min);
-        text + &format!(
-            "cosine {least:.4} at least, {:.4} in the mean; the first answer is the same for {same} of {}\n",
-            cosine.sum::<f64>() / count,
-            self.rows.len()
-        )
+/// Prints all comparisons in their order; nothing where there is but one.
+fn print_table(rows: &[Row]) -> Result<()> {
+    if rows.len() < 2 {
+        return Ok(());
     }
+    let cells = |row: &Row| {
+        let same = row.is_same.map_or("", |same| if same { "yes" } else { "no" });
+        let [a, b] = &row.answers;
+        let (cosine, rank) = (format!("{:.4}", row.cosine), format!("{:.4}", row.rank));
+        [row.image.clone(), row.what.clone(), cosine, rank, a.clone(), b.clone(), same.to_owned()]
+    };
+    let header = ["image", "target", "cosine", "rank", "A says", "B says", "same"].map(str::to_owned);
+    let mut widths = header.each_ref().map(|cell| cell.chars().count());
+    let mut is_shown = [false; 7];
+    for row in rows {
+        for (at, cell) in cells(row).iter().enumerate() {
+            widths[at] = widths[at].max(cell.chars().count());
+            is_shown[at] |= !cell.is_empty();
+        }
+    }
+    let columns: Vec<usize> = (0..7).filter(|column| is_shown[*column]).collect();
+    let mut text = String::from("\n");
+    for row in std::iter::once(header).chain(rows.iter().map(cells)) {
+        let cells = columns.iter().map(|&column| format!("{:width$}", row[column], width = widths[column]));
+        text += cells.collect::<Vec<_>>().join("  ").trim_end();
+        text.push('\n');
+        if text.len() > 1 << 16 {
+            output::print(&std::mem::take(&mut text))?;
+        }
+    }
+    let (count, cosine) = (rows.len() as f64, rows.iter().map(|row| row.cosine));
+    let same = rows.iter().filter(|row| row.is_same == Some(true)).count();
+    let least = cosine.clone().fold(f64::INFINITY, f64::min);
+    output::print(
+        &(text
+            + &format!(
+                "cosine {least:.4} at least, {:.4} in the mean; the first answer is the same for {same} of {}\n",
+                cosine.sum::<f64>() / count,
+                rows.len()
+            )),
+    )
 }
 
 /// By what layers were matched, to be read.
@@ -512,9 +562,8 @@ fn matched(by: &str) -> String {
 struct Told {
     text: String,
     drawn: Option<RgbImage>,
-    row: Row,
-    /// As a report has it.
-    entry: Option<report::Entry>,
+    /// A line of the results.
+    object: Value,
 }
 
 /// What was written of it.
@@ -538,18 +587,6 @@ fn is_same(a: &Item, b: &Item) -> bool {
         (Some(a), Some(b)) => a.trim().eq_ignore_ascii_case(b.trim()),
         _ if a.class.is_some() && b.class.is_some() => a.class == b.class,
         _ => a.target == b.target,
-    }
-}
-
-fn item_text(item: &Item) -> String {
-    let name = match (&item.label, item.class) {
-        (Some(label), _) => printable(label).into_owned(),
-        (None, Some(class)) => format!("class {class}"),
-        (None, None) => printable(&item.target).into_owned(),
-    };
-    match item.probability {
-        Some(probability) => format!("{name} {:.1} %", 100.0 * probability),
-        None => format!("{name} {:.3}", item.score),
     }
 }
 

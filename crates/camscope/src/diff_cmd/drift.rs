@@ -35,6 +35,22 @@ pub(super) fn json(entries: &[Entry]) -> Value {
     json!({ "above": ABOVE, "first": first, "layers": entries.iter().map(layer).collect::<Vec<_>>() })
 }
 
+/// The layers in what [`json`] made; `None` where it made nothing.
+pub(super) fn entries(object: &Value) -> Option<Vec<Entry>> {
+    let text = |value: &Value| value.as_str().map(str::to_owned);
+    let entry = |layer: &Value| {
+        let (value, module) = (text(&layer["layer"]).unwrap_or_default(), text(&layer["module"]));
+        Entry {
+            name: module.clone().unwrap_or_else(|| value.clone()),
+            value,
+            module,
+            other: text(&layer["other"]).unwrap_or_default(),
+            error: layer["error"].as_f64().unwrap_or(f64::INFINITY),
+        }
+    };
+    object["layers"].as_array().map(|layers| layers.iter().map(entry).collect())
+}
+
 /// JSON has no other numbers.
 fn finite(error: f64) -> Option<f64> {
     error.is_finite().then_some(error)
@@ -169,6 +185,9 @@ mod tests {
     fn an_error_that_is_not_finite_is_no_json_number() {
         let object = json(&[entry("stem", 0.0), entry("end", f64::INFINITY)]);
         assert!(object["layers"][1]["error"].is_null() && object["first"]["layer"] == "/end");
+        let again = entries(&object).expect("layers");
+        assert!(again[0].error == 0.0 && again[1].error == f64::INFINITY && again[1].value == "/end");
+        assert_eq!(entries(&Value::Null), None);
     }
 
     #[test]

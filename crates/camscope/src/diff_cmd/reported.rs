@@ -1,123 +1,141 @@
 //! `diff --report`: the page with all pictures, each with where the heat of the second model is more and where it is less.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use camscope_core::{
-    Error, Result,
+    Result,
     compare::{Compared, MeanErrors},
-    explain::Explanation,
     image::Seen,
     overlay,
 };
+use serde_json::{Value, json};
 
+use super::kept::answer;
 use crate::{
     again::{command_line, quoted, quoted_path},
     cli::DiffArgs,
     explain_cmd::many::Explained,
+    kept::Kept,
     many_pictures::Picture,
     report::{Chart, Entry, Head, Page, pictures},
-    setup::{create_folder, failed},
-    whole::{put, unfinished},
+    setup::failed,
+    whole::put,
 };
 
-/// Begins the page.
+/// Writes the pictures that the page has of a comparison, the picture's `at`th from 0; what a line of the results has of them.
 ///
 /// # Errors
-/// It cannot be written.
-pub(super) fn begin(args: &DiffArgs, folder: &Path, count: usize) -> Result<Page> {
-    create_folder(&folder.join(pictures::FOLDER))?;
-    let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    Page::new(
+/// They cannot be written.
+pub(super) fn pictures_of(
+    folder: &Path,
+    unfinished: &str,
+    (named, at): (&Picture, usize),
+    explained: &Explained,
+    compared: &Compared,
+) -> Result<Value> {
+    let write = |name: String, bytes: std::io::Result<Vec<u8>>| {
+        let name = format!("{}/{name}", pictures::FOLDER);
+        let path = folder.join(&name);
+        let written = bytes.and_then(|bytes| put(&path, &bytes, unfinished));
+        written.map(|()| name).map_err(|source| failed("write", &path, source))
+    };
+    let photo = match &explained.photo {
+        Some(photo) => Some(write(format!("{}.jpg", named.number), pictures::small(photo))?),
+        None => None,
+    };
+    let difference = overlay::normalise_signed(compared.difference.view());
+    let (height, width) = difference.dim();
+    let (width, height) = explained.photo.as_ref().map_or((width as u32, height as u32), |photo| photo.dimensions());
+    let heat = pictures::grey(difference.view(), (width, height), &Seen::all(width, height));
+    let heat = write(format!("{}.{}.png", named.number, at + 1), heat)?;
+    Ok(json!({ "photo": photo, "heat": heat }))
+}
+
+/// Writes the page, from the results. The result is its path.
+///
+/// # Errors
+/// The results cannot be read, or the page cannot be written.
+pub(super) fn write(args: &DiffArgs, folder: &Path, kept: &Kept, drift: Option<&Chart>) -> Result<PathBuf> {
+    let title = format!(
+        "camscope diff: {} and {} on {} photos",
+        name(&args.a.to_string_lossy()),
+        name(&args.b.to_string_lossy()),
+        kept.pictures()
+    );
+    let mut page = Page::new(
         folder,
         &Head {
-            title: format!("camscope diff: {} and {} on {count} photos", name(&args.a), name(&args.b)),
-            command: command_line(usize::MAX, &[]),
+            title,
+            command: command_line(usize::MAX, &["resume", "json"]),
             colormap: overlay::diverging(overlay::by_name(&args.colormap)?).name().to_owned(),
             opacity: 1.0 - args.alpha,
         },
-    )
+    )?;
+    drift.iter().for_each(|chart| page.chart(chart));
+    let without = [
+        "images",
+        "tensor",
+        "list",
+        "shard",
+        "report",
+        "resume",
+        "output",
+        "raw",
+        "plot",
+        "json",
+        "batch",
+        "classes",
+        "targets",
+        "fail_below",
+    ];
+    let flag = if args.tensor.is_empty() { "" } else { "--tensor " };
+    let command = format!("{} {flag}", command_line(2, &without));
+    kept.each(|object| page.add(&entry(object, &command)))?;
+    page.finish()
 }
 
-/// One comparison.
-pub(super) struct One<'a> {
-    pub(super) path: &'a Path,
-    pub(super) named: &'a Picture,
-    /// Which of the picture's, from 0.
-    pub(super) at: usize,
-    pub(super) method: String,
-    pub(super) layers: &'a [String; 2],
-    /// What each model says first.
-    pub(super) answers: &'a [String; 2],
-}
-
-impl One<'_> {
-    /// Writes its pictures, and says what the page has of it.
-    ///
-    /// # Errors
-    /// They cannot be written.
-    pub(super) fn entry(
-        &self,
-        folder: &Path,
-        explained: &Explained,
-        explanation: &Explanation,
-        compared: &Compared,
-    ) -> Result<Entry> {
-        let target = &explanation.target;
-        let write = |name: String, bytes: std::io::Result<Vec<u8>>| {
-            let name = format!("{}/{name}", pictures::FOLDER);
-            let path = folder.join(&name);
-            let written = bytes.and_then(|bytes| put(&path, &bytes, &unfinished(None)));
-            written.map(|()| name).map_err(|source| failed("write", &path, source))
-        };
-        let photo = match &explained.photo {
-            Some(photo) => Some(write(format!("{}.jpg", self.named.number), pictures::small(photo))?),
-            None => None,
-        };
-        let difference = overlay::normalise_signed(compared.difference.view());
-        let (height, width) = difference.dim();
-        let (width, height) =
-            explained.photo.as_ref().map_or((width as u32, height as u32), |photo| photo.dimensions());
-        let heat = pictures::grey(difference.view(), (width, height), &Seen::all(width, height));
-        let heat = write(format!("{}.{}.png", self.named.number, self.at + 1), heat)?;
-        let [a, b] = self.answers;
-        let flag = if explained.photo.is_none() { "--tensor " } else { "" };
-        let without = [
-            "images",
-            "tensor",
-            "list",
-            "shard",
-            "report",
-            "output",
-            "raw",
-            "json",
-            "batch",
-            "classes",
-            "targets",
-            "fail_below",
-        ];
-        let command =
-            format!("{} {flag}{} --target {}", command_line(2, &without), quoted_path(self.path), quoted(&target.spec));
-        Ok(Entry {
-            name: name(self.path),
-            photo,
-            heat: Some(heat),
-            signed: true,
-            class: target.label.clone().unwrap_or_else(|| target.spec.clone()),
-            words: vec![self.method.clone(), self.layers.join(" and "), format!("A: {a}"), format!("B: {b}")],
-            numbers: vec![
-                ("difference".into(), compared.mean),
-                ("cosine".into(), compared.similarity.cosine),
-                ("rank correlation".into(), compared.similarity.rank),
-            ],
-            error: None,
-            command: Some(command),
-        })
+/// A line of the results as the page has it.
+fn entry(object: &Value, command: &str) -> Entry {
+    let text = |value: &Value| value.as_str().map(str::to_owned);
+    let image = text(&object["image"]).unwrap_or_default();
+    if let Some(error) = text(&object["error"]) {
+        return Entry { name: name(&image), error: Some(error), ..Default::default() };
     }
-}
-
-/// A picture that could not be compared.
-pub(super) fn failure(path: &Path, error: &Error) -> Entry {
-    Entry { name: name(path), error: Some(error.to_string()), ..Default::default() }
+    let (a, b) = (&object["a"], &object["b"]);
+    let target = text(&a["target"]).unwrap_or_default();
+    let first = |model: &Value| model["answers"].get(0).map(answer).unwrap_or_default();
+    let about = |model: &Value| text(&model["about"]).unwrap_or_default();
+    let parameters = object["parameters"].as_object().into_iter().flatten();
+    let parameters: Vec<String> = parameters.map(|(key, value)| format!("{key}={value}")).collect();
+    let method = text(&object["method"]).unwrap_or_default();
+    let method = if parameters.is_empty() { method } else { format!("{method}:{}", parameters.join(",")) };
+    let numbers = [
+        ("difference", &object["difference"]["mean"]),
+        ("cosine", &object["cosine"]),
+        ("rank correlation", &object["rank"]),
+        ("confidence of A", &a["probability"]),
+        ("confidence of B", &b["probability"]),
+    ];
+    Entry {
+        name: name(&image),
+        photo: text(&object["report"]["photo"]),
+        heat: text(&object["report"]["heat"]),
+        signed: true,
+        class: match (text(&a["label"]), a["class"].as_u64()) {
+            (Some(label), _) => label,
+            (None, Some(class)) => format!("class {class}"),
+            (None, None) => target.clone(),
+        },
+        words: vec![
+            method,
+            format!("{} and {}", about(a), about(b)),
+            format!("A: {}", first(a)),
+            format!("B: {}", first(b)),
+        ],
+        numbers: numbers.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value.as_f64()?))).collect(),
+        error: None,
+        command: Some(format!("{command}{} --target {}", quoted_path(Path::new(&image)), quoted(&target))),
+    }
 }
 
 /// The drift of the activations, from layer to layer.
@@ -132,6 +150,6 @@ pub(super) fn chart(drift: &MeanErrors) -> Chart {
     }
 }
 
-fn name(path: &Path) -> String {
-    path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
+fn name(path: &str) -> String {
+    Path::new(path).file_name().map_or_else(|| path.to_owned(), |name| name.to_string_lossy().into_owned())
 }

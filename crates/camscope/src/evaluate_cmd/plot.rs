@@ -2,7 +2,7 @@
 
 use std::{error::Error as StdError, path::Path};
 
-use camscope_core::{Result, image::write_png, overlay};
+use camscope_core::{Result, image::write_png, overlay, text::printable};
 use image::{Rgb, RgbImage};
 use plotters::prelude::{
     BLACK, ChartBuilder, Color, DrawingBackend, IntoDrawingArea, LineSeries, PathElement, RGBColor, SVGBackend,
@@ -14,16 +14,25 @@ use plotters_backend::{
 };
 
 use crate::{
+    report::Chart,
     setup::failed,
     whole::{put, unfinished},
 };
 
 /// A line of a plot.
-pub(super) struct Line {
+struct Line {
     /// What stands in the legend.
-    pub(super) name: String,
-    /// Share of the pixels, confidence.
-    pub(super) points: Vec<(f64, f64)>,
+    name: String,
+    points: Vec<(f64, f64)>,
+}
+
+/// What stands below a plot.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Below {
+    /// Shares, from 0 to 1.
+    Shares,
+    /// Numbers, from 0 to the largest.
+    Numbers,
 }
 
 const SIZE: (u32, u32) = (800, 500);
@@ -39,26 +48,36 @@ const COLOURS: [RGBColor; 7] = [
     RGBColor(0, 0, 0),
 ];
 
-/// Writes `NAME.png` and `NAME.svg`.
+/// Writes a chart as `NAME.png` and `NAME.svg`.
 ///
 /// # Errors
 /// They cannot be written.
-pub(super) fn write(folder: &Path, name: &str, (title, below): (&str, &str), lines: &[Line]) -> Result<()> {
+pub(crate) fn write(folder: &Path, name: &str, chart: &Chart, below: Below) -> Result<()> {
+    let line = |(name, points): &(String, Vec<[f64; 2]>)| Line {
+        name: printable(name).into_owned(),
+        points: points.iter().map(|[x, y]| (*x, *y)).collect(),
+    };
+    let lines: Vec<Line> = chart.curves.iter().map(line).collect();
+    let (lines, about) = (lines.as_slice(), (chart.title.as_str(), chart.x.as_str(), below));
     let problem = |path: &Path, error: &dyn StdError| failed("draw", path, std::io::Error::other(error.to_string()));
     let path = folder.join(format!("{name}.svg"));
     let mut svg = String::new();
-    draw(SVGBackend::with_string(&mut svg, SIZE), (title, below), lines).map_err(|error| problem(&path, &*error))?;
+    draw(SVGBackend::with_string(&mut svg, SIZE), about, lines).map_err(|error| problem(&path, &*error))?;
     put(&path, svg.as_bytes(), &unfinished(None)).map_err(|source| failed("write", &path, source))?;
     let path = folder.join(format!("{name}.png"));
     let mut picture = RgbImage::from_pixel(SIZE.0, SIZE.1, Rgb([255; 3]));
-    draw(Raster(&mut picture), (title, below), lines).map_err(|error| problem(&path, &*error))?;
+    draw(Raster(&mut picture), about, lines).map_err(|error| problem(&path, &*error))?;
     let mut bytes = Vec::new();
     write_png(&picture, &mut bytes)
         .and_then(|()| put(&path, &bytes, &unfinished(None)))
         .map_err(|source| failed("write", &path, source))
 }
 
-fn draw<B: DrawingBackend>(backend: B, (title, below): (&str, &str), lines: &[Line]) -> Result<(), Box<dyn StdError>>
+fn draw<B: DrawingBackend>(
+    backend: B,
+    (title, below, kind): (&str, &str, Below),
+    lines: &[Line],
+) -> Result<(), Box<dyn StdError>>
 where
     B::ErrorType: 'static,
 {
@@ -69,18 +88,23 @@ where
     area.fill(&WHITE).map_err(plain)?;
     let values = lines.iter().flat_map(|line| line.points.iter().map(|(_, value)| *value));
     let (low, high) = values.fold((0.0f64, f64::MIN_POSITIVE), |(low, high), value| (low.min(value), high.max(value)));
+    let places = lines.iter().flat_map(|line| line.points.iter().map(|(place, _)| *place));
+    let end = if kind == Below::Shares { 1.0 } else { places.fold(1.0, f64::max) };
     let mut chart = ChartBuilder::on(&area)
         .caption(title, ("sans-serif", 20))
         .margin(12)
         .x_label_area_size(40)
         .y_label_area_size(60)
-        .build_cartesian_2d(0.0..1.0, low..high * 1.05)
+        .build_cartesian_2d(0.0..end, low..high * 1.05)
         .map_err(plain)?;
     chart
         .configure_mesh()
         .x_desc(below)
         .label_style(("sans-serif", 14))
-        .x_label_formatter(&|share| format!("{:.0} %", 100.0 * share))
+        .x_label_formatter(&|place| match kind {
+            Below::Shares => format!("{:.0} %", 100.0 * place),
+            Below::Numbers => format!("{place:.0}"),
+        })
         .draw()
         .map_err(plain)?;
     for (line, colour) in lines.iter().zip(COLOURS.iter().cycle()) {

@@ -15,7 +15,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     page,
-    plot::{self, Line},
+    plot::{self, Below},
     sane::StageOf,
 };
 use crate::{
@@ -173,7 +173,7 @@ impl<'a> Report<'a> {
         let charts = charts(&columns);
         if let Some(folder) = &self.args.plot {
             for (name, chart) in &charts {
-                plots(folder, name, chart)?;
+                plot::write(folder, name, chart, Below::Shares)?;
             }
         }
         if let (Some(folder), Some(kept)) = (&self.args.keep.report, kept) {
@@ -338,16 +338,6 @@ fn charts(columns: &[&Gathered]) -> Vec<(&'static str, Chart)> {
         (name, Chart { title: title.into(), x: format!("share of the {below}"), y: "confidence".into(), curves })
     };
     about.into_iter().map(chart).filter(|(_, chart)| !chart.curves.is_empty()).collect()
-}
-
-/// A chart as PNG and SVG.
-fn plots(folder: &Path, name: &str, chart: &Chart) -> Result<()> {
-    let line = |(name, points): &(String, Vec<[f64; 2]>)| Line {
-        name: printable(name).into_owned(),
-        points: points.iter().map(|[x, y]| (*x, *y)).collect(),
-    };
-    let lines: Vec<Line> = chart.curves.iter().map(line).collect();
-    plot::write(folder, name, (&chart.title, &chart.x), &lines)
 }
 
 /// `12 000`: two digits that count, in groups of three.

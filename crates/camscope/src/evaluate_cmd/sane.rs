@@ -38,7 +38,9 @@ pub(super) struct StageOf {
 pub(super) fn stages(network: &Network, stages: usize) -> Result<Vec<StageOf>> {
     let layers = sanity::layers(network.model.graph());
     if layers.is_empty() {
-        return Err(Error::Value("the model has no initialisers: there are no weights to randomise".into()));
+        return Err(Error::Value(
+            "the model has no weights to randomise: no initialiser and no Constant node with numbers".into(),
+        ));
     }
     let of = |count: usize| StageOf { layer: layers[count - 1].name.clone(), random: layers[..count].to_vec() };
     Ok(sanity::counts(layers.len(), stages).into_iter().map(of).collect())

@@ -4,7 +4,7 @@ use std::{
     borrow::Borrow,
     ops::Range,
     path::Path,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     thread,
     time::Instant,
 };
@@ -53,7 +53,11 @@ pub(crate) fn batch(provider: Provider, asked: Option<u16>, preprocessing: &Prep
 
 /// The inputs of each run, in order: at most `batch`, and fewer where the photos are so large that they had better not be in memory
 /// together.
-pub(crate) fn runs(inputs: &[impl Borrow<Input>], preprocessing: &[Preprocessing], batch: usize) -> Vec<Range<usize>> {
+pub(crate) fn runs(
+    inputs: &[impl Borrow<Input>],
+    preprocessing: &[Arc<Preprocessing>],
+    batch: usize,
+) -> Vec<Range<usize>> {
     let pixels: Vec<u64> = match inputs.len() {
         0 | 1 => vec![0; inputs.len()],
         _ => inputs.iter().map(|input| pixels(input.borrow())).collect(),
@@ -182,7 +186,7 @@ impl Ready {
 }
 
 /// Reads photos, on all processors.
-pub(crate) fn read(inputs: &[Input], preprocessing: &[Preprocessing]) -> Vec<Result<Ready>> {
+pub(crate) fn read(inputs: &[Input], preprocessing: &[Arc<Preprocessing>]) -> Vec<Result<Ready>> {
     each(inputs.iter().zip(preprocessing).collect(), |(input, preprocessing)| Ready::new(input, preprocessing))
 }
 

@@ -14,7 +14,7 @@ use crate::{cli::InputArgs, feed::feed};
 pub(crate) const KEPT: usize = 3;
 
 /// How many sizes there are.
-pub(crate) fn sizes(preprocessing: &[Preprocessing]) -> usize {
+pub(crate) fn sizes(preprocessing: &[Arc<Preprocessing>]) -> usize {
     let mut sizes: Vec<(u32, u32)> = preprocessing.iter().map(|preprocessing| preprocessing.size).collect();
     sizes.sort_unstable();
     sizes.dedup();

@@ -149,3 +149,70 @@ fn a_picture_may_be_like_an_array() {
     let small = scene.explain(&model, &photo, ["--target", "similar:small.npy"]);
     assert!(small.stderr.contains("has shape [1, 3, 4, 4]"), "{}", small.stderr);
 }
+
+/// A model of the fixtures whose input has an open size, of another than it was exported with.
+fn with_open_size(name: &str, to: &Path) {
+    let network = camscope_core::model::Network::open(&model(&format!("{name}.ts"))).expect("a network");
+    let mut graph = network.model.graph().clone();
+    let input = network.input();
+    let dim = |(axis, size): (usize, &Option<usize>)| match (axis, size) {
+        (1, Some(size)) => onnx_grad::Dim::Fixed(*size),
+        _ => onnx_grad::Dim::Free,
+    };
+    let shape = Some(input.shape.iter().enumerate().map(dim).collect());
+    graph.input = vec![onnx_grad::value_info(&input.name, Some(&onnx_grad::ValueType { elem: input.elem, shape }))];
+    network.model.with_graph(graph).write(to).expect("written");
+}
+
+#[test]
+fn an_array_says_how_large_open_axes_are_to_layers_check_and_bench() {
+    let scene = Scene::new();
+    for (name, shape) in [("signal", &[1, 2, 80][..]), ("volume", &[1, 1, 8, 12, 16]), ("bands", &[1, 6, 24, 20])] {
+        let (model, array) = (scene.path(&format!("{name}.onnx")), scene.path(&format!("{name}.npy")));
+        with_open_size(name, &model);
+        let number = |at: usize| ((at * 7919) % 1009) as f32 / 500.0 - 1.0;
+        let values = (0..shape.iter().product::<usize>()).map(number).collect();
+        write_floats(&array, &ArrayD::from_shape_vec(IxDyn(shape), values).expect("as many as the shape says"));
+        let run = |command: &str, more: &[&str]| {
+            let args: [std::ffi::OsString; 4] =
+                [command.into(), model.clone().into(), "--tensor".into(), array.clone().into()];
+            scene.run(args.into_iter().chain(more.iter().map(Into::into)).chain(["--json".into()])).ok_with_notes()
+        };
+        let sizes = |value: &serde_json::Value| -> Vec<u64> {
+            value.as_array().expect("a shape").iter().filter_map(serde_json::Value::as_u64).collect()
+        };
+        let first = run("layers", &[]).json().remove(0);
+        assert!(first["range"].is_array(), "{first}");
+        // The first convolution of each halves the sides, or leaves them.
+        let (own, given) = (sizes(&first["shape"]), shape[2..].iter().map(|&size| size as u64));
+        let of_sides = own[own.len() + 2 - shape.len()..].iter().zip(given);
+        assert!(of_sides.clone().all(|(own, given)| [given, given / 2].contains(own)), "{name}: {own:?}");
+        let checked = run("check", &[]).json();
+        let gradient = checked.iter().find(|row| row["check"] == "gradient").expect("a row");
+        assert_eq!(gradient["outcome"], "passed", "{gradient}");
+        let measured = run("bench", &["--rounds", "1", "--ep", "cpu"]).json();
+        assert_eq!(sizes(&measured[0]["input_shape"]), shape.iter().map(|&n| n as u64).collect::<Vec<_>>(), "{name}");
+    }
+}
+
+#[test]
+fn a_model_without_layers_says_its_answer_all_the_same() {
+    let scene = Scene::new();
+    let mut g = onnx_grad::Builder::new();
+    let x = g.input("x");
+    let rows = [1.0, 0.0, 0.0, 0.0, 2.0, 0.0, 0.0, 0.0, 3.0, 1.0, 1.0, 1.0];
+    let weights = g.floats(onnx_grad::ElemType::Float, &[4, 3], &rows);
+    let y = g.op("MatMul", &[&x, &weights], vec![]);
+    let ty = |size| {
+        let shape = Some(vec![onnx_grad::Dim::Fixed(1), onnx_grad::Dim::Fixed(size)]);
+        onnx_grad::ValueType { elem: onnx_grad::ElemType::Float, shape }
+    };
+    let output = onnx_grad::value_info(y.name(), Some(&ty(3)));
+    let model = g.into_model(vec![onnx_grad::value_info("x", Some(&ty(4)))], vec![output]).expect("a sound model");
+    model.write(&scene.path("table.onnx")).expect("written");
+    let row = ArrayD::from_shape_vec(IxDyn(&[1, 4]), vec![1.0, 1.0, 1.0, 0.5]).expect("four numbers");
+    write_floats(&scene.path("row.npy"), &row);
+    let said = scene.run(["predict", "table.onnx", "--tensor", "row.npy", "--json"]).ok_with_notes();
+    let first = &said.json()[0]["items"][0];
+    assert_eq!((first["class"].as_u64(), first["score"].as_f64()), (Some(2), Some(3.5)), "{first}");
+}

@@ -110,6 +110,15 @@ fn drift_finds_the_layer_whose_scale_was_spoilt() {
     assert!(number(&first["error"]) > 3.0 * number(&first["before"]), "{first}");
     let text = diff(&scene, &resnet(), &path, &["--drift"]).ok_with_notes().stdout;
     assert!(text.contains("<- first") && text.contains("activations first drift apart at"), "{text}");
+    diff(&scene, &resnet(), &path, &["--drift", "--plot", "plots"]).ok_with_notes();
+    let curve = image::open(scene.path("plots/drift.png")).expect("a picture").into_rgb8();
+    // The curve is drawn in its colour, and the highest point is not at the left.
+    let drawn = curve.enumerate_pixels().filter(|(_, _, pixel)| pixel.0 == [0, 114, 178]);
+    let (x, _, _) = drawn.min_by_key(|(x, y, _)| (*y, *x)).expect("a curve");
+    assert!(x > 150, "{x}");
+    let svg = std::fs::read_to_string(scene.path("plots/drift.svg")).expect("a picture");
+    assert!(svg.contains("layer, in the order of the graph"), "{svg}");
+    assert_eq!(diff(&scene, &resnet(), &path, &["--plot", "plots"]).status, Some(2));
 }
 
 #[test]

@@ -207,6 +207,9 @@ fn a_tour_with_the_bundled_model() {
     terminal.sees("·  contrast · gradcam");
     terminal.sees(" − ");
     terminal.press("v");
+    terminal.sees("·  photos · gradcam");
+    terminal.sees("chelsea.jpg ");
+    terminal.press("v");
     terminal.sees("·  overlay · gradcam");
 
     // Search a label; it stays when the image changes.
@@ -226,10 +229,22 @@ fn a_tour_with_the_bundled_model() {
 
     // Help, and the palette.
     terminal.press("?");
-    terminal.sees("Keys; any other key closes this");
-    terminal.sees("search all labels");
+    terminal.sees("Keys · type to search them · esc closes");
+    terminal.sees("In the view overlay");
+    terminal.press("npy");
+    terminal.sees("save the heatmap as .npy");
+    terminal.no_longer_sees("In the view overlay");
     terminal.press(ESCAPE);
-    terminal.no_longer_sees("Keys; any other key closes this");
+    terminal.sees("In the view overlay");
+    terminal.press(ESCAPE);
+    terminal.no_longer_sees("type to search them");
+
+    // How the layer's numbers are spread.
+    terminal.press("h");
+    terminal.sees("dead channels: ");
+    terminal.sees(" of the numbers are 0");
+    terminal.press("h");
+    terminal.no_longer_sees("dead channels: ");
     terminal.press(":");
     terminal.press("next colormap");
     terminal.sees("next colormap");
@@ -360,8 +375,10 @@ fn it_stops_and_goes_on() {
     terminal.signal(Signal::CONT);
     terminal.wait("the layout of 80 × 24", |screen| screen.rows(0, 80).nth(1)?.contains("Classes").then_some(()));
     terminal.press("?");
-    terminal.sees("Keys; any other key closes this");
-    terminal.press("qq");
+    terminal.sees("type to search them");
+    terminal.press(ESCAPE);
+    terminal.no_longer_sees("type to search them");
+    terminal.press("q");
     terminal.ends_with(0);
 }
 

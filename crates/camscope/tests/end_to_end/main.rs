@@ -21,6 +21,8 @@ mod explorer_far;
 mod explorer_faults;
 #[cfg(unix)]
 mod explorer_kept;
+#[cfg(unix)]
+mod explorer_left;
 #[cfg(target_os = "linux")]
 mod explorer_plugins;
 #[cfg(unix)]

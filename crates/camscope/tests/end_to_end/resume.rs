@@ -289,9 +289,112 @@ fn an_evaluation_that_is_killed_goes_on_as_if_nothing_had_been() {
     assert!(ran.stderr.contains("of other options"), "{}", ran.stderr);
 }
 
-#[cfg(unix)]
 #[test]
-fn an_evaluation_that_is_stopped_says_how_to_go_on() {
+fn a_comparison_that_is_killed_goes_on_as_if_nothing_had_been() {
+    let arguments = "diff --ep cpu --threads 1 --batch 2 --class 3 --class top1 --drift --plot plots -o out --raw raw --report page \
+        model.onnx other.onnx photos/deep photos/*.png";
+    let folders = ["out", "raw", "page", "page/pictures", "plots"];
+    let (scene, table) = killed_and_gone_on(arguments, &[0, 1, 4, 9, 12, 16], &folders);
+    // Of eight pictures two classes each, and one that is none.
+    assert_eq!(lines(&scene.path("out/results.jsonl")), 8 * 2 + 1);
+    assert!(table.contains("the first answer is the same for 16 of 16"), "{table}");
+    assert!(table.contains("the mean of 8 pictures") && table.contains("report: page/index.html"), "{table}");
+    // What is only said at the end may be another; what is compared may not.
+    let below = scene.run(arguments.split_whitespace().chain(["--resume", "--measure", "rank", "--fail-below", "1"]));
+    assert_eq!(below.status, Some(1), "{}", below.all());
+    assert!(below.stderr.contains("going on after"), "{}", below.all());
+    let ran = scene.run(arguments.split_whitespace().chain(["--resume", "--layer", "features.3"]));
+    assert!(ran.stderr.contains("of other options"), "{}", ran.stderr);
+}
+
+#[test]
+fn shards_compare_what_one_run_compares() {
+    let scene = Scene::new();
+    photos(&scene, 5);
+    scene.copy(&alexnet(), "model.onnx");
+    scene.copy(&file("tests/fixtures/classifiers/alexnet.dynamo.onnx"), "other.onnx");
+    let run = |options: &[&str]| {
+        let mut command = scene.command();
+        command.args(["diff", "--ep", "cpu", "--batch", "1", "--class", "3", "model.onnx", "other.onnx"]);
+        scene.ended(command.args(["photos/deep", "photos"]).args(options).output().expect("the binary runs"))
+    };
+    let results = |name: &str| -> Vec<Value> {
+        let text = std::fs::read_to_string(scene.path(name)).expect("results");
+        text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+    };
+    assert_eq!(run(&["-o", "one"]).status, Some(1));
+    for shard in ["1/2", "2/2"] {
+        run(&["-o", "two", "--shard", shard]);
+    }
+    let mut two = [results("two/results.1-of-2.jsonl"), results("two/results.2-of-2.jsonl")].concat();
+    two.sort_by_key(|line| line["picture"].as_u64());
+    let one = results("one/results.jsonl");
+    assert_eq!(two.len(), one.len());
+    for (found, wanted) in two.iter().zip(&one) {
+        for key in ["image", "picture", "cosine", "rank", "error"] {
+            assert_eq!(found[key], wanted[key]);
+        }
+    }
+}
+
+/// Numbers that look random, and are the same every time.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, most: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % most
+    }
+}
+
+#[test]
+fn five_hundred_pictures_that_are_ended_at_twenty_random_moments_lose_nothing() {
+    const PICTURES: u32 = 500;
+    let scene = || {
+        let scene = Scene::new();
+        let photo = image::open(cat_and_coffee()).expect("a photo").into_rgb8();
+        for number in 0..PICTURES {
+            let (x, y) = (number * 7 % 500, number * 13 % 500);
+            let part = image::imageops::crop_imm(&photo, x, y, 24 + number % 8, 24).to_image();
+            part.save(scene.write(&format!("photos/{number:04}.png"), "")).expect("it is written");
+        }
+        scene.copy(&alexnet(), "model.onnx");
+        scene
+    };
+    let command = |scene: &Scene, more: &[&str]| {
+        let mut command = scene.command();
+        command.args(["explain", "--ep", "cpu", "--threads", "1", "--class", "3", "-o", "out", "--report", "page"]);
+        command.args(more).args(["model.onnx", "photos"]);
+        command
+    };
+    let (whole, killed) = (scene(), scene());
+    let ran = whole.ended(command(&whole, &[]).output().expect("the binary runs"));
+    assert_eq!(ran.status, Some(0), "{}", ran.all());
+    let mut dice = Dice(20);
+    let mut moments: Vec<u64> = (0..20).map(|_| dice.below(PICTURES.into())).collect();
+    moments.sort_unstable();
+    let results = killed.path("out/results.jsonl");
+    let mut ended = 0;
+    for moment in moments {
+        let mut child = command(&killed, &["--resume"]);
+        let mut child = child.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the binary runs");
+        wait_for(&mut child, &results, moment as usize);
+        // Somewhere between two batches.
+        (0..dice.below(1 << 20)).for_each(|_| std::hint::spin_loop());
+        child.kill().expect("it is killed");
+        ended += usize::from(!child.wait().expect("it has ended").success());
+    }
+    assert!(ended > 10, "only {ended} were ended before their end");
+    let ran = killed.ended(command(&killed, &["--resume"]).output().expect("the binary runs"));
+    assert_eq!(ran.status, Some(0), "{}", ran.all());
+    let folders = ["out", "page", "page/pictures"];
+    same(&in_folders(&killed, &folders), &in_folders(&whole, &folders));
+    assert_eq!(lines(&results), PICTURES as usize);
+}
+
+/// Sends Ctrl-C to a command once two lines of results are there: it finishes what is begun, and says how to go on.
+#[cfg(unix)]
+fn stopped(arguments: &str) {
     use std::os::unix::process::ExitStatusExt;
 
     use rustix::process::{Pid, Signal, kill_process};
@@ -299,21 +402,10 @@ fn an_evaluation_that_is_stopped_says_how_to_go_on() {
     let scene = Scene::new();
     photos(&scene, 40);
     scene.copy(&alexnet(), "model.onnx");
+    scene.copy(&file("tests/fixtures/classifiers/alexnet.dynamo.onnx"), "other.onnx");
     let results = scene.path("out/results.jsonl");
     let mut command = scene.command();
-    command.args([
-        "evaluate",
-        "--ep",
-        "cpu",
-        "--class",
-        "3",
-        "--metric",
-        "deletion",
-        "-o",
-        "out",
-        "model.onnx",
-        "photos",
-    ]);
+    command.args(arguments.split_whitespace());
     let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("the binary runs");
     wait_for(&mut child, &results, 2);
     kill_process(Pid::from_child(&child), Signal::INT).expect("it is there");
@@ -322,7 +414,20 @@ fn an_evaluation_that_is_stopped_says_how_to_go_on() {
     assert_eq!(output.status.signal(), Some(2), "{said}");
     assert!(said.contains("a second Ctrl-C ends it at once"), "{said}");
     let (before, command) = said.split_once("this goes on: camscope ").expect("it says how");
-    assert!(before.contains("of 39; ") && command.trim_end().ends_with("model.onnx photos --resume"), "{said}");
+    assert!(before.contains("of 39; "), "{said}");
+    assert_eq!(command.trim_end(), format!("{arguments} --resume"));
     let kept = std::fs::read(&results).expect("results");
     assert!(kept.ends_with(b"\n") && lines(&results) < 39);
+}
+
+#[cfg(unix)]
+#[test]
+fn an_evaluation_that_is_stopped_says_how_to_go_on() {
+    stopped("evaluate --ep cpu --class 3 --metric deletion -o out model.onnx photos");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_comparison_that_is_stopped_says_how_to_go_on() {
+    stopped("diff --ep cpu --batch 1 --class 3 --drift -o out model.onnx other.onnx photos");
 }

@@ -79,6 +79,10 @@ fn kind(context: &Context<'_>, queries: usize, columns: usize) -> (bool, String)
     if labels > 0 && labels + 1 == columns {
         return (true, format!("{labels} labels for {columns} columns: the last is no object"));
     }
+    // OWL-ViT's: as many columns as texts.
+    if let Some(texts) = context.network.others().find(|input| input.name.contains("input_ids")) {
+        return (false, format!("its input `{}`: a column for each text", texts.name));
+    }
     let has = |op: &str| context.network.model.graph().node.iter().any(|node| node.op_type == op);
     match ["TopK", "GridSample"].into_iter().find(|op| has(op)) {
         Some(op) => (false, format!("its {op} nodes: independent classes")),
