@@ -245,7 +245,9 @@ fn deeplift_gives_what_captum_gives() {
 fn legrad_gives_what_its_definition_gives() {
     let mut recorded = recorded("vit");
     let classes = recorded.floats("classes");
-    let (files, side) = files("vit");
+    let (mut files, side) = files("vit");
+    // Each block's attention is one operator there.
+    files.push(fixture("host_methods").join("vit.fused.onnx"));
     for file in &files {
         for blocks in [1, 2, 3] {
             let explainer = explainer((file, side), vec![], &format!("legrad:blocks={blocks}")).expect("an explainer");

@@ -72,3 +72,14 @@ fn every_page_says_what_it_is_about_before_its_first_part() {
         assert!(first.starts_with("This page"), "{}: begins with `{first}`", page.display());
     }
 }
+
+#[test]
+fn every_method_has_a_paragraph_of_its_own() {
+    let page = std::fs::read_to_string(root().join("docs/methods.md")).expect("the page of the methods");
+    let missing: Vec<&str> = camscope_core::method::METHODS
+        .iter()
+        .map(|method| method.name())
+        .filter(|name| !page.contains(&format!("**`{name}`**")))
+        .collect();
+    assert!(missing.is_empty(), "docs/methods.md says nothing of {}", missing.join(", "));
+}

@@ -90,6 +90,11 @@ fn page(method: Method) -> String {
     if let Some(plugin) = method.plugin() {
         text += &format!("  of the plugin {plugin}\n");
     }
+    text += if method.needs_gradients() {
+        "  needs a gradient rule for every operator behind what it looks at\n"
+    } else {
+        "  needs no gradient\n"
+    };
     if !method.is_of_target() {
         text += "  the same for every target\n";
     }

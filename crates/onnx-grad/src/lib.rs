@@ -13,6 +13,7 @@
 //! - Models older than opset 18 are upgraded first (see [`upgrade`]). Emitted nodes belong to the standard domain.
 //! - [`proto`] has ONNX's messages, declared for [`prost`]; tensor bytes are [`bytes::Bytes`]. Both crates are re-exported.
 
+mod attention_written_out;
 pub mod attr;
 mod broadcast;
 mod builder;
@@ -41,6 +42,8 @@ pub mod upgrade;
 mod vjp;
 
 pub use {bytes, prost};
+
+pub use attention_written_out::with_attention_written_out;
 
 pub use builder::{Builder, EMITTED_OPSET, Val};
 pub use differentiate::{Gradient, Request, differentiate, differentiate_again, differentiate_with};

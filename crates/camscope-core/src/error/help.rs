@@ -168,8 +168,8 @@ impl Error {
                 Some(format!("it has {}", names.join(", ")))
             }
             Error::NoAttention { .. } => Some(
-                "choose another method: `camscope methods` lists them; a model whose attention is one operator shows it once it is exported \
-                 with attention written out"
+                "choose another method: `camscope methods` lists them; attention that is one operator and has a cache, a causal mask or \
+                 grouped heads shows once the model is exported with attention written out"
                     .into(),
             ),
             Error::NeedsClass { .. } => {
@@ -206,7 +206,7 @@ impl Error {
                 names.first().map(|name| printable(name).into_owned()).unwrap_or_default()
             )),
             Error::UnknownPicture { known, .. } => Some(format!("its inputs are {}", joined(known))),
-            Error::BadParameter { .. } => Some("`camscope explain --help` lists the methods".into()),
+            Error::BadParameter { method, .. } => Some(format!("`camscope methods {method}` lists what can be set")),
             Error::UnknownMethod { known, .. } => Some(format!("there are {}", known.join(", "))),
             Error::UnknownMetric { known, .. } => Some(format!("there are {}", known.join(", "))),
             Error::Truth { .. } => Some(
@@ -288,8 +288,8 @@ fn engine_help(error: &EngineError) -> Option<String> {
         }
         EngineError::Graph(onnx_grad::Error::NotDifferentiable(_)) => {
             Some(
-                "choose a layer after these nodes (`camscope layers MODEL` lists them in order), or export the model with operators on \
-                 floats in their place"
+                "choose a layer after these nodes (`camscope layers MODEL` lists them in order), a method that needs no gradient \
+                 (--method recipro-cam, scorecam, occlusion or rise), or export the model with operators on floats in their place"
                     .into(),
             )
         }

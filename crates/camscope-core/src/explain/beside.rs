@@ -7,7 +7,7 @@ use onnx_grad::{
     Dim, Request, Types, ValueType, attr,
     graph::{self, Index, reads},
     proto::{GraphProto, NodeProto, TensorProto},
-    value_info,
+    value_info, with_attention_written_out,
 };
 use onnx_grad_ort::probe::{Feed, probe};
 
@@ -425,6 +425,21 @@ fn for_rows(value: ArrayD<f32>, rows: usize) -> Result<ArrayD<f32>> {
     Ok(all)
 }
 
+// ---- attention ----
+
+/// The model with its attention written out, where each is one operator.
+///
+/// # Errors
+/// The model cannot be typed again.
+pub(super) fn with_attention(runtime: &'static Runtime, subject: Arc<TypedModel>) -> Result<Arc<TypedModel>> {
+    let graph = subject.network().model.graph();
+    let written = with_attention_written_out(graph, subject.types());
+    let Some(graph) = written else { return Ok(subject) };
+    let mut network = subject.network().clone();
+    network.model = network.model.with_graph(graph);
+    Ok(Arc::new(TypedModel::new(runtime, network, subject.sidecar().clone())?))
+}
+
 // ---- blocks ----
 
 /// For each of the last `count` blocks, the first of them first, the gradient at its attention of what the model makes of the mean of its tokens
@@ -462,13 +477,17 @@ pub(super) fn blocks(
 /// The node at the end of each block: the last sum of two values of all tokens before the next block's attention.
 fn ends_of_blocks(graph: &GraphProto, types: &Types, maps: &[Layer], grid: Grid) -> Option<Vec<usize>> {
     let index = Index::new(graph);
+    let is_of_tokens = |name: &String| {
+        let shape = types.get(name).and_then(|ty| ty.shape.as_deref()).unwrap_or_default();
+        matches!(shape, [_, tokens, Dim::Fixed(_)] if tokens.fixed() == Some(grid.tokens()))
+    };
+    // A bias may be a part of a constant: what is added has to be of all tokens too.
     let is_sum = |at: &usize| {
         let node = &graph.node[*at];
-        let shape = node.output.first().and_then(|name| types.get(name)?.shape.clone()).unwrap_or_default();
         node.op_type == "Add"
             && node.domain.is_empty()
-            && matches!(&shape[..], [_, tokens, Dim::Fixed(_)] if tokens.fixed() == Some(grid.tokens()))
-            && node.input.iter().all(|input| index.constant(input).is_none())
+            && node.output.first().is_some_and(is_of_tokens)
+            && node.input.iter().all(|input| index.constant(input).is_none() && is_of_tokens(input))
     };
     let starts: Option<Vec<usize>> = maps.iter().map(|map| index.producer(&map.value)).collect();
     let starts = starts?;

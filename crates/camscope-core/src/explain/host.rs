@@ -358,7 +358,10 @@ impl Explainer {
             head.zip(activation.as_ref()).and_then(|(head, layer)| Pooled::new(self, head, layer.view(), evaluated));
         let mut of_means =
             pooled.map(|pooled| move |means: &Means| pooled.scores(self, (forward, place), evaluated, means));
+        let other = self.options.method.parameters.file().map(|file| self.prepared(file)).transpose()?;
+        let other = if is_photo { other } else { other.map(in_plane).transpose()? };
         let mut trial = Trial {
+            other,
             layout: if is_photo { self.sidecar().preprocessing.layout } else { model::Layout::Nchw },
             grey: if is_photo { self.grey() } else { middles(&image) },
             is_plane,

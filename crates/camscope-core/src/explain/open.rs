@@ -43,6 +43,10 @@ impl Explainer {
         if !needs.layer {
             refuse_layers(&options)?;
         }
+        let subject = match needs.attention || needs.blocks {
+            true => beside::with_attention(runtime, subject)?,
+            false => subject,
+        };
         if needs.blocks {
             return Self::of_blocks(runtime, subject, options);
         }

@@ -142,18 +142,22 @@ impl Explainer {
         if let Some(found) = known().get(&key) {
             return Ok(found.clone());
         }
-        let preprocessing = &self.sidecar().preprocessing;
-        let is_array = path.extension().is_some_and(|end| end.eq_ignore_ascii_case("npy"));
-        let tensor = match is_array {
-            true => self.array(path)?,
-            false => {
-                self.network().refuse_photos()?;
-                Photo::open_for(path, preprocessing)?.prepare(preprocessing)?.tensor
-            }
-        };
-        let found = self.run(tensor, &Canceller::new())?.value(name, 0)?;
+        let found = self.run(self.prepared(path)?, &Canceller::new())?.value(name, 0)?;
         known().insert(key, found.clone());
         Ok(found)
+    }
+
+    /// The picture or the array in a file, as the model takes it.
+    pub(super) fn prepared(&self, path: &Path) -> Result<ArrayD<f32>> {
+        let preprocessing = &self.sidecar().preprocessing;
+        let is_array = path.extension().is_some_and(|end| end.eq_ignore_ascii_case("npy"));
+        match is_array {
+            true => self.array(path),
+            false => {
+                self.network().refuse_photos()?;
+                Ok(Photo::open_for(path, preprocessing)?.prepare(preprocessing)?.tensor)
+            }
+        }
     }
 
     /// The array in a file, as the model takes it; the batch may be left out.

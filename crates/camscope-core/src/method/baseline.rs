@@ -11,11 +11,19 @@ use crate::{
 pub(super) const PARAMETER: Parameter = Parameter {
     name: "baseline",
     default: 0.0,
-    about: "what the image is compared with: zero (0 as the model takes it), grey, blur",
+    about: "what the image is compared with: zero (0 as the model takes it), grey, blur, or a picture's or .npy array's file",
 };
 
 /// The words that a baseline has, with their numbers.
 pub(super) const WORDS: &[(&str, f64)] = &[("zero", 0.0), ("grey", 1.0), ("gray", 1.0), ("blur", 2.0)];
+
+/// The number of a baseline that is in a file.
+pub(super) const FILE: f64 = 3.0;
+
+/// Whether a baseline's value is meant to be a file: the words have neither an ending nor a folder.
+pub(super) fn is_file(value: &str) -> bool {
+    value.contains(['.', '/', '\\'])
+}
 
 /// The baseline that the parameters name, of the image's shape.
 ///
@@ -40,10 +48,21 @@ pub(super) fn baseline(method: &'static str, trial: &Trial<'_>, parameters: &Par
             let deviation = trial.size().into_iter().filter(|size| *size > 1).min().unwrap_or(1) as f64 / 16.0;
             Ok(blurred(blurred(image, down, deviation), across, deviation))
         }
+        FILE if trial.other.is_some() => {
+            let other = super::given(trial.other.as_ref(), "baseline")?;
+            match other.shape() == image.shape() {
+                true => Ok(other.clone()),
+                false => Err(Error::BadParameter {
+                    method,
+                    setting: "baseline".into(),
+                    reason: format!("it is of {:?} numbers, the image of {:?}", other.shape(), image.shape()),
+                }),
+            }
+        }
         other => Err(Error::BadParameter {
             method,
             setting: format!("baseline={other}"),
-            reason: "it is zero, grey or blur".into(),
+            reason: "it is zero, grey, blur or a file".into(),
         }),
     }
 }

@@ -52,7 +52,7 @@ pub fn add(method: &'static dyn Cam) -> bool {
 
 /// Whether a method that is added cannot be called so.
 pub fn is_reserved(name: &str) -> bool {
-    name.eq_ignore_ascii_case(ALL) || METHODS.iter().any(|method| method.name().eq_ignore_ascii_case(name))
+    name.eq_ignore_ascii_case(ALL) || METHODS.iter().any(|method| super::bare(method.name()) == super::bare(name))
 }
 
 /// A method whose program is an ONNX function. Its inputs are `activation` and `gradient`, float32 `[N, C, H, W]`; its first output is the

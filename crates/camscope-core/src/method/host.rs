@@ -192,6 +192,8 @@ pub struct Trial<'a> {
     pub is_plane: bool,
     /// The middle of the grey levels as the model takes it, one a channel.
     pub grey: Vec<f32>,
+    /// The picture in the file that a parameter names, of the image's shape.
+    pub other: Option<ArrayD<f32>>,
     /// How many images run at once.
     pub batch: usize,
     /// Where random numbers start: the same seed gives the same heat.

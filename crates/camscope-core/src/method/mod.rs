@@ -39,6 +39,8 @@ mod sign;
 mod smooth_gradcam;
 mod xgradcam;
 
+use std::path::Path;
+
 use ndarray::{Array2, ArrayD, ArrayView3, Axis, concatenate};
 use onnx_grad::{Builder, Dim, ElemType, Model, Val, ValueType, attr, proto::NodeProto, value_info};
 use onnx_grad_ort::blocked::{self, unblocked};
@@ -286,13 +288,30 @@ pub fn refusal(method: Method, targets: &[TargetRef]) -> Option<Error> {
     (host.is_of_class() && none_is("class")).then(|| Error::NeedsClass { method, target: target() })
 }
 
-/// The method of that name.
+/// What methods are called elsewhere, and here.
+const ALSO: [(&str, &str); 6] = [
+    ("gradcamplusplus", "gradcam++"),
+    ("gradcampp", "gradcam++"),
+    ("deconvolution", "deconvnet"),
+    ("smoothgradcampp", "smoothgradcam++"),
+    ("gradientxactivation", "hirescam"),
+    ("classactivationmap", "cam"),
+];
+
+/// A method's name in the one form that all its spellings have: `Grad-CAM`, `grad_cam` and `gradcam` are one.
+fn bare(name: &str) -> String {
+    let bare: String = name.chars().filter(|c| !matches!(c, '-' | '_' | ' ')).flat_map(char::to_lowercase).collect();
+    ALSO.iter().find(|(other, _)| *other == bare).map_or(bare, |(_, own)| (*own).to_owned())
+}
+
+/// The method of that name, however it is spelt: in any case, with or without hyphens, and as pytorch-grad-cam, TorchCAM and Captum call it.
 ///
 /// # Errors
 /// There is none; the error lists them.
 pub fn by_name(name: &str) -> Result<Method> {
     let all = all();
-    let found = all.iter().find(|method| method.name().eq_ignore_ascii_case(name)).copied();
+    let wanted = bare(name);
+    let found = all.iter().find(|method| bare(method.name()) == wanted).copied();
     found.ok_or_else(|| Error::UnknownMethod {
         name: name.to_owned(),
         known: all.iter().map(|method| method.name()).collect(),
@@ -324,8 +343,9 @@ impl Chosen {
     /// The method with those parameters that are not their defaults, as `--method` takes it.
     pub fn spec(&self) -> String {
         let defaults = Parameters::defaults(self.method.parameters());
-        let others = self.parameters.iter().filter(|(name, value)| *value != defaults.get(name));
-        let settings: Vec<String> = others.map(|(name, value)| format!("{name}={value}")).collect();
+        let others = self.parameters.iter().zip(self.parameters.texts());
+        let others = others.filter(|((name, value), _)| *value != defaults.get(name));
+        let settings: Vec<String> = others.map(|(_, (name, value))| format!("{name}={value}")).collect();
         let name = self.method.name();
         if settings.is_empty() { name.to_owned() } else { format!("{name}:{}", settings.join(",")) }
     }
@@ -350,9 +370,20 @@ pub fn parse(text: &str) -> Result<Chosen> {
     for setting in rest.split(',').filter(|setting| !setting.is_empty()) {
         let fail = |reason: String| Error::BadParameter { method, setting: setting.to_owned(), reason };
         let (key, value) = setting.split_once('=').ok_or_else(|| fail("it has no `=`".into()))?;
-        let word = baseline::WORDS.iter().find(|(word, _)| *word == value.trim() && key.trim() == "baseline");
-        let number = word.map_or_else(|| value.trim().parse(), |(_, number)| Ok(*number));
-        let number = number.map_err(|_| fail(format!("`{value}` is not a number")))?;
+        let value = value.trim();
+        let is_picture = key.trim().eq_ignore_ascii_case(baseline::PARAMETER.name)
+            && chosen.method.parameters().contains(&baseline::PARAMETER);
+        let word = baseline::WORDS.iter().find(|(word, _)| is_picture && *word == value);
+        let number: Option<f64> = word.map(|(_, number)| *number).or_else(|| value.parse().ok());
+        let number = match number {
+            Some(number) => number,
+            None if is_picture && baseline::is_file(value) => {
+                chosen.parameters.set_file(key.trim(), baseline::FILE, Path::new(value));
+                continue;
+            }
+            None if is_picture => return Err(fail(format!("`{value}` is not zero, grey, blur or a file"))),
+            None => return Err(fail(format!("`{value}` is not a number"))),
+        };
         let known = || chosen.method.parameters().iter().map(|parameter| parameter.name);
         if !chosen.parameters.set(key.trim(), number) {
             let mut offered = nearest(key, known());
@@ -570,6 +601,49 @@ pub(crate) mod tests {
     use super::*;
     use crate::model;
 
+    #[test]
+    fn methods_are_found_however_they_are_spelt() {
+        for (asked, expected) in [
+            ("GradCAM", "gradcam"),
+            ("grad-cam", "gradcam"),
+            ("GradCAMPlusPlus", "gradcam++"),
+            ("Grad-CAM++", "gradcam++"),
+            ("SmoothGradCAMpp", "smoothgrad-cam++"),
+            ("smoothgrad-cam++", "smoothgrad-cam++"),
+            ("integrated_gradients", "integrated-gradients"),
+            ("InputXGradient", "input-x-gradient"),
+            ("gradient-x-activation", "hirescam"),
+            ("SSCAM", "ss-cam"),
+        ] {
+            assert_eq!(by_name(asked).map(Method::name).ok(), Some(expected), "{asked}");
+        }
+        for method in METHODS {
+            assert_eq!(by_name(method.name()).ok(), Some(*method));
+            assert!(is_reserved(&method.name().replace('-', "_")), "{}", method.name());
+        }
+        assert!(by_name("gradcam2").is_err() && by_name("").is_err());
+    }
+
+    #[test]
+    fn a_baseline_is_a_word_or_a_file() {
+        let blur = parse("integrated-gradients:steps=5,baseline=blur").expect("a method");
+        assert_eq!((blur.parameters.get("baseline"), blur.parameters.file()), (2.0, None));
+        let file = parse("integrated-gradients:baseline=dark/night.jpg,steps=5").expect("a method");
+        assert_eq!(file.parameters.file(), Some(Path::new("dark/night.jpg")));
+        assert_eq!(file.spec(), "integrated-gradients:steps=5,baseline=dark/night.jpg");
+        assert_eq!(parse(&file.spec()).ok(), Some(file.clone()));
+        let json = serde_json::to_value(&file.parameters).expect("an object");
+        assert_eq!(json, serde_json::json!({ "steps": 5.0, "baseline": "dark/night.jpg" }));
+        // The last word counts.
+        let grey = parse("deeplift:baseline=a.png,baseline=grey").expect("a method");
+        assert_eq!((grey.parameters.get("baseline"), grey.parameters.file()), (1.0, None));
+        for wrong in
+            ["deeplift:baseline=blurr", "occlusion:baseline=grey", "occlusion:baseline=a.png", "gradcam:baseline=a.png"]
+        {
+            assert!(matches!(parse(wrong), Err(Error::BadParameter { .. })), "{wrong}");
+        }
+    }
+
     /// A trial of an image alone: whoever asks for more fails.
     pub(crate) fn trial<'a>(
         image: ArrayViewD<'a, f32>,
@@ -581,6 +655,7 @@ pub(crate) mod tests {
             image,
             layout,
             grey: Vec::new(),
+            other: None,
             is_plane: true,
             batch,
             seed: 0,

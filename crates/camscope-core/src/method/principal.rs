@@ -8,53 +8,109 @@ use super::{
 };
 use crate::error::Result;
 
-/// The places of a layer as rows, its channels as columns, less the mean of each column.
+/// The channels of a layer as rows, its places as columns, less the mean of each row.
 fn centred(layer: ArrayView3<'_, f32>) -> Array2<f64> {
     let (channels, height, width) = layer.dim();
     let flat = layer.mapv(|value| if value.is_nan() { 0.0 } else { f64::from(value) });
-    let flat = flat.into_shape_with_order((channels, height * width)).unwrap_or_default();
-    let mut rows = flat.reversed_axes();
-    if let Some(mean) = rows.mean_axis(Axis(0)) {
-        rows -= &mean;
+    let mut flat = flat.into_shape_with_order((channels, height * width)).unwrap_or_default();
+    for mut channel in flat.rows_mut() {
+        let mean = channel.mean().unwrap_or(0.0);
+        channel -= mean;
     }
-    rows
+    flat
 }
 
-/// The unit eigenvector of a symmetric, positive semidefinite matrix with the largest eigenvalue, and that; by repeated multiplication.
-/// A matrix of zeros gives zeros.
+/// The largest eigenvalue of a symmetric tridiagonal matrix, and its unit eigenvector.
+fn of_tridiagonal(diagonal: &[f64], beside: &[f64]) -> (f64, Vec<f64>) {
+    let count = diagonal.len();
+    // σ − T is positive definite, all its pivots are positive, exactly where σ is beyond the largest eigenvalue.
+    let pivots = |sigma: f64, into: &mut Vec<f64>| {
+        into.clear();
+        for at in 0..count {
+            let taken = if at == 0 { 0.0 } else { beside[at - 1] * beside[at - 1] / into[at - 1] };
+            into.push(sigma - diagonal[at] - taken);
+            if into[at].is_nan() || into[at] <= 0.0 {
+                return false;
+            }
+        }
+        true
+    };
+    let side = |at: usize| beside.get(at).map_or(0.0, |number| number.abs());
+    let reach = |at: usize| diagonal[at] + side(at) + if at > 0 { side(at - 1) } else { 0.0 };
+    let most = |numbers: &mut dyn Iterator<Item = f64>| numbers.fold(f64::NEG_INFINITY, f64::max);
+    let mut low = most(&mut diagonal.iter().copied());
+    let mut high = most(&mut (0..count).map(reach));
+    high += 1e-12 * high.abs();
+    let mut all = Vec::with_capacity(count);
+    while high - low > 4.0 * f64::EPSILON * high.abs() {
+        let middle = f64::midpoint(low, high);
+        if pivots(middle, &mut all) { high = middle } else { low = middle }
+    }
+    pivots(high, &mut all);
+    // Inverse iteration, by (σ − T)⁻¹ from its factors.
+    let mut vector = vec![1.0 / (count as f64).sqrt(); count];
+    for _ in 0..3 {
+        for at in 1..count {
+            vector[at] += beside[at - 1] / all[at - 1] * vector[at - 1];
+        }
+        for at in (0..count).rev() {
+            let next = if at + 1 < count { beside[at] * vector[at + 1] } else { 0.0 };
+            vector[at] = (vector[at] + next) / all[at];
+        }
+        let norm = vector.iter().map(|part| part * part).sum::<f64>().sqrt();
+        vector.iter_mut().for_each(|part| *part /= norm);
+    }
+    (high, vector)
+}
+
+/// The unit eigenvector of a symmetric, positive semidefinite matrix with the largest eigenvalue, and that; by Lanczos's method, each direction
+/// made orthogonal to all before it. A matrix of zeros gives zeros.
 fn dominant(matrix: ArrayView2<'_, f64>) -> (Array1<f64>, f64) {
     let n = matrix.nrows();
     // The longest column has a part along the vector, unless all are zero.
     let longest =
         matrix.columns().into_iter().map(|column| (column.dot(&column), column)).max_by(|a, b| a.0.total_cmp(&b.0));
-    let Some((length, column)) = longest.filter(|(length, _)| *length > 0.0) else { return (Array1::zeros(n), 0.0) };
-    let mut vector = column.to_owned() / length.sqrt();
-    let mut value = 0.0;
-    for _ in 0..10_000 {
-        let next = matrix.dot(&vector);
-        let norm = next.dot(&next).sqrt();
-        if norm == 0.0 {
-            return (Array1::zeros(n), 0.0);
+    let Some((length, column)) = longest.filter(|(length, _)| *length > 0.0 && length.is_finite()) else {
+        return (Array1::zeros(n), 0.0);
+    };
+    let length = length.sqrt();
+    let mut basis = vec![column.to_owned() / length];
+    let (mut diagonal, mut beside) = (Vec::new(), Vec::new());
+    loop {
+        let last = &basis[basis.len() - 1];
+        let mut next = matrix.dot(last);
+        diagonal.push(last.dot(&next));
+        // Once is not enough where little is left of it.
+        for known in basis.iter().chain(&basis) {
+            let along = known.dot(&next);
+            next.scaled_add(-along, known);
         }
-        let next = next / norm;
-        let moved = (&next - &vector).mapv(|by| by * by).sum();
-        (vector, value) = (next, norm);
-        if moved < 1e-20 {
-            break;
+        let (left, count) = (next.dot(&next).sqrt(), basis.len());
+        let is_all = count == n || left <= 1e-14 * length;
+        if is_all || count.is_multiple_of(4) {
+            let (value, weights) = of_tridiagonal(&diagonal, &beside);
+            if is_all || left * weights[count - 1].abs() <= 1e-11 * value.abs() {
+                let mut vector = Array1::zeros(n);
+                weights.iter().zip(&basis).for_each(|(weight, part)| vector.scaled_add(*weight, part));
+                let norm = vector.dot(&vector).sqrt();
+                // Of a matrix whose numbers are all but zero nothing is left.
+                return if norm.is_normal() { (vector / norm, value) } else { (Array1::zeros(n), 0.0) };
+            }
         }
+        beside.push(left);
+        basis.push(next / left);
     }
-    (vector, value)
 }
 
 /// The projection of each place on the first right singular vector: u₁ σ₁ of the centred matrix, as `[height, width]`. Its sign is open.
 fn projection(layer: ArrayView3<'_, f32>) -> Array2<f32> {
     let (channels, height, width) = layer.dim();
-    let rows = centred(layer);
+    let flat = centred(layer);
     let projected = if channels <= height * width {
-        rows.dot(&dominant(rows.t().dot(&rows).view()).0)
+        flat.t().dot(&dominant(flat.dot(&flat.t()).view()).0)
     } else {
-        let (vector, value) = dominant(rows.dot(&rows.t()).view());
-        vector * value.sqrt()
+        let (vector, value) = dominant(flat.t().dot(&flat).view());
+        vector * value.max(0.0).sqrt()
     };
     projected.mapv(|value| value as f32).into_shape_with_order((height, width)).unwrap_or_default()
 }
@@ -198,8 +254,8 @@ impl HostMethod for KpcaCam {
             0.0 => 1.0 / channels.max(1) as f64,
             gamma => gamma,
         };
-        let rows = centred(layer);
-        let mut kernel = rows.dot(&rows.t()).mapv(|product| (gamma * product + 1.0).tanh());
+        let flat = centred(layer);
+        let mut kernel = flat.t().dot(&flat).mapv(|product| (gamma * product + 1.0).tanh());
         // Centred in the kernel's own space: less the means of rows and columns, plus that of all.
         let means = kernel.mean_axis(Axis(0)).unwrap_or_default();
         let mean = means.mean().unwrap_or(0.0);
@@ -284,6 +340,32 @@ mod tests {
                 assert!((value.abs() - expected.abs()).abs() < 1e-2, "{height} {width}: {value} {expected}");
             }
         }
+    }
+
+    /// Against repeated multiplication, on matrices whose largest eigenvalues lie near each other, far apart, or are alike.
+    #[test]
+    fn the_largest_eigenvalue_and_its_vector_are_found() {
+        let mut seed = 1u64;
+        let mut number = || {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (seed >> 40) as f64 / (1u64 << 24) as f64 - 0.5
+        };
+        for (rows, columns) in [(1, 1), (2, 5), (3, 1), (9, 40), (40, 9), (49, 60), (64, 64)] {
+            let part = Array2::from_shape_simple_fn((rows, columns), &mut number);
+            let matrix = part.dot(&part.t());
+            let (vector, value) = dominant(matrix.view());
+            let mut expected = Array1::from_shape_simple_fn(rows, &mut number);
+            for _ in 0..20_000 {
+                expected = matrix.dot(&expected);
+                expected /= expected.dot(&expected).sqrt();
+            }
+            let wanted = expected.dot(&matrix.dot(&expected));
+            assert!((value - wanted).abs() <= 1e-9 * wanted, "{rows}×{columns}: {value}, not {wanted}");
+            assert!(vector.dot(&expected).abs() > 1.0 - 1e-9, "{rows}×{columns}");
+        }
+        let (vector, value) = dominant(Array2::eye(5).view());
+        assert!((value - 1.0).abs() < 1e-12 && (vector.dot(&vector) - 1.0).abs() < 1e-12);
+        assert_eq!(dominant(Array2::zeros((3, 3)).view()).1, 0.0);
     }
 
     #[test]

@@ -1,7 +1,6 @@
 //! What becomes of comparisons: pictures and arrays on the disk, text in the terminal, JSON.
 
 use std::{
-    collections::BTreeMap,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -488,7 +487,7 @@ impl<'a> Job<'a> {
         json!({
             "image": path.to_string_lossy(),
             "method": method.method.name(),
-            "parameters": method.parameters.iter().collect::<BTreeMap<_, _>>(),
+            "parameters": method.parameters,
             "sign": self.look.sign.name(),
             "a": of(0),
             "b": of(1),

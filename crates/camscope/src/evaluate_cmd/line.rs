@@ -1,7 +1,5 @@
 //! What came of a heatmap, as an object: a line of `--json` and of the results that are kept.
 
-use std::collections::BTreeMap;
-
 use camscope_core::{
     Error,
     evaluate::{Evaluated, Metric, sanity::Similarity},
@@ -22,7 +20,7 @@ fn of(args: &EvaluateArgs, chosen: &Chosen, input: &Input) -> Value {
         "image": input.path().to_string_lossy(),
         "model": args.model.to_string_lossy(),
         "method": chosen.method.name(),
-        "parameters": chosen.parameters.iter().collect::<BTreeMap<_, _>>(),
+        "parameters": chosen.parameters,
     })
 }
 

@@ -210,7 +210,7 @@ impl<'a> Report<'a> {
             "summary": {
                 "model": self.args.model.to_string_lossy(),
                 "method": column.chosen.method.name(),
-                "parameters": column.chosen.parameters.iter().collect::<BTreeMap<_, _>>(),
+                "parameters": column.chosen.parameters,
                 "layer": column.layer,
                 "heatmaps": column.heatmaps,
                 "metrics": metrics,

@@ -1,7 +1,7 @@
 //! What becomes of explanations: overlays and arrays on the disk, pictures and text in the terminal.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::HashSet,
     path::{Path, PathBuf},
     time::Instant,
 };
@@ -424,7 +424,7 @@ impl<'a> Job<'a> {
             "image": input.path().to_string_lossy(),
             "model": self.explainer.network().path.to_string_lossy(),
             "method": self.explainer.options().method.method.name(),
-            "parameters": self.explainer.options().method.parameters.iter().collect::<BTreeMap<_, _>>(),
+            "parameters": self.explainer.options().method.parameters,
             "smooth": smooth_names(self.explainer.options().smooth),
             "layer": if let Tap::Layer(layer) = tap { &layer.value } else { tap.name() },
             "module": module,
