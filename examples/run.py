@@ -29,6 +29,7 @@ spec.loader.exec_module(exported)
 
 PYTHON = ["onnxruntime==1.32.0", "numpy", "pillow", "matplotlib", "nbclient", "nbformat", "ipykernel", "pyarrow"]
 RAY = ["ray[data]==2.60.0", *PYTHON]
+SPARK = ["pyspark==4.0.1", "pandas", *PYTHON]
 NODE = ["onnxruntime-web@1.30.0", "playwright-core@1.65.1"]
 
 
@@ -83,6 +84,14 @@ def ray(camscope, cache):
     subprocess.run([interpreter, ROOT / "examples/ray/test.py", camscope, MODEL, *samples], check=True, env=os.environ | library(interpreter))
 
 
+def spark(camscope, cache):
+    if shutil.which("java") is None:
+        raise exported.Unavailable("there is no Java")
+    interpreter = python(cache, "spark", SPARK)
+    samples = sorted((ROOT / "samples").glob("*.jpg"))
+    subprocess.run([interpreter, ROOT / "examples/spark/test.py", camscope, MODEL, *samples], check=True, env=os.environ | library(interpreter))
+
+
 def notebook(camscope, cache):
     interpreter = python(cache, "examples", PYTHON)
     environment = os.environ | library(interpreter) | {"PATH": f"{pathlib.Path(camscope).parent}{os.pathsep}{os.environ.get('PATH', '')}"}
@@ -107,7 +116,7 @@ print("".join(out.get("text", "") for cell in book.cells if cell.cell_type == "c
         subprocess.run([interpreter, "-c", script, ROOT / "examples/notebook.ipynb", scratch], check=True, env=environment)
 
 
-EXAMPLES = {"web": web, "ray": ray, "notebook": notebook}
+EXAMPLES = {"web": web, "ray": ray, "spark": spark, "notebook": notebook}
 
 
 def main():

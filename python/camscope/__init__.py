@@ -13,6 +13,7 @@ The command ``camscope`` comes with this package.
 
 from ._camscope import (
     Error,
+    Evaluation,
     Explainer,
     Explanation,
     Layer,
@@ -20,11 +21,13 @@ from ._camscope import (
     __version__,
     demo,
     differentiate,
+    evaluate,
     layers,
 )
 
 __all__ = [
     "Error",
+    "Evaluation",
     "Explainer",
     "Explanation",
     "Layer",
@@ -32,5 +35,6 @@ __all__ = [
     "__version__",
     "demo",
     "differentiate",
+    "evaluate",
     "layers",
 ]

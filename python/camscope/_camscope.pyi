@@ -6,7 +6,20 @@ from typing import Any, Literal, final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["Error", "Explainer", "Explanation", "Layer", "Note", "__version__", "demo", "differentiate", "layers", "main"]
+__all__ = [
+    "Error",
+    "Evaluation",
+    "Explainer",
+    "Explanation",
+    "Layer",
+    "Note",
+    "__version__",
+    "demo",
+    "differentiate",
+    "evaluate",
+    "layers",
+    "main",
+]
 
 __version__: str
 
@@ -137,7 +150,55 @@ class Explainer:
     @property
     def notes(self) -> list[str]: ...
 
+@final
+class Evaluation:
+    """How good heatmaps are."""
+
+    @property
+    def heatmaps(self) -> list[dict[str, Any]]: ...
+    @property
+    def summary(self) -> list[dict[str, Any]]: ...
+    @property
+    def notes(self) -> list[str]: ...
+    @property
+    def failed(self) -> list[str]: ...
+
 def demo() -> Path: ...
+def evaluate(
+    model: str | PathLike[str],
+    images: str | PathLike[str] | Sequence[str | PathLike[str]],
+    method: str | Sequence[str] | None = None,
+    layer: str | int | Sequence[str | int] | None = None,
+    provider: str = "auto",
+    *,
+    target: str | int | Sequence[str | int] | None = None,
+    metric: str | Sequence[str] | None = None,
+    boxes: str | PathLike[str] | None = None,
+    masks: str | PathLike[str] | None = None,
+    steps: int = 32,
+    sanity: bool | int = False,
+    csv: str | PathLike[str] | None = None,
+    plot: str | PathLike[str] | None = None,
+    batch: int = 16,
+    layout: str | None = None,
+    fuse: Literal["mean", "max"] | None = None,
+    sign: Literal["positive", "negative"] = "positive",
+    score: Literal["logit", "probability"] = "logit",
+    seed: int = 0,
+    threads: int | None = None,
+    precision: Literal["fp32", "fp16"] = "fp32",
+    size: int | tuple[int, int] | None = None,
+    crop: str | int | float | None = None,
+    bgr: bool = False,
+    range: tuple[float, float] | None = None,
+    mean: float | Sequence[float] | None = None,
+    std: float | Sequence[float] | None = None,
+    white: float | None = None,
+    labels: str | PathLike[str] | None = None,
+    sidecar: str | PathLike[str] | None = None,
+    picture: str | None = None,
+    inputs: Mapping[str, ArrayLike] | None = None,
+) -> Evaluation: ...
 def differentiate(
     model: str | PathLike[str] | bytes,
     wrt: str | Sequence[str],

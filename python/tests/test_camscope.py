@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import pickle
 import pty
 import select
 import signal
@@ -105,7 +106,8 @@ class Heat(Folder):
         explainer = camscope.Explainer(MODEL, provider="cpu")
         with Image.open(photo) as pil:
             pixels = np.asarray(pil)
-            given = [str(photo), photo.read_bytes(), pil, pixels, np.dstack([pixels, pixels[:, :, :1]]), pil.convert("RGBA")]
+            content = photo.read_bytes()
+            given = [str(photo), content, bytearray(content), memoryview(content), pil, pixels, memoryview(pixels), np.dstack([pixels, pixels[:, :, :1]]), pil.convert("RGBA")]
             heat = explainer.explain(photo).heatmap
             for one in given:
                 np.testing.assert_array_equal(explainer.explain(one).heatmap, heat)
@@ -153,8 +155,35 @@ class Heat(Folder):
             fresh = camscope.Explainer(MODEL, provider="cpu", target=target)
             np.testing.assert_array_equal(explainer.explain(PHOTO, target).heatmap, fresh.explain(PHOTO).heatmap)
 
+    def test_every_mode_of_pil_images_is_taken_as_its_colours(self):
+        pil = Image.open(PHOTO)
+        explainer = camscope.Explainer(MODEL, provider="cpu")
+        grey = explainer.explain(pil.convert("L")).heatmap
+        colours = explainer.explain(np.asarray(pil)).heatmap
+        self.assertGreater(np.abs(grey - colours).max(), 0.01)
+        transparent = pil.convert("LA")
+        for same, given in [
+            (grey, [transparent, transparent.convert("La"), pil.convert("L").convert("P")]),
+            (colours, [pil.convert(mode) for mode in ["RGBA", "RGBX", "CMYK", "RGBa"]]),
+        ]:
+            for image in given:
+                with self.subTest(image.mode):
+                    np.testing.assert_array_equal(explainer.explain(image).heatmap, same)
+        levels = np.asarray(pil.convert("L"))
+        for image in [Image.fromarray(levels.astype(np.uint16) * 257), Image.fromarray(levels.astype(np.float32) / 255)]:
+            with self.subTest(image.mode):
+                image.save(self.folder / "levels.tif")
+                of_file = explainer.explain(self.folder / "levels.tif").heatmap
+                np.testing.assert_array_equal(explainer.explain(image).heatmap, of_file)
+                # Of more levels than 8 bits have: nearly the same.
+                np.testing.assert_allclose(of_file, grey, atol=0.02)
+
     def test_arrays_are_made_once(self):
         found = camscope.Explainer(MODEL).explain(PHOTO)
+        self.assertIs(found.logits, found.logits)
+        gradients = camscope.Explainer(MODEL, method="saliency").explain(PHOTO)
+        self.assertIsNotNone(gradients.attributions)
+        self.assertIs(gradients.attributions, gradients.attributions)
         self.assertIs(found.heatmap, found.heatmap)
         self.assertIs(found.gradients, found.gradients)
         self.assertIs(found.activations, found.activations)
@@ -201,6 +230,97 @@ class Gradients(Folder):
         found = camscope.Explainer(MODEL, provider="cpu", layer=layer).explain(random, 967)
         self.assertGreater(np.abs(gradient).max(), 0)
         np.testing.assert_allclose(found.gradients, gradient, rtol=1e-4, atol=1e-6)
+
+
+class Evaluated(Folder):
+    """Each against what `camscope evaluate --json` prints."""
+
+    def same_as_command(self, images, options=(), **keywords):
+        printed = command("evaluate", MODEL, *images, *options, "--ep", "cpu", "--json")
+        lines = [json.loads(line) for line in printed.splitlines()]
+        found = camscope.evaluate(MODEL, images, provider="cpu", **keywords)
+        self.assertEqual(found.heatmaps, [line for line in lines if "summary" not in line])
+        self.assertEqual(found.summary, [line["summary"] for line in lines if "summary" in line])
+        self.assertEqual(found.failed, [])
+        self.assertGreater(len(found.summary), 0)
+        return found
+
+    def test_it_has_the_commands_numbers(self):
+        found = self.same_as_command(
+            [PHOTO],
+            ["--method", "gradcam", "--method", "randomcam", "--layer", "40", "--class", "967", "--metric", "deletion"]
+            + ["--metric", "complexity", "--steps", "4", "--sanity=2", "--seed", "3"],
+            method=["gradcam", "randomcam"],
+            layer=40,
+            target=967,
+            metric=["deletion", "complexity"],
+            steps=4,
+            sanity=2,
+            seed=3,
+        )
+        self.assertEqual([line["target"] for line in found.heatmaps], ["class:967"] * 2)
+        self.assertEqual(len(found.summary[0]["sanity"]["stages"]), 2)
+        self.assertEqual(set(found.heatmaps[0]["metrics"]), {"deletion", "entropy", "gini"})
+
+    def test_boxes_files_and_the_table_are_the_commands(self):
+        boxes = self.folder / "boxes.csv"
+        boxes.write_text(f"image,label,x0,y0,x1,y1\n{PHOTO.name},Egyptian cat,5,5,200,200\n")
+        chosen = ["pointing", "inside"]
+        words = ["--boxes", boxes, *(word for name in chosen for word in ["--metric", name])]
+        for_command, own = self.folder / "command.csv", self.folder / "own.csv"
+        photos = PHOTO.parent
+        table = command("evaluate", MODEL, photos, *words, "--csv", for_command, "--ep", "cpu")
+        found = camscope.evaluate(MODEL, str(photos), metric=chosen, boxes=boxes, csv=own, provider="cpu")
+        self.assertEqual(str(found), table)
+        self.assertEqual(own.read_bytes(), for_command.read_bytes())
+        self.assertGreater(len(found.heatmaps), 1)
+
+    def test_one_photo_that_cannot_be_read_is_a_warning_and_none_is_an_error(self):
+        broken = self.folder / "broken.jpg"
+        broken.write_text("no image")
+        with self.assertWarnsRegex(camscope.Note, "broken.jpg"):
+            found = camscope.evaluate(MODEL, [broken, PHOTO], metric="complexity")
+        self.assertEqual(len(found.heatmaps), 1)
+        self.assertIn("broken.jpg", found.failed[0])
+        with self.assertRaisesRegex(camscope.Error, "broken.jpg"):
+            camscope.evaluate(MODEL, broken, metric="complexity")
+
+    def test_what_is_asked_wrongly_is_an_error(self):
+        for keywords in [{"steps": 1}, {"batch": 0}, {"sanity": 0}, {"sign": "no"}, {"boxes": "a", "masks": "b"}]:
+            with self.subTest(keywords), self.assertRaises(ValueError):
+                camscope.evaluate(MODEL, PHOTO, **keywords)
+        with self.assertRaises(ValueError):
+            camscope.evaluate(MODEL, [])
+        for images in [5, [5], None]:
+            with self.subTest(images), self.assertRaises(TypeError):
+                camscope.evaluate(MODEL, images)
+        for keywords, words in [
+            ({"metric": "beauty"}, ["--metric", "beauty"]),
+            ({"metric": "inside"}, ["--metric", "inside"]),
+            ({"sign": "both"}, ["--sign", "both"]),
+            ({"target": "class:no such"}, ["--target", "class:no such"]),
+        ]:
+            with self.subTest(keywords):
+                with self.assertRaises(camscope.Error) as raised:
+                    camscope.evaluate(MODEL, PHOTO, **keywords)
+                done = subprocess.run(
+                    [sys.executable, "-m", "camscope", "evaluate", MODEL, PHOTO, *words],
+                    capture_output=True,
+                    text=True,
+                    timeout=PATIENCE,
+                )
+                self.assertIn(f"error: {raised.exception}\n", done.stderr)
+
+    def test_nothing_is_printed(self):
+        bare = self.folder / "bare.onnx"
+        bare.write_bytes(MODEL.read_bytes())
+        script = f"""if True:
+            import warnings, camscope
+            warnings.simplefilter("ignore")
+            assert camscope.evaluate({str(bare)!r}, {str(PHOTO)!r}, metric="complexity", method="randomcam").notes
+            """
+        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=PATIENCE)
+        self.assertEqual((done.returncode, done.stdout, done.stderr), (0, "", ""))
 
 
 class Layers(Folder):
@@ -274,15 +394,41 @@ class Errors(Folder):
         explainer = camscope.Explainer(MODEL)
         with self.assertRaises(ValueError):
             explainer.explain(PHOTO).overlay(alpha=2)
-        for wrong in [object(), None, np.array(["a"])]:
+        for wrong in [object(), None, np.array(["a"]), np.zeros((3, 224, 224), complex), PHOTO.open]:
             with self.assertRaises(TypeError):
                 explainer.explain(wrong)
+        for threads in [0, -1, 100000]:
+            with self.subTest(threads), self.assertRaises((ValueError, OverflowError)):
+                camscope.Explainer(MODEL, threads=threads)
+        with self.assertRaises(TypeError):
+            explainer.explain(PHOTO, True)
+        for wrong in [MODEL.read_bytes(), None, 5]:
+            for take in [camscope.Explainer, camscope.layers, lambda wrong: camscope.evaluate(wrong, PHOTO)]:
+                with self.assertRaisesRegex(TypeError, "path of an .onnx file"):
+                    take(wrong)
         with self.assertRaises(TypeError):
             explainer.explain(PHOTO, 1.5)
 
     def test_an_array_of_another_shape_says_which_is_expected(self):
         with self.assertRaisesRegex(camscope.Error, r"\[1, 3, 4, 4\].*takes \[1, 3, 224, 224\]"):
             camscope.Explainer(MODEL).explain(np.zeros((3, 4, 4), np.float32))
+
+    def test_an_array_larger_than_memory_is_an_error_and_the_process_goes_on(self):
+        explainer = camscope.Explainer(MODEL, provider="cpu")
+        heat = explainer.explain(PHOTO).heatmap
+        with self.assertRaisesRegex(camscope.Error, "takes"):
+            explainer.explain(np.broadcast_to(np.float32(7), (1 << 20, 1 << 20, 3)))
+        with self.assertRaises(MemoryError):
+            explainer.explain(np.broadcast_to(np.uint8(7), (1 << 22, 1 << 22, 3)))
+        with self.assertRaises(camscope.Error):
+            explainer.explain(np.full((3, 224, 224), np.nan, np.float32))
+        np.testing.assert_array_equal(explainer.explain(PHOTO).heatmap, heat)
+
+    def test_what_cannot_be_pickled_says_what_to_do(self):
+        explainer = camscope.Explainer(MODEL)
+        for thing, advice in [(explainer, "in each process"), (explainer.explain(PHOTO), "its arrays")]:
+            with self.assertRaisesRegex(TypeError, advice):
+                pickle.dumps(thing)
 
     def test_several_heatmaps_are_refused(self):
         with self.assertRaisesRegex(camscope.Error, "fuse="):
@@ -325,6 +471,26 @@ class Threads(Folder):
             for heat in found[at]:
                 np.testing.assert_array_equal(heat, alone[at])
 
+    def test_processes_that_are_spawned_have_explainers_of_their_own(self):
+        (self.folder / "work.py").write_text(
+            f"""if True:
+            import multiprocessing
+            import camscope
+
+            def explain(target):
+                return camscope.Explainer({str(MODEL)!r}, provider="cpu").explain({str(PHOTO)!r}, target).heatmap
+
+            if __name__ == "__main__":
+                with multiprocessing.get_context("spawn").Pool(2) as pool:
+                    for heat, target in zip(pool.map(explain, [285, 967]), [285, 967]):
+                        assert (heat == explain(target)).all() and heat.max() > 0
+            """
+        )
+        done = subprocess.run(
+            [sys.executable, "work.py"], cwd=self.folder, capture_output=True, text=True, timeout=PATIENCE
+        )
+        self.assertEqual(done.returncode, 0, done.stderr)
+
     def test_others_go_on_while_a_model_runs(self):
         explainer = camscope.Explainer(MODEL, method="rise:masks=64")
         done = threading.Event()
@@ -363,6 +529,24 @@ class Threads(Folder):
                 # Ended, and good for more.
                 assert camscope.Explainer({str(MODEL)!r}).explain({str(PHOTO)!r}).heatmap.max() > 0
                 raise SystemExit(7)
+            """
+        status, said = self.interrupted("-c", script)
+        self.assertEqual(status, 7, said)
+
+    def test_ctrl_c_ends_an_evaluation_and_stays_pythons(self):
+        script = f"""if True:
+            import camscope, signal
+            before = signal.getsignal(signal.SIGINT)
+            try:
+                print("begun", flush=True)
+                camscope.evaluate({str(MODEL)!r}, {str(PHOTO)!r}, metric="deletion", steps=60000)
+            except KeyboardInterrupt:
+                # As it was, and it works: the process would end otherwise.
+                assert signal.getsignal(signal.SIGINT) is before
+                try:
+                    signal.raise_signal(signal.SIGINT)
+                except KeyboardInterrupt:
+                    raise SystemExit(7)
             """
         status, said = self.interrupted("-c", script)
         self.assertEqual(status, 7, said)

@@ -195,8 +195,9 @@ fn grad_cam(batch: usize) -> Explainer {
 #[test]
 fn max_sensitivity_is_that_of_captum() {
     let explainer = grad_cam(4);
-    let heat =
-        |picture: ArrayD<f32>| Evaluator::heatmaps(&explainer, &picture, &[], &target()).expect("heatmaps").remove(0);
+    let heat = |picture: ArrayD<f32>| {
+        Evaluator::heatmaps(&explainer, &picture, &[], &target(), &Canceller::new()).expect("heatmaps").remove(0)
+    };
     let before = heat(recorded().floats("input"));
     let expected = plane("heat");
     assert!(camscope_tests::relative_error(&before, &expected) < 1e-3, "{before} and not {expected}");
@@ -204,6 +205,26 @@ fn max_sensitivity_is_that_of_captum() {
     let after: Vec<Array2<f32>> =
         noisy.outer_iter().map(|one| heat(one.insert_axis(ndarray::Axis(0)).to_owned())).collect();
     near_number("sensitivity", sensitivity::largest_change(before.view(), &after), "sensitivity");
+}
+
+#[test]
+fn an_evaluation_ends_where_it_is_cancelled() {
+    let scorer = scorer(16);
+    let mut explainer = Explainer::of(runtime(), subject(), Options { session: session(), ..Default::default() })
+        .expect("an explainer");
+    let (settings, canceller) = (Settings::default(), Canceller::new());
+    let mut evaluator =
+        Evaluator { scorer: &scorer, explainer: &mut explainer, metrics: METRICS, settings, canceller: &canceller };
+    // After the heatmap and before the first metric.
+    let place = |_: &Asked<'_>| {
+        canceller.cancel();
+        Ok(None)
+    };
+    let picture = recorded().floats("input");
+    let ended = evaluator.picture(&picture, None, &target(), &place, &|_| {}).expect_err("it was cancelled");
+    assert!(ended.is_cancelled(), "{ended}");
+    let own = Evaluator::heatmaps(&explainer, &picture, &[], &target(), &canceller).expect_err("it was cancelled");
+    assert!(own.is_cancelled(), "{own}");
 }
 
 #[test]
@@ -216,7 +237,13 @@ fn every_metric_measures_every_layer_and_says_how_many_passes_it_took() {
     };
     let mut explainer = Explainer::of(runtime(), subject(), options).expect("an explainer");
     let settings = Settings { steps: 5, road: 4, squares: 6, disturbed: 2, seed: 1 };
-    let mut evaluator = Evaluator { scorer: &scorer, explainer: &mut explainer, metrics: METRICS, settings };
+    let mut evaluator = Evaluator {
+        scorer: &scorer,
+        explainer: &mut explainer,
+        metrics: METRICS,
+        settings,
+        canceller: &Canceller::new(),
+    };
     let passes = std::sync::atomic::AtomicUsize::new(0);
     let told = |count: usize| {
         passes.fetch_add(count, std::sync::atomic::Ordering::Relaxed);
@@ -266,7 +293,13 @@ fn as_many_passes_are_run_as_are_announced() {
         let tell = |count: usize| {
             told.fetch_add(count, std::sync::atomic::Ordering::Relaxed);
         };
-        let mut evaluator = Evaluator { scorer: &scorer, explainer: &mut explainer, metrics: METRICS, settings };
+        let mut evaluator = Evaluator {
+            scorer: &scorer,
+            explainer: &mut explainer,
+            metrics: METRICS,
+            settings,
+            canceller: &Canceller::new(),
+        };
         let input = recorded().floats("input");
         let cost = evaluator.rehearse(&input, None, &target()).expect("a cost");
         let before = ran();
@@ -287,7 +320,13 @@ fn a_random_method_is_not_robust() {
             Options { method, layers: vec![Choice::Name("second".into())], session: session(), ..Default::default() };
         let mut explainer = Explainer::of(runtime(), subject(), options).expect("an explainer");
         let settings = Settings::default();
-        let mut evaluator = Evaluator { scorer: &scorer, explainer: &mut explainer, metrics: &metrics, settings };
+        let mut evaluator = Evaluator {
+            scorer: &scorer,
+            explainer: &mut explainer,
+            metrics: &metrics,
+            settings,
+            canceller: &Canceller::new(),
+        };
         let found = evaluator.picture(&recorded().floats("input"), None, &target(), &|_| Ok(None), &|_| {});
         found.expect("numbers")[0].found[0].values[0].expect("a number")
     };
@@ -337,7 +376,9 @@ fn sanity_of(
         let subject = TypedModel::new(runtime(), network, sidecar.clone())?;
         let options = Options { method: method.clone(), session: session(), ..Default::default() };
         let explainer = Explainer::of(runtime(), Arc::new(subject), options)?;
-        let heat = pictures.iter().map(|picture| Ok(Evaluator::heatmaps(&explainer, picture, &[], target)?.remove(0)));
+        let heat = pictures
+            .iter()
+            .map(|picture| Ok(Evaluator::heatmaps(&explainer, picture, &[], target, &Canceller::new())?.remove(0)));
         heat.collect::<Result<Vec<_>>>()
     };
     let before = explain(network.clone()).expect("heatmaps");
@@ -428,7 +469,13 @@ fn grad_cam_beats_random_weights_where_the_model_or_the_truth_is_asked() {
             let place = |asked: &Asked<'_>| {
                 Ok(camscope_core::evaluate::truth::within_boxes(&asked.viewport(), asked.size(), &[corners]))
             };
-            let mut evaluator = Evaluator { scorer: &scorer, explainer: &mut explainer, metrics: METRICS, settings };
+            let mut evaluator = Evaluator {
+                scorer: &scorer,
+                explainer: &mut explainer,
+                metrics: METRICS,
+                settings,
+                canceller: &Canceller::new(),
+            };
             let target = ClassSpec::Index(one.class).target();
             let found = evaluator.picture(&prepared.tensor, Some(prepared.seen), &target, &place, &|_| {});
             let found = found.expect("numbers").remove(0).found;

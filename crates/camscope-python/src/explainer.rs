@@ -10,12 +10,16 @@ use camscope_core::{
     runtime::ProviderChoice,
     target::Score,
 };
-use pyo3::{exceptions::PyValueError, prelude::*, types::PyDict};
+use pyo3::{
+    exceptions::{PyTypeError, PyValueError},
+    prelude::*,
+    types::PyDict,
+};
 
 use crate::{
     error::{exception, warn_all},
     explanation::Explanation,
-    given::{Image, target, words},
+    given::{Image, model_path, target, words},
     interrupt::interruptible,
     itself::introduce,
     layers::Layer,
@@ -86,7 +90,7 @@ impl Explainer {
     #[expect(clippy::too_many_arguments, reason = "each is a keyword in Python")]
     fn new(
         py: Python<'_>,
-        model: PathBuf,
+        model: Bound<'_, PyAny>,
         method: Option<&str>,
         layer: Option<Bound<'_, PyAny>>,
         provider: &str,
@@ -99,7 +103,7 @@ impl Explainer {
         seed: u64,
         gradients: bool,
         verify: bool,
-        threads: Option<usize>,
+        threads: Option<u16>,
         precision: &str,
         size: Option<Size>,
         crop: Option<Seen>,
@@ -114,6 +118,10 @@ impl Explainer {
         inputs: Option<Bound<'_, PyDict>>,
     ) -> PyResult<Self> {
         introduce(py, None)?;
+        let model = model_path(&model)?;
+        if threads == Some(0) {
+            return Err(PyValueError::new_err("threads must be at least 1"));
+        }
         let settings =
             Settings::of(Keywords { size, crop, bgr, range, mean, std, white, labels, sidecar, picture, inputs })?;
         let layers = layer.as_ref().map_or_else(|| Ok(vec!["auto".to_owned()]), words)?;
@@ -144,7 +152,7 @@ impl Explainer {
             said: true,
             seed,
             verify,
-            session: session(provider, threads, is_half),
+            session: session(provider, threads.map(usize::from), is_half),
             ..Options::default()
         };
         // Plugins bring methods.
@@ -183,11 +191,17 @@ impl Explainer {
         image: &Bound<'_, PyAny>,
         target: Option<Bound<'_, PyAny>>,
     ) -> PyResult<Explanation> {
-        let image = Image::of(image, self.model.takes_photos())?;
+        let image = Image::of(image, self.model.network())?;
         let target = target.as_ref().map(self::target).transpose()?;
         let found = interruptible(py, |canceller| self.model.explain(image, target.as_ref(), canceller))?;
         warn_all(py, &found.news)?;
         Ok(Explanation::new(found))
+    }
+
+    fn __reduce__(&self) -> PyResult<()> {
+        Err(PyTypeError::new_err(
+            "a camscope.Explainer cannot be pickled, as it holds a model that is loaded: make one in each process, of the same path",
+        ))
     }
 
     /// Every layer of the model; empty before the first image where the input's size follows the image's.
@@ -216,7 +230,7 @@ impl Explainer {
 }
 
 /// The value of a word.
-fn chosen<T: Copy>(what: &str, word: &str, known: &[(&str, T)]) -> PyResult<T> {
+pub(crate) fn chosen<T: Copy>(what: &str, word: &str, known: &[(&str, T)]) -> PyResult<T> {
     let found = known.iter().find(|(name, _)| *name == word).map(|(_, value)| *value);
     let names: Vec<&str> = known.iter().map(|(name, _)| *name).collect();
     found.ok_or_else(|| one_of(what, word, &names))
@@ -227,6 +241,6 @@ fn one_of(what: &str, word: &str, known: &[&str]) -> PyErr {
     PyValueError::new_err(format!("{what} must be one of {}, not {word:?}", known.join(", ")))
 }
 
-fn wrong(error: impl std::fmt::Display) -> PyErr {
+pub(crate) fn wrong(error: impl std::fmt::Display) -> PyErr {
     PyValueError::new_err(error.to_string())
 }

@@ -13,7 +13,12 @@ use camscope_core::{
 use image::RgbImage;
 use ndarray::{Array3, ArrayD};
 use numpy::{IntoPyArray, PyArray1, PyArray3, PyArrayDyn};
-use pyo3::{exceptions::PyValueError, prelude::*, sync::PyOnceLock, types::PyBytes};
+use pyo3::{
+    exceptions::{PyTypeError, PyValueError},
+    prelude::*,
+    sync::PyOnceLock,
+    types::PyBytes,
+};
 
 use crate::{error::exception, model::Found};
 
@@ -26,6 +31,8 @@ pub(crate) struct Explanation {
     heatmap: PyOnceLock<Option<Py<PyArrayDyn<f32>>>>,
     activations: PyOnceLock<Option<Py<PyArrayDyn<f32>>>>,
     gradients: PyOnceLock<Option<Py<PyArrayDyn<f32>>>>,
+    attributions: PyOnceLock<Option<Py<PyArrayDyn<f32>>>>,
+    logits: PyOnceLock<Py<PyArray1<f32>>>,
 }
 
 /// An array once made, and the same object from then on.
@@ -56,14 +63,14 @@ impl Explanation {
 
     /// A number an element of the input, signed, of its shape; None for methods that don't look at the input.
     #[getter]
-    fn attributions<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyArrayDyn<f32>>> {
-        self.found.explanation.attributions.clone().map(|attributions| attributions.into_pyarray(py))
+    fn attributions(&self, py: Python<'_>) -> PyResult<Option<Py<PyArrayDyn<f32>>>> {
+        once(py, &self.attributions, || Ok(self.found.explanation.attributions.clone()))
     }
 
     /// The class scores, float32; empty where the model gives none.
     #[getter]
-    fn logits<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<f32>> {
-        self.found.logits.clone().into_pyarray(py)
+    fn logits(&self, py: Python<'_>) -> Py<PyArray1<f32>> {
+        self.logits.get_or_init(py, || self.found.logits.clone().into_pyarray(py).unbind()).clone_ref(py)
     }
 
     /// What is explained, as ``explain`` takes it: of ``"class:top1"``, the class that it was.
@@ -196,6 +203,12 @@ impl Explanation {
         Ok(PyBytes::new(py, &bytes))
     }
 
+    fn __reduce__(&self) -> PyResult<()> {
+        Err(PyTypeError::new_err(
+            "a camscope.Explanation cannot be pickled, as it holds what a model gave: pickle its arrays, such as heatmap",
+        ))
+    }
+
     fn __repr__(&self) -> String {
         let target = &self.found.explanation.target;
         let label = target.label.as_ref().map(|label| format!(" ({label})")).unwrap_or_default();
@@ -212,7 +225,14 @@ impl Explanation {
 
 impl Explanation {
     pub(crate) fn new(found: Found) -> Self {
-        Self { found, heatmap: PyOnceLock::new(), activations: PyOnceLock::new(), gradients: PyOnceLock::new() }
+        Self {
+            found,
+            heatmap: PyOnceLock::new(),
+            activations: PyOnceLock::new(),
+            gradients: PyOnceLock::new(),
+            attributions: PyOnceLock::new(),
+            logits: PyOnceLock::new(),
+        }
     }
 
     fn tap(&self, at: usize) -> &Tap {

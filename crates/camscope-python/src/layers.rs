@@ -11,7 +11,7 @@ use pyo3::{
 
 use crate::{
     error::warn_all,
-    given::target,
+    given::{model_path, target},
     interrupt::interruptible,
     itself::introduce,
     model::runtime,
@@ -94,7 +94,7 @@ impl Layer {
 #[expect(clippy::too_many_arguments, reason = "each is a keyword in Python")]
 pub(crate) fn layers(
     py: Python<'_>,
-    model: PathBuf,
+    model: Bound<'_, PyAny>,
     target: Option<Bound<'_, PyAny>>,
     size: Option<Size>,
     crop: Option<Seen>,
@@ -109,6 +109,7 @@ pub(crate) fn layers(
     inputs: Option<Bound<'_, PyDict>>,
 ) -> PyResult<Vec<Layer>> {
     introduce(py, None)?;
+    let model = model_path(&model)?;
     let settings =
         Settings::of(Keywords { size, crop, bgr, range, mean, std, white, labels, sidecar, picture, inputs })?;
     let targets = target.as_ref().map(self::target).transpose()?;

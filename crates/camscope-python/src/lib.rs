@@ -5,6 +5,7 @@
 
 mod differentiate;
 mod error;
+mod evaluate;
 mod explainer;
 mod explanation;
 mod given;
@@ -18,8 +19,8 @@ use pyo3::pymodule;
 
 /// See what an ONNX image model looked at.
 ///
-/// ``Explainer`` explains images, ``layers`` lists what of a model can be looked at, ``differentiate`` writes gradients as a model. What
-/// goes wrong is an ``Error``.
+/// ``Explainer`` explains images, ``evaluate`` measures how good heatmaps are, ``layers`` lists what of a model can be looked at,
+/// ``differentiate`` writes gradients as a model. What goes wrong is an ``Error``.
 #[pymodule]
 mod _camscope {
     use pyo3::prelude::*;
@@ -28,6 +29,7 @@ mod _camscope {
     use crate::{
         differentiate::differentiate,
         error::{Error, Note},
+        evaluate::{Evaluation, evaluate},
         explainer::Explainer,
         explanation::Explanation,
         itself::{demo, main},

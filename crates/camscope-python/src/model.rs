@@ -19,7 +19,10 @@ use camscope_core::{
 };
 use ndarray::ArrayD;
 
-use crate::{given::Image, settings::Settings};
+use crate::{
+    given::{IN_MEMORY, Image},
+    settings::Settings,
+};
 
 /// How many explainers are kept; each takes as much memory as the model.
 const KEPT: usize = 4;
@@ -122,9 +125,9 @@ impl Model {
         self.notes.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Whether it takes photos; else arrays alone.
-    pub(crate) fn takes_photos(&self) -> bool {
-        self.network.takes_photos()
+    /// The model's file.
+    pub(crate) fn network(&self) -> &Network {
+        &self.network
     }
 
     /// The explainer that was used last.
@@ -186,7 +189,7 @@ impl Model {
             }
             Err(array) => {
                 let (mut network, mut sidecar) = (self.network.clone(), self.sidecar.clone());
-                let tensor = fit_array(array, "memory", &mut network, &mut sidecar)?;
+                let tensor = fit_array(array, IN_MEMORY, &mut network, &mut sidecar)?;
                 let (height, width) = sidecar.preprocessing.size;
                 let seen = Seen::all(width, height);
                 (tensor, Shown { photo: None, array: None, seen, said: None })
@@ -253,7 +256,7 @@ impl Model {
     ) -> Result<(Made, Vec<String>)> {
         let (mut network, mut sidecar) = (self.network.clone(), self.sidecar.clone());
         let array = ArrayD::zeros(shape);
-        fit_array(array, "memory", &mut network, &mut sidecar)?;
+        fit_array(array, IN_MEMORY, &mut network, &mut sidecar)?;
         if sidecar.preprocessing.size != self.sidecar.preprocessing.size {
             self.settings.feed(&mut network, &sidecar)?;
         }

@@ -11,12 +11,15 @@ use pyo3::{exceptions::PyValueError, prelude::*, types::PyDict};
 
 use crate::given::floats;
 
+/// Arrays by the names of their inputs.
+type Fed = Vec<(String, ArrayD<f32>)>;
+
 /// What is said of a model's input and its labels.
 pub(crate) struct Settings {
     given: Given,
     picture: Option<String>,
     /// What inputs that don't take the image are fed.
-    fed: Vec<(String, ArrayD<f32>)>,
+    fed: Fed,
 }
 
 /// The keywords, as Python gives them.
@@ -115,6 +118,13 @@ impl Settings {
         }
         let is_given = |name: &str| self.fed.iter().any(|(fed, _)| fed == name);
         Ok(network.feed_sizes(sidecar.preprocessing.size, is_given))
+    }
+}
+
+impl Settings {
+    /// What is said of photos, the input that takes them, and what the others are fed.
+    pub(crate) fn into_parts(self) -> (Given, Option<String>, Fed) {
+        (self.given, self.picture, self.fed)
     }
 }
 

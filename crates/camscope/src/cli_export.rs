@@ -34,7 +34,7 @@ pub(crate) struct ExportArgs {
     #[arg(
         long,
         value_name = "TARGET",
-        help = "What to explain: class (an input of the graph asks for it, for each image), class:CLASS, class:topN, contrast:A,B, box:N, segment:LABEL, output:NAME[0,3], not:TARGET [default: class, or what the model answers first]"
+        help = "What to explain: class (an input of the graph asks for it, for each image), class:CLASS, class:topN, contrast:A,B, box:N, box:LABEL, segment:LABEL, output:NAME[0,3], not:TARGET [default: class, or what the model answers first]"
     )]
     pub(crate) target: Option<String>,
     /// Give the heat of the K likeliest classes of each image, and these classes

@@ -17,7 +17,7 @@ use camscope_core::{
     layer::Choice,
     method::{Chosen, Method, Sign},
     model::{Network, Preprocessing, Sidecar},
-    runtime::Runtime,
+    runtime::{Canceller, Runtime},
     subject::TypedModel,
     target::TargetRef,
     text::printable_path,
@@ -52,6 +52,15 @@ use crate::{
 /// read is reported, the others go on, and the exit status is 1.
 pub(crate) fn run(args: &EvaluateArgs) -> Result<ExitCode> {
     plugins::load(&args.extra.plugins);
+    end_between_files();
+    evaluated(args, &Canceller::new()).map(|(code, _)| code)
+}
+
+/// Does it, once plugins are loaded, until it is cancelled: how it ended, and the table. With `--json` the lines are printed as they come.
+///
+/// # Errors
+/// Those of [`run`], or [`Cancelled`](camscope_core::runtime::Error::Cancelled).
+pub(crate) fn evaluated(args: &EvaluateArgs, canceller: &Canceller) -> Result<(ExitCode, String)> {
     let metrics = chosen_metrics(args)?;
     if Sign::from(args.how.sign) == Sign::Both {
         return Err(Error::Value("heat of both signs has no most relevant pixels: leave --sign both out".into()));
@@ -61,7 +70,7 @@ pub(crate) fn run(args: &EvaluateArgs) -> Result<ExitCode> {
         if args.tensor.is_empty() { args.from.pictures(&args.images)? } else { args.from.share(args.tensor.clone()) };
     if pictures.is_empty() {
         note_all(&["there is no photo for this shard: it is done".into()]);
-        return Ok(ExitCode::SUCCESS);
+        return Ok((ExitCode::SUCCESS, String::new()));
     }
     let paths: Vec<PathBuf> = pictures.iter().map(|picture| picture.path.clone()).collect();
     let (photos, tensors) = if args.tensor.is_empty() { (paths, Vec::new()) } else { (Vec::new(), paths) };
@@ -79,7 +88,6 @@ pub(crate) fn run(args: &EvaluateArgs) -> Result<ExitCode> {
     for folder in args.plot.iter().chain(&args.output).chain(&page_pictures) {
         create_folder(folder)?;
     }
-    end_between_files();
     note_all(&sidecar.remarks());
     let base = Options {
         batch: args.batch.into(),
@@ -116,6 +124,7 @@ pub(crate) fn run(args: &EvaluateArgs) -> Result<ExitCode> {
         kept: kept.as_ref(),
         typed: Some((first.size, Arc::new(typed))),
         scorer: None,
+        canceller,
         before: Before::default(),
         report,
         bar: ProgressBar::hidden(),
@@ -126,7 +135,7 @@ pub(crate) fn run(args: &EvaluateArgs) -> Result<ExitCode> {
     finish_what_is_begun(kept.is_some());
     for (at, chosen) in methods.iter().enumerate() {
         if let Err(error) = run.method(at, chosen) {
-            if methods.len() == 1 {
+            if methods.len() == 1 || canceller.is_cancelled() {
                 run.bar.finish_and_clear();
                 return Err(error);
             }
@@ -143,13 +152,13 @@ pub(crate) fn run(args: &EvaluateArgs) -> Result<ExitCode> {
             end_by(signal);
         }
         if kept.is_broken() {
-            return Ok(ExitCode::FAILURE);
+            return Ok((ExitCode::FAILURE, String::new()));
         }
         kept.each(|object| run.report.add(object))?;
     }
     let failed = run.failed;
-    run.report.finish(kept.as_ref())?;
-    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    let table = run.report.finish(kept.as_ref())?;
+    Ok((if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }, table))
 }
 
 /// The results of so many passes, where they are to be kept.
@@ -215,6 +224,7 @@ struct Run<'a> {
     typed: Option<((u32, u32), Arc<TypedModel>)>,
     /// The same, made ready to be asked of changed pictures.
     scorer: Option<((u32, u32), Explainer)>,
+    canceller: &'a Canceller,
     before: Before,
     report: Report<'a>,
     bar: ProgressBar,
@@ -310,6 +320,9 @@ impl Run<'_> {
         outcome: Result<()>,
     ) -> Result<()> {
         if let Err(error) = outcome {
+            if self.canceller.is_cancelled() {
+                return Err(error);
+            }
             self.failed = true;
             // One that can't be read was reported when it was to be measured.
             if stage == 0 || !lines.is_empty() {
@@ -365,7 +378,13 @@ impl Run<'_> {
             let scorer = self.scorer.as_ref().map(|(_, scorer)| scorer);
             let scorer = scorer.ok_or_else(|| Error::Value("the model is not ready to be asked".into()))?;
             let groups = explainer.groups().to_vec();
-            let mut evaluator = Evaluator { scorer, explainer, metrics: &self.metrics, settings: self.settings };
+            let mut evaluator = Evaluator {
+                scorer,
+                explainer,
+                metrics: &self.metrics,
+                settings: self.settings,
+                canceller: self.canceller,
+            };
             let region = |asked: &Asked<'_>| Ok(self.truth.region(asked, &labels, input.path(), mask.as_ref()));
             let told = |passes: usize| self.bar.inc(passes as u64);
             let all = evaluator.picture(&ready.tensor, Some(ready.seen), &target, &region, &told)?;

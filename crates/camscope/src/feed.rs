@@ -20,6 +20,8 @@ type Fed = (ArrayD<f32>, Option<Arc<(RgbImage, Seen)>>);
 pub(crate) struct FedInput {
     name: String,
     value: String,
+    /// An array in place of the value.
+    array: Option<ArrayD<f32>>,
 }
 
 impl std::fmt::Display for FedInput {
@@ -34,13 +36,21 @@ impl FedInput {
         let (name, value) = text.split_once('=').ok_or("it must be NAME=VALUE")?;
         match name.is_empty() || value.is_empty() {
             true => Err("it must be NAME=VALUE".into()),
-            false => Ok(Self { name: name.to_owned(), value: value.to_owned() }),
+            false => Ok(Self { name: name.to_owned(), value: value.to_owned(), array: None }),
         }
+    }
+
+    /// An input that is fed an array.
+    pub(crate) fn of_array(name: String, array: ArrayD<f32>) -> Self {
+        Self { name, value: "an array".into(), array: Some(array) }
     }
 
     /// The value as an array of the input's shape. Open axes that the value says nothing of have size 1; height and width are the image's.
     fn array(&self, input: &Input, sidecar: &Sidecar) -> Result<Fed> {
         let plain = |array| Ok((array, None));
+        if let Some(array) = &self.array {
+            return plain(array.clone());
+        }
         let shape = shape(input, sidecar);
         let fail = |reason: String| Err(Error::Value(format!("cannot feed the input `{}`: {reason}", self.name)));
         let numbers: Option<Vec<f32>> = self.value.split(',').map(|number| number.trim().parse().ok()).collect();

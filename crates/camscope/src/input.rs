@@ -101,6 +101,25 @@ pub(crate) fn fit_values(path: &Path, array: &ArrayD<f32>, network: &Network) ->
 /// It doesn't fit.
 pub(crate) fn fit_tensor(path: &Path, array: &ArrayD<f32>, network: &mut Network, sidecar: &mut Sidecar) -> Result<()> {
     let shape = array.shape();
+    fit_shape(path, shape, network)?;
+    take_size(shape, &mut sidecar.preprocessing);
+    if !network.takes_photos() {
+        let input = network.input().name.clone();
+        network.take_array(shape).map_err(|expected| Error::TensorShape {
+            path: printable_path(path),
+            found: shape.to_vec(),
+            input,
+            expected,
+        })?;
+    }
+    Ok(())
+}
+
+/// Refuses an array of another shape than the model takes.
+///
+/// # Errors
+/// It has one.
+pub(crate) fn fit_shape(path: &Path, shape: &[usize], network: &Network) -> Result<()> {
     let input = network.input();
     let fits = shape.len() == input.shape.len()
         && shape.first() == Some(&1)
@@ -117,16 +136,6 @@ pub(crate) fn fit_tensor(path: &Path, array: &ArrayD<f32>, network: &mut Network
             input: input.name.clone(),
             expected: format!("[{}]", expected.collect::<Vec<_>>().join(", ")),
         });
-    }
-    take_size(shape, &mut sidecar.preprocessing);
-    if !network.takes_photos() {
-        let input = network.input().name.clone();
-        network.take_array(shape).map_err(|expected| Error::TensorShape {
-            path: printable_path(path),
-            found: shape.to_vec(),
-            input,
-            expected,
-        })?;
     }
     Ok(())
 }

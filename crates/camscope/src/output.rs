@@ -1,6 +1,9 @@
 //! What the commands print: results to stdout, errors to stderr.
 
-use std::io::{ErrorKind, Write};
+use std::{
+    cell::RefCell,
+    io::{ErrorKind, Write},
+};
 
 use camscope_core::{
     Error, Result,
@@ -8,12 +11,64 @@ use camscope_core::{
 };
 use serde_json::Value;
 
+/// What would have been printed.
+#[derive(Default)]
+pub(crate) struct Gathered {
+    /// Results.
+    pub(crate) printed: Vec<String>,
+    /// What is to be known, each a sentence.
+    pub(crate) notes: Vec<String>,
+    /// Errors of parts of the work, the rest of which went on: what happened, and what to do about it.
+    pub(crate) complaints: Vec<(String, Option<String>)>,
+}
+
+thread_local! {
+    static GATHERED: RefCell<Option<Gathered>> = const { RefCell::new(None) };
+}
+
+/// Does some work; what this thread would print meanwhile is gathered instead. For Python, whose streams are its own.
+pub(crate) fn gathered<T>(work: impl FnOnce() -> T) -> (T, Gathered) {
+    /// Ends it even where the work panics.
+    struct Ends;
+    impl Drop for Ends {
+        fn drop(&mut self) {
+            GATHERED.with_borrow_mut(Option::take);
+        }
+    }
+    GATHERED.set(Some(Gathered::default()));
+    let ends = Ends;
+    let result = work();
+    let all = GATHERED.with_borrow_mut(Option::take).unwrap_or_default();
+    drop(ends);
+    (result, all)
+}
+
+/// Whether it is gathered what this thread would print.
+pub(crate) fn is_gathered() -> bool {
+    GATHERED.with_borrow(Option::is_some)
+}
+
+/// Gives something to [`gathered`], where that goes on.
+fn gather(give: impl FnOnce(&mut Gathered)) -> bool {
+    GATHERED.with_borrow_mut(|all| all.as_mut().map(give).is_some())
+}
+
+/// Says to stderr what is to be known.
+pub(crate) fn note(note: &str) {
+    if !gather(|all| all.notes.push(note.to_owned())) {
+        eprintln!("note: {}", printable(note));
+    }
+}
+
 /// Prints text to stdout. A reader that has gone (`| head`) is no error.
 ///
 /// # Errors
 ///
 /// stdout cannot be written, such as on a full disk.
 pub(crate) fn print(text: &str) -> Result<()> {
+    if gather(|all| all.printed.push(text.to_owned())) {
+        return Ok(());
+    }
     let mut stdout = std::io::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
@@ -44,6 +99,9 @@ pub(crate) fn report(error: &Error) {
 
 /// Prints what happened, then what to do about it, to stderr.
 pub(crate) fn complain(error: &str, help: Option<&str>) {
+    if gather(|all| all.complaints.push((error.to_owned(), help.map(str::to_owned)))) {
+        return;
+    }
     eprintln!("error: {}", safe(error));
     if let Some(help) = help {
         eprintln!("help: {}", safe(help));

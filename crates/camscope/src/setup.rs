@@ -11,13 +11,14 @@ use camscope_core::{
     runtime::{ProviderChoice, Runtime, SessionOptions, SharedThreads, share_threads},
     subject::TypedModel,
     target::{ClassSpec, TargetRef},
-    text::{printable, printable_path},
+    text::printable_path,
 };
 
 use crate::{
     cli::{InputArgs, MethodArgs, RunArgs},
     feed::feed,
     input::{array_for, is_array},
+    output,
 };
 
 /// Reads a model and what lies beside it, unless the options say otherwise.
@@ -39,9 +40,7 @@ pub(crate) fn open_for(model: &Path, input: &InputArgs, photo: Option<&Path>) ->
         None => said_picture(model, given.sidecar.as_deref())?,
     };
     let mut network = Network::open_with(model, picture.as_deref())?;
-    if let Some(note) = &network.note {
-        eprintln!("note: {}", printable(note));
-    }
+    note_all(network.note.as_slice());
     note_all(network.picture_note.as_slice());
     let mut sidecar = resolve_given(&network, &given)?;
     if let Some(array) = photo.filter(|path| is_array(path)) {
@@ -72,7 +71,7 @@ pub(crate) fn subject(
         return Ok((subject, asked));
     }
     if let Some(note) = subject.network().choice_note() {
-        eprintln!("note: {}; --target output:NAME[…] explains another", printable(&note));
+        output::note(&format!("{note}; --target output:NAME[…] explains another"));
     }
     let default = subject.default_target()?;
     Ok((subject, vec![default]))
@@ -189,7 +188,7 @@ pub(crate) fn work_between_runs(run: &RunArgs) {
 /// Says what is to be known, each in a line.
 pub(crate) fn note_all(notes: &[String]) {
     for note in notes {
-        eprintln!("note: {}", printable(note));
+        output::note(note);
     }
 }
 
@@ -204,10 +203,10 @@ pub(crate) fn note_provider(runtime: &Runtime, explainer: &Explainer, run: &RunA
         return;
     }
     for (provider, reason) in runtime.auto_provider().rejected {
-        eprintln!("note: {provider} is not used: {}", printable(&reason));
+        output::note(&format!("{provider} is not used: {reason}"));
     }
     if let Some(reason) = explainer.forward_session().fallback() {
-        eprintln!("note: {}", printable(reason));
+        output::note(reason);
     }
 }
 

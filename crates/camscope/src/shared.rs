@@ -1,5 +1,7 @@
 //! What the Python package shares with the commands, so that both do the same.
 
+mod evaluation;
+
 use std::{
     path::{Path, PathBuf},
     sync::Once,
@@ -26,6 +28,8 @@ use crate::{
     explain_cmd::deliver::{draw, draw_array, draw_marks_of},
     input, plugins,
 };
+
+pub use evaluation::{Evaluated, Evaluation};
 
 /// Loads the plugins of this user, once in a process; those that cannot be used are complained about on stderr and left out.
 pub fn load_plugins() {
@@ -58,6 +62,16 @@ pub fn fit_array(
     input::fit_values(Path::new(called), &array, network)?;
     input::fit_tensor(Path::new(called), &array, network, sidecar)?;
     Ok(array)
+}
+
+/// Refuses an array of that shape where the model doesn't take it, before there is a copy of it: [`fit_array`].
+///
+/// # Errors
+/// The model takes another shape.
+pub fn fit_shape(shape: &[usize], called: &str, network: &Network) -> Result<()> {
+    let batch = (shape.len() + 1 == network.input().shape.len()).then_some(1);
+    let shape: Vec<usize> = batch.into_iter().chain(shape.iter().copied()).collect();
+    input::fit_shape(Path::new(called), &shape, network)
 }
 
 /// What was explained: a photo with what of it the model saw, or an array; and what the model said of it.

@@ -24,6 +24,8 @@ pub struct Evaluator<'a> {
     pub metrics: &'a [&'static dyn Metric],
     /// How much is done.
     pub settings: Settings,
+    /// Ends it between two operators of the model.
+    pub canceller: &'a Canceller,
 }
 
 /// What came out for one heatmap.
@@ -59,13 +61,14 @@ impl Evaluator<'_> {
     /// # Errors
     /// Those of [`Evaluator::picture`].
     pub fn rehearse(&self, picture: &ArrayD<f32>, seen: Option<Seen>, target: &TargetRef) -> Result<Cost> {
-        let asked = Asked::new(self.scorer, picture, seen, target, &Canceller::new())?;
+        let asked = Asked::new(self.scorer, picture, seen, target, self.canceller)?;
         let asking = timed(|| asked.confidences(1, &|_| asked.picture().to_owned()))?.1;
         let groups = self.explainer.groups().len() as f64;
         let about = about(self.explainer, &self.explainer.options().method);
         let (explaining, explaining_seconds, numbers) = if about <= AFFORDABLE {
             let seen: Vec<Seen> = seen.into_iter().collect();
-            let once = || explained(self.explainer, std::slice::from_ref(picture), &seen, &asked.answered().target);
+            let target = &asked.answered().target;
+            let once = || explained(self.explainer, std::slice::from_ref(picture), (&seen, target), self.canceller);
             // The first run of a session takes longer.
             once()?;
             let before = self.explainer.work().passes();
@@ -129,7 +132,7 @@ impl Evaluator<'_> {
         place: Where<'_>,
         told: &(dyn Fn(usize) + Sync),
     ) -> Result<Vec<Evaluated>> {
-        let asked = Asked::new(self.scorer, picture, seen, target, &Canceller::new())?.telling(told);
+        let asked = Asked::new(self.scorer, picture, seen, target, self.canceller)?.telling(told);
         told(1);
         let work = std::sync::Arc::clone(self.explainer.work());
         let ran = |before: usize| told(work.passes() - before);
@@ -137,7 +140,8 @@ impl Evaluator<'_> {
         // As it was resolved: the same class for every changed picture.
         let target = asked.answered().target.clone();
         let seen: Vec<Seen> = seen.into_iter().collect();
-        let shown = explained(self.explainer, std::slice::from_ref(picture), &seen, &target)?;
+        let canceller = self.canceller;
+        let shown = explained(self.explainer, std::slice::from_ref(picture), (&seen, &target), canceller)?;
         ran(before);
         let truth = place(&asked)?;
         let groups: Vec<Group> = self.explainer.groups().to_vec();
@@ -152,7 +156,7 @@ impl Evaluator<'_> {
             let mut of_disturbed = || -> Result<Vec<Array2<f32>>> {
                 if disturbed.get().is_none() {
                     let before = work.passes();
-                    let made = of_disturbed(explainer, &asked, &seen, &settings)?;
+                    let made = of_disturbed(explainer, &asked, (&seen, canceller), &settings)?;
                     ran(before);
                     let _ = disturbed.set(made);
                 }
@@ -189,8 +193,9 @@ impl Evaluator<'_> {
         picture: &ArrayD<f32>,
         seen: &[Seen],
         target: &TargetRef,
+        canceller: &Canceller,
     ) -> Result<Vec<Array2<f32>>> {
-        Ok(Self::shown(explainer, picture, seen, target)?.into_iter().map(|(heat, _)| heat).collect())
+        Ok(Self::shown(explainer, picture, seen, target, canceller)?.into_iter().map(|(heat, _)| heat).collect())
     }
 
     /// The same, each with the target as it came out.
@@ -202,8 +207,9 @@ impl Evaluator<'_> {
         picture: &ArrayD<f32>,
         seen: &[Seen],
         target: &TargetRef,
+        canceller: &Canceller,
     ) -> Result<Vec<(Array2<f32>, Explained)>> {
-        let shown = explained(explainer, std::slice::from_ref(picture), seen, target)?;
+        let shown = explained(explainer, std::slice::from_ref(picture), (seen, target), canceller)?;
         Ok(shown.into_iter().next().unwrap_or_default())
     }
 }
@@ -249,11 +255,17 @@ fn timed<T>(work: impl FnOnce() -> Result<T>) -> Result<(T, f64)> {
 }
 
 /// What is shown of each picture.
-fn explained(explainer: &Explainer, pictures: &[ArrayD<f32>], seen: &[Seen], target: &TargetRef) -> Result<Vec<Shown>> {
+fn explained(
+    explainer: &Explainer,
+    pictures: &[ArrayD<f32>],
+    (seen, target): (&[Seen], &TargetRef),
+    canceller: &Canceller,
+) -> Result<Vec<Shown>> {
     let mut all = Vec::with_capacity(pictures.len());
     for some in pictures.chunks(explainer.batch().max(1)) {
         let views: Vec<_> = some.iter().map(|picture| picture.view()).collect();
-        let outcomes = explainer.explain_seen(&views, &seen.repeat(some.len()), std::slice::from_ref(target))?;
+        let seen = seen.repeat(some.len());
+        let outcomes = explainer.explain_until(&views, &seen, std::slice::from_ref(target), canceller)?;
         for outcome in outcomes {
             let heat = outcome.explanations.into_iter().map(|explanation| {
                 let heat = explanation.heatmap.ok_or_else(|| no_heat(explainer))?;
@@ -266,7 +278,12 @@ fn explained(explainer: &Explainer, pictures: &[ArrayD<f32>], seen: &[Seen], tar
 }
 
 /// The heatmaps of slightly disturbed pictures. A method that draws random numbers draws others for each.
-fn of_disturbed(explainer: &mut Explainer, asked: &Asked<'_>, seen: &[Seen], settings: &Settings) -> Result<Disturbed> {
+fn of_disturbed(
+    explainer: &mut Explainer,
+    asked: &Asked<'_>,
+    (seen, canceller): (&[Seen], &Canceller),
+    settings: &Settings,
+) -> Result<Disturbed> {
     let seeds = (1..=settings.disturbed as u64).map(|at| settings.seed.wrapping_add(at));
     let pictures: Vec<(u64, ArrayD<f32>)> =
         seeds.map(|seed| (seed, asked.as_input(sensitivity::disturbed(asked, seed)))).collect();
@@ -276,13 +293,13 @@ fn of_disturbed(explainer: &mut Explainer, asked: &Asked<'_>, seen: &[Seen], set
     };
     if let Method::Cam(_) = explainer.options().method.method {
         let pictures: Vec<ArrayD<f32>> = pictures.into_iter().map(|(_, picture)| picture).collect();
-        return Ok(heat(explained(explainer, &pictures, seen, target)?));
+        return Ok(heat(explained(explainer, &pictures, (seen, target), canceller)?));
     }
     let own = explainer.options().seed;
     let mut all = Vec::with_capacity(pictures.len());
     for (seed, picture) in pictures {
         explainer.reseed(own.wrapping_add(seed));
-        let shown = explained(explainer, &[picture], seen, target);
+        let shown = explained(explainer, &[picture], (seen, target), canceller);
         explainer.reseed(own);
         all.extend(heat(shown?));
     }

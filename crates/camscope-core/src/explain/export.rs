@@ -4,6 +4,7 @@
 //! depends on the seed is there once for each. Nothing in the graph looks across images, so each image's heat is the one that it has alone.
 
 mod about;
+mod boxes;
 mod heat;
 mod seed;
 

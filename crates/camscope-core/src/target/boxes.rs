@@ -69,8 +69,8 @@ impl Target for Wanted {
     fn exists(&self, model: &Known<'_>) -> Result<()> {
         let Which::Label(label) = &self.0 else { return Ok(()) };
         let class = super::class::named(label, model.labels)?;
-        let count = model.network.detector()?.classes().map(|(_, row)| row.len());
-        match count.filter(|count| class >= *count) {
+        let numbers = model.network.detector()?.numbers();
+        match numbers.map(|numbers| numbers.end).filter(|count| class >= *count) {
             Some(count) => Err(Error::ClassRange { class: label.clone(), count }),
             None => Ok(()),
         }
@@ -88,9 +88,10 @@ impl Target for Wanted {
     }
 
     fn in_graph(&self) -> Option<InGraph> {
-        match self.0 {
-            Which::Rank(rank) => Some(InGraph::Box(rank)),
-            Which::Label(_) | Which::Over(..) => None,
+        match &self.0 {
+            Which::Rank(rank) => Some(InGraph::Box(*rank)),
+            Which::Label(label) => Some(InGraph::BoxOf(label.clone())),
+            Which::Over(..) => None,
         }
     }
 

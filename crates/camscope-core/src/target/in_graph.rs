@@ -22,6 +22,8 @@ pub enum InGraph {
     Contrast(ClassSpec, ClassSpec),
     /// The n-th surest box, from 1.
     Box(usize),
+    /// The surest box of a label, or of a class's number.
+    BoxOf(String),
     /// All pixels of a class.
     Segment(String),
     /// The sum of some elements of an output, one entry an axis; `None`: its only number.

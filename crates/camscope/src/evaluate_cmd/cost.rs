@@ -10,19 +10,22 @@ use camscope_core::{
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{Run, report, sane};
-use crate::{explain_cmd::many::Ready, setup::note_all};
+use crate::{explain_cmd::many::Ready, output, setup::note_all};
 
 impl Run<'_> {
-    /// Says once how many passes are left to be run, and how long they will take, by what this picture takes.
+    /// Says once how many passes are left to be run, and how long they will take, by what this picture takes, to those who see it before it
+    /// begins.
     pub(super) fn tell_cost(
         &mut self,
         at: usize,
         explainer: &mut Explainer,
         (number, ready): (usize, &Ready),
     ) -> Result<()> {
-        let Some((_, scorer)) = self.scorer.as_ref().filter(|_| !self.is_announced) else { return Ok(()) };
+        let is_told = self.is_announced || output::is_gathered();
+        let Some((_, scorer)) = self.scorer.as_ref().filter(|_| !is_told) else { return Ok(()) };
         let Some(target) = self.targets(explainer, number).into_iter().next() else { return Ok(()) };
-        let evaluator = Evaluator { scorer, explainer, metrics: &self.metrics, settings: self.settings };
+        let evaluator =
+            Evaluator { scorer, explainer, metrics: &self.metrics, settings: self.settings, canceller: self.canceller };
         // A target that is not in this picture is told of when its turn comes; the next picture shows what it costs.
         let Ok(cost) = evaluator.rehearse(&ready.tensor, Some(ready.seen), &target) else { return Ok(()) };
         let explainer = &*explainer;

@@ -156,19 +156,20 @@ impl<'a> Report<'a> {
         Ok(())
     }
 
-    /// Prints the table or the summaries, and writes the files.
+    /// Prints the table or the summaries, and writes the files; the table, empty where there is no heatmap.
     ///
     /// # Errors
     /// A file cannot be written.
-    pub(super) fn finish(mut self, kept: Option<&Kept>) -> Result<()> {
+    pub(super) fn finish(mut self, kept: Option<&Kept>) -> Result<String> {
         self.columns.sort_by_key(|column| (column.method, column.group));
         let columns: Vec<&Gathered> = self.columns.iter().filter(|column| column.heatmaps > 0).collect();
+        let table = if columns.is_empty() { String::new() } else { self.table(&columns) };
         if self.args.json {
             for column in &columns {
                 output::print(&self.summary(column))?;
             }
-        } else if !columns.is_empty() {
-            output::print(&self.table(&columns))?;
+        } else {
+            output::print(&table)?;
         }
         let charts = charts(&columns);
         if let Some(folder) = &self.args.plot {
@@ -188,7 +189,7 @@ impl<'a> Report<'a> {
             let written = put_all(path, &mut lines?, &unfinished(self.args.from.shard));
             written.map_err(|source| failed("write", path, source))?;
         }
-        Ok(())
+        Ok(table)
     }
 
     fn summary(&self, column: &Gathered) -> String {

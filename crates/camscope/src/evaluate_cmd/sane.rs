@@ -120,7 +120,7 @@ impl Run<'_> {
                 None => {
                     let explainer = self.made(own, &chosen, number)?;
                     let ran = explainer.work().passes();
-                    let shown = Evaluator::shown(&explainer, &ready.tensor, &[ready.seen], &target)?;
+                    let shown = Evaluator::shown(&explainer, &ready.tensor, &[ready.seen], &target, self.canceller)?;
                     self.bar.inc((explainer.work().passes() - ran) as u64);
                     *own = Some((self.preprocessing[number].size, explainer));
                     let spec = shown.first().map(|(_, target)| target.spec.clone()).unwrap_or_default();
@@ -132,7 +132,7 @@ impl Run<'_> {
             };
             let ran = explainer.work().passes();
             let after: Vec<(Array2<f32>, Explained)> =
-                Evaluator::shown(explainer, &ready.tensor, &[ready.seen], &target)?;
+                Evaluator::shown(explainer, &ready.tensor, &[ready.seen], &target, self.canceller)?;
             self.bar.inc((explainer.work().passes() - ran) as u64);
             for (group, (before, (after, target))) in before.iter().zip(&after).enumerate() {
                 let taps = &explainer.taps()[explainer.groups()[group].taps.clone()];

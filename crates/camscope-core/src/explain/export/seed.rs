@@ -4,7 +4,7 @@
 
 use onnx_grad::{Builder, ElemType, Val, attr, proto::TensorProto};
 
-use super::CLASS_INPUT;
+use super::{CLASS_INPUT, boxes::Which};
 use crate::{
     error::{Error, Result},
     model::Classes,
@@ -12,9 +12,6 @@ use crate::{
     target::{Along, ClassSpec, InGraph, Score},
     task::segmentation::Meaning,
 };
-
-/// Boxes are chosen one after the other, each by some thirty nodes.
-const MOST_BOXES: usize = 100;
 
 /// A value with its seed.
 pub(super) type Seeds = Vec<(String, Val)>;
@@ -81,7 +78,8 @@ impl Seeding<'_> {
                 let [a, b] = [logit.class(g, classes, &a), logit.class(g, classes, &b)];
                 Ok(vec![(classes.logits.clone(), g.sub(&a, &b))])
             }
-            InGraph::Box(rank) => self.boxed(g, *rank),
+            InGraph::Box(rank) => self.boxed(g, Which::Rank(*rank)),
+            InGraph::BoxOf(label) => self.boxed(g, Which::Class(label)),
             InGraph::Segment(label) => self.segment(g, label),
             InGraph::Elements(output, selection) => self.elements(g, output, selection.as_deref()),
             InGraph::Not(inner) => {
@@ -91,7 +89,7 @@ impl Seeding<'_> {
         }
     }
 
-    fn elem(&self, value: &str) -> ElemType {
+    pub(super) fn elem(&self, value: &str) -> ElemType {
         self.subject.types().get(value).map_or(ElemType::Float, |ty| ty.elem)
     }
 
@@ -348,83 +346,6 @@ impl Seeding<'_> {
         };
         Ok(vec![(name, g.mul(&share, &slope))])
     }
-
-    // ---- boxes ----
-
-    /// The score of the n-th surest box that is left when those are taken away that overlap a surer one of their class.
-    fn boxed(&self, g: &mut Builder, rank: usize) -> Result<Seeds> {
-        let network = self.subject.network();
-        let head = network.detector()?;
-        let format = network.task.as_ref().and_then(|found| found.task.format()).unwrap_or("this");
-        let Some(found) = head.emit(g) else {
-            return Err(Error::CannotExport {
-                reason: format!("boxes of the format `{format}` are chosen on the host alone"),
-                help:
-                    "of yolov8's format (Ultralytics YOLOv8 to v12, YOLO11 and YOLO26) box:N can be said in the graph; \
-                       --target output:NAME[…] explains an element of an output"
-                        .into(),
-            });
-        };
-        if rank > MOST_BOXES {
-            let help = format!("box:1 to box:{MOST_BOXES}");
-            let reason = format!("box:{rank} takes too many nodes, since boxes are chosen one after the other");
-            return Err(Error::CannotExport { reason, help });
-        }
-        let elem = self.elem(&found.value);
-        let places = numbers(g, found.boxes);
-        let gone = g.scalar(elem, f64::from(f32::MIN));
-        let is_no_number = g.unary("IsNaN", &found.scores);
-        let mut scores = g.where_(&is_no_number, &gone, &found.scores);
-        let areas = {
-            let corners = found.corners.clone();
-            area(g, &corners, elem)
-        };
-        let mut step = 1;
-        let (chosen, class, is_there) = loop {
-            let how = vec![attr::int("axis", 1), attr::int("keepdims", 1)];
-            let place = g.op("ArgMax", &[&scores], how);
-            let chosen = g.binary("Equal", &places, &place);
-            let class = g.op("GatherElements", &[&found.classes, &place], vec![attr::int("axis", 1)]);
-            if step == rank {
-                let best = g.reduce("ReduceMax", &scores, &[1], true);
-                break (chosen, class, g.binary("Greater", &best, &gone));
-            }
-            let is_gone = match head.overlap() {
-                Some(most) => {
-                    let numbers = g.cast(&chosen, elem);
-                    let numbers = g.unsqueeze(&numbers, &[2]);
-                    let own = g.mul(&found.corners, &numbers);
-                    let own = g.reduce_sum(&own, &[1], true);
-                    let shared = overlap(g, (&found.corners, &areas), &own, elem);
-                    let most = g.scalar(elem, f64::from(most));
-                    let covers = g.binary("Greater", &shared, &most);
-                    let is_alike = g.binary("Equal", &found.classes, &class);
-                    let covered = g.binary("And", &covers, &is_alike);
-                    g.binary("Or", &covered, &chosen)
-                }
-                None => chosen,
-            };
-            scores = g.where_(&is_gone, &gone, &scores);
-            step += 1;
-        };
-        // A one at the box's class.
-        let (rows, first) = found.rows;
-        let row_numbers = numbers(g, rows);
-        let first = g.int(first as i64);
-        let row = g.add(&class, &first);
-        let in_row = g.binary("Equal", &row_numbers, &row);
-        let (of_box, of_row) = if found.is_turned { (2, 1) } else { (1, 2) };
-        let (chosen, in_row) = (g.unsqueeze(&chosen, &[of_box]), g.unsqueeze(&in_row, &[of_row]));
-        let is_there = g.unsqueeze(&is_there, &[2]);
-        let place = g.binary("And", &chosen, &in_row);
-        let place = g.binary("And", &place, &is_there);
-        let mut seed = g.cast(&place, elem);
-        if found.are_logits && self.score == Score::Probability {
-            let spread = spread(g, &Val::new(&found.value), elem);
-            seed = g.mul(&seed, &spread);
-        }
-        Ok(head.emit_origins(g, &found.value, &seed))
-    }
 }
 
 /// The numbers from 0, `[count]`.
@@ -433,52 +354,11 @@ fn numbers(g: &mut Builder, count: usize) -> Val {
 }
 
 /// p · (1 − p) of logits of the logistic function.
-fn spread(g: &mut Builder, logits: &Val, elem: ElemType) -> Val {
+pub(super) fn spread(g: &mut Builder, logits: &Val, elem: ElemType) -> Val {
     let p = g.unary("Sigmoid", logits);
     let one = g.scalar(elem, 1.0);
     let rest = g.sub(&one, &p);
     g.mul(&p, &rest)
-}
-
-/// A side of boxes `[…, 4]`: left, top, right or bottom.
-fn side(g: &mut Builder, corners: &Val, at: i64) -> Val {
-    let side = g.slice(corners, &[at], &[at + 1], &[2], &[1]);
-    g.squeeze(&side, &[2])
-}
-
-/// The area of boxes.
-fn area(g: &mut Builder, corners: &Val, elem: ElemType) -> Val {
-    let [left, top, right, bottom] = [0, 1, 2, 3].map(|at| side(g, corners, at));
-    extent(g, [&left, &top, &right, &bottom], elem)
-}
-
-fn extent(g: &mut Builder, [left, top, right, bottom]: [&Val; 4], elem: ElemType) -> Val {
-    let zero = g.scalar(elem, 0.0);
-    let mut along = |from: &Val, to: &Val| {
-        let side = g.sub(to, from);
-        g.binary("Max", &side, &zero)
-    };
-    let (across, down) = (along(left, right), along(top, bottom));
-    g.mul(&across, &down)
-}
-
-/// The intersection of each box and another over their union, as [`crate::task::detection::overlap`].
-fn overlap(g: &mut Builder, (corners, areas): (&Val, &Val), other: &Val, elem: ElemType) -> Val {
-    let mut shared = |at: i64, op: &str| {
-        let (a, b) = (side(g, corners, at), side(g, other, at));
-        g.binary(op, &a, &b)
-    };
-    let sides = [shared(0, "Max"), shared(1, "Max"), shared(2, "Min"), shared(3, "Min")];
-    let both = extent(g, sides.each_ref(), elem);
-    let own = area(g, other, elem);
-    let either = g.add(areas, &own);
-    let either = g.sub(&either, &both);
-    let zero = g.scalar(elem, 0.0);
-    let is_any = g.binary("Greater", &either, &zero);
-    let one = g.scalar(elem, 1.0);
-    let divisor = g.where_(&is_any, &either, &one);
-    let ratio = g.div(&both, &divisor);
-    g.where_(&is_any, &ratio, &zero)
 }
 
 /// A target as `--target` of `camscope export` takes it: `class` alone is the class that the input of the graph asks for.
@@ -495,7 +375,7 @@ pub(super) fn in_graph(spec: &str) -> Result<InGraph> {
     crate::target::parse(spec)?.in_graph().ok_or_else(|| Error::CannotExport {
         reason: format!("`{spec}` takes the photo, or another one, and cannot be said in the graph"),
         help: format!(
-            "what can: class (asked for by the input `{CLASS_INPUT}`), class:NAME, class:topN, contrast:A,B, box:N, segment:LABEL, \
+            "what can: class (asked for by the input `{CLASS_INPUT}`), class:NAME, class:topN, contrast:A,B, box:N, box:LABEL, segment:LABEL, \
              output:NAME[…], and not: before each"
         ),
     })

@@ -6,8 +6,10 @@
 
 use std::sync::Arc;
 
+use onnx_grad::{Val, attr, proto::TensorProto};
+
 use super::{
-    Detection, Detector, Format, Lies,
+    Columns, Detection, Detector, Emission, Emitted, Format, Lies,
     table::{ALL, Found, Says, Scores, Table, Values, called, corners, says, shared, the_most},
 };
 use crate::{error::Result, task::Context};
@@ -147,5 +149,56 @@ impl Detector for Head {
     fn overlap(&self) -> Option<f32> {
         // CenterNet's peaks are its choice; CenterFace's authors suppress as well.
         Some(if self.is_face { 0.3 } else { ALL })
+    }
+
+    fn emit(&self, to: &mut Emission<'_>) -> Option<Emitted> {
+        let extents = to.extents(&self.heat)?;
+        let &[_, _, Some(height), Some(width)] = &extents[..] else { return None };
+        let heat = Val::new(&self.heat);
+        let around = vec![attr::ints("kernel_shape", &[3, 3]), attr::ints("pads", &[1, 1, 1, 1])];
+        let most = to.g.op("MaxPool", &[&heat], around);
+        let is_peak = to.g.binary("Equal", &heat, &most);
+        let sides = to.table(&self.sides, 2)?;
+        let moved = match &self.offset {
+            Some(offset) => Some(to.table(offset, 2)?),
+            None => None,
+        };
+        // Down before across, and logarithms.
+        let turned = |to: &mut Emission<'_>, two: &Val| {
+            let (first, last) = (to.cut(two, 0..1), to.cut(two, 1..2));
+            to.g.concat(&[&last, &first], 2)
+        };
+        let (moved, sides) = match self.is_face {
+            true => {
+                let sides = turned(to, &sides);
+                (moved.map(|moved| turned(to, &moved)), to.g.unary("Exp", &sides))
+            }
+            false => (moved, sides),
+        };
+        let middle = if self.is_face || moved.is_none() { 0.5 } else { 0.0 };
+        let cells = (0..height * width).map(|cell| [(cell % width) as f32 + middle, (cell / width) as f32 + middle]);
+        let places = to.constant(cells);
+        let centre = match &moved {
+            Some(moved) => to.g.add(&places, moved),
+            None => places,
+        };
+        let stride = to.constant([self.stride]);
+        let (centre, sides) = (to.g.mul(&centre, &stride), to.g.mul(&sides, &stride));
+        let corners = to.around(&centre, &sides);
+        // A box for each class and cell.
+        let times = to.g.ints(&[1, self.classes as i64, 1]);
+        let corners = to.g.op("Tile", &[&corners, &times], vec![]);
+        let numbers: Vec<i64> = (0..self.classes).flat_map(|class| vec![class as i64; height * width]).collect();
+        Some(Emitted {
+            pieces: vec![to.merged(&self.heat, 1)],
+            columns: 1,
+            scores: Columns::Given {
+                score: 0,
+                classes: to.g.constant(TensorProto::ints("", &[1, numbers.len() as i64], &numbers)),
+            },
+            says: self.says,
+            corners,
+            filled: Some(to.g.reshape(&is_peak, &[0, -1])),
+        })
     }
 }

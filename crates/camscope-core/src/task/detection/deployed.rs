@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use super::{
-    Detection, Detector, Evidence, Format, Lies,
-    table::{Table, Values, called, shared},
+    Columns, Detection, Detector, Emission, Emitted, Evidence, Format, Lies,
+    table::{Says, Table, Values, called, shared},
 };
 use crate::{error::Result, task::Context};
 
@@ -76,5 +76,17 @@ impl Detector for Head {
 
     fn overlap(&self) -> Option<f32> {
         None
+    }
+
+    fn emit(&self, to: &mut Emission<'_>) -> Option<Emitted> {
+        let class = to.row(&self.labels)?;
+        Some(Emitted {
+            pieces: vec![to.piece(&self.scores, 1)?],
+            columns: 1,
+            scores: Columns::Given { score: 0, classes: to.classes(&class) },
+            says: Says::Probabilities,
+            corners: to.table(&self.boxes, 4)?,
+            filled: None,
+        })
     }
 }

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use super::{
-    Detection, Detector, Format, Lies,
+    Columns, Detection, Detector, Emission, Emitted, Format, Lies,
     table::{ALL, Found, Says, Scores, Table, Values, called, corners, pixels, says, shared, surest},
 };
 use crate::{error::Result, task::Context};
@@ -122,5 +122,18 @@ impl Detector for Head {
 
     fn overlap(&self) -> Option<f32> {
         Some(ALL)
+    }
+
+    fn emit(&self, to: &mut Emission<'_>) -> Option<Emitted> {
+        let all = 0..self.classes + usize::from(self.says == Says::Softmax);
+        let boxes = to.table(&self.boxes, 4)?;
+        Some(Emitted {
+            pieces: vec![to.piece(&self.logits, all.end)?],
+            columns: all.end,
+            scores: Columns::Classes { own: 0..self.classes, first: 0, all, objectness: None },
+            says: self.says,
+            corners: to.boxed(&boxes),
+            filled: None,
+        })
     }
 }

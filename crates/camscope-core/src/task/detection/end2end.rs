@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use ndarray::ArrayD;
 
-use super::{Detection, Detector, Evidence, Format, Lies, nodes, yolov8};
+use super::{Columns, Detection, Detector, Emission, Emitted, Evidence, Format, Lies, Says, nodes, yolov8};
 use crate::{
     error::{Error, Result},
     task::{Context, Element},
@@ -94,5 +94,29 @@ impl Detector for Head {
 
     fn overlap(&self) -> Option<f32> {
         None
+    }
+
+    fn emit(&self, to: &mut Emission<'_>) -> Option<Emitted> {
+        let columns = to.columns(&self.output)?;
+        let table = to.table(&self.output, columns)?;
+        let corners = match self.has_angle {
+            true => {
+                let (centre, sides, angle) =
+                    (to.cut(&table, 0..2), to.cut(&table, 2..4), to.cut(&table, columns - 1..columns));
+                let sides = yolov8::emit_enclosing(to, &sides, &angle);
+                to.around(&centre, &sides)
+            }
+            false => to.cut(&table, 0..4),
+        };
+        let (score, class) = (to.column(&table, 4), to.column(&table, 5));
+        let filled = to.filled(&score, &class);
+        Some(Emitted {
+            pieces: vec![to.piece(&self.output, columns)?],
+            columns,
+            scores: Columns::Given { score: 4, classes: to.classes(&class) },
+            says: if self.has_logits { Says::Logits } else { Says::Probabilities },
+            corners,
+            filled: Some(filled),
+        })
     }
 }

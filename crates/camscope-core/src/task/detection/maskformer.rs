@@ -4,8 +4,10 @@
 
 use std::sync::Arc;
 
+use onnx_grad::{ElemType, Val};
+
 use super::{
-    Detection, Detector, Format, Lies,
+    Columns, Detection, Detector, Emission, Emitted, Format, Lies,
     table::{ALL, Found, Says, Scores, Table, Values, called, is_sigmoid, pixels, shared, surest},
 };
 use crate::{error::Result, task::Context};
@@ -89,5 +91,37 @@ impl Detector for Head {
 
     fn overlap(&self) -> Option<f32> {
         Some(ALL)
+    }
+
+    fn emit(&self, to: &mut Emission<'_>) -> Option<Emitted> {
+        let &[_, _, Some(height), Some(width)] = &to.extents(&self.masks)?[..] else { return None };
+        let above = to.g.scalar(ElemType::Float, f64::from(self.above));
+        let inside = to.g.binary("Greater", &Val::new(&self.masks), &above);
+        let inside = to.g.cast(&inside, ElemType::Float);
+        let half = to.g.scalar(ElemType::Float, 0.5);
+        // Of the rows, or of the columns, the first and the last that have something of the mask.
+        let mut ends = |axis: i64, count: usize| {
+            let any = to.g.reduce("ReduceMax", &inside, &[axis], false);
+            let any = to.g.binary("Greater", &any, &half);
+            let row = |first: usize| (first..first + count).map(|at| at as f64).collect::<Vec<_>>();
+            let (firsts, lasts) = (row(0), row(1));
+            let [from, end] = [firsts, lasts].map(|numbers| to.g.floats(ElemType::Float, &[count as i64], &numbers));
+            let (beyond, none) = (to.g.scalar(ElemType::Float, count as f64), to.g.scalar(ElemType::Float, 0.0));
+            let from = to.g.where_(&any, &from, &beyond);
+            let end = to.g.where_(&any, &end, &none);
+            [to.g.reduce("ReduceMin", &from, &[2], true), to.g.reduce("ReduceMax", &end, &[2], true)]
+        };
+        let ([top, bottom], [left, right]) = (ends(3, height), ends(2, width));
+        let corners = to.g.concat(&[&left, &top, &right, &bottom], 2);
+        let is_any = to.g.binary("Greater", &right, &left);
+        let columns = self.classes + 1;
+        Some(Emitted {
+            pieces: vec![to.piece(&self.logits, columns)?],
+            columns,
+            scores: Columns::Classes { own: 0..self.classes, first: 0, all: 0..columns, objectness: None },
+            says: Says::Softmax,
+            corners,
+            filled: Some(to.g.squeeze(&is_any, &[2])),
+        })
     }
 }

@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use super::{
-    Detection, Detector, Evidence, Format, Lies,
-    table::{Table, Values, shared},
+    Columns, Detection, Detector, Emission, Emitted, Evidence, Format, Lies,
+    table::{Says, Table, Values, shared},
 };
 use crate::{error::Result, task::Context};
 
@@ -58,5 +58,18 @@ impl Detector for Head {
 
     fn overlap(&self) -> Option<f32> {
         None
+    }
+
+    fn emit(&self, to: &mut Emission<'_>) -> Option<Emitted> {
+        let dets = to.table(&self.dets, 5)?;
+        let (score, class) = (to.column(&dets, 4), to.row(&self.labels)?);
+        Some(Emitted {
+            pieces: vec![to.piece(&self.dets, 5)?],
+            columns: 5,
+            filled: Some(to.filled(&score, &class)),
+            scores: Columns::Given { score: 4, classes: to.classes(&class) },
+            says: Says::Probabilities,
+            corners: to.cut(&dets, 0..4),
+        })
     }
 }

@@ -6,6 +6,7 @@
 mod centernet;
 mod deployed;
 mod detr;
+mod emit;
 mod end2end;
 mod grids;
 mod likeness;
@@ -40,9 +41,11 @@ use crate::{
     nearest::nearest,
     target::{Answer, Score, TargetRef},
 };
+pub use emit::{Columns, Emission, Emitted, Piece};
 pub use likeness::Sought;
 use origin::Origin;
 pub use suppress::{overlap, suppressed, suppressed_until};
+pub use table::Says;
 
 /// Boxes that the model is less sure of are not listed.
 const THRESHOLD: f32 = 0.25;
@@ -71,6 +74,11 @@ pub trait Detector: fmt::Debug + Send + Sync {
         None
     }
 
+    /// The numbers that its classes have. `None`: a run says.
+    fn numbers(&self) -> Option<Range<usize>> {
+        self.classes().map(|(_, row)| 0..row.len())
+    }
+
     /// A score of some evidence with its slopes where they come from: in elements of the values of [`Detector::evidence`].
     fn traced(&self, score: Scalar, _evidence: &Evidence) -> Scalar {
         score
@@ -80,36 +88,15 @@ pub trait Detector: fmt::Debug + Send + Sync {
     /// them already.
     fn overlap(&self) -> Option<f32>;
 
-    /// Emits what [`Detector::boxes`] reads, for a graph that chooses a box itself. `None`: this format is read on the host alone.
-    fn emit(&self, _: &mut Builder) -> Option<Emitted> {
+    /// Emits what [`Detector::boxes`] reads, for a graph that chooses a box itself. `None`: where its boxes lie isn't known before it runs.
+    fn emit(&self, _: &mut Emission<'_>) -> Option<Emitted> {
         None
     }
 
-    /// The seeds of [`Detector::evidence`] that a seed of the value [`Emitted::value`] comes to: each value with its own.
+    /// The seeds of [`Detector::evidence`] that a seed of one of the values of [`Emitted::pieces`] comes to: each value with its own.
     fn emit_origins(&self, _: &mut Builder, value: &str, seed: &Val) -> Vec<(String, Val)> {
         vec![(value.to_owned(), seed.clone())]
     }
-}
-
-/// The boxes of each image as values of a graph.
-#[derive(Debug)]
-pub struct Emitted {
-    /// Left, top, right, bottom, `[N, boxes, 4]`.
-    pub corners: Val,
-    /// The score of each box's likeliest class, `[N, boxes]`: a logit, or a probability.
-    pub scores: Val,
-    /// That class, `[N, boxes]`.
-    pub classes: Val,
-    /// The value that holds the scores, `[N, rows, boxes]`, or `[N, boxes, rows]` where it is turned.
-    pub value: String,
-    /// Whether boxes lie along axis 1.
-    pub is_turned: bool,
-    /// How many rows the value has, and which of them is the score of class 0.
-    pub rows: (usize, usize),
-    /// How many boxes there are.
-    pub boxes: usize,
-    /// Whether scores are logits.
-    pub are_logits: bool,
 }
 
 /// The axis that classes lie along, by the number of axes of a value, and the places along it.
@@ -363,6 +350,10 @@ impl Detector for Detecting {
         self.head.classes()
     }
 
+    fn numbers(&self) -> Option<Range<usize>> {
+        self.head.numbers()
+    }
+
     fn traced(&self, score: Scalar, evidence: &Evidence) -> Scalar {
         let traced = |(element, slope): (Element, f32)| {
             let known = self.evidence.iter().find(|(name, _)| *name == element.value);
@@ -381,8 +372,8 @@ impl Detector for Detecting {
         self.overlap
     }
 
-    fn emit(&self, g: &mut Builder) -> Option<Emitted> {
-        self.head.emit(g)
+    fn emit(&self, to: &mut Emission<'_>) -> Option<Emitted> {
+        self.head.emit(to)
     }
 
     fn emit_origins(&self, g: &mut Builder, value: &str, seed: &Val) -> Vec<(String, Val)> {

@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use super::{
-    Detection, Detector, Evidence, Format, Lies,
-    table::{Table, Values, shared},
+    Columns, Detection, Detector, Emission, Emitted, Evidence, Format, Lies,
+    table::{Says, Table, Values, shared},
 };
 use crate::{error::Result, task::Context};
 
@@ -74,5 +74,19 @@ impl Detector for Head {
 
     fn overlap(&self) -> Option<f32> {
         None
+    }
+
+    fn emit(&self, to: &mut Emission<'_>) -> Option<Emitted> {
+        let table = to.table(&self.output, 6)?;
+        let class = to.column(&table, 0);
+        Some(Emitted {
+            pieces: vec![to.piece(&self.output, 6)?],
+            columns: 6,
+            // Rows that nothing was found for have the class -1.
+            filled: Some(to.not_below_zero(&class)),
+            scores: Columns::Given { score: 1, classes: to.classes(&class) },
+            says: Says::Probabilities,
+            corners: to.cut(&table, 2..6),
+        })
     }
 }

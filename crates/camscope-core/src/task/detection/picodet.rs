@@ -4,8 +4,10 @@
 
 use std::{ops::Range, sync::Arc};
 
+use onnx_grad::{ElemType, attr};
+
 use super::{
-    Detection, Detector, Format, Lies,
+    Columns, Detection, Detector, Emission, Emitted, Format, Lies,
     table::{Found, Says, Scores, Table, Values, cells, extent, grid, says, shared, surest},
 };
 use crate::{error::Result, target::probabilities, task::Context};
@@ -220,5 +222,38 @@ impl Detector for Head {
 
     fn overlap(&self) -> Option<f32> {
         Some(OVERLAP)
+    }
+
+    fn emit(&self, to: &mut Emission<'_>) -> Option<Emitted> {
+        let bins = (self.distance_columns - self.from) / 4;
+        let read = if self.is_joined { &self.levels[..1] } else { &self.levels[..] };
+        let (mut pieces, mut means) = (Vec::new(), Vec::new());
+        for level in read {
+            pieces.push(to.piece(&level.scores, self.score_columns)?);
+            let table = to.table(&level.distances, self.distance_columns)?;
+            let table = to.cut(&table, self.from..self.distance_columns);
+            // The mean of each of four distributions over distances 0, 1, 2 …
+            let logits = to.g.reshape(&table, &[0, -1, 4, bins as i64]);
+            let shares = to.g.op("Softmax", &[&logits], vec![attr::int("axis", 3)]);
+            let distances: Vec<f64> = (0..bins).map(|distance| distance as f64).collect();
+            let distances = to.g.floats(ElemType::Float, &[bins as i64], &distances);
+            let each = to.g.mul(&shares, &distances);
+            means.push(to.g.reduce_sum(&each, &[3], false));
+        }
+        let mut places = Vec::new();
+        for Level { stride, .. } in &self.levels {
+            let [height, width] = grid(self.size, *stride);
+            let centre = |cell: usize| (cell as f32 + self.centre) * *stride as f32;
+            places.extend((0..height * width).map(|cell| [centre(cell % width), centre(cell / width), *stride as f32]));
+        }
+        let means = to.below(&means);
+        Some(Emitted {
+            pieces,
+            columns: self.score_columns,
+            scores: Columns::Classes { own: 0..self.classes, first: 0, all: 0..self.classes, objectness: None },
+            says: self.says,
+            corners: to.reaching(&means, &places),
+            filled: None,
+        })
     }
 }

@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use super::{
-    Detection, Detector, Format, Lies,
-    ssd::from_prior,
+    Columns, Detection, Detector, Emission, Emitted, Format, Lies,
+    ssd::{emit_from_priors, from_prior},
     table::{Found, Says, Scores, Table, Values, behind_background, cells, extent, grid, pixels, says, shared, surest},
 };
 use crate::{error::Result, task::Context};
@@ -98,5 +98,18 @@ impl Detector for Head {
 
     fn overlap(&self) -> Option<f32> {
         Some(OVERLAP)
+    }
+
+    fn emit(&self, to: &mut Emission<'_>) -> Option<Emitted> {
+        let boxes = to.table(&self.boxes, 4)?;
+        let priors = to.constant(priors(self.size));
+        Some(Emitted {
+            pieces: vec![to.piece(&self.scores, 2)?],
+            columns: 2,
+            scores: Columns::Classes { own: 1..2, first: 1 - self.less, all: 0..2, objectness: None },
+            says: self.says,
+            corners: emit_from_priors(to, &boxes, &priors),
+            filled: None,
+        })
     }
 }

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use super::{
-    Detection, Detector, Format, Lies,
+    Columns, Detection, Detector, Emission, Emitted, Format, Lies,
     table::{Found, Says, Scores, Table, Values, cells, extent, grid, says, shared, surest},
 };
 use crate::{error::Result, task::Context};
@@ -96,5 +96,28 @@ impl Detector for Head {
 
     fn overlap(&self) -> Option<f32> {
         Some(OVERLAP)
+    }
+
+    fn emit(&self, to: &mut Emission<'_>) -> Option<Emitted> {
+        let (mut pieces, mut corners) = (Vec::new(), Vec::new());
+        for Level { scores, boxes, stride, anchors, .. } in &self.levels {
+            pieces.push(to.piece(scores, 1)?);
+            let [height, width] = grid(self.size, *stride);
+            let place = |row: usize| {
+                let cell = row / anchors;
+                [(cell % width * stride) as f32, (cell / width * stride) as f32, *stride as f32]
+            };
+            let places: Vec<[f32; 3]> = (0..height * width * anchors).map(place).collect();
+            let distances = to.table(boxes, 4)?;
+            corners.push(to.reaching(&distances, &places));
+        }
+        Some(Emitted {
+            pieces,
+            columns: 1,
+            scores: Columns::Classes { own: 0..1, first: 0, all: 0..1, objectness: None },
+            says: self.levels.first()?.says,
+            corners: to.below(&corners),
+            filled: None,
+        })
     }
 }

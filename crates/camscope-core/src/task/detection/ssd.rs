@@ -3,13 +3,13 @@
 //! right, bottom as shares of the input or in its pixels), or they are offsets from priors (the paper's section 2.2): then the priors have
 //! to be an output or a constant of the file, or be named in the sidecar.
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 use ndarray::Array2;
-use onnx_grad::graph::Index;
+use onnx_grad::{Val, graph::Index};
 
 use super::{
-    Detection, Detector, Format, Lies,
+    Columns, Detection, Detector, Emission, Emitted, Format, Lies,
     table::{
         Found, Says, Scores, Table, Values, behind_background, called, corners, extent, is_linear, is_sigmoid, pixels,
         says, shared, surest,
@@ -147,6 +147,20 @@ pub(super) fn from_prior([x, y, wide, high]: [f32; 4], [px, py, pw, ph]: [f32; 4
     corners([px + x * centre * pw, py + y * centre * ph, pw * (wide * side).exp(), ph * (high * side).exp()])
 }
 
+/// Corners of a table of offsets from priors: [`from_prior`] in a graph.
+pub(super) fn emit_from_priors(to: &mut Emission<'_>, offsets: &Val, priors: &Val) -> Val {
+    let [centre, side] = VARIANCES;
+    let (xy, wh) = (to.cut(offsets, 0..2), to.cut(offsets, 2..4));
+    let (own, sides) = (to.cut(priors, 0..2), to.cut(priors, 2..4));
+    let moved = to.scale(&xy, centre);
+    let moved = to.g.mul(&moved, &sides);
+    let centre = to.g.add(&own, &moved);
+    let grown = to.scale(&wh, side);
+    let grown = to.g.unary("Exp", &grown);
+    let sides = to.g.mul(&sides, &grown);
+    to.around(&centre, &sides)
+}
+
 impl Detector for Head {
     fn reads(&self) -> Vec<String> {
         let mut names = vec![self.scores.to_string(), self.boxes.to_string()];
@@ -196,8 +210,42 @@ impl Detector for Head {
         Some((super::table::classes_axis, self.background..self.columns))
     }
 
+    fn numbers(&self) -> Option<Range<usize>> {
+        Some(self.background - self.less..self.columns - self.less)
+    }
+
     fn overlap(&self) -> Option<f32> {
         Some(self.overlap)
+    }
+
+    fn emit(&self, to: &mut Emission<'_>) -> Option<Emitted> {
+        let boxes = to.table(&self.boxes, 4)?;
+        let corners = match &self.coding {
+            // Shares of the input or pixels: overlaps are the same.
+            Coding::Corners => boxes,
+            Coding::Offsets(priors) => {
+                let priors = to.constant(priors.outer_iter().map(|prior| [0, 1, 2, 3].map(|at| prior[at])));
+                emit_from_priors(to, &boxes, &priors)
+            }
+            Coding::OffsetsFrom(priors) => {
+                let priors = to.table(priors, 4)?;
+                emit_from_priors(to, &boxes, &priors)
+            }
+            Coding::Unknown => return None,
+        };
+        Some(Emitted {
+            pieces: vec![to.piece(&self.scores, self.columns)?],
+            columns: self.columns,
+            scores: Columns::Classes {
+                own: self.background..self.columns,
+                first: self.background - self.less,
+                all: 0..self.columns,
+                objectness: None,
+            },
+            says: self.says,
+            corners,
+            filled: None,
+        })
     }
 }
 

@@ -112,7 +112,7 @@ pub(super) fn extent(context: &Context<'_>, name: &str) -> Option<(usize, usize)
 
 /// How scores speak.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Says {
+pub enum Says {
     /// Probabilities.
     Probabilities,
     /// Logits of independent classes.

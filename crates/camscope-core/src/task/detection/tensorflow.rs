@@ -3,9 +3,11 @@
 
 use std::sync::Arc;
 
+use onnx_grad::{ElemType, Val};
+
 use super::{
-    Detection, Detector, Evidence, Format, Lies,
-    table::{Table, Values, called, pixels, shared},
+    Columns, Detection, Detector, Emission, Emitted, Evidence, Format, Lies,
+    table::{Says, Table, Values, called, pixels, shared},
 };
 use crate::{error::Result, task::Context};
 
@@ -80,5 +82,32 @@ impl Detector for Head {
 
     fn overlap(&self) -> Option<f32> {
         None
+    }
+
+    fn emit(&self, to: &mut Emission<'_>) -> Option<Emitted> {
+        let corners = to.table(&self.boxes, 4)?;
+        let class = to.row(&self.classes)?;
+        let first = to.g.int(self.less as i64);
+        let classes = to.classes(&class);
+        let classes = to.g.sub(&classes, &first);
+        let filled = match &self.count {
+            Some(count) => {
+                // `[N]` or `[N, 1]`, as a column.
+                let count = to.g.cast(&Val::new(count), ElemType::Int64);
+                let count = to.g.reshape(&count, &[-1, 1]);
+                let boxes = to.extent(&class, 1);
+                let places = to.range(&boxes);
+                Some(to.g.binary("Less", &places, &count))
+            }
+            None => None,
+        };
+        Some(Emitted {
+            pieces: vec![to.piece(&self.scores, 1)?],
+            columns: 1,
+            scores: Columns::Given { score: 0, classes },
+            says: Says::Probabilities,
+            corners,
+            filled,
+        })
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use ndarray::ArrayD;
 
-use super::{Detection, Detector, Evidence, Format, Lies, nodes};
+use super::{Columns, Detection, Detector, Emission, Emitted, Evidence, Format, Lies, Says, nodes};
 use crate::{
     error::{Error, Result},
     task::{Context, Element},
@@ -113,5 +113,21 @@ impl Detector for Head {
 
     fn overlap(&self) -> Option<f32> {
         None
+    }
+
+    fn emit(&self, to: &mut Emission<'_>) -> Option<Emitted> {
+        let corners = to.table(&self.boxes, 4)?;
+        let (score, class) = (to.row(&self.scores)?, to.row(&self.labels)?);
+        let piece = to.piece(&self.scores, 1)?;
+        // Of a batch, places that are not filled may be zero.
+        let filled = if piece.is_of_one_image() { to.not_below_zero(&class) } else { to.filled(&score, &class) };
+        Some(Emitted {
+            pieces: vec![piece],
+            columns: 1,
+            scores: Columns::Given { score: 0, classes: to.classes(&class) },
+            says: if self.has_logits { Says::Logits } else { Says::Probabilities },
+            corners,
+            filled: Some(filled),
+        })
     }
 }

@@ -4,10 +4,11 @@
 use std::sync::Arc;
 
 use ndarray::{ArrayD, Axis, Ix2};
+use onnx_grad::{ElemType, Val, attr};
 
 use super::{
-    Detection, Detector, Evidence, Format, Lies,
-    table::{Table, Values, shared},
+    Columns, Detection, Detector, Emission, Emitted, Evidence, Format, Lies,
+    table::{Says, Table, Values, shared},
 };
 use crate::{
     error::{Error, Result},
@@ -72,6 +73,43 @@ impl Head {
     }
 }
 
+impl Head {
+    /// Which pairs of a class and a box were selected, `[N, classes × boxes]`.
+    fn emit_selected(&self, to: &mut Emission<'_>, (classes, boxes): (&Val, &Val), (own, whole): (&Val, &Val)) -> Val {
+        let indices = to.g.cast(&Val::new(&self.indices), ElemType::Int64);
+        let indices = to.g.reshape(&indices, &[-1, 3]);
+        let [image, class, at] = [0, 1, 2].map(|column| {
+            let column_of = to.g.slice(&indices, &[column], &[column + 1], &[1], &[1]);
+            to.g.squeeze(&column_of, &[1])
+        });
+        let row = to.g.mul(&image, classes);
+        let row = to.g.add(&row, &class);
+        let place = to.g.mul(&row, boxes);
+        let place = to.g.add(&place, &at);
+        // What fills up is negative, and goes behind the last.
+        let zero = to.g.int(0);
+        let [image, class, at] = [&image, &class, &at].map(|number| to.g.binary("Less", number, &zero));
+        let is_none = to.g.binary("Or", &image, &class);
+        let is_none = to.g.binary("Or", &is_none, &at);
+        let place = to.g.where_(&is_none, whole, &place);
+        let (one, first) = (to.g.int(1), to.g.ints(&[0]));
+        let length = to.g.add(whole, &one);
+        let length = to.g.unsqueeze(&length, &[0]);
+        let none = to.g.full(&length, ElemType::Float, 0.0);
+        let count = to.g.shape(&place);
+        let ones = to.g.full(&count, ElemType::Float, 1.0);
+        let marked = to.g.op("ScatterElements", &[&none, &place, &ones], vec![attr::int("axis", 0)]);
+        let end = to.g.unsqueeze(whole, &[0]);
+        let marked = to.g.op("Slice", &[&marked, &first, &end], vec![]);
+        let rest = to.g.ints(&[-1]);
+        let own = to.g.unsqueeze(own, &[0]);
+        let shape = to.g.concat(&[&rest, &own], 0);
+        let marked = to.g.reshape_to(&marked, &shape);
+        let half = to.g.scalar(ElemType::Float, 0.5);
+        to.g.binary("Greater", &marked, &half)
+    }
+}
+
 impl Detector for Head {
     fn reads(&self) -> Vec<String> {
         [&self.boxes, &self.scores, &self.indices].map(|name| name.to_string()).to_vec()
@@ -105,5 +143,31 @@ impl Detector for Head {
 
     fn overlap(&self) -> Option<f32> {
         None
+    }
+
+    fn emit(&self, to: &mut Emission<'_>) -> Option<Emitted> {
+        // Every pair of a class and a box, of which some are selected.
+        let scores = Val::new(&self.scores);
+        let (classes, boxes) = (to.extent(&scores, 1), to.extent(&scores, 2));
+        let images = to.extent(&scores, 0);
+        let own = to.g.mul(&classes, &boxes);
+        let whole = to.g.mul(&images, &own);
+        let pairs = to.range(&own);
+        let numbers = to.g.div(&pairs, &boxes);
+        let filled = self.emit_selected(to, (&classes, &boxes), (&own, &whole));
+        let corners = to.table(&self.boxes, 4)?;
+        let corners = to.g.unsqueeze(&corners, &[1]);
+        let (one, classes) = (to.g.ints(&[1]), to.g.unsqueeze(&classes, &[0]));
+        let times = to.g.concat(&[&one, &classes, &one, &one], 0);
+        let corners = to.g.op("Tile", &[&corners, &times], vec![]);
+        let corners = to.g.reshape(&corners, &[0, -1, 4]);
+        Some(Emitted {
+            pieces: vec![to.merged(&self.scores, 1)],
+            columns: 1,
+            scores: Columns::Given { score: 0, classes: to.g.unsqueeze(&numbers, &[0]) },
+            says: Says::Probabilities,
+            corners,
+            filled: Some(filled),
+        })
     }
 }

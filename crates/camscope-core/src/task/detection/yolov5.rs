@@ -5,8 +5,11 @@
 use std::sync::Arc;
 
 use ndarray::{ArrayD, Axis, Ix2};
+use onnx_grad::Val;
 
-use super::{Detection, Detector, Evidence, Format, Lies, grids, nodes, sigmoid, yolov8};
+use super::{
+    Columns, Detection, Detector, Emission, Emitted, Evidence, Format, Lies, Says, grids, nodes, sigmoid, yolov8,
+};
 use crate::{
     error::{Error, Result},
     task::{Context, Element},
@@ -106,6 +109,32 @@ impl Decoded {
     }
 }
 
+impl Decoded {
+    /// How many columns it has, and the first four of each row.
+    pub(super) fn emitted(&self, to: &mut Emission<'_>) -> Option<(usize, Val)> {
+        let columns = to.columns(&self.output)?;
+        let table = to.table(&self.output, columns)?;
+        Some((columns, to.cut(&table, 0..4)))
+    }
+
+    /// Its boxes, with these corners.
+    pub(super) fn emit_with(&self, to: &Emission<'_>, columns: usize, corners: Val) -> Option<Emitted> {
+        Some(Emitted {
+            pieces: vec![to.piece(&self.output, columns)?],
+            columns,
+            scores: objectness(columns),
+            says: if self.has_logits { Says::Logits } else { Says::Probabilities },
+            corners,
+            filled: None,
+        })
+    }
+}
+
+/// An objectness behind the corners, and the classes behind it.
+fn objectness(columns: usize) -> Columns {
+    Columns::Classes { own: 5..columns, first: 0, all: 5..columns, objectness: Some(4) }
+}
+
 impl Detector for Decoded {
     fn reads(&self) -> Vec<String> {
         vec![self.output.to_string()]
@@ -125,6 +154,12 @@ impl Detector for Decoded {
 
     fn overlap(&self) -> Option<f32> {
         Some(OVERLAP)
+    }
+
+    fn emit(&self, to: &mut Emission<'_>) -> Option<Emitted> {
+        let (columns, boxes) = self.emitted(to)?;
+        let corners = to.boxed(&boxes);
+        self.emit_with(to, columns, corners)
     }
 }
 
@@ -181,6 +216,38 @@ impl Detector for Levels {
 
     fn overlap(&self) -> Option<f32> {
         Some(OVERLAP)
+    }
+
+    fn emit(&self, to: &mut Emission<'_>) -> Option<Emitted> {
+        let columns = to.columns(&self.levels[0])?;
+        let (mut pieces, mut corners) = (Vec::new(), Vec::new());
+        for ((name, anchors), stride) in self.levels.iter().zip(ANCHORS).zip([8.0f32, 16.0, 32.0]) {
+            let &[_, Some(3), Some(height), Some(width), _] = &to.extents(name)?[..] else { return None };
+            let piece = to.merged(name, columns);
+            let table = piece.table(to.g);
+            pieces.push(piece);
+            let four = to.cut(&table, 0..4);
+            let four = if self.has_logits { to.g.unary("Sigmoid", &four) } else { four };
+            let four = to.scale(&four, 2.0);
+            let (xy, wh) = (to.cut(&four, 0..2), to.cut(&four, 2..4));
+            // As `boxes` decodes them.
+            let places =
+                to.constant(cells(height, width).map(|(_, row, column)| [column as f32 - 0.5, row as f32 - 0.5]));
+            let sides = to.constant(cells(height, width).map(|(anchor, ..)| anchors[anchor]));
+            let centre = to.g.add(&xy, &places);
+            let centre = to.scale(&centre, stride);
+            let wh = to.g.mul(&wh, &wh);
+            let wh = to.g.mul(&wh, &sides);
+            corners.push(to.around(&centre, &wh));
+        }
+        Some(Emitted {
+            pieces,
+            columns,
+            scores: objectness(columns),
+            says: if self.has_logits { Says::Logits } else { Says::Probabilities },
+            corners: to.below(&corners),
+            filled: None,
+        })
     }
 }
 

@@ -4,8 +4,9 @@
 use std::sync::Arc;
 
 use ndarray::ArrayD;
+use onnx_grad::ElemType;
 
-use super::{Detection, Detector, Evidence, Format, Lies, nodes};
+use super::{Columns, Detection, Detector, Emission, Emitted, Evidence, Format, Lies, Says, nodes};
 use crate::{
     error::{Error, Result},
     task::{Context, Element},
@@ -68,5 +69,20 @@ impl Detector for Head {
 
     fn overlap(&self) -> Option<f32> {
         None
+    }
+
+    fn emit(&self, to: &mut Emission<'_>) -> Option<Emitted> {
+        let table = to.table(&self.output, 7)?;
+        let (image, class) = (to.column(&table, 0), to.column(&table, 5));
+        let zero = to.g.scalar(ElemType::Float, 0.0);
+        Some(Emitted {
+            pieces: vec![to.piece(&self.output, 7)?],
+            columns: 7,
+            scores: Columns::Given { score: 6, classes: to.classes(&class) },
+            says: if self.has_logits { Says::Logits } else { Says::Probabilities },
+            corners: to.cut(&table, 1..5),
+            // One image runs at a time.
+            filled: Some(to.g.binary("Equal", &image, &zero)),
+        })
     }
 }

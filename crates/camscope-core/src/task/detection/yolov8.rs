@@ -4,9 +4,9 @@
 use std::sync::Arc;
 
 use ndarray::{ArrayD, ArrayView2, Axis, Ix2};
-use onnx_grad::{Builder, ElemType, Val, attr};
+use onnx_grad::Val;
 
-use super::{Detection, Detector, Emitted, Evidence, Format, Lies, grids, nodes};
+use super::{Columns, Detection, Detector, Emission, Emitted, Evidence, Format, Lies, Says, grids, nodes};
 use crate::{
     error::{Error, Result},
     task::{Context, Element},
@@ -192,45 +192,43 @@ impl Detector for Head {
         Some(OVERLAP)
     }
 
-    fn emit(&self, g: &mut Builder) -> Option<Emitted> {
-        let [rows, boxes] = self.size;
-        let table = Val::new(&self.output);
-        let table = if self.is_turned { table } else { g.transpose(&table, &[0, 2, 1]) };
-        let last = 4 + self.classes as i64;
-        let row = |g: &mut Builder, at: i64| g.slice(&table, &[at], &[at + 1], &[2], &[1]);
-        let [x, y, width, height] = [0, 1, 2, 3].map(|at| row(g, at));
-        let [width, height] = match self.has_angle {
-            true => {
-                // The upright box around one that is turned: see `enclosing`.
-                let angle = row(g, rows as i64 - 1);
-                let [sin, cos] = ["Sin", "Cos"].map(|op| {
-                    let value = g.unary(op, &angle);
-                    g.unary("Abs", &value)
-                });
-                let mut along = |a: &Val, b: &Val| {
-                    let (a, b) = (g.mul(&width, a), g.mul(&height, b));
-                    g.add(&a, &b)
-                };
-                [along(&cos, &sin), along(&sin, &cos)]
-            }
-            false => [width, height],
+    fn emit(&self, to: &mut Emission<'_>) -> Option<Emitted> {
+        let [columns, _] = self.size;
+        let piece = match self.is_turned {
+            true => to.piece(&self.output, columns)?,
+            false => to.turned(&self.output, columns),
         };
-        let half = g.scalar(ElemType::Float, 2.0);
-        let [across, down] = [&width, &height].map(|side| g.div(side, &half));
-        let sides = [g.sub(&x, &across), g.sub(&y, &down), g.add(&x, &across), g.add(&y, &down)];
-        let corners = g.concat(&sides.each_ref(), 2);
-        let all = g.slice(&table, &[4], &[last], &[2], &[1]);
+        let table = piece.table(to.g);
+        let (centre, sides) = (to.cut(&table, 0..2), to.cut(&table, 2..4));
+        let sides = match self.has_angle {
+            true => {
+                let angle = to.cut(&table, columns - 1..columns);
+                emit_enclosing(to, &sides, &angle)
+            }
+            false => sides,
+        };
+        let own = 4..4 + self.classes;
         Some(Emitted {
-            corners,
-            scores: g.reduce("ReduceMax", &all, &[2], false),
-            classes: g.op("ArgMax", &[&all], vec![attr::int("axis", 2), attr::int("keepdims", 0)]),
-            value: self.output.to_string(),
-            is_turned: self.is_turned,
-            rows: (rows, 4),
-            boxes,
-            are_logits: self.has_logits,
+            pieces: vec![piece],
+            columns,
+            scores: Columns::Classes { own: own.clone(), first: 0, all: own, objectness: None },
+            says: if self.has_logits { Says::Logits } else { Says::Probabilities },
+            corners: to.around(&centre, &sides),
+            filled: None,
         })
     }
+}
+
+/// [`enclosing`] in a graph, of width and height in a table.
+pub(super) fn emit_enclosing(to: &mut Emission<'_>, sides: &Val, angle: &Val) -> Val {
+    let [sin, cos] = ["Sin", "Cos"].map(|op| {
+        let value = to.g.unary(op, angle);
+        to.g.unary("Abs", &value)
+    });
+    let (width, height) = (to.cut(sides, 0..1), to.cut(sides, 1..2));
+    let turned = to.g.concat(&[&height, &width], 2);
+    let (along, across) = (to.g.mul(sides, &cos), to.g.mul(&turned, &sin));
+    to.g.add(&along, &across)
 }
 
 /// Of each column its largest element's row, the first of equal ones, and that element. Row by row, as they lie in memory.

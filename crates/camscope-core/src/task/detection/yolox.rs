@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use ndarray::ArrayD;
 
-use super::{Detection, Detector, Format, Lies, grids, nodes, yolov5::Decoded, yolov8};
+use super::{Detection, Detector, Emission, Emitted, Format, Lies, grids, nodes, yolov5::Decoded, yolov8};
 use crate::{error::Result, task::Context};
 
 pub(super) const FORMAT: Format =
@@ -77,5 +77,22 @@ impl Detector for Head {
 
     fn overlap(&self) -> Option<f32> {
         Some(OVERLAP)
+    }
+
+    fn emit(&self, to: &mut Emission<'_>) -> Option<Emitted> {
+        let (columns, four) = self.table.emitted(to)?;
+        let corners = match &self.cells {
+            // As `boxes` decodes them.
+            Some(cells) => {
+                let (xy, wh) = (to.cut(&four, 0..2), to.cut(&four, 2..4));
+                let places = to.constant(cells.iter().map(|[column, row, _]| [*column, *row]));
+                let strides = to.constant(cells.iter().map(|[.., stride]| [*stride]));
+                let (centre, sides) = (to.g.add(&xy, &places), to.g.unary("Exp", &wh));
+                let (centre, sides) = (to.g.mul(&centre, &strides), to.g.mul(&sides, &strides));
+                to.around(&centre, &sides)
+            }
+            None => to.boxed(&four),
+        };
+        self.table.emit_with(to, columns, corners)
     }
 }
