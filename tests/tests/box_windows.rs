@@ -30,21 +30,17 @@ fn opened(file: &str, entry: &Value) -> Result<Explainer> {
     Explainer::new(runtime(), network, sidecar, Options { layers, session, ..Default::default() })
 }
 
-/// The gradients at the layer and at the input of the difference of two scores, the first and the last, summed over these places of a map.
+/// The gradients at the layer and at the input of the sum of some of the numbers of an output.
 fn gradients(
     explainer: &Explainer,
     forward: &Forward,
     (template, output): (&Evaluated, &str),
-    places: &[usize],
+    numbers: &[usize],
 ) -> Result<Vec<ArrayD<f32>>> {
     let shape = forward.shape(output).expect("a value that is differentiated");
-    let (last, count) = (shape[1] - 1, shape[2..].iter().product::<usize>());
-    let mut slopes = vec![0.0; (last + 1) * count];
-    for place in places {
-        slopes[*place] = -0.5;
-        slopes[place + count * last] = 1.0;
-    }
-    let slopes = ArrayD::from_shape_vec(IxDyn(&shape), slopes).expect("a batch of one");
+    let mut slopes = vec![0.0; shape.iter().product()];
+    numbers.iter().for_each(|&number| slopes[number] = 1.0);
+    let slopes = ArrayD::from_shape_vec(IxDyn(&shape), slopes).expect("as many as there are");
     let target = Evaluated { seeds: vec![(output.to_owned(), slopes)], ..template.clone() };
     let backward = explainer.backward(forward, &[target], &Canceller::new())?;
     (0..explainer.taps().len()).map(|tap| Ok(explainer.gradient(&backward, tap)?.to_f32()?)).collect()
@@ -55,7 +51,7 @@ fn gradients_around_two_places_sum_to_that_of_both() {
     let mut maps = BTreeMap::new();
     for entry in index(FOLDER) {
         let name = entry["name"].as_str().unwrap();
-        if !["gfl", "yolox"].contains(&name) {
+        if !["gfl", "picodet", "scrfd", "yolov5_levels", "yolox"].contains(&name) {
             continue;
         }
         for file in entry["files"].as_array().unwrap() {
@@ -67,12 +63,12 @@ fn gradients_around_two_places_sum_to_that_of_both() {
             let template = explainer.evaluate(&forward, &target::parse("box:1").unwrap()).unwrap().remove(0);
             for output in explainer.windowed() {
                 *maps.entry(file.to_owned()).or_insert(0) += 1;
-                let count: usize = forward.shape(output).unwrap()[2..].iter().product();
-                let side = count.isqrt();
-                assert_eq!(side * side, count, "{file}, {output}: the map of a square picture");
-                // Corners, edges, in the middle.
-                for [one, other] in [[0, count - 1], [side - 1, count - side], [side / 2, count / 2], [side, 0]] {
-                    let of = |places: &[usize]| gradients(&explainer, &forward, (&template, output), places).unwrap();
+                let count: usize = forward.shape(output).unwrap().iter().product();
+                // In corners, at edges, in the middle, by any anchor and any class, in whatever order they lie.
+                for [one, other] in
+                    [[0, count - 1], [count / 2, count / 3], [count / 5, count - 1 - count / 7], [1, 3 * count / 4]]
+                {
+                    let of = |numbers: &[usize]| gradients(&explainer, &forward, (&template, output), numbers).unwrap();
                     for ((one, other), both) in of(&[one]).iter().zip(of(&[other])).zip(of(&[one, other])) {
                         let error = relative_error(&(one + &other), &both);
                         // Written so that NaN fails.
@@ -83,7 +79,8 @@ fn gradients_around_two_places_sum_to_that_of_both() {
             }
         }
     }
-    // Three scales each; of YOLOX, objectness and classes.
-    let expected = [("gfl.dynamo.onnx", 3), ("gfl.ts.onnx", 3), ("yolox.dynamo.onnx", 6), ("yolox.ts.onnx", 6)];
-    assert_eq!(maps, expected.map(|(file, count)| (file.to_owned(), count)).into());
+    // Three scales each (PicoDet's fourth has one place alone); of YOLOX, objectness and classes.
+    let expected = [("gfl", 3), ("picodet", 3), ("scrfd", 3), ("yolov5_levels", 3), ("yolox", 6)];
+    let expected = expected.map(|(name, count)| ["dynamo", "ts"].map(|by| (format!("{name}.{by}.onnx"), count)));
+    assert_eq!(maps, expected.into_iter().flatten().collect());
 }

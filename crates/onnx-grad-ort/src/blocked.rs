@@ -15,6 +15,14 @@ use crate::{
 /// The domain of ONNX Runtime's operators on blocked values.
 pub const DOMAIN: &str = "com.microsoft.nchwc";
 
+/// How many channels a block has on this processor.
+///
+/// # Errors
+/// The runtime has no such layout.
+pub fn channels(runtime: &Runtime) -> Result<usize> {
+    runtime.block()
+}
+
 /// Emits the node that brings a blocked `value` of that many channels back to NCHW. The model has to import [`DOMAIN`].
 pub fn unblocked(g: &mut Builder, value: &Val, channels: usize) -> Val {
     reorder(g, "ReorderOutput", value, vec![attr::int("channels", channels as i64)])

@@ -50,7 +50,9 @@ impl Programs {
         blocked: [Option<usize>; 2],
     ) -> Result<Array3<f32>> {
         let key = (method.name(), sign, false, layer.layout, layer.elem.code(), blocked);
-        let program = self.program(key, || method::program(method, sign, layer.layout, layer.elem, blocked))?;
+        let block = || blocked[0].and_then(|_| onnx_grad_ort::blocked::channels(self.runtime).ok());
+        let program =
+            self.program(key, || method::program(method, sign, layer.layout, layer.elem, blocked, block()))?;
         let mut outputs = program.run(&[("activation", activation), ("gradient", gradient)])?;
         let heatmaps = outputs.take("heatmap").ok_or_else(|| super::missing("heatmap"))?.to_f32()?;
         heatmaps.into_dimensionality::<Ix3>().map_err(|error| Error::Value(error.to_string()))

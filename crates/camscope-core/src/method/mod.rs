@@ -20,6 +20,7 @@ mod guided;
 mod guided_gradcam;
 mod hirescam;
 mod host;
+mod in_blocks;
 mod input_gradient;
 mod layercam;
 mod legrad;
@@ -444,7 +445,7 @@ fn given<'a, T>(value: Option<&'a T>, what: &str) -> Result<&'a T> {
 
 /// The method's program as a model of its own: inputs `activation` and `gradient` in the layer's layout and type, output
 /// `heatmap`, `[N, H, W]` in float32. `blocked` tells of either input how many channels it has, where it comes in ONNX Runtime's blocked
-/// layout (see [`onnx_grad_ort::passes`]).
+/// layout (see [`onnx_grad_ort::passes`]), and `block` how many channels a block has, where that is known.
 ///
 /// # Errors
 /// None for the built-in methods.
@@ -454,7 +455,15 @@ pub(crate) fn program(
     layout: Layout,
     elem: ElemType,
     blocked: [Option<usize>; 2],
+    block: Option<usize>,
 ) -> Result<Model> {
+    if let ([Some(channels), own], Some(block)) = (blocked, block)
+        && own == Some(channels)
+        && (layout, elem) == (Layout::Nchw, ElemType::Float)
+        && let Some(made) = in_blocks::program(method, sign, [channels, block])?
+    {
+        return Ok(made);
+    }
     let mut g = Builder::new();
     let inputs = ["activation", "gradient"].map(|name| g.input(name));
     let [activation, gradient] = [0, 1].map(|at| match blocked[at] {

@@ -3,10 +3,13 @@
 use onnx_grad::{Types, graph::Index, proto::GraphProto};
 
 /// By which node an output of one row an image is known to be features: between it and what was normalised, added up along a shortcut or
-/// activated lies no operator with learned weights, so nothing was ever scored. `None`: it may be scores.
+/// activated lies no operator with learned weights, so nothing was ever scored. `None`: it may be scores, or is called so.
 ///
 /// A plain ReLU is no sign: SqueezeNet's scores are the mean of one.
 pub(crate) fn made_by(graph: &GraphProto, types: &Types, output: &str) -> Option<&'static str> {
+    if has_word(output, SCORES) {
+        return None;
+    }
     let index = Index::new(graph);
     let rank = |name: &str| types.get(name).and_then(|ty| ty.shape.as_ref()).map_or(0, Vec::len);
     let constant = |name: &String| name.is_empty() || index.constant(name).is_some();
@@ -85,10 +88,17 @@ const PLACES: &[&str] = &[
     "pitch",
 ];
 
+/// Words in the names of outputs that hold scores. `logits` and `output` are what exporting scripts call anything.
+const SCORES: &[&str] = &["score", "scores", "probs", "probability", "probabilities"];
+
 /// Whether an output is called by what it gives in numbers, and not in scores.
 pub(crate) fn is_called_places(output: &str) -> bool {
-    let output = output.to_lowercase();
-    output.split(|letter: char| !letter.is_ascii_alphabetic()).any(|word| PLACES.contains(&word))
+    has_word(output, PLACES)
+}
+
+fn has_word(name: &str, words: &[&str]) -> bool {
+    let name = name.to_lowercase();
+    name.split(|letter: char| !letter.is_ascii_alphabetic()).any(|word| words.contains(&word))
 }
 
 #[cfg(test)]
@@ -150,6 +160,26 @@ mod tests {
         assert_eq!(known("Gemm a w -> l @2\nGemm b w -> m @2\nAdd l m -> s @2\nMul s w -> y @2"), None);
         assert_eq!(known("MatMul a w -> m @2\nAdd m v -> b @2\nDiv b w -> y @2"), None);
         assert_eq!(known("Gemm a w -> g @2\nClip g w w -> y @2"), None);
+    }
+
+    #[test]
+    fn an_output_that_is_called_scores_holds_scores() {
+        let net = |output: &str| {
+            let mut graph = GraphProto::default();
+            let node = |op: &str, input: &[&str], output: &str| NodeProto {
+                op_type: op.into(),
+                input: input.iter().map(|name| (*name).to_owned()).collect(),
+                output: vec![output.to_owned()],
+                ..Default::default()
+            };
+            // The mean over all cells of a detector's three scales.
+            graph.node = vec![node("Concat", &["a", "b", "c"], "all"), node("ReduceMean", &["all"], output)];
+            let mut types = Types::default();
+            let shape = Some(vec![Dim::Fixed(4); 3]);
+            types.insert("all".to_owned(), ValueType { elem: ElemType::Float, shape });
+            made_by(&graph, &types, output)
+        };
+        assert_eq!((net("embedding"), net("scores"), net("class_scores.1")), (Some("joining of branches"), None, None));
     }
 
     #[test]

@@ -95,16 +95,16 @@ struct Part {
     session: Session,
     /// The gradients that are zero, each with its shape.
     zeros: Vec<(String, Vec<usize>)>,
-    /// Where it is computed around one place alone: the input that takes the place, and the seeds' height and width.
-    place: Option<(String, [usize; 2])>,
+    /// Where it is computed around one place alone: the input that takes the place, and how the seeds become maps.
+    place: Option<(String, Vec<windows::Entry>)>,
 }
 
 impl Part {
     /// The place that it is told, where it wants one. `None`: the seeds are not zero at more than one place.
     fn placed(&self, inputs: &[(&str, &Value)]) -> Option<Option<Value>> {
-        let Some((_, map)) = &self.place else { return Some(None) };
+        let Some((_, entries)) = &self.place else { return Some(None) };
         let seeds = self.seeds.iter().map(|seed| inputs.iter().find(|(name, _)| name == seed)?.1.floats());
-        let at = windows::place(&seeds.collect::<Option<Vec<_>>>()?, *map)?;
+        let at = windows::place(&seeds.collect::<Option<Vec<_>>>()?.into_iter().zip(entries).collect::<Vec<_>>())?;
         Value::from_f32(ndarray::arr1(&at).into_dyn()).ok().map(Some)
     }
 }
@@ -258,10 +258,13 @@ impl Passes {
             let sizes =
                 found.map(|output| output.shape.iter().map(|size| size.map_or(Dim::Free, Dim::Fixed)).collect());
             // No sizes: a scalar, or not known, as of what its optimiser put there.
-            let shape = sizes.filter(|sizes: &Vec<Dim>| !sizes.is_empty()).or_else(|| {
+            let stated = sizes.filter(|sizes: &Vec<Dim>| !sizes.is_empty());
+            let is_fixed = |sizes: &Vec<Dim>| sizes.iter().all(|size| size.fixed().is_some());
+            let inferred = || {
                 let sizes = shapes.get(name).into_iter().flatten().map(|&size| usize::try_from(size).map(Dim::Fixed));
                 sizes.collect::<Result<Vec<_>, _>>().ok().filter(|sizes| !sizes.is_empty())
-            });
+            };
+            let shape = stated.clone().filter(is_fixed).or_else(inferred).or(stated);
             graph.input.push(value_info(name, Some(&ValueType { elem, shape })));
             elems.insert(name.clone(), elem);
         }
@@ -282,7 +285,7 @@ impl Passes {
             let mut place = None;
             if let Some(windowed) = windows::of(&graph, &own, block) {
                 graph = windowed.graph;
-                place = Some((windowed.place, windowed.map));
+                place = Some((windowed.place, windowed.entries));
             }
             let mut reads: HashSet<String> = graph.input.iter().map(|input| input.name.clone()).collect();
             finished(&mut graph, place.as_ref().map(|(name, _)| name));

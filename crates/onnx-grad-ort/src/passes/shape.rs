@@ -76,13 +76,16 @@ fn of(
         all.collect::<Option<Vec<_>>>()?.into_iter().try_fold(Vec::new(), |all, own| infer::broadcast(&all, own))
     };
     let dims = match (&*node.domain, &*node.op_type) {
-        (blocked::DOMAIN, "ReorderInput") if !flag("channels_last") => {
-            let [n, c, h, w] = picture(0)?;
+        (blocked::DOMAIN, "ReorderInput") => {
+            let [n, mut c, mut h, mut w] = picture(0)?;
+            if flag("channels_last") {
+                (h, w, c) = (c, h, w);
+            }
             vec![n, c.next_multiple_of(block), h, w]
         }
-        (blocked::DOMAIN, "ReorderOutput") if !flag("channels_last") => {
-            let [n, _, h, w] = picture(0)?;
-            vec![n, number("channels")?, h, w]
+        (blocked::DOMAIN, "ReorderOutput") => {
+            let ([n, _, h, w], c) = (picture(0)?, number("channels")?);
+            if flag("channels_last") { vec![n, h, w, c] } else { vec![n, c, h, w] }
         }
         (blocked::DOMAIN, "Conv") | ("com.microsoft", "FusedConv") => {
             let ([n, _, sides @ ..], [many, _, kernel @ ..]) = (picture(0)?, picture(1)?);
@@ -171,12 +174,20 @@ mod tests {
         let window = || vec![ints("kernel_shape", &[3, 3]), ints("pads", &[1, 1, 1, 1]), ints("strides", &[2, 2])];
         let nodes = vec![
             node(blocked::DOMAIN, "ReorderInput", &["x"], "in", vec![]),
+            node(blocked::DOMAIN, "ReorderInput", &["x"], "in.last", vec![int("channels_last", 1)]),
             node(blocked::DOMAIN, "Conv", &["in", "kernel"], "conv", window()),
             node("com.microsoft", "FusedConv", &["x", "kernel3"], "fused", window()),
             node(blocked::DOMAIN, "MaxPool", &["conv"], "pool", window()),
             node(blocked::DOMAIN, "GlobalAveragePool", &["conv"], "mean", vec![]),
             node(blocked::DOMAIN, "Upsample", &["conv"], "large", vec![ints("scales", &[1, 1, 2, 3])]),
             node(blocked::DOMAIN, "ReorderOutput", &["large"], "out", vec![int("channels", 13)]),
+            node(
+                blocked::DOMAIN,
+                "ReorderOutput",
+                &["large"],
+                "out.last",
+                vec![int("channels", 13), int("channels_last", 1)],
+            ),
             node("", "Add", &["conv", "mean"], "sum", vec![]),
             node("com.microsoft", "QuickGelu", &["sum"], "gelu", vec![]),
             node(DOMAIN, elementwise::NAME, &["sum", "mean"], "program", vec![]),
@@ -211,14 +222,16 @@ mod tests {
             ..Default::default()
         };
         let found = shapes(&graph, &graph.node.iter().collect::<Vec<_>>(), 8);
-        let expected: [(&str, &[i64]); 19] = [
+        let expected: [(&str, &[i64]); 21] = [
             ("in", &[2, 8, 8, 6]),
+            ("in.last", &[2, 8, 3, 8]),
             ("conv", &[2, 16, 4, 3]),
             ("fused", &[2, 16, 4, 3]),
             ("pool", &[2, 16, 2, 2]),
             ("mean", &[2, 16, 1, 1]),
             ("large", &[2, 16, 8, 9]),
             ("out", &[2, 13, 8, 9]),
+            ("out.last", &[2, 8, 9, 13]),
             ("sum", &[2, 16, 4, 3]),
             ("gelu", &[2, 16, 4, 3]),
             ("program", &[2, 16, 4, 3]),

@@ -26,6 +26,9 @@ use crate::kernels::{
 };
 
 mod nodes;
+mod place;
+
+pub(super) use place::{Entry, place};
 
 /// A backward pass in windows.
 #[derive(Debug)]
@@ -33,8 +36,8 @@ pub(super) struct Windowed {
     pub(super) graph: GraphProto,
     /// The input that takes the place: two floats, row and column.
     pub(super) place: String,
-    /// Height and width of the seeds' map.
-    pub(super) map: [usize; 2],
+    /// How each of the seeds becomes a map, in their order.
+    pub(super) entries: Vec<Entry>,
 }
 
 /// A value as a part of its map.
@@ -49,24 +52,10 @@ struct Part {
 /// all. `None`: nothing would be gained.
 pub(super) fn of(graph: &GraphProto, seeds: &[&str], block: usize) -> Option<Windowed> {
     let shapes = shapes(graph, &graph.node.iter().collect::<Vec<_>>(), block);
-    let mut sizes = seeds.iter().map(|seed| {
-        let shape = shapes.get(*seed).filter(|shape| shape.first() == Some(&1))?;
-        match shape[..] {
-            [_, _, height, width] => Some([height, width]),
-            // Its rows may lie one behind the other.
-            [_, _, _] => {
-                let mut readers = graph.node.iter().filter(|node| node.input.iter().any(|name| name == seed));
-                let reshape = readers.next().filter(|node| node.op_type == "Reshape" && node.domain.is_empty())?;
-                let wide = shapes.get(reshape.output.first()?)?;
-                let own = matches!(wide[..], [1, channels, height, width]
-                    if [channels, height * width] == shape[1..]);
-                (own && readers.next().is_none()).then(|| [wide[2], wide[3]])
-            }
-            _ => None,
-        }
-    });
-    let map = sizes.next()??;
-    if sizes.any(|other| other != Some(map)) || !is_small(&[1, 1], &map) {
+    let found: Vec<_> = seeds.iter().map(|seed| Entry::of(graph, &shapes, seed)).collect::<Option<_>>()?;
+    let map = found.first()?.0.map;
+    let map = [i64::try_from(map[0]).ok()?, i64::try_from(map[1]).ok()?];
+    if found.iter().any(|(entry, ..)| entry.map != found[0].0.map) || !is_small(&[1, 1], &map) {
         return None;
     }
     let constants: HashMap<&str, &TensorProto> = graph.initializer.iter().map(|t| (t.name.as_str(), t)).collect();
@@ -74,6 +63,8 @@ pub(super) fn of(graph: &GraphProto, seeds: &[&str], block: usize) -> Option<Win
         graph.node.iter().flat_map(|node| node.output.iter().map(move |name| (name.as_str(), node))).collect();
     let mut used = used_names(graph);
     let place = fresh(&mut used, "place");
+    // The maps, with whether they lie in blocks.
+    let maps: HashMap<&str, bool> = found.iter().map(|(_, name, in_blocks)| (name.as_str(), *in_blocks)).collect();
     let mut pass = Pass {
         shapes: &shapes,
         constants,
@@ -88,12 +79,17 @@ pub(super) fn of(graph: &GraphProto, seeds: &[&str], block: usize) -> Option<Win
         convolutions: 0,
     };
     for seed in seeds {
-        if shapes.get(*seed).is_some_and(|shape| shape.len() == 4) {
-            pass.begin(seed, map);
+        if let Some(in_blocks) = maps.get(seed) {
+            pass.begin(seed, map, *in_blocks);
         }
     }
     for node in &graph.node {
-        pass.take(node, seeds, map);
+        pass.take(node);
+        for name in &node.output {
+            if let Some(in_blocks) = maps.get(name.as_str()) {
+                pass.begin(name, map, *in_blocks);
+            }
+        }
     }
     if pass.convolutions == 0 {
         return None;
@@ -107,28 +103,7 @@ pub(super) fn of(graph: &GraphProto, seeds: &[&str], block: usize) -> Option<Win
     windowed.input.retain(|input| read.contains(input.name.as_str()));
     let shape = Some(vec![Dim::Fixed(2)]);
     windowed.input.push(value_info(&place, Some(&ValueType { elem: ElemType::Float, shape })));
-    let map = [usize::try_from(map[0]).ok()?, usize::try_from(map[1]).ok()?];
-    Some(Windowed { graph: windowed, place, map })
-}
-
-/// The one place at which seeds of maps of that height and width are other than zero.
-pub(super) fn place(seeds: &[&[f32]], map: [usize; 2]) -> Option<[f32; 2]> {
-    let count = map[0] * map[1];
-    let mut found = None;
-    for plane in seeds.iter().flat_map(|seed| seed.chunks(count.max(1))) {
-        // All bits but the sign's: as fast as reading them.
-        if plane.iter().fold(0, |bits, slope| bits | (slope.to_bits() << 1)) == 0 {
-            continue;
-        }
-        for (at, _) in plane.iter().enumerate().filter(|(_, slope)| **slope != 0.0) {
-            if found.is_some_and(|found| found != at) {
-                return None;
-            }
-            found = Some(at);
-        }
-    }
-    let at = found.unwrap_or(0);
-    Some([(at / map[1]) as f32, (at % map[1]) as f32])
+    Some(Windowed { graph: windowed, place, entries: found.into_iter().map(|(entry, ..)| entry).collect() })
 }
 
 /// Whether that is little enough of a map to be computed by itself.
@@ -169,7 +144,7 @@ struct Pass<'a> {
 
 impl Pass<'_> {
     /// One node, by parts where it can be.
-    fn take(&mut self, node: &NodeProto, seeds: &[&str], map: [i64; 2]) {
+    fn take(&mut self, node: &NodeProto) {
         if !reads(node).iter().any(|name| self.sloped.contains(*name)) {
             self.nodes.push(node.clone());
             return;
@@ -183,18 +158,12 @@ impl Pass<'_> {
         }
         self.nodes.push(node.clone());
         self.whole.extend(node.output.iter().cloned());
-        let in_rows = |name: &String| {
-            seeds.contains(&name.as_str()) && self.shapes.get(name).is_some_and(|shape| shape.len() == 3)
-        };
-        if node.input.first().is_some_and(in_rows) {
-            self.begin(&node.output[0], map);
-        }
     }
 
     /// The first window, of one place of a whole map.
-    fn begin(&mut self, value: &str, map: [i64; 2]) {
+    fn begin(&mut self, value: &str, map: [i64; 2], in_blocks: bool) {
         let area = map.map(|whole| Span { scale: 1, offset: 0, size: 1, whole });
-        let all = Part { name: value.to_owned(), area: map.map(Span::all), in_blocks: false };
+        let all = Part { name: value.to_owned(), area: map.map(Span::all), in_blocks };
         let part = self.window(&all, area, [[0; 2]; 2], None);
         self.parts.insert(value.to_owned(), part);
     }

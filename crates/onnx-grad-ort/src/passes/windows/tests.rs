@@ -4,7 +4,6 @@ use ndarray::{ArrayD, IxDyn};
 use onnx_grad::{Builder, Dim, ElemType, Model, Request, Val, ValueType, attr, differentiate, value_info};
 
 use super::super::{Given, Passes, Plan};
-use super::place;
 use crate::{
     probe::{Feed, probe},
     runtime::{Canceller, Outputs, Provider, ProviderChoice, Runtime, SessionOptions, Value},
@@ -135,8 +134,8 @@ impl Made {
     }
 }
 
-/// A model from `x` to two maps of 5 scores a place, the second at half the size; some give a map's rows one behind the other. With the
-/// names of the outputs, and of layers on the way.
+/// A model from `x` to two maps of 5 scores a place, the second at half the size; some give a map's rows one behind the other, some
+/// the channels last. With the names of the outputs, and of layers on the way.
 fn network(seed: u64, map: [i64; 2]) -> (Model, Vec<String>, Vec<String>) {
     let mut made = Made { g: Builder::new(), dice: Dice(seed), map };
     let x = made.g.input("x");
@@ -152,9 +151,18 @@ fn network(seed: u64, map: [i64; 2]) -> (Model, Vec<String>, Vec<String>) {
         let before = made.conv(&value, [32, 32], [3, 1, 1, 1]);
         let before = made.activation(&before);
         let scores = made.conv(&before, [32, 5], [1, 1, 1, 1]);
-        ends.push(match made.dice.below(2) {
+        ends.push(match (seed + ends.len() as u64) % 4 {
             0 => scores,
-            _ => made.g.reshape(&scores, &[1, 5, -1]),
+            1 => made.g.reshape(&scores, &[1, 5, -1]),
+            2 => {
+                let rows = made.g.reshape(&scores, &[1, 5, -1]);
+                made.g.transpose(&rows, &[0, 2, 1])
+            }
+            _ => {
+                let channels_last = made.g.transpose(&scores, &[0, 2, 3, 1]);
+                let rows = made.g.reshape(&channels_last, &[-1, 5]);
+                made.g.unary("Sigmoid", &rows)
+            }
         });
         value = made.conv(&value, [32, 32], [3, 2, 1, 1]);
         value = made.activation(&value);
@@ -207,11 +215,12 @@ impl Inputs {
         let (mut given, mut idle) = (Vec::new(), Vec::new());
         for (output, name) in &passes.seeds {
             let mut slopes = ArrayD::<f32>::zeros(forward.get(output).unwrap().shape());
-            let count: usize = slopes.shape()[2..].iter().product();
+            let (count, channels_last) = (slopes.len() / 5, slopes.shape().last() == Some(&5));
+            let index = |channel: usize, at: usize| if channels_last { at * 5 + channel } else { channel * count + at };
             if output == end {
                 for (number, at) in places.iter().enumerate() {
-                    slopes.as_slice_mut().unwrap()[2 * count + at] = 1.0 - number as f32 * 0.3;
-                    slopes.as_slice_mut().unwrap()[4 * count + at] = -0.5;
+                    slopes.as_slice_mut().unwrap()[index(2, *at)] = 1.0 - number as f32 * 0.3;
+                    slopes.as_slice_mut().unwrap()[index(4, *at)] = -0.5;
                 }
             } else {
                 idle.push(name.clone());
@@ -271,7 +280,7 @@ fn around_one_place_the_gradient_is_what_it_is_on_whole_maps() {
         for (scale, end) in ends.iter().enumerate() {
             let [rows, columns] = map.map(|size| (size as usize).div_ceil(1 + scale));
             let count = rows * columns;
-            assert_eq!(forward.get(end).unwrap().shape()[2..].iter().product::<usize>(), count);
+            assert_eq!(forward.get(end).unwrap().shape().iter().product::<usize>(), 5 * count);
             // Corners, edges, and in the middle.
             let places = [0, columns - 1, columns + 1, count / 2 + 2, 2 * columns - 1, count - columns, count - 1];
             for at in places {
@@ -299,18 +308,4 @@ fn around_one_place_the_gradient_is_what_it_is_on_whole_maps() {
     }
     // Of 24 networks, seven places each.
     assert_eq!(in_windows, [168, 168]);
-}
-
-#[test]
-fn the_place_of_seeds_is_told_if_there_is_one() {
-    let mut seeds = [[0.0; 12], [0.0; 12]];
-    let place = |seeds: &[[f32; 12]; 2]| place(&seeds.each_ref().map(|seed| &seed[..]), [2, 3]);
-    assert_eq!(place(&seeds), Some([0.0, 0.0]));
-    // Two planes of 2 x 3 each.
-    seeds[0][5] = 1.0;
-    seeds[1][11] = -2.0;
-    seeds[0][0] = -0.0;
-    assert_eq!(place(&seeds), Some([1.0, 2.0]));
-    seeds[1][6] = f32::NAN;
-    assert_eq!(place(&seeds), None);
 }
