@@ -44,6 +44,8 @@ pub(crate) fn made_by(graph: &GraphProto, types: &Types, output: &str) -> Option
             }
             "Add" | "Sum" if varying().count() > 1 => return (rank(value) >= 3).then_some("shortcut"),
             "Add" if varying().count() == 1 => value = varying().next()?,
+            // Several classifiers' scores are joined to take their mean: CrossViT's.
+            "Concat" if varying().count() > 1 && varying().any(|name| is_scored(&index, name)) => return None,
             "Concat" if varying().count() > 1 => return (rank(value) >= 3).then_some("joining of branches"),
             // ReLU6, but not what only keeps numbers in range.
             "Clip" if node.input.get(2).is_some_and(constant) && rank(value) >= 3 => {
@@ -58,6 +60,20 @@ pub(crate) fn made_by(graph: &GraphProto, types: &Types, output: &str) -> Option
         }
     }
     None
+}
+
+/// Whether a value comes straight from a fully connected layer.
+fn is_scored(index: &Index<'_>, name: &str) -> bool {
+    let mut value = name;
+    while let Some(node) = index.producer_node(value) {
+        let varying = node.input.iter().find(|name| index.constant(name).is_none());
+        match (&*node.op_type, varying) {
+            ("Gemm" | "MatMul" | "FusedGemm" | "FusedMatMul", _) => return true,
+            ("Unsqueeze" | "Squeeze" | "Reshape" | "Flatten" | "Identity" | "Cast" | "Add", Some(data)) => value = data,
+            _ => return false,
+        }
+    }
+    false
 }
 
 /// Whether a constant has one number a channel.
@@ -158,6 +174,10 @@ mod tests {
         assert_eq!(known("Conv x w -> c @4\nRelu c -> r @4\nGlobalAveragePool r -> g @4\nReshape g w -> y @2"), None);
         // The mean of two classifiers, and a temperature.
         assert_eq!(known("Gemm a w -> l @2\nGemm b w -> m @2\nAdd l m -> s @2\nMul s w -> y @2"), None);
+        // The same, stacked: CrossViT.
+        let stacked = "Gemm a w -> l @2\nGemm b w -> m @2\nUnsqueeze l w -> p @3\nUnsqueeze m w -> q @3\n\
+                       Concat p q -> s @3\nReduceMean s -> y @2";
+        assert_eq!(known(stacked), None);
         assert_eq!(known("MatMul a w -> m @2\nAdd m v -> b @2\nDiv b w -> y @2"), None);
         assert_eq!(known("Gemm a w -> g @2\nClip g w w -> y @2"), None);
     }
