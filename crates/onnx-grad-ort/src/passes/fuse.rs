@@ -53,6 +53,12 @@ fn kinds<'a>(
     kinds.extend(inputs.iter().map(|(name, &elem)| (name.as_str(), Kind { elem, small: false })));
     kinds.extend(constants.iter().map(|(name, t)| (*name, Kind { elem: t.elem_type(), small: false })));
     for node in &graph.node {
+        if node.attr(BROADCASTS).is_some() {
+            // What lies in blocks is floats, whatever made it.
+            for name in node.input.iter().filter(|name| !name.is_empty()) {
+                kinds.entry(name).or_insert(Kind { elem: ElemType::Float, small: false });
+            }
+        }
         let first = node.input.first().and_then(|name| kinds.get(name.as_str())).copied();
         let varies = |name: &&String| !name.is_empty() && !constants.contains_key(name.as_str());
         let small = || {
