@@ -225,7 +225,8 @@ impl Prompt {
         };
         let item = |(at, method): (usize, &Method)| {
             let (family, name, cost) = (method.family(), method.name(), format!("×{}", cost(*method, channels)));
-            let text = format!("{family:wide$}  {name:widest$}  {cost:>6}  {}", method.about());
+            // What is chosen by stands first: a small window cuts the rest off.
+            let text = format!("{name:widest$}  {cost:>6}  {family:wide$}  {}", method.about());
             Item { text, value: Value::Method(at) }
         };
         // The name counts more than the description: of equally good ones that with the shorter name.

@@ -103,9 +103,10 @@ impl Screen {
         }
     }
 
-    /// Whether the line to the terminal may be slow, and the terminal keeps pictures that come in parts.
+    /// Whether the line to the terminal may be slow, and the terminal keeps pictures that come in parts. Elsewhere than on Unix its answers
+    /// do not reach the explorer.
     pub(crate) fn is_paced(&self) -> bool {
-        self.pixel_budget.is_some() && !self.in_tmux && self.protocol == Protocol::Kitty
+        cfg!(unix) && self.pixel_budget.is_some() && !self.in_tmux && self.protocol == Protocol::Kitty
     }
 
     /// Whether the background is light; unknown counts as dark.
