@@ -183,7 +183,7 @@ fn a_tour_with_the_bundled_model() {
     // Another method: what it is called, and what it does.
     terminal.press("m");
     terminal.sees("method: ");
-    terminal.sees("  gradcam  ");
+    terminal.sees(" gradcam  ");
     terminal.press("hires");
     terminal.press(ENTER);
     terminal.sees("overlay · hirescam");
