@@ -41,6 +41,14 @@ pub enum Action {
     View(View),
     /// All methods, searchable, with what each costs.
     Methods,
+    /// Chooses a method, or the second model, to compare with.
+    CompareWith,
+    /// Keeps the image to compare others with, or no longer.
+    Mark,
+    /// One scale for both heatmaps that are compared, or each by its own maximum.
+    Scale,
+    /// How far the activations of two models are apart, layer by layer, or no longer.
+    Drift,
     /// The next CAM method.
     NextMethod,
     /// The one before.
@@ -123,11 +131,15 @@ pub enum View {
     Contrast,
     /// All images, for this class and layer.
     Photos,
+    /// Two models, methods or photos, and the difference of their heat.
+    Compare,
+    /// That difference alone.
+    Difference,
 }
 
 impl View {
     /// All of them, in the order of their digits.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::Overlay,
         Self::Heatmap,
         Self::Photo,
@@ -136,6 +148,8 @@ impl View {
         Self::Classes,
         Self::Contrast,
         Self::Photos,
+        Self::Compare,
+        Self::Difference,
     ];
 
     /// Its name in the configuration and on the screen.
@@ -149,7 +163,14 @@ impl View {
             Self::Classes => "classes",
             Self::Contrast => "contrast",
             Self::Photos => "photos",
+            Self::Compare => "compare",
+            Self::Difference => "difference",
         }
+    }
+
+    /// Whether it is about two models, methods or photos.
+    pub fn compares(self) -> bool {
+        matches!(self, Self::Compare | Self::Difference)
     }
 
     /// The view so many places on, around the end.
@@ -199,6 +220,12 @@ pub const ACTIONS: &[(&str, Action, &str)] = &[
     ("classes", Action::View(View::Classes), "view: the top classes, at this layer"),
     ("contrast", Action::View(View::Contrast), "view: this class against another"),
     ("photos", Action::View(View::Photos), "view: all images, for this class and layer"),
+    ("compare", Action::View(View::Compare), "view: two models, methods or photos, and the difference"),
+    ("difference", Action::View(View::Difference), "view: the difference of two models or methods"),
+    ("compare-with", Action::CompareWith, "choose a method to compare with, or the second model"),
+    ("mark", Action::Mark, "mark the image, to compare others with it"),
+    ("scale", Action::Scale, "one scale for both that are compared, or each its own"),
+    ("drift", Action::Drift, "how far two models' activations are apart, by layer"),
     ("methods", Action::Methods, "choose a method, by family and cost"),
     ("next-method", Action::NextMethod, "next method"),
     ("previous-method", Action::PreviousMethod, "previous method"),
@@ -279,8 +306,8 @@ mod tests {
 
     #[test]
     fn views_go_round() {
-        assert_eq!(View::Photos.step(1), View::Overlay);
-        assert_eq!(View::Overlay.step(-1), View::Photos);
+        assert_eq!(View::Difference.step(1), View::Overlay);
+        assert_eq!(View::Overlay.step(-1), View::Difference);
         for view in View::ALL {
             assert_eq!(view.name().parse(), Ok(view));
         }

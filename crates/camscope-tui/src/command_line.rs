@@ -1,6 +1,6 @@
 //! What is shown, as the command line that explains the same, and as JSON.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use camscope_core::{
     method,
@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use crate::{
     action::View,
+    compare::{self, Other},
     other_commands,
     sheet::Shown,
     state::{State, Zoom},
@@ -61,8 +62,30 @@ pub fn explain(state: &State) -> Option<String> {
     if !state.boxes {
         words.push("--no-boxes".into());
     }
+    words.extend(against(state));
     words.extend(model.command.iter().map(|word| quoted(word)));
     Some(words.join(" "))
+}
+
+/// What is compared with, as options.
+fn against(state: &State) -> Vec<String> {
+    let with = match &state.comparing.other {
+        Some(other) if state.view.compares() => match other {
+            Other::Model => compare::against(state).map(|against| quoted_path(&against.info.path)),
+            Other::Method(method) => method::nth(*method).map(|method| quoted(method.name())),
+            Other::Photo(path) => Some(quoted_path(&path_of_photo(path))),
+        },
+        _ => None,
+    };
+    let own = state.comparing.own_scale && !matches!(state.comparing.other, Some(Other::Method(_)));
+    let words = |with: String| [format!("--against {with}")].into_iter().chain(own.then(|| "--own-scale".to_owned()));
+    with.into_iter().flat_map(words).collect()
+}
+
+/// The path of a photo, which is not taken for a method's name.
+fn path_of_photo(path: &Path) -> PathBuf {
+    let is_plain = path.components().count() == 1 && path.extension().is_none();
+    if is_plain { Path::new(".").join(path) } else { path.to_owned() }
 }
 
 /// The targets as options: classes by number, unless that is the label of another one. Where there are other targets too, all of them the

@@ -6,10 +6,11 @@ use camscope_core::{
     image::Seen,
     overlay::{self, Colormap, Enlarge, Mark, draw_marks},
 };
-use image::{RgbImage, imageops};
+use image::{Pixel, RgbImage, imageops};
 use ndarray::Array2;
 
 use crate::{
+    compare::{difference as difference_of, share_of},
     engine::{Heat, Photo},
     tiles::{Content, TileKey},
 };
@@ -23,6 +24,8 @@ pub struct Drawing {
     pub photo: Arc<Photo>,
     /// The heatmaps of [`Content::heats`], in their order.
     pub heats: Vec<Heat>,
+    /// The photo of the second of these, where there is one: another model sees another part of it.
+    pub second: Option<Arc<Photo>>,
     /// Boxes over the photo, in its pixels.
     pub marks: Arc<Vec<Mark>>,
     /// Whether all boxes have their labels: there is room, in a picture that is saved.
@@ -55,9 +58,31 @@ pub fn draw(drawing: &Drawing, size: (u32, u32), scaled: &mut Scaled) -> RgbImag
         (Content::Difference(..), [first, second, ..]) => {
             overlay::render_enlarged(&photo, difference(first, second).view(), &seen, colormap(), (alpha, enlarge))
         }
+        (Content::Shared(..), [heat, other, ..]) => {
+            let share = share_of(heat, heat.most.max(other.most));
+            overlay::render_enlarged(&photo, (&heat.values * share).view(), &seen, colormap(), (alpha, enlarge))
+        }
+        (Content::Change(_, _, together), [first, second, ..]) => {
+            let other = drawing.second.as_deref().unwrap_or(&drawing.photo);
+            let seen = [&seen, &seen_in(other, window, (width, height))];
+            let (found, both) = difference_of([first, second], seen, (width, height), (together, enlarge));
+            change(&photo, &found, &both, colormap(), alpha)
+        }
         _ => RgbImage::clone(&photo),
     };
     draw_marks(&mut drawn, &in_tile(drawing, window, (width, height)));
+    drawn
+}
+
+/// A difference over the photo, which is as dark as beside any heat where not both see it.
+fn change(photo: &RgbImage, found: &Array2<f32>, both: &Array2<bool>, colormap: &dyn Colormap, alpha: f32) -> RgbImage {
+    let (width, height) = photo.dimensions();
+    let mut drawn = overlay::render(photo, found.view(), &Seen::all(width, height), colormap, alpha);
+    for ((to, of_photo), is_seen) in drawn.pixels_mut().zip(photo.pixels()).zip(both) {
+        if !is_seen {
+            *to = of_photo.map(|shade| (f32::from(shade) * alpha).round() as u8);
+        }
+    }
     drawn
 }
 
@@ -189,7 +214,15 @@ mod tests {
     fn photo() -> Arc<Photo> {
         let pixels = RgbImage::from_fn(40, 20, |x, _| if x < 20 { Rgb([200, 0, 0]) } else { Rgb([0, 0, 200]) });
         let seen = Seen { x: 10.0, y: 0.0, width: 20.0, height: 20.0 };
-        Arc::new(Photo { id: 1, pixels, seen, tensor: ArrayD::zeros(IxDyn(&[1])), notes: Vec::new(), modified: None })
+        Arc::new(Photo {
+            id: 1,
+            pixels,
+            seen,
+            tensor: ArrayD::zeros(IxDyn(&[1])),
+            notes: Vec::new(),
+            modified: None,
+            beside: None,
+        })
     }
 
     fn heat(values: Array2<f32>) -> Heat {
@@ -208,7 +241,7 @@ mod tests {
             enlarge: Enlarge::Bilinear,
         };
         let heats = vec![heat(array![[0.0, 1.0]]), heat(array![[1.0, 0.0]])];
-        Drawing { key, photo: photo(), heats, marks: Arc::default(), has_all_labels: false }
+        Drawing { key, photo: photo(), heats, second: None, marks: Arc::default(), has_all_labels: false }
     }
 
     #[test]

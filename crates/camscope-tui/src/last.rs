@@ -51,7 +51,8 @@ impl Last {
             }),
             method: other(state.method_name(), usual_method),
             colormap: other(&state.colormap, &usual.colormap),
-            view: other(state.view.name(), usual.view.name()),
+            // What is compared with is not kept.
+            view: other(state.view.name(), usual.view.name()).filter(|_| !state.view.compares()),
             alpha: (state.alpha != usual.alpha).then_some(state.alpha),
             enlarge: other(state.enlarge.name(), usual.enlarge.name()),
         })

@@ -9,6 +9,7 @@ pub mod app;
 pub mod cache;
 pub mod clipboard;
 pub mod command_line;
+pub mod compare;
 pub mod compose;
 pub mod config;
 pub mod engine;

@@ -5,10 +5,12 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+use camscope_core::compare::Entry;
 use crossterm::event::{KeyEvent, MouseEvent};
 
 use crate::{
     action::Action,
+    compare::Numbers,
     engine::{Fault, Heat, HeatKey, ModelInfo, Photo, Saturation, Scores, Spread, Step},
     graphics::Picture,
     prompt::Purpose,
@@ -52,6 +54,10 @@ pub enum Message {
     Spread(u64, usize, Result<Arc<Spread>, Fault>),
     /// What share of each layer's numbers saturates for a photo.
     Saturation(u64, Result<Saturation, Fault>),
+    /// How alike two heatmaps are.
+    Compared(HeatKey, HeatKey, Numbers),
+    /// How far the activations of two models are apart for a photo.
+    Drift(u64, Result<Arc<Vec<Entry>>, Fault>),
     /// A picture for the terminal.
     Picture(TileKey, Arc<Picture>),
     /// Plugins came, changed, or were set aside.

@@ -25,6 +25,8 @@ pub enum Purpose {
     Save,
     /// A method.
     Methods,
+    /// What to compare with: a method, or the second model.
+    CompareWith,
     /// An image of those that are open.
     Images,
     /// A file to export the model to.
@@ -46,6 +48,8 @@ pub enum Value {
     Method(usize),
     /// An image's place among those that are open.
     Image(usize),
+    /// The second model.
+    Second,
 }
 
 /// A suggestion.
@@ -93,6 +97,7 @@ impl Prompt {
             Purpose::Palette => "do",
             Purpose::Save => "save to",
             Purpose::Methods => "method",
+            Purpose::CompareWith => "compare with",
             Purpose::Images => "image",
             Purpose::Export => "export to",
             Purpose::Report => "report into",
@@ -139,7 +144,7 @@ impl Prompt {
     pub fn common_start(&self) -> String {
         let paths = self.items.iter().filter_map(|item| match &item.value {
             Value::Path(path) => Some(path.as_str()),
-            Value::Class(_) | Value::Action(_) | Value::Method(_) | Value::Image(_) => None,
+            Value::Class(_) | Value::Action(_) | Value::Method(_) | Value::Image(_) | Value::Second => None,
         });
         let shared = |one: &str, other: &str| {
             one.chars().zip(other.chars()).take_while(|(a, b)| a == b).map(|(a, _)| a.len_utf8()).sum::<usize>()
@@ -247,6 +252,16 @@ impl Prompt {
         self.items = items;
         let at = |item: &Item| item.value == Value::Method(current);
         self.selected = self.items.iter().position(at).filter(|_| wanted.is_empty()).unwrap_or(0);
+    }
+
+    /// Suggests the methods that a chosen one can be compared with, and before them the second model, where there is one of that name.
+    pub fn suggest_others(&mut self, channels: usize, chosen: Option<usize>, second: Option<&str>) {
+        self.suggest_methods(channels, chosen.unwrap_or(usize::MAX));
+        let is_wanted = |name: &&str| name.to_lowercase().contains(&self.text.trim().to_lowercase());
+        if let Some(name) = second.filter(is_wanted) {
+            self.items.insert(0, Item { text: format!("{name}  the second model"), value: Value::Second });
+            self.selected = if chosen.is_some() && self.text.trim().is_empty() { self.selected + 1 } else { 0 };
+        }
     }
 
     /// Suggests images by their names; `current` is chosen while nothing is typed.

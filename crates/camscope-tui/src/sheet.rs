@@ -13,6 +13,7 @@ use ratatui::layout::Rect;
 
 use crate::{
     action::View,
+    compare::{self, Other, With},
     compose::{Drawing, Scaled, draw},
     engine::{Engine, Fault, Heat, HeatKey, Photo, Result},
     graphics::{Protocol, Screen},
@@ -32,8 +33,9 @@ const WIDEST: usize = 8;
 /// A picture and what it is of.
 struct Panel {
     key: TileKey,
+    photo: Arc<Photo>,
     marks: Arc<Vec<Mark>>,
-    heats: Vec<(HeatKey, Option<Heat>)>,
+    heats: Vec<(HeatKey, Arc<Photo>, Option<Heat>)>,
     lines: Vec<String>,
     /// Whether the sheet is nothing without it.
     is_needed: bool,
@@ -41,7 +43,6 @@ struct Panel {
 
 /// Everything that a view shows, also what there is no room for on a screen.
 pub struct Sheet {
-    photo: Arc<Photo>,
     panels: Vec<Panel>,
     /// How many panels belong together, one part after the other; each begins a row.
     parts: Vec<usize>,
@@ -91,7 +92,7 @@ pub fn name(state: &State, target: usize) -> String {
 impl Sheet {
     /// The sheet of the state's view with these targets and layers.
     pub fn of(state: &State, shown: &Shown) -> Option<Self> {
-        let photo = Arc::clone(state.photo()?);
+        let photo = state.photo()?;
         let first = shown.targets.first().copied();
         let layer = *shown.layers.first()?;
         let key = |target: usize, layer: usize| state.key(target, layer);
@@ -136,6 +137,10 @@ impl Sheet {
                     contents.extend(overlay(rival));
                 }
             }
+            (View::Compare | View::Difference, Some(target)) => {
+                let all = compare::contents(state, key(target, layer)?);
+                contents.extend(all.into_iter().map(|(content, _, _)| (content, compare::lines(state, content))));
+            }
         }
         let many = contents.len();
         let panel = |(content, lines): (Content, Vec<String>)| {
@@ -148,13 +153,16 @@ impl Sheet {
                 selected: false,
             };
             let key = tiles::key(state, &tile)?;
-            let heats = content.heats().map(|key| (key, state.heats.get(&key).cloned())).collect();
-            let marks = key.marks.map(|chosen| marks(state, chosen)).unwrap_or_default();
-            Some(Panel { key, marks: Arc::new(marks), heats, lines, is_needed: state.view != View::Sweep || many == 1 })
+            let heat =
+                |key: HeatKey| Some((key, Arc::clone(state.photo_by(key.photo)?), state.heats.get(&key).cloned()));
+            let heats = content.heats().map(heat).collect::<Option<Vec<_>>>()?;
+            let photo = Arc::clone(heats.first().map_or(photo, |(_, photo, _)| photo));
+            let marks = Arc::new(key.marks.map(|chosen| marks(state, photo.id, chosen)).unwrap_or_default());
+            Some(Panel { key, photo, marks, heats, lines, is_needed: state.view != View::Sweep || many == 1 })
         };
         let panels: Vec<Panel> = contents.into_iter().map(panel).collect::<Option<_>>()?;
         let parts = parts.unwrap_or_else(|| vec![panels.len()]);
-        (!panels.is_empty()).then_some(Self { photo, panels, parts })
+        (!panels.is_empty()).then_some(Self { panels, parts })
     }
 
     /// Draws it; heat that isn't there yet is computed. One picture has the photo's own size and no caption.
@@ -164,18 +172,18 @@ impl Sheet {
     pub fn draw(&self, engine: &dyn Engine) -> Result<RgbImage> {
         let canceller = Canceller::new();
         let mut scaled = Scaled::default();
-        let own_size = |key: &TileKey| {
-            let [_, _, width, height] = key.window.map(f32::from_bits);
-            let (w, h) = self.photo.pixels.dimensions();
+        let own_size = |panel: &Panel| {
+            let [_, _, width, height] = panel.key.window.map(f32::from_bits);
+            let (w, h) = panel.photo.pixels.dimensions();
             (((w as f32 * width).round() as u32).max(1), ((h as f32 * height).round() as u32).max(1))
         };
         let side = SIDES[usize::from(self.panels.len() > FEW)];
         let is_one = self.panels.len() == 1;
         let mut fault = None;
         let mut cell = |panel: &Panel| -> Result<Option<Cell>> {
-            let heat = |(key, known): &(HeatKey, Option<Heat>)| match known {
+            let heat = |(key, photo, known): &(HeatKey, Arc<Photo>, Option<Heat>)| match known {
                 Some(heat) => Ok(Arc::clone(heat)),
-                None => engine.heat(*key, &self.photo, &canceller),
+                None => engine.heat(*key, photo, &canceller),
             };
             let heats = match panel.heats.iter().map(heat).collect::<Result<Vec<_>>>() {
                 Ok(heats) => heats,
@@ -185,7 +193,7 @@ impl Sheet {
                     return Ok(None);
                 }
             };
-            let (width, height) = own_size(&panel.key);
+            let (width, height) = own_size(panel);
             let size = if is_one {
                 (width, height)
             } else {
@@ -193,14 +201,18 @@ impl Sheet {
                 let of = |length: u32| ((f64::from(length) * scale) as u32).max(1);
                 (of(width), of(height))
             };
+            let photos: Vec<&Photo> = panel.heats.iter().map(|(_, photo, _)| &**photo).collect();
+            let mut lines = panel.lines.clone();
+            lines.extend(compare::fact(panel.key.content, &photos, &heats));
             let drawing = Drawing {
                 key: panel.key,
-                photo: Arc::clone(&self.photo),
+                photo: Arc::clone(&panel.photo),
                 heats,
+                second: panel.heats.get(1).map(|(_, photo, _)| Arc::clone(photo)),
                 marks: Arc::clone(&panel.marks),
                 has_all_labels: is_one,
             };
-            Ok(Some(Cell { picture: draw(&drawing, size, &mut scaled), lines: panel.lines.clone() }))
+            Ok(Some(Cell { picture: draw(&drawing, size, &mut scaled), lines }))
         };
         let cells: Vec<Option<Cell>> = self.panels.iter().map(&mut cell).collect::<Result<_>>()?;
         if let ([Some(one)], true) = (cells.as_slice(), is_one) {
@@ -247,6 +259,10 @@ pub struct Wish {
     pub boxes: bool,
     /// The part of the photo: how much larger it is seen, and its middle.
     pub zoom: Zoom,
+    /// What it is compared with; a model is the engine's second.
+    pub against: Option<With>,
+    /// Whether each heatmap that is compared has its own scale.
+    pub own_scale: bool,
 }
 
 /// Draws a view of a photo.
@@ -264,6 +280,7 @@ pub fn picture(engine: &dyn Engine, path: &Path, wish: &Wish) -> Result<RgbImage
     (state.view, state.alpha, state.enlarge) = (wish.view, wish.alpha, wish.enlarge);
     (state.boxes, state.zoom) = (wish.boxes, wish.zoom);
     state.colormap.clone_from(&wish.colormap);
+    state.comparing.own_scale = wish.own_scale;
     (state.layer, state.method) = (info.default_layer, wish.method.unwrap_or(info.method));
     state.model = Some(Arc::clone(&info));
     let named = |name: &String| {
@@ -293,6 +310,9 @@ pub fn picture(engine: &dyn Engine, path: &Path, wish: &Wish) -> Result<RgbImage
             .map(|reason| reason.map_or(LayerState::Ready, LayerState::Without))
             .collect();
     }
+    if let Some(with) = &wish.against {
+        against(&mut state, engine, with)?;
+    }
     let mut shown = Shown::of(&state).ok_or_else(|| Fault::Failed("the model says nothing of this photo".into()))?;
     if targets.len() > 1 && matches!(wish.view, View::Classes | View::Contrast) {
         shown.targets = targets;
@@ -302,4 +322,39 @@ pub fn picture(engine: &dyn Engine, path: &Path, wish: &Wish) -> Result<RgbImage
     }
     let sheet = Sheet::of(&state, &shown).ok_or_else(|| Fault::Failed("there is nothing to draw".into()))?;
     sheet.draw(engine)
+}
+
+/// Puts into the state what is compared with, and what is known of it.
+fn against(state: &mut State, engine: &dyn Engine, with: &With) -> Result<()> {
+    let canceller = Canceller::new();
+    let other = match with {
+        With::Method(name) => {
+            let method = method::all().iter().position(|method| method.name() == name);
+            Other::Method(method.ok_or_else(|| Fault::Failed(format!("there is no method `{name}`")))?)
+        }
+        With::Photo(path) => {
+            let photo = Arc::new(engine.photo(path)?);
+            state.scores.insert(photo.id, Arc::new(engine.scores(&photo, &canceller)?));
+            state.images.push(ImageEntry { photo: Some(photo), ..ImageEntry::new(path.clone()) });
+            Other::Photo(path.clone())
+        }
+        With::Model(_) => {
+            if let Some(Ok(photo)) = state.photo().and_then(|photo| photo.beside.clone()) {
+                state.scores.insert(photo.id, Arc::new(engine.scores(&photo, &canceller)?));
+            }
+            Other::Model
+        }
+    };
+    state.comparing.other = Some(other);
+    let Some(first) = state.current_key() else { return Ok(()) };
+    let second = compare::other_of(state, first).map_err(Fault::Failed)?;
+    let second = second.ok_or_else(|| Fault::Failed("there is nothing to compare with".into()))?;
+    // What has no heat is not drawn without a word.
+    for key in [first, second] {
+        if let Some(photo) = state.photo_by(key.photo).cloned() {
+            let heat = engine.heat(key, &photo, &canceller)?;
+            state.heats.put(key, heat.len() * 4, heat);
+        }
+    }
+    Ok(())
 }

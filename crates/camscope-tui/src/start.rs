@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use camscope_core::{layer::Choice, method, target::ClassSpec, text::printable_path};
 
 use crate::{
+    action::View,
+    compare::{Other, With},
     config::Config,
     graphics::Overrides,
     message::PluginWatch,
@@ -27,6 +29,8 @@ pub struct Start {
     pub method: Option<String>,
     /// The image to look at first.
     pub image: Option<PathBuf>,
+    /// What to compare with.
+    pub against: Option<With>,
     /// What the configuration says, patched by how it was left and by the command line.
     pub config: Config,
     /// What the configuration itself says.
@@ -81,12 +85,34 @@ pub(crate) fn apply(state: &mut State, start: &Start) {
             .position(|entry| entry.path == *path || entry.path.canonicalize().is_ok_and(|whole| whole == *path))
     });
     state.image = shown.unwrap_or(0);
+    if let Some(with) = &start.against {
+        against(state, with);
+    }
     if start.continues {
         state.say("as it was left; --fresh begins anew");
     }
     if let Some(complaint) = &start.complaint {
         state.complain(complaint.clone());
     }
+}
+
+fn against(state: &mut State, with: &With) {
+    let other = match with {
+        With::Model(_) => Other::Model,
+        With::Photo(path) => {
+            if state.images.iter().all(|entry| entry.path != *path) {
+                state.images.push(ImageEntry::new(path.clone()));
+            }
+            Other::Photo(path.clone())
+        }
+        With::Method(name) => {
+            let known = method::all().iter().position(|method| method.name().eq_ignore_ascii_case(name));
+            let Some(method) = known else { return state.complain(format!("there is no method `{name}`")) };
+            Other::Method(method)
+        }
+    };
+    state.comparing.other = Some(other);
+    state.view = View::Compare;
 }
 
 fn add_folder(state: &mut State, folder: &Path) {

@@ -19,6 +19,7 @@ use camscope_core::{
 use crate::{
     action::View,
     cache::Cache,
+    compare::Comparing,
     compose::heat_inside,
     engine::{Heat, HeatKey, ModelInfo, Photo, Saturation, Scores, Spread, Step},
     graphics::{Picture, Screen},
@@ -148,10 +149,21 @@ pub struct State {
     pub overwrite: Option<PathBuf>,
     /// The image shown before one was opened by its path; where that cannot be read, it is gone back to.
     pub came_from: Option<(PathBuf, usize)>,
+    /// What is about comparing two of something.
+    pub comparing: Comparing,
     /// Whether to leave.
     pub quitting: bool,
     /// What was computed from the rest.
     pub remembered: Remembered,
+}
+
+/// The photo of that number, if it is this one, or this one as a second model takes it.
+fn known_as(photo: &Arc<Photo>, id: u64) -> Option<&Arc<Photo>> {
+    match &photo.beside {
+        _ if photo.id == id => Some(photo),
+        Some(Ok(other)) if other.id == id => Some(other),
+        _ => None,
+    }
 }
 
 impl State {
@@ -211,6 +223,7 @@ impl State {
             folders: Vec::new(),
             overwrite: None,
             came_from: None,
+            comparing: Comparing::default(),
             quitting: false,
             remembered: Remembered::default(),
         }
@@ -234,20 +247,25 @@ impl State {
     /// A photo that is read, by its number.
     pub fn photo_by(&self, id: u64) -> Option<&Arc<Photo>> {
         // It is the one that is shown nearly always.
-        let known = |photo: &&Arc<Photo>| photo.id == id;
-        self.photo().filter(known).or_else(|| self.images.iter().filter_map(|entry| entry.photo.as_ref()).find(known))
+        let of = |photo| known_as(photo, id);
+        self.photo().and_then(of).or_else(|| self.images.iter().filter_map(|entry| entry.photo.as_ref()).find_map(of))
     }
 
     /// The heatmap of another image for what is explained: the same class, or what the model found there of the same label.
     pub fn key_in(&self, image: usize) -> Option<HeatKey> {
+        self.same_in(image, self.current_key()?)
+    }
+
+    /// The heatmap of another image for what `key` is of in the one that is shown.
+    pub fn same_in(&self, image: usize, key: HeatKey) -> Option<HeatKey> {
         if image == self.image {
-            return self.current_key();
+            return Some(key);
         }
         let entry = self.images.get(image).filter(|entry| !entry.stale)?;
-        let (photo, target) = (entry.photo.as_ref()?, self.current_target()?);
+        let photo = entry.photo.as_ref()?;
         let (scores, here) = (self.scores.get(&photo.id)?, self.current_scores()?);
-        let target = match here.asked(target) {
-            None => Some(target).filter(|class| *class < scores.classes()),
+        let target = match here.asked(key.target) {
+            None => Some(key.target).filter(|class| *class < scores.classes()),
             Some(asked) => {
                 let is_same = |other: &crate::engine::Asked| match &asked.label {
                     Some(label) => other.label.as_ref() == Some(label),
@@ -256,7 +274,7 @@ impl State {
                 scores.asked.iter().position(is_same).map(|at| at + scores.classes())
             }
         }?;
-        Some(HeatKey { photo: photo.id, target, ..self.key(target, self.layer)? })
+        Some(HeatKey { photo: photo.id, target, ..key })
     }
 
     /// What the model says of it.

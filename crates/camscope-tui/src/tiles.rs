@@ -7,11 +7,13 @@ use ratatui::layout::Rect;
 
 use crate::{
     action::View,
+    compare,
     engine::HeatKey,
     layout::{Areas, THUMBNAIL, areas, few, fit, grid, list_start},
     state::{LayerState, State},
 };
 
+pub(crate) use key::diverging;
 pub use key::{TileKey, key, photo_of, position};
 
 /// What a tile shows.
@@ -25,6 +27,10 @@ pub enum Content {
     Heat(HeatKey),
     /// The first heat less the second, over the photo.
     Difference(HeatKey, HeatKey),
+    /// The first heat over its photo, on one scale with the second.
+    Shared(HeatKey, HeatKey),
+    /// The second heat less the first, over the first one's photo: on one scale, or each on its own.
+    Change(HeatKey, HeatKey, bool),
     /// Another image, small.
     Thumbnail(usize),
 }
@@ -35,7 +41,9 @@ impl Content {
         let (first, second) = match self {
             Self::Photo | Self::Thumbnail(_) => (None, None),
             Self::Overlay(key) | Self::Heat(key) => (Some(key), None),
-            Self::Difference(first, second) => (Some(first), Some(second)),
+            Self::Difference(first, second) | Self::Shared(first, second) | Self::Change(first, second, _) => {
+                (Some(first), Some(second))
+            }
         };
         first.into_iter().chain(second)
     }
@@ -150,6 +158,7 @@ fn view_tiles(state: &State, room: Rect) -> Vec<Tile> {
                 ])
             }
         },
+        (View::Compare | View::Difference, Some(key)) => wide(&compare::contents(state, key)),
     }
 }
 

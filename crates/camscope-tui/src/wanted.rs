@@ -10,6 +10,7 @@ use camscope_core::{
 
 use crate::{
     action::View,
+    compare::{self, Two},
     compose::Drawing,
     engine::{Asked, HeatKey, Photo},
     layout::areas,
@@ -32,13 +33,20 @@ pub enum Run {
     Spread(usize, Arc<Photo>),
     /// How many numbers of each layer saturate for a photo.
     Saturation(Arc<Photo>),
+    /// How alike two heatmaps are.
+    Compare(Box<Two>),
+    /// How far the activations of two models are apart for a photo.
+    Drift(Arc<Photo>),
 }
 
 impl Run {
     /// Whether it gives the same.
     pub fn is(&self, other: &Self) -> bool {
         match (self, other) {
-            (Self::Scores(a), Self::Scores(b)) | (Self::Saturation(a), Self::Saturation(b)) => a.id == b.id,
+            (Self::Scores(a), Self::Scores(b))
+            | (Self::Saturation(a), Self::Saturation(b))
+            | (Self::Drift(a), Self::Drift(b)) => a.id == b.id,
+            (Self::Compare(a), Self::Compare(b)) => a.keys == b.keys,
             (Self::Heat(a, _), Self::Heat(b, _)) => a == b,
             (Self::Spread(a, one), Self::Spread(b, other)) => (a, one.id) == (b, other.id),
             _ => false,
@@ -112,7 +120,9 @@ fn runs(state: &State, shown: &[Tile]) -> (Vec<Run>, usize) {
     let mut keys: Vec<HeatKey> = Vec::new();
     let mut want = |key: HeatKey| {
         let is_there = state.heats.get(&key).is_some() || state.failed.contains_key(&key);
-        let has_none = matches!(state.layers.get(key.layer), Some(LayerState::Without(_)));
+        // A second model has layers of its own.
+        let is_own = compare::second_photo(state).is_none_or(|photo| photo.id != key.photo);
+        let has_none = is_own && matches!(state.layers.get(key.layer), Some(LayerState::Without(_)));
         if !is_there && !has_none && !keys.contains(&key) {
             keys.push(key);
         }
@@ -124,18 +134,29 @@ fn runs(state: &State, shown: &[Tile]) -> (Vec<Run>, usize) {
     let unknown = tiles::images(shown).filter_map(|image| {
         state.images.get(image).filter(|entry| !entry.stale && entry.error.is_none())?.photo.as_ref()
     });
-    let unknown: Vec<_> = unknown.filter(|photo| !state.scores.contains_key(&photo.id)).cloned().collect();
+    let second = compare::second_photo(state)
+        .filter(|photo| compare::is_shown(state) && !state.comparing.silent.contains_key(&photo.id));
+    let unknown = unknown.chain(second).filter(|photo| !state.scores.contains_key(&photo.id));
+    let unknown: Vec<_> = unknown.cloned().collect();
     let mut waited = keys.len();
     let mut want = |key: HeatKey| {
         let is_there = state.heats.get(&key).is_some() || state.failed.contains_key(&key);
-        let is_ready = matches!(state.layers.get(key.layer), Some(LayerState::Ready));
+        let is_own = compare::second_photo(state).is_none_or(|photo| photo.id != key.photo);
+        let is_ready = !is_own || matches!(state.layers.get(key.layer), Some(LayerState::Ready));
         if !is_there && is_ready && !keys.contains(&key) {
             keys.push(key);
         }
     };
     // Of a method of many passes only what is shown: what it does ahead would be in the way of the next key.
     if is_quick(state) {
-        neighbours(state).into_iter().for_each(&mut want);
+        for key in neighbours(state) {
+            want(key);
+            if compare::is_shown(state)
+                && let Ok(Some(other)) = compare::other_of(state, key)
+            {
+                want(other);
+            }
+        }
     }
     listed(state).into_iter().for_each(&mut want);
     let run = |key: HeatKey| Some(Run::Heat(key, Arc::clone(state.photo_by(key.photo)?)));
@@ -144,6 +165,14 @@ fn runs(state: &State, shown: &[Tile]) -> (Vec<Run>, usize) {
     // One answer after the other: its heat comes before the next one's, while its forward pass is kept.
     for photo in unknown {
         runs.insert(waited, Run::Scores(photo));
+        waited += 1;
+    }
+    if let Some(two) = compare::unknown(state) {
+        runs.insert(waited, Run::Compare(Box::new(two)));
+        waited += 1;
+    }
+    if state.comparing.drift && compare::against(state).is_some() && !state.comparing.drifts.contains_key(&photo.id) {
+        runs.insert(waited, Run::Drift(Arc::clone(photo)));
         waited += 1;
     }
     if state.histogram && !state.spreads.contains_key(&(photo.id, state.layer)) {
@@ -239,13 +268,14 @@ fn drawing(state: &State, tile: &Tile) -> Option<Drawing> {
     let key = tiles::key(state, tile)?;
     let photo = tiles::photo_of(state, tile.content)?;
     let heats = tile.content.heats().map(|key| state.heats.get(&key).cloned()).collect::<Option<Vec<_>>>()?;
-    let marks = key.marks.map(|chosen| marks(state, chosen)).unwrap_or_default();
-    Some(Drawing { key, photo: Arc::clone(photo), heats, marks: Arc::new(marks), has_all_labels: false })
+    let marks = key.marks.map(|chosen| marks(state, photo.id, chosen)).unwrap_or_default();
+    let second = tile.content.heats().nth(1).and_then(|key| state.photo_by(key.photo)).cloned();
+    Some(Drawing { key, photo: Arc::clone(photo), heats, second, marks: Arc::new(marks), has_all_labels: false })
 }
 
-/// The boxes that the model found in the photo that is shown.
-pub(crate) fn marks(state: &State, chosen: Option<usize>) -> Vec<Mark> {
-    let Some(scores) = state.current_scores() else { return Vec::new() };
+/// The boxes that a photo's model found in it.
+pub(crate) fn marks(state: &State, photo: u64, chosen: Option<usize>) -> Vec<Mark> {
+    let Some(scores) = state.scores.get(&photo) else { return Vec::new() };
     let mark = |(at, asked): (usize, &Asked)| {
         let percent = asked.probability.map(|probability| format!("{:.0} %", 100.0 * probability));
         Some(Mark {

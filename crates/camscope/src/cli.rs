@@ -10,7 +10,7 @@ use camscope_core::{
     runtime::{Precision, ProviderChoice},
     target::{self, ClassSpec, Score, TargetRef},
 };
-use camscope_tui::graphics::GraphicsChoice;
+use camscope_tui::{compare::With, graphics::GraphicsChoice};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use crate::cli_bench::{BenchArgs, BenchChildArgs};
@@ -108,6 +108,9 @@ pub(crate) struct ExploreArgs {
     /// How heat is enlarged to the photo: bicubic, bilinear, nearest [default: from the configuration, else bicubic]
     #[arg(long, value_name = "HOW")]
     pub(crate) enlarge: Option<Enlarge>,
+    /// What to compare with, side by side: a second model (an .onnx file), another photo, or the name of a method
+    #[arg(long, value_name = "WITH")]
+    pub(crate) against: Option<With>,
     /// Begin as usual, not as the explorer was left with this model
     #[arg(long)]
     pub(crate) fresh: bool,

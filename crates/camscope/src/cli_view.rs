@@ -1,13 +1,14 @@
 //! `--view`: what of the explorer a picture shows.
 
-use camscope_tui::{action::View, state::Zoom};
+use camscope_tui::{action::View, compare::With, state::Zoom};
 use clap::Args;
 
 /// A view of the explorer instead of plain overlays.
 #[derive(Args, Clone, Debug, Default)]
 pub(crate) struct ViewArgs {
     /// Draw a view of the explorer, as its key y copies it: overlay, heatmap, photo, side-by-side, sweep (a picture for each --layer), classes
-    /// (one for each --class), contrast (the first --class, the second, and their difference); one picture for each photo
+    /// (one for each --class), contrast (the first --class, the second, and their difference), compare and difference (with --against); one picture
+    /// for each photo
     #[arg(
         long,
         value_name = "VIEW",
@@ -18,6 +19,12 @@ pub(crate) struct ViewArgs {
     /// Draw only a part of the photo: how much larger it is seen, and the part's middle as fractions of the photo
     #[arg(long, value_name = "FACTOR,X,Y", requires = "view", value_parser = zoom)]
     pub(crate) zoom: Option<Zoom>,
+    /// What the views compare and difference compare with: a second model (an .onnx file), another photo, or the name of a method
+    #[arg(long, value_name = "WITH", requires = "view")]
+    pub(crate) against: Option<With>,
+    /// Scale each of two heatmaps that are compared by its own maximum, instead of both by the larger one
+    #[arg(long, requires = "against")]
+    pub(crate) own_scale: bool,
 }
 
 fn view(text: &str) -> Result<View, String> {

@@ -20,6 +20,7 @@ use camscope_tui::{
 };
 
 use crate::{
+    against,
     cli::{ExploreArgs, InputArgs, ScoreArg, ScreenArgs},
     cli_input::words,
     config_cmd,
@@ -69,6 +70,7 @@ pub(crate) fn run(args: &ExploreArgs) -> Result<ExitCode> {
     start.config.enlarge = args.enlarge.unwrap_or(start.config.enlarge);
     start.class = args.class.clone().or(start.class);
     start.layer = args.layer.clone().or(start.layer);
+    start.against = args.against.as_ref().map(against::checked).transpose()?;
     start.model = Some(model);
     start.images.clone_from(&args.images);
     start.plugins = Some(plugins::watch(host));
@@ -142,12 +144,18 @@ pub(crate) fn opener(runtime: &'static Runtime, how: OpenOptions, asked: Option<
         let named = asked.as_ref().filter(|asked| asked.model.as_deref() == Some(path));
         let input = named.map(|asked| asked.input.clone()).unwrap_or_default();
         let command = asked.as_ref().map(|asked| command_words(asked, &input));
+        let second = asked.as_ref().and_then(|asked| Some((asked, asked.against.as_ref()?.model()?)));
         let how = OpenOptions { command: command.unwrap_or_default(), ..how.clone() };
         // One size for all photos: that of the first, where nothing says another.
         let first = named.and_then(|asked| asked.images.first());
         let (network, sidecar) = open_for(path, &input, first.map(PathBuf::as_path))?;
         network.refuse_photos()?;
-        Ok(Arc::new(Opened::new(runtime, network, sidecar, &how, told)?))
+        let Some((asked, other)) = second else {
+            return Ok(Arc::new(Opened::new(runtime, network, sidecar, &how, told)?));
+        };
+        let own = Opened::new(runtime, network, sidecar.clone(), &how, told)?;
+        let first = asked.images.first().map(PathBuf::as_path);
+        against::beside(runtime, (own, &sidecar), other, (&asked.input, first), &how)
     })
 }
 

@@ -1,6 +1,7 @@
 //! `camscope`: the command line, for the program of that name and for the Python package, whose command is the same.
 
 mod again;
+mod against;
 mod bench_child;
 mod bench_cmd;
 mod bench_method;

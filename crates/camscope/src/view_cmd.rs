@@ -1,6 +1,6 @@
 //! `camscope explain --view`: a view of the explorer as a picture.
 
-use std::{path::Path, process::ExitCode};
+use std::{path::Path, process::ExitCode, sync::Arc};
 
 use camscope_core::{
     Error, Result,
@@ -12,11 +12,13 @@ use camscope_core::{
 };
 use camscope_tui::{
     action::View,
+    compare::With,
     engine::{Engine, Fault, OpenOptions, Opened},
     sheet::{self, Wish},
 };
 
 use crate::{
+    against,
     cli::ExplainArgs,
     explain_cmd::deliver::write_overlay,
     output::{complain, print},
@@ -44,6 +46,12 @@ pub(crate) fn run(args: &ExplainArgs, view: View) -> Result<ExitCode> {
         }
         several => return Err(Error::Value(format!("{} methods were asked for, and a view shows one", several.len()))),
     };
+    let with = args.shown.against.as_ref().map(against::checked).transpose()?;
+    match (view.compares(), &with) {
+        (true, None) => return Err(Error::Value(format!("the view {} needs --against", view.name()))),
+        (false, Some(_)) => return Err(Error::Value("--against is for the views compare and difference".into())),
+        _ => {}
+    }
     let pictures = args.from.pictures(&args.images)?;
     if let Some(folder) = &args.output {
         create_folder(folder)?;
@@ -66,9 +74,17 @@ pub(crate) fn run(args: &ExplainArgs, view: View) -> Result<ExitCode> {
         Ok(engine) if asked.clone().all(|target| is_said(&engine, &target.spec(), first)) => engine,
         _ => {
             how.targets = asked.collect();
-            Opened::new(runtime, network, sidecar, &how, &|_| ()).map_err(failure)?
+            Opened::new(runtime, network, sidecar.clone(), &how, &|_| ()).map_err(failure)?
         }
     };
+    let engine: Arc<dyn Engine> = match with.as_ref().and_then(With::model) {
+        Some(other) => {
+            let both = against::beside(runtime, (engine, &sidecar), other, (&args.input, first), &how);
+            both.map_err(failure)?
+        }
+        None => Arc::new(engine),
+    };
+    against::note_second(&*engine);
     let info = engine.info();
     let name = |at: usize| info.layers.get(at).map(|layer| layer.name.clone());
     let layer = |layer: &Choice| match layer {
@@ -88,11 +104,13 @@ pub(crate) fn run(args: &ExplainArgs, view: View) -> Result<ExitCode> {
         enlarge: args.look.enlarge,
         boxes: !args.look.no_boxes,
         zoom: args.shown.zoom.unwrap_or_default(),
+        against: with,
+        own_scale: args.shown.own_scale,
     };
     let screen = Screen::detect();
     let mut failed = false;
     for picture in &pictures {
-        match sheet::picture(&engine, &picture.path, &wish) {
+        match sheet::picture(&*engine, &picture.path, &wish) {
             Ok(drawn) => {
                 let mut said = format!("{}: {}", printable_path(&picture.path), view.name());
                 if let Some(folder) = &args.output {

@@ -14,5 +14,5 @@ pub use drift::{Activations, Entry, FirstDrift, JUMP, MeanErrors, first_drift, r
 pub use heat::{Compared, GRID, compare, compare_arrays};
 pub use matching::{By, Matched, matching};
 pub use prepared::prepare_alike;
-pub use same_target::{same_class, same_target};
+pub use same_target::{same_class, same_place, same_spec, same_target};
 pub use similarity::{Similarity, cosine, rank_correlation, similarity};

@@ -49,7 +49,8 @@ pub fn same_target(
     match (explained.place.corners, explained.kind) {
         (Some(corners), "box") => {
             let items = said.map(|said| said.items.as_slice()).unwrap_or_default();
-            let found = box_at(items, corners, explained.label.as_deref(), explained.place.index).ok_or_else(|| {
+            let found = box_at(items, corners, explained.label.as_deref(), explained.place.index);
+            let found = found.ok_or_else(|| {
                 let what = explained
                     .label
                     .as_deref()
@@ -60,11 +61,17 @@ pub fn same_target(
             Ok((parse(&found.target)?, None))
         }
         _ => {
-            let mut notes = Vec::new();
-            let spec = of_same_classes(&explained.spec, (a, b), &mut notes);
-            Ok((parse(spec.as_deref().unwrap_or(&explained.spec))?, (!notes.is_empty()).then(|| notes.join("; "))))
+            let (spec, note) = same_spec(&explained.spec, (a, b));
+            Ok((parse(&spec)?, note))
         }
     }
+}
+
+/// A resolved target of the first model as the second has it: over the same classes, else as it is. The second result is what to know.
+pub fn same_spec(spec: &str, labels: (&Labels, &Labels)) -> (String, Option<String>) {
+    let mut notes = Vec::new();
+    let same = of_same_classes(spec, labels, &mut notes);
+    (same.unwrap_or_else(|| spec.to_owned()), (!notes.is_empty()).then(|| notes.join("; ")))
 }
 
 /// A resolved target over classes with the second model's numbers of these classes; `None`: it is over none.
@@ -91,9 +98,16 @@ fn box_at<'a>(items: &'a [Item], corners: [f64; 4], label: Option<&str>, class: 
         (Some(label), Some(other)) => label.eq_ignore_ascii_case(other),
         _ => item.class == class,
     };
-    let shared = |item: &Item| item.corners.map_or(0.0, |other| overlap(corners, other));
-    let most = items.iter().filter(is_alike).max_by(|a, b| shared(a).total_cmp(&shared(b)));
-    most.filter(|item| shared(item) > LEAST_OVERLAP)
+    let alike: Vec<&Item> = items.iter().filter(is_alike).collect();
+    same_place(alike.iter().map(|item| item.corners), corners).map(|at| alike[at])
+}
+
+/// Which of some boxes (left, top, right, bottom; `None`: it is none) is the same object's as the one with these `corners`: the one that
+/// overlaps it most, if by more than 0.3 of both together.
+pub fn same_place(boxes: impl Iterator<Item = Option<[f64; 4]>>, corners: [f64; 4]) -> Option<usize> {
+    let shared = boxes.map(|other| other.map_or(0.0, |other| overlap(corners, other))).enumerate();
+    let most = shared.max_by(|(_, one), (_, other)| one.total_cmp(other));
+    most.filter(|(_, shared)| *shared > LEAST_OVERLAP).map(|(at, _)| at)
 }
 
 /// Boxes that overlap less are not the same object's.

@@ -16,8 +16,13 @@ pub fn enlarge(heatmap: ArrayView2<'_, f32>, width: u32, height: u32) -> Array2<
 /// Lays `heatmap` (h × w), which covers the rectangle `seen`, over a photo of `width` × `height` pixels; the result is
 /// `height` × `width`. It is 0 for pixels whose centre is outside of the rectangle.
 pub fn heat_on_photo(heatmap: ArrayView2<'_, f32>, seen: &Seen, width: u32, height: u32) -> Array2<f32> {
+    grid_on_photo((heatmap, Grid::Between), seen, width, height)
+}
+
+/// [`heat_on_photo`], whatever lies between two values.
+pub(super) fn grid_on_photo(heat: (ArrayView2<'_, f32>, Grid), seen: &Seen, width: u32, height: u32) -> Array2<f32> {
     let mut out = Array2::zeros((height as usize, width as usize));
-    let mut rows = HeatRows::new((heatmap, Grid::Between), seen, width, height);
+    let mut rows = HeatRows::new(heat, seen, width, height);
     for (mut out, y) in out.rows_mut().into_iter().zip(0..) {
         let first = rows.columns().start;
         if let Some(heat) = rows.at(y) {

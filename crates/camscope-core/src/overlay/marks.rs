@@ -133,9 +133,14 @@ fn letters(image: &mut RgbImage, (x, y): (i64, i64), text: &str, (scale, colour)
     draw_text(image, text, (x, y), scale, colour);
 }
 
-/// The text in letters that can be drawn: characters beyond Latin-1 and controls become question marks.
+/// The text in letters that can be drawn: characters beyond Latin-1 and controls become question marks, and the minus sign a hyphen.
 fn drawable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() || u32::from(c) > 255 { '?' } else { c }).collect()
+    let drawn = |c: char| match c {
+        '−' => '-',
+        c if c.is_control() || u32::from(c) > 255 => '?',
+        c => c,
+    };
+    text.chars().map(drawn).collect()
 }
 
 /// Width and height of a line of text in pixels, each letter's dots being squares of `scale` pixels.

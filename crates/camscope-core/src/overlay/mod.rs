@@ -20,4 +20,4 @@ pub use grow::grow;
 pub use marks::{Mark, draw_marks, draw_text, text_size};
 pub use sheet::{Cell, sheet, shrunk};
 pub use slices::slices;
-pub use smooth::{Enlarge, bicubic, heat_at, render_enlarged};
+pub use smooth::{Enlarge, bicubic, heat_at, heat_enlarged, render_enlarged};

@@ -8,6 +8,7 @@ use ndarray::{Array2, ArrayView2, Axis};
 use super::{
     blend::{Grid, render_grid},
     colormap::Colormap,
+    enlarge::grid_on_photo,
 };
 use crate::image::Seen;
 
@@ -60,10 +61,26 @@ pub fn render_enlarged(
     colormap: &dyn Colormap,
     (alpha, enlarge): (f32, Enlarge),
 ) -> RgbImage {
-    let size = (seen.width.max(0.0), seen.height.max(0.0));
-    let fine = finer(heatmap, enlarge, size);
-    let grid = if enlarge == Enlarge::Nearest { Grid::Cells } else { Grid::Between };
+    let (fine, grid) = fine(heatmap, seen, enlarge);
     render_grid(photo, (fine.view(), grid), seen, colormap, alpha)
+}
+
+/// As [`super::heat_on_photo`], over `width` × `height` pixels, with the heatmap enlarged in that way.
+pub fn heat_enlarged(
+    heatmap: ArrayView2<'_, f32>,
+    seen: &Seen,
+    (width, height): (u32, u32),
+    enlarge: Enlarge,
+) -> Array2<f32> {
+    let (fine, grid) = fine(heatmap, seen, enlarge);
+    grid_on_photo((fine.view(), grid), seen, width, height)
+}
+
+/// The heatmap as fine as pixels need it, and what lies between its values.
+fn fine<'a>(heatmap: ArrayView2<'a, f32>, seen: &Seen, enlarge: Enlarge) -> (Cow2<'a>, Grid) {
+    let size = (seen.width.max(0.0), seen.height.max(0.0));
+    let grid = if enlarge == Enlarge::Nearest { Grid::Cells } else { Grid::Between };
+    (finer(heatmap, enlarge, size), grid)
 }
 
 /// The heat at a place of the heatmap, given as fractions of its width and height; `None` beyond it.
@@ -185,6 +202,16 @@ mod tests {
 
     use super::super::by_name;
     use super::*;
+
+    #[test]
+    fn heat_on_its_own_is_where_the_picture_has_it() {
+        let heat = array![[0.0, 1.0], [0.5, 0.25]];
+        let seen = Seen { x: 2.0, y: 0.0, width: 4.0, height: 4.0 };
+        let cells = heat_enlarged(heat.view(), &seen, (8, 4), Enlarge::Nearest);
+        assert_eq!(cells.row(0).to_vec(), [0.0, 0.0, 0.0, 0.0, 1.0, 1.0, 0.0, 0.0]);
+        let straight = heat_enlarged(heat.view(), &seen, (8, 4), Enlarge::Bilinear);
+        assert_eq!(straight, super::super::heat_on_photo(heat.view(), &seen, 8, 4));
+    }
 
     #[test]
     fn it_equals_torch_within_the_range_of_the_heat() {

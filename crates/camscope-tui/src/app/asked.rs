@@ -19,21 +19,28 @@ pub(super) struct Asked {
 }
 
 /// What tells a run from others: its kind, its photo and its heatmap.
-pub(super) type Named = (std::mem::Discriminant<Run>, u64, Option<HeatKey>);
+pub(super) type Named = (std::mem::Discriminant<Run>, u64, [Option<HeatKey>; 2]);
 
 pub(super) fn named(run: &Run) -> Named {
-    let (photo, key) = match run {
-        Run::Scores(photo) | Run::Saturation(photo) => (photo, None),
-        Run::Heat(key, photo) => (photo, Some(*key)),
-        Run::Spread(layer, photo) => (photo, Some(HeatKey { photo: photo.id, target: 0, layer: *layer, method: 0 })),
+    let (photo, keys) = match run {
+        Run::Scores(photo) | Run::Saturation(photo) | Run::Drift(photo) => (photo, [None; 2]),
+        Run::Heat(key, photo) => (photo, [Some(*key), None]),
+        Run::Spread(layer, photo) => {
+            (photo, [Some(HeatKey { photo: photo.id, target: 0, layer: *layer, method: 0 }), None])
+        }
+        Run::Compare(two) => (&two.photos[0], [Some(two.keys.0), Some(two.keys.1)]),
     };
-    (std::mem::discriminant(run), photo.id, key)
+    (std::mem::discriminant(run), photo.id, keys)
 }
 
 /// The files whose change matters: the model, and the image that is shown.
 pub(super) fn watched(state: &State) -> Vec<(PathBuf, Option<std::time::SystemTime>)> {
-    let model = state.model.as_ref().map(|model| (model.path.clone(), model.modified));
+    let both = state
+        .model
+        .iter()
+        .flat_map(|model| std::iter::once(&**model).chain(model.against.as_ref().map(|against| &against.info)));
+    let models = both.map(|model| (model.path.clone(), model.modified));
     let image = state.images.get(state.image).filter(|entry| !entry.stale);
     let image = image.and_then(|entry| Some((entry.path.clone(), entry.photo.as_ref()?.modified)));
-    model.into_iter().chain(image).collect()
+    models.chain(image).collect()
 }

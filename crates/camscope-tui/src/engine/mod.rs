@@ -1,5 +1,6 @@
 //! What the explorer asks of a model. The boundary at which tests put a double.
 
+mod beside;
 mod real;
 mod spread;
 
@@ -7,6 +8,7 @@ use std::{path::Path, sync::Arc, time::SystemTime};
 
 use camscope_core::{
     Error,
+    compare::Entry,
     explain::Segments,
     image::Seen,
     model::Labels,
@@ -19,6 +21,7 @@ use ndarray::{Array2, ArrayD, ArrayView2};
 
 use crate::tree::Tree;
 
+pub use beside::{Against, Beside};
 pub use real::Opened;
 pub use spread::{BARS, Spread};
 
@@ -82,6 +85,8 @@ pub struct ModelInfo {
     pub provider: String,
     /// The options that `camscope explain` needs to do the same, word by word.
     pub command: Vec<String>,
+    /// A second model that it is compared with.
+    pub against: Option<Arc<Against>>,
 }
 
 /// One layer.
@@ -122,6 +127,8 @@ pub struct Photo {
     pub notes: Vec<String>,
     /// The file as it was when it was read.
     pub modified: Option<SystemTime>,
+    /// The same photo as a second model takes it, or why it cannot: only of a photo of the first of two models.
+    pub beside: Option<std::result::Result<Arc<Photo>, String>>,
 }
 
 /// What the model says of a photo: the numbers of all that can be explained.
@@ -272,6 +279,15 @@ pub trait Engine: Send + Sync {
     /// The runtime fails, or the run was cancelled.
     fn saturation(&self, photo: &Photo, canceller: &Canceller) -> Result<Saturation>;
 
+    /// How far the activations of a second model are from this one's for a photo, layer by layer.
+    ///
+    /// # Errors
+    /// There is no second model, they have no layer in common, the runtime fails, or the run was cancelled.
+    fn drift(&self, photo: &Photo, canceller: &Canceller) -> Result<Arc<Vec<Entry>>> {
+        let _ = (photo, canceller);
+        Err(Fault::Failed("there is no second model: --against opens one".into()))
+    }
+
     /// Makes ready what the layers beyond the default one need, which takes a moment; answers, layer by layer, why one has no
     /// gradient.
     ///
@@ -293,6 +309,8 @@ pub struct OpenOptions {
     pub targets: Vec<TargetRef>,
     /// The options that `camscope explain` needs to do the same, word by word.
     pub command: Vec<String>,
+    /// What a person should know of how the model was read.
+    pub notes: Vec<String>,
 }
 
 /// What opening a model is at.

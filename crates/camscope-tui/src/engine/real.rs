@@ -21,7 +21,7 @@ use camscope_core::{
     method::{self, Chosen, Method, Sign},
     model::{Network, Sidecar},
     random,
-    runtime::{Canceller, Runtime},
+    runtime::{Canceller, Runtime, SessionOptions},
     subject::TypedModel,
     target::{self, ClassSpec, TargetRef},
 };
@@ -91,7 +91,8 @@ impl Opened {
             Some(name) => Some(method::parse(name).map_err(|error| sidecar.at_fault("method", error))?),
             None => None,
         };
-        let mut notes = sidecar.remarks();
+        let mut notes = how.notes.clone();
+        notes.extend(sidecar.remarks());
         let mut asked = how.targets.clone();
         let mut lists = false;
         let mut subject = TypedModel::for_targets(runtime, network.clone(), sidecar.clone(), &[])?;
@@ -179,6 +180,7 @@ impl Opened {
             notes,
             provider: first.forward_session().provider().name().to_owned(),
             command: how.command.clone(),
+            against: None,
         };
         Ok(Self {
             runtime,
@@ -196,6 +198,11 @@ impl Opened {
             by_method: Mutex::default(),
             kept: Mutex::default(),
         })
+    }
+
+    /// The runtime, the model with its types, and how its sessions are made.
+    pub(super) fn parts(&self) -> (&'static Runtime, &Arc<TypedModel>, &SessionOptions) {
+        (self.runtime, &self.subject, &self.options.session)
     }
 
     fn all(&self) -> Result<&All> {
@@ -280,6 +287,7 @@ impl Engine for Opened {
             tensor: prepared.tensor,
             notes: photo.notes,
             modified,
+            beside: None,
         })
     }
 

@@ -1,6 +1,7 @@
 //! What is shown, in words.
 
 use crate::{
+    compare,
     compose::heat_inside,
     engine::{Heat, HeatKey, Photo},
     state::State,
@@ -49,6 +50,8 @@ pub fn describe(state: &State) -> Vec<String> {
         lines.push(format!("{place}; method {}; view {}", state.method_name(), state.view.name()));
     }
     lines.extend(heat(state));
+    lines.extend(compared(state));
+    lines.extend(view::drift_facts(state));
     if state.histogram
         && let Some(spread) = state.photo().and_then(|photo| state.spreads.get(&(photo.id, state.layer)))
     {
@@ -77,8 +80,10 @@ fn heat(state: &State) -> Vec<String> {
     let shown: Vec<(String, HeatKey)> = tiles::tiles(state)
         .into_iter()
         .filter_map(|tile| match tile.content {
-            Content::Overlay(key) | Content::Heat(key) => Some((tile.caption.map(|(_, text)| text)?, key)),
-            Content::Photo | Content::Difference(..) | Content::Thumbnail(_) => None,
+            Content::Overlay(key) | Content::Heat(key) | Content::Shared(key, _) => {
+                Some((tile.caption.map(|(_, text)| text)?, key))
+            }
+            Content::Photo | Content::Difference(..) | Content::Change(..) | Content::Thumbnail(_) => None,
         })
         .collect();
     let of = |key: &HeatKey| Some(whereabouts(state.photo_by(key.photo)?, state.heats.get(key)?));
@@ -91,6 +96,15 @@ fn heat(state: &State) -> Vec<String> {
             .collect();
     }
     shown.iter().filter_map(|(caption, key)| Some(format!("{caption}: {}", of(key)?))).collect()
+}
+
+/// How alike the two are that are compared; or why there is no second one.
+fn compared(state: &State) -> Option<String> {
+    let first = state.current_key().filter(|_| compare::is_shown(state))?;
+    match compare::other_of(state, first) {
+        Ok(second) => state.comparing.numbers.get(&(first, second?)).map(|numbers| format!("alike: {numbers}")),
+        Err(reason) => Some(format!("nothing to compare: {reason}")),
+    }
 }
 
 /// In which parts of the photo the heat lies, most of it first, and where it is greatest.
@@ -144,6 +158,7 @@ mod tests {
             tensor: ArrayD::zeros(vec![0]),
             notes: Vec::new(),
             modified: None,
+            beside: None,
         };
         let heat = |values| Arc::new(HeatMap { values, most: 1.0 });
         let said = whereabouts(&photo, &heat(array![[0.0, 0.0, 1.0], [0.0, 0.5, 0.5], [0.0, 0.0, 0.01]]));

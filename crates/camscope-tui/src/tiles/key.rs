@@ -5,7 +5,7 @@ use std::sync::Arc;
 use camscope_core::overlay::{self, Enlarge, Kind};
 
 use super::{Content, Tile};
-use crate::{engine::Photo, state::State};
+use crate::{compare, engine::Photo, state::State};
 
 /// A picture for the terminal, told from every other one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -57,12 +57,12 @@ pub fn key(state: &State, tile: &Tile) -> Option<TileKey> {
         });
     }
     let photo = photo_of(state, tile.content)?;
-    let is_current = state.photo().is_some_and(|current| current.id == photo.id);
-    let uses_alpha = matches!(tile.content, Content::Overlay(_) | Content::Difference(..));
+    let is_current = compare::is_current(state, photo.id);
+    let uses_alpha = !matches!(tile.content, Content::Photo | Content::Heat(_) | Content::Thumbnail(_));
     let colormap = match tile.content {
         Content::Photo | Content::Thumbnail(_) => 0,
-        Content::Overlay(_) | Content::Heat(_) => position(&state.colormap),
-        Content::Difference(..) => diverging(position(&state.colormap)),
+        Content::Overlay(_) | Content::Heat(_) | Content::Shared(..) => position(&state.colormap),
+        Content::Difference(..) | Content::Change(..) => diverging(position(&state.colormap)),
     };
     Some(TileKey {
         photo: photo.id,
@@ -72,16 +72,17 @@ pub fn key(state: &State, tile: &Tile) -> Option<TileKey> {
         window: if is_current { state.zoom.window().map(f32::to_bits) } else { whole },
         cells,
         enlarge: if matches!(tile.content, Content::Photo) { Enlarge::default() } else { state.enlarge },
-        marks: (is_current && has_boxes(state)).then(|| match tile.content {
-            Content::Overlay(key) | Content::Heat(key) | Content::Difference(key, _) => Some(key.target),
-            Content::Photo | Content::Thumbnail(_) => state.current_target(),
+        marks: (is_current && has_boxes(state, photo.id)).then(|| match tile.content.heats().next() {
+            Some(key) => Some(key.target),
+            None => state.current_target(),
         }),
     })
 }
 
-/// Whether the model found boxes in the photo, and they are to be shown.
-fn has_boxes(state: &State) -> bool {
-    let found = state.current_scores().is_some_and(|scores| scores.asked.iter().any(|asked| asked.corners.is_some()));
+/// Whether the photo's model found boxes in it, and they are to be shown.
+fn has_boxes(state: &State, photo: u64) -> bool {
+    let scores = state.scores.get(&photo);
+    let found = scores.is_some_and(|scores| scores.asked.iter().any(|asked| asked.corners.is_some()));
     found && state.boxes
 }
 
@@ -91,7 +92,7 @@ pub fn position(name: &str) -> usize {
 }
 
 /// The colormap itself if it is diverging, else the first that is: a difference has a middle.
-fn diverging(chosen: usize) -> usize {
+pub(crate) fn diverging(chosen: usize) -> usize {
     let is = |at: usize| overlay::all().nth(at).is_some_and(|map| map.kind() == Kind::Diverging);
     if is(chosen) { chosen } else { overlay::all().position(|map| map.kind() == Kind::Diverging).unwrap_or(chosen) }
 }

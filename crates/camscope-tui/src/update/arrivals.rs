@@ -5,6 +5,7 @@ use std::{path::Path, sync::Arc};
 use camscope_core::{layer::Choice, target::ClassSpec, text::printable_path};
 
 use crate::{
+    compare::Other,
     engine::{Fault, ModelInfo, Photo},
     message::{Command, Message, NotSaved, PluginNews},
     prompt::Prompt,
@@ -71,9 +72,18 @@ pub(super) fn arrived(state: &mut State, message: Message) -> Vec<Command> {
         Message::Scores(photo, Err(Fault::Failed(reason)), _) => {
             let entry =
                 state.images.iter_mut().find(|entry| entry.photo.as_ref().is_some_and(|known| known.id == photo));
-            if let Some(entry) = entry {
-                entry.error = Some(reason);
+            match entry {
+                Some(entry) => entry.error = Some(reason),
+                // A photo as the second model takes it.
+                None => drop(state.comparing.silent.insert(photo, reason)),
             }
+        }
+        Message::Compared(first, second, numbers) => {
+            state.comparing.numbers.insert((first, second), numbers);
+        }
+        Message::Drift(_, Err(Fault::Cancelled)) => {}
+        Message::Drift(photo, result) => {
+            state.comparing.drifts.insert(photo, result.map_err(|fault| fault.to_string()));
         }
         Message::Progress(key, done, planned) => state.progress = Some((key, done, planned)),
         Message::Heat(key, Ok(heat), took) => {
@@ -237,6 +247,7 @@ fn model(state: &mut State, result: Result<Arc<ModelInfo>, Fault>) -> Vec<Comman
     state.spreads.clear();
     state.heats.retain(|_| false);
     state.failed.clear();
+    state.comparing.clear();
     // Another model may want another size: photos are prepared anew. What is shown stays until then.
     for entry in &mut state.images {
         entry.stale = true;
@@ -244,6 +255,10 @@ fn model(state: &mut State, result: Result<Arc<ModelInfo>, Fault>) -> Vec<Comman
     }
     if let Some(asked) = state.asked_layer.take() {
         asked_layer(state, &info, &asked);
+    }
+    let has_second = info.against.is_some();
+    if !has_second && state.comparing.other == Some(Other::Model) {
+        (state.comparing.other, state.comparing.drift) = (None, false);
     }
     state.model = Some(info);
     Vec::new()
@@ -309,9 +324,14 @@ pub(super) fn changed(state: &mut State, path: &Path) -> Vec<Command> {
     for entry in state.images.iter_mut().filter(|entry| entry.path == path) {
         entry.stale = true;
     }
-    if state.model.as_ref().is_some_and(|model| model.path == path) && state.opening.is_none() {
-        state.opening = Some(path.to_owned());
-        return vec![Command::OpenModel(path.to_owned())];
+    let is_of = |model: &&Arc<ModelInfo>| {
+        model.path == path || model.against.as_ref().is_some_and(|against| against.info.path == path)
+    };
+    // Of two models both are opened again.
+    let own = state.model.as_ref().filter(is_of).map(|model| model.path.clone());
+    if let (Some(path), None) = (own, &state.opening) {
+        state.opening = Some(path.clone());
+        return vec![Command::OpenModel(path)];
     }
     Vec::new()
 }
@@ -320,7 +340,10 @@ pub(super) fn changed(state: &mut State, path: &Path) -> Vec<Command> {
 fn forget_photos(state: &mut State) {
     const NEAR: usize = 2;
     const LARGE: usize = 256 << 20;
-    let size = |entry: &ImageEntry| entry.photo.as_ref().map_or(0, |photo| photo.pixels.len());
+    let size = |entry: &ImageEntry| {
+        let beside = |photo: &Photo| matches!(photo.beside, Some(Ok(_)));
+        entry.photo.as_ref().map_or(0, |photo| photo.pixels.len() * (1 + usize::from(beside(photo))))
+    };
     let mut total: usize = state.images.iter().map(size).sum();
     let page: Vec<usize> = tiles::images(&tiles::tiles(state)).collect();
     let count = state.images.len();

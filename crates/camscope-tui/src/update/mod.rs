@@ -2,6 +2,7 @@
 //! outside of the state: that is what the commands are for, and `wanted`.
 
 mod arrivals;
+mod comparing;
 mod mouse;
 mod outside;
 mod typing;
@@ -121,9 +122,13 @@ pub fn act(state: &mut State, action: Action) -> Vec<Command> {
         }
         Action::NextImage => step_image(state, 1),
         Action::PreviousImage => step_image(state, -1),
-        Action::NextView => state.view = state.view.step(1),
-        Action::PreviousView => state.view = state.view.step(-1),
-        Action::View(view) => state.view = view,
+        Action::NextView => comparing::step_view(state, 1),
+        Action::PreviousView => comparing::step_view(state, -1),
+        Action::View(view) => comparing::choose_view(state, view),
+        Action::CompareWith => open_prompt(state, Purpose::CompareWith, String::new()),
+        Action::Mark => comparing::mark(state),
+        Action::Scale => comparing::scale(state),
+        Action::Drift => comparing::drift(state),
         Action::Methods => open_prompt(state, Purpose::Methods, String::new()),
         Action::NextMethod => step_method(state, 1),
         Action::PreviousMethod => step_method(state, -1),

@@ -3,7 +3,7 @@
 use crossterm::event::{MouseButton, MouseEvent, MouseEventKind};
 use ratatui::layout::{Position, Rect};
 
-use super::{act, choose_target, clamp_centre, go_to_image, zoom};
+use super::{act, choose_target, clamp_centre, comparing::mark_image, go_to_image, zoom};
 use crate::{
     action::Action,
     layout::{areas, list_start},
@@ -11,6 +11,7 @@ use crate::{
     state::{Mode, State},
     tiles::{self, Chooses},
     tree::{self, Fold},
+    view::drift_layer_at,
 };
 
 const WHEEL_ZOOM: f32 = 1.2;
@@ -65,8 +66,20 @@ pub(super) fn mouse(state: &mut State, event: MouseEvent) -> Vec<Command> {
                         _ => state.layer = row.layer,
                     }
                 }
+            } else if let Some(layer) = drift_layer_at(state, parts.picture, at) {
+                state.layer = layer;
             } else {
                 press(state, at);
+            }
+        }
+        // Beside the usual click, which goes there.
+        MouseEventKind::Down(MouseButton::Right) => {
+            let image = tiles::tiles(state).into_iter().find_map(|tile| match tile.chooses {
+                Chooses::Image(image) if tile.area.contains(at) => Some(image),
+                _ => None,
+            });
+            if let Some(path) = image.and_then(|image| state.images.get(image)).map(|entry| entry.path.clone()) {
+                mark_image(state, path);
             }
         }
         MouseEventKind::Drag(MouseButton::Left) => {

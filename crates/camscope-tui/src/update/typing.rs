@@ -4,9 +4,11 @@ use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use super::{
     act, choose_method, choose_target,
+    comparing::compare_with,
     outside::{run_other, save},
 };
 use crate::{
+    compare::{self, Other},
     message::Command,
     prompt::{Prompt, Purpose, Value},
     state::{Help, ImageEntry, Mode, State},
@@ -122,6 +124,15 @@ pub(super) fn suggest(state: &mut State, prompt: &mut Prompt) {
         }
         Purpose::Palette => prompt.suggest_actions(),
         Purpose::Methods => prompt.suggest_methods(state.channels(), state.method),
+        Purpose::CompareWith => {
+            let chosen = match state.comparing.other {
+                Some(Other::Method(method)) => Some(method),
+                _ => None,
+            };
+            let second = compare::against(state).map(|against| against.info.path.clone());
+            let name = second.as_deref().and_then(|path| path.file_name()).map(|name| name.to_string_lossy());
+            prompt.suggest_others(state.channels(), chosen, name.as_deref());
+        }
         Purpose::FilterLayers => state.filter.clone_from(&prompt.text),
         Purpose::Images => {
             prompt.suggest_images(state.images.iter().map(|entry| entry.path.as_path()), state.image);
@@ -144,7 +155,9 @@ fn accept(state: &mut State, prompt: Prompt) -> Vec<Command> {
         (Purpose::SearchClass, _) => state.complain(format!("no label matches `{}`", prompt.text)),
         (Purpose::Palette, Some(Value::Action(action))) => return act(state, action),
         (Purpose::Methods, Some(Value::Method(method))) => choose_method(state, method),
-        (Purpose::Methods, _) => state.complain(format!("no method matches `{}`", prompt.text)),
+        (Purpose::CompareWith, Some(Value::Method(method))) => compare_with(state, Other::Method(method)),
+        (Purpose::CompareWith, Some(Value::Second)) => compare_with(state, Other::Model),
+        (Purpose::Methods | Purpose::CompareWith, _) => state.complain(format!("no method matches `{}`", prompt.text)),
         (Purpose::Palette, _) => state.complain(format!("no action matches `{}`", prompt.text)),
         (Purpose::FilterLayers, _) => {
             if state.layer_list().is_empty() {

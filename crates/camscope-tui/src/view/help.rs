@@ -41,6 +41,13 @@ const SWEEP: Entry = (&[Action::View(View::Sweep)], "all layers");
 const CLASSES: Entry = (&[Action::View(View::Classes)], "the top classes beside each other");
 const CONTRAST: Entry = (&[Action::View(View::Contrast)], "this class against another");
 
+const COMPARE: Entry = (&[Action::View(View::Compare)], "both side by side, and the difference");
+const DIFFERENCE: Entry = (&[Action::View(View::Difference)], "the difference alone, large");
+const WITH: Entry = (&[Action::CompareWith], "a method to compare with, or the second model");
+const MARK: Entry = (&[Action::Mark], "mark a photo, to compare others with it");
+const SCALE: Entry = (&[Action::Scale], "one scale for both, or each its own");
+const DRIFT: Entry = (&[Action::Drift], "how far two models are apart, by layer");
+
 /// What is needed most in a view, the most needed first.
 fn needed(view: View) -> [Entry; 10] {
     match view {
@@ -50,6 +57,8 @@ fn needed(view: View) -> [Entry; 10] {
         View::Sweep => [LAYER, LAYERS, FOLD, FILTER, AUTO, TARGET, METHODS, OVERLAY, SAVE, COPY],
         View::Classes => [TARGET, PIN, SEARCH, LAYER, METHODS, CONTRAST, OVERLAY, IMAGE, SAVE, COPY],
         View::Photos => [IMAGE, BY_NAME, TARGET, SEARCH, LAYER, METHODS, OVERLAY, OPEN, SAVE, COPY],
+        View::Compare => [TARGET, LAYER, METHODS, WITH, MARK, DIFFERENCE, SCALE, DRIFT, IMAGE, SAVE],
+        View::Difference => [TARGET, LAYER, METHODS, WITH, COMPARE, SCALE, DRIFT, IMAGE, SAVE, COPY],
         View::Contrast => [TARGET, PIN, SEARCH, LAYER, METHODS, HEAT, CLASSES, IMAGE, SAVE, COPY],
     }
 }

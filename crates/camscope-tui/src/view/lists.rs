@@ -11,6 +11,7 @@ use ratatui::{
 
 use super::{text, theme::Theme};
 use crate::{
+    compare,
     engine::LayerInfo,
     layout::list_start,
     state::{LayerState, State},
@@ -28,12 +29,21 @@ pub(super) fn classes(state: &State, theme: &Theme, area: Rect, buf: &mut Buffer
     let list = state.target_list();
     let selected = list.iter().position(|class| Some(*class) == state.current_target());
     let name = state.model.as_ref().map_or("Classes", |model| model.heading);
-    let count = selected.map_or_else(|| list.len().to_string(), |at| format!("{}/{}", at + 1, list.len()));
+    let mut count = selected.map_or_else(|| list.len().to_string(), |at| format!("{}/{}", at + 1, list.len()));
+    if compare::is_shown(state) && compare::second_photo(state).is_some() {
+        count += " · A and B";
+    }
     let rows = heading(area, theme, name, &count, buf);
     let start = list_start(selected.unwrap_or(0), list.len(), rows.height);
     let scores = state.current_scores();
     let width = usize::from(rows.width);
-    let bar_width = if width >= 36 { 8 } else { 5 };
+    // Beside a second model's answers there is room for bars in a wide list only.
+    let has_second = compare::is_shown(state) && compare::second_photo(state).is_some();
+    let bar_width = match (width >= 36, has_second) {
+        (true, false) => 8,
+        (false, true) => 0,
+        _ => 5,
+    };
     // Where no class is likely, the bars compare them with the likeliest.
     let probabilities = list.iter().filter_map(|class| scores?.probability(*class));
     let most = probabilities.fold(0.0, f32::max);
@@ -45,7 +55,12 @@ pub(super) fn classes(state: &State, theme: &Theme, area: Rect, buf: &mut Buffer
         let percent = probability
             .map_or_else(|| format!("{:6.2}", value()), |probability| format!("{:5.1}%", 100.0 * probability));
         let probability = probability.unwrap_or(0.0);
-        let room = width.saturating_sub(bar_width + percent.len() + 4);
+        let second = has_second.then(|| {
+            let probability = compare::second_probability(state, *class);
+            probability.map_or_else(|| "      –".to_owned(), |probability| format!(" {:5.1}%", 100.0 * probability))
+        });
+        let percent = percent + &second.unwrap_or_default();
+        let room = width.saturating_sub(bar_width + text::width(&percent) + 4);
         let name = text::padded(&state.target_name(*class), room);
         let is_selected = Some(row) == selected;
         let style = |style| if is_selected { theme.selected } else { style };
@@ -200,7 +215,7 @@ fn heading(area: Rect, theme: &Theme, name: &str, count: &str, buf: &mut Buffer)
 }
 
 /// A bar of `width` cells for a fraction.
-fn bar(fraction: f32, width: usize) -> String {
+pub(super) fn bar(fraction: f32, width: usize) -> String {
     let eighths = (fraction.clamp(0.0, 1.0) * width as f32 * 8.0).round() as usize;
     let bar = EIGHTHS[8].repeat(eighths / 8) + EIGHTHS[eighths % 8];
     text::padded(&bar, width)

@@ -1,5 +1,6 @@
 //! The screen: drawn from the state, which is only read.
 
+mod drift;
 mod help;
 mod lists;
 mod popups;
@@ -10,7 +11,7 @@ pub mod theme;
 
 use std::sync::Arc;
 
-use camscope_core::overlay::Enlarge;
+use camscope_core::{method, overlay::Enlarge};
 use ratatui::{
     Frame,
     buffer::{Buffer, CellDiffOption},
@@ -22,8 +23,9 @@ use ratatui::{
 
 use crate::{
     action::View,
+    compare,
     compose::colormap,
-    engine::Step,
+    engine::{HeatKey, Step},
     graphics::{Picture, Protocol, fill, halfblocks},
     layout::areas,
     state::{Mode, State},
@@ -33,6 +35,8 @@ use crate::{
 };
 use theme::Theme;
 
+pub(crate) use drift::facts as drift_facts;
+pub(crate) use drift::layer_at as drift_layer_at;
 pub use help::help_lines;
 pub(crate) use spread::facts as spread_facts;
 pub(crate) use status::blank;
@@ -64,6 +68,7 @@ pub fn draw(state: &State, screen: Rect, buf: &mut Buffer) -> Scene {
         scene.covered.push(covered);
     }
     scene.covered.extend(spread::spread(state, &theme, parts.picture, buf));
+    scene.covered.extend(drift::drift(state, &theme, parts.picture, buf));
     if let Some(area) = parts.classes {
         lists::classes(state, &theme, area, buf);
     }
@@ -112,7 +117,10 @@ fn title(state: &State, theme: &Theme, area: Rect, buf: &mut Buffer) {
 fn heading(state: &State, room: usize) -> String {
     const BETWEEN: &str = "  ·  ";
     let name = |path: &std::path::Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let model = state.model.as_ref().map(|model| name(&model.path));
+    let model = state.model.as_ref().map(|model| {
+        let second = model.against.as_ref().map(|against| format!(" | {}", name(&against.info.path)));
+        name(&model.path) + &second.unwrap_or_default()
+    });
     let image = state.images.get(state.image).map(|entry| name(&entry.path));
     let count = state.images.len();
     let place = if count > 1 { format!(" ({}/{count})", state.image + 1) } else { String::new() };
@@ -141,7 +149,12 @@ fn heading(state: &State, room: usize) -> String {
 fn caption(state: &State, tile: &Tile, theme: &Theme, buf: &mut Buffer) {
     let Some((area, caption)) = &tile.caption else { return };
     let style = if tile.selected { theme.selected } else { theme.faint };
-    let room = usize::from(area.width);
+    let whole = usize::from(area.width);
+    // Where pictures are compared by their colours, what these mean is said before all of the text is; few colours do.
+    let compares = matches!(tile.content, Content::Shared(..) | Content::Change(..)) && whole >= 40;
+    let least = if compares { 4 } else { LEGEND };
+    let has_legend = tile.chooses == tiles::Chooses::Point && !state.no_color;
+    let room = if compares && has_legend { whole - least - LEGEND_ENDS } else { whole };
     // Over a slow line what stands there may still be another picture.
     let coming = state.on_the_way.filter(|_| !is_thumbnail(tile)).map(|part| format!("coming: {part} % · {caption}"));
     let caption = coming.as_ref().map_or(caption, |coming| coming);
@@ -149,28 +162,34 @@ fn caption(state: &State, tile: &Tile, theme: &Theme, buf: &mut Buffer) {
         tiles::Chooses::Layer(_) => text::fitted_end(caption, room),
         _ => text::fitted(caption, room),
     };
-    let has_room = text::width(&text) + usize::from(LEGEND) + 6 <= room && coming.is_none();
-    let legend =
-        if has_room && tile.chooses == tiles::Chooses::Point { legend(state, tile, theme) } else { Vec::new() };
+    let cells = whole.saturating_sub(text::width(&text) + LEGEND_ENDS).min(LEGEND);
+    let has_room = has_legend && cells >= least && coming.is_none();
+    let legend = if has_room { legend(state, tile, theme, cells) } else { Vec::new() };
     let spans = std::iter::once(Span::styled(text, style)).chain(legend);
     Line::from_iter(spans).alignment(Alignment::Center).render(area.intersection(buf.area), buf);
 }
 
-/// Cells of the legend's colours.
-const LEGEND: u16 = 10;
+/// Cells of the legend's colours, and of the numbers at their ends.
+const LEGEND: usize = 10;
+const LEGEND_ENDS: usize = 7;
 
-/// The colours from no heat to the most there is in the picture: each heatmap is scaled by its own maximum.
-fn legend<'a>(state: &State, tile: &Tile, theme: &Theme) -> Vec<Span<'a>> {
-    if !matches!(tile.content, Content::Overlay(_) | Content::Heat(_)) || state.no_color {
-        return Vec::new();
-    }
-    let colors = colormap(tiles::position(&state.colormap)).table();
-    let cell = |at: u16| {
-        let color = halfblocks::shown(colors[usize::from(255 * at / (LEGEND - 1))], state.screen.truecolor);
+/// The colours from no heat to the most there is: each heatmap is scaled by its own maximum, or two by the larger one of both. Of a
+/// difference the colours to both sides of none.
+fn legend<'a>(state: &State, tile: &Tile, theme: &Theme, cells: usize) -> Vec<Span<'a>> {
+    let chosen = tiles::position(&state.colormap);
+    let (map, least) = match tile.content {
+        Content::Overlay(_) | Content::Heat(_) | Content::Shared(..) => (chosen, "  0 "),
+        // The first has all of it, or the second.
+        Content::Change(..) => (tiles::diverging(chosen), "  -1 "),
+        Content::Photo | Content::Difference(..) | Content::Thumbnail(_) => return Vec::new(),
+    };
+    let colors = colormap(map).table();
+    let cell = |at: usize| {
+        let color = halfblocks::shown(colors[255 * at / (cells - 1)], state.screen.truecolor);
         Span::styled(" ", Style::new().bg(color))
     };
     let ends = |text| Span::styled(text, theme.faint);
-    std::iter::once(ends("  0 ")).chain((0..LEGEND).map(cell)).chain([ends(" 1")]).collect()
+    std::iter::once(ends(least)).chain((0..cells).map(cell)).chain([ends(" 1")]).collect()
 }
 
 /// The names of the images over their thumbnails, and a mark in the place of one that cannot be read.
@@ -206,13 +225,19 @@ fn notice(state: &State, theme: &Theme, area: Rect, shown: &[Tile], buf: &mut Bu
         let name = &state.model.as_ref()?.layers.get(state.layer)?.name;
         Some(format!("no heatmap at {name}: {reason}"))
     });
-    let working =
-        state.progress.filter(|(key, ..)| Some(*key) == state.current_key() && state.heats.get(key).is_none());
+    let is_second = |key: HeatKey| {
+        let current = state.current_key().filter(|_| compare::is_shown(state));
+        current.is_some_and(|current| compare::other_of(state, current) == Ok(Some(key)))
+    };
+    let working = state
+        .progress
+        .filter(|(key, ..)| state.heats.get(key).is_none() && (Some(*key) == state.current_key() || is_second(*key)));
     let has_picture = || shown.iter().any(|tile| !is_thumbnail(tile) && picture(state, tile).is_some());
     let (text, style) = if let Some(reason) = unreadable.or(without) {
         (reason, theme.error)
-    } else if let Some((_, done, planned)) = working {
-        (format!("{}: {done} of {planned} passes\n{}", state.method_name(), bar(done, planned)), theme.plain)
+    } else if let Some((key, done, planned)) = working {
+        let method = method::nth(key.method).map_or("", |method| method.name());
+        (format!("{method}: {done} of {planned} passes\n{}", bar(done, planned)), theme.plain)
     } else if let (Some(path), Some(step), None) = (&state.opening, state.step, &state.model) {
         let at = Step::ALL.iter().position(|known| *known == step).unwrap_or(0);
         let (count, bar) = (Step::ALL.len(), bar(at, Step::ALL.len()));

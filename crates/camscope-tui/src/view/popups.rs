@@ -44,10 +44,11 @@ pub(super) fn prompt(prompt: &Prompt, theme: &Theme, parts: &Areas, buf: &mut Bu
         return None;
     }
     let body_height = line.y.saturating_sub(parts.title.bottom());
-    let most = if prompt.purpose == Purpose::Methods { METHODS_SHOWN } else { SUGGESTIONS };
+    let of_methods = matches!(prompt.purpose, Purpose::Methods | Purpose::CompareWith);
+    let most = if of_methods { METHODS_SHOWN } else { SUGGESTIONS };
     let height = most.min(prompt.items.len() as u16).min(body_height);
     let widest = prompt.items.iter().map(|item| text::width(&item.text)).max().unwrap_or(0) + 2;
-    let wanted = if matches!(prompt.purpose, Purpose::Palette | Purpose::Methods) { widest } else { widest.max(30) };
+    let wanted = if of_methods || prompt.purpose == Purpose::Palette { widest } else { widest.max(30) };
     let area = Rect::new(line.x, line.y - height, wanted.min(usize::from(line.width)) as u16, height);
     Clear.render(area, buf);
     buf.set_style(area, theme.popup);

@@ -10,6 +10,7 @@ use ratatui::{
 use super::{text, theme::Theme};
 use crate::{
     action::{Action, View},
+    compare,
     compose::heat_at,
     state::State,
 };
@@ -93,11 +94,23 @@ fn readout(state: &State) -> Option<String> {
     let (x, y) = (at(point.0, width), at(point.1, height));
     let heat = state.current_key().and_then(|key| state.heats.get(&key));
     let heat = heat.map(|heat| heat_at(photo, heat, state.enlarge, point));
+    if let (Some(Some(heat)), Some(other)) = (heat, other_heat(state, point)) {
+        return Some(format!("x {x}  y {y}  heat {heat:.2} | {other:.2}"));
+    }
     Some(match heat {
         Some(Some(heat)) => format!("x {x}  y {y}  heat {heat:.2}"),
         Some(None) => format!("x {x}  y {y}  not seen by the network"),
         None => format!("x {x}  y {y}"),
     })
+}
+
+/// The heat of what is compared with at a point of the photo; each is the share of its own maximum.
+fn other_heat(state: &State, point: (f32, f32)) -> Option<f32> {
+    let key = state.current_key().filter(|_| compare::is_shown(state))?;
+    let other = compare::other_of(state, key).ok()??;
+    // A point of one photo is none of another.
+    let photo = state.photo_by(other.photo).filter(|photo| compare::is_current(state, photo.id))?;
+    heat_at(photo, state.heats.get(&other)?, state.enlarge, point)
 }
 
 /// What the keys do, the most needed first.

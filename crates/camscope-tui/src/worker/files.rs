@@ -148,7 +148,7 @@ fn preview(path: &Path) -> Option<(Arc<Photo>, Arc<Photo>)> {
     let seen = Seen::all(read.pixels.width(), read.pixels.height());
     let id = PREVIEWS.fetch_add(1, Ordering::Relaxed);
     let (notes, tensor) = (Vec::new(), ArrayD::zeros(vec![0]));
-    let photo = Photo { id, pixels: read.pixels, seen, tensor, notes, modified: None };
+    let photo = Photo { id, pixels: read.pixels, seen, tensor, notes, modified: None, beside: None };
     let small = thumbnail(&photo);
     Some((Arc::new(photo), Arc::new(small)))
 }
@@ -165,7 +165,7 @@ fn thumbnail(photo: &Photo) -> Photo {
     };
     let seen = Seen::all(pixels.width(), pixels.height());
     let (notes, tensor) = (Vec::new(), ArrayD::zeros(vec![0]));
-    Photo { id: photo.id | 1 << 63, pixels, seen, tensor, notes, modified: photo.modified }
+    Photo { id: photo.id | 1 << 63, pixels, seen, tensor, notes, modified: photo.modified, beside: None }
 }
 
 /// The paths that begin with `typed`, folders with a slash at the end: what completion offers.

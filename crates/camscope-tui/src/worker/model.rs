@@ -17,6 +17,7 @@ use camscope_core::{
 
 use super::{Desk, Send};
 use crate::{
+    compare,
     engine::{Engine, Fault},
     message::Message,
     wanted::Run,
@@ -131,6 +132,12 @@ fn one(engine: &dyn Engine, run: &Run, start: Instant, canceller: &Canceller) ->
         }
         Run::Spread(layer, photo) => Message::Spread(photo.id, *layer, engine.spread(*layer, photo, canceller)),
         Run::Saturation(photo) => Message::Saturation(photo.id, engine.saturation(photo, canceller)),
+        Run::Compare(two) => {
+            let [one, other] = &two.photos;
+            let found = compare::numbers([one, other], [&two.heats[0], &two.heats[1]]);
+            Message::Compared(two.keys.0, two.keys.1, found)
+        }
+        Run::Drift(photo) => Message::Drift(photo.id, engine.drift(photo, canceller)),
     }
 }
 
@@ -141,5 +148,10 @@ fn crashed(run: &Run) -> Message {
         Run::Heat(key, _) => Message::Heat(*key, Err(fault), 0.0),
         Run::Spread(layer, photo) => Message::Spread(photo.id, *layer, Err(fault)),
         Run::Saturation(photo) => Message::Saturation(photo.id, Err(fault)),
+        // Nothing like their likeness: no number.
+        Run::Compare(two) => {
+            Message::Compared(two.keys.0, two.keys.1, compare::Numbers { cosine: f64::NAN, rank: f64::NAN })
+        }
+        Run::Drift(photo) => Message::Drift(photo.id, Err(fault)),
     }
 }

@@ -43,6 +43,8 @@ pub(crate) struct Double {
     pub(crate) finds_boxes: AtomicBool,
     /// While this is set, opening the model doesn't get beyond its second step.
     pub(crate) holds: AtomicBool,
+    /// Whether its heat is half of that of others.
+    halves: bool,
 }
 
 const LABELS: &[&str] =
@@ -78,6 +80,7 @@ impl Double {
             notes: Vec::new(),
             provider: "cpu".into(),
             command: ["--score", "probability", "--op-library", "my ops.so"].map(String::from).to_vec(),
+            against: None,
         };
         Self {
             info,
@@ -88,7 +91,16 @@ impl Double {
             heats: Mutex::default(),
             finds_boxes: AtomicBool::new(false),
             holds: AtomicBool::new(false),
+            halves: false,
         }
+    }
+
+    /// A second model: it has the classes of the first in the opposite order, and half of its heat.
+    pub(crate) fn second() -> Self {
+        let mut double = Self { halves: true, ..Self::new() };
+        double.info.path = "models/other.onnx".into();
+        double.info.labels = Labels::new(LABELS.iter().rev().map(|&label| label.to_owned()).collect());
+        double
     }
 
     fn work(&self, canceller: &Canceller) -> Result<()> {
@@ -122,7 +134,7 @@ impl Engine for Double {
         let id = PHOTOS.fetch_add(1, Ordering::SeqCst);
         let pages = (name == "pages").then(|| "it has 5 pages: the first is taken".to_owned());
         let notes = pages.into_iter().collect();
-        Ok(Photo { id, pixels, seen, tensor: ArrayD::zeros(vec![1]), notes, modified: None })
+        Ok(Photo { id, pixels, seen, tensor: ArrayD::zeros(vec![1]), notes, modified: None, beside: None })
     }
 
     fn scores(&self, photo: &Photo, canceller: &Canceller) -> Result<Scores> {
@@ -157,7 +169,8 @@ impl Engine for Double {
         }
         let (row, column) = (key.layer % 4, key.target % 4);
         let values = Array2::from_shape_fn((4, 4), |at| if at == (row, column) { 1.0 } else { 0.1 });
-        Ok(Arc::new(HeatMap { values, most: 1.0 + key.layer as f32 }))
+        let most = 1.0 + key.layer as f32;
+        Ok(Arc::new(HeatMap { values, most: if self.halves { most / 2.0 } else { most } }))
     }
 
     fn spread(&self, layer: usize, _: &Photo, canceller: &Canceller) -> Result<Arc<Spread>> {
@@ -223,6 +236,21 @@ impl Rig {
 
     pub(crate) fn on(double: Double, size: (u16, u16), protocol: Protocol, start: Start) -> Self {
         Self::in_terminal(double, size, Screen::new(protocol), start)
+    }
+
+    /// With another engine made around the double.
+    pub(crate) fn opening(
+        double: Double,
+        size: (u16, u16),
+        start: Start,
+        around: impl Fn(Arc<dyn Engine>) -> Arc<dyn Engine> + Send + Sync + 'static,
+    ) -> Self {
+        let (double, screen) = (Arc::new(double), Screen::new(Protocol::HalfBlocks));
+        let session = Session::over(Vec::new(), &screen, size).unwrap();
+        let engine = Arc::clone(&double);
+        let opener = move |_: &Path, _: Told<'_>| Ok(around(Arc::clone(&engine) as Arc<dyn Engine>));
+        let explorer = Explorer::new(session, screen, size, start, Arc::new(opener));
+        Self { explorer, double, size }
     }
 
     /// In a terminal that can do what `screen` says.

@@ -67,8 +67,8 @@ fn what_was_computed_is_not_computed_again_and_neighbours_are_there_already() {
 #[test]
 fn views_are_chosen_by_digit_and_in_turn() {
     let mut rig = rig();
-    for (digit, view) in (1..).zip(View::ALL) {
-        rig.key(&digit.to_string()).settle();
+    for (key, view) in ["1", "2", "3", "4", "5", "6", "7", "8", "9", "d"].into_iter().zip(View::ALL) {
+        rig.key(key).settle();
         assert_eq!(rig.explorer.state().view, view);
     }
     rig.key("v").settle();

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)] // a test that cannot go on has failed
 
 mod comfort;
+mod comparing;
 mod double;
 mod keys;
 mod left;

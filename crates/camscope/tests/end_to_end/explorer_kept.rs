@@ -61,7 +61,7 @@ fn difference(one: &RgbImage, other: &RgbImage) -> u8 {
 }
 
 /// Compares what is saved in each view, after these keys, with what the command draws that is copied there.
-fn check(scene: &Scene, terminal: &Terminal, name: &str, cases: &[(&str, &str, &str)]) {
+pub(crate) fn check(scene: &Scene, terminal: &Terminal, name: &str, cases: &[(&str, &str, &str)]) {
     let mut seen: Vec<RgbImage> = Vec::new();
     for (at, (keys, title, option)) in cases.iter().enumerate() {
         terminal.press(keys);
