@@ -1,6 +1,11 @@
 //! Which layer, which method: what is tried, and how much of it a budget of forward passes pays for.
 
-use crate::layer::Layer;
+use crate::{
+    error::{Error, Result},
+    layer::{self, Choice, Layer},
+    method::{Chosen, Method, all, parse},
+    subject::TypedModel,
+};
 
 /// How many layers are tried at most, besides the one that `auto` takes.
 const LAYERS: usize = 5;
@@ -34,6 +39,60 @@ pub fn stages(layers: &[Layer]) -> Vec<usize> {
     stages.dedup();
     stages.truncate(LAYERS);
     stages
+}
+
+/// The methods that are tried where nobody says: what explains fast.
+///
+/// # Errors
+/// None: all of them are built in.
+pub fn default_methods() -> Result<Vec<Chosen>> {
+    let programs = all().into_iter().filter(|method| matches!(method, Method::Cam(_))).map(|method| Ok(method.into()));
+    programs.chain(["eigencam", "input-x-gradient"].map(parse)).collect()
+}
+
+/// The most channels that a layer has on which a heatmap says something: what the costs of methods go by.
+pub fn most_channels(subject: &TypedModel) -> usize {
+    let channels = |layer: &layer::Layer| layer.shape.get(layer.layout.channel_axis()).copied().flatten();
+    subject.layers().iter().filter(|layer| layer.informative).filter_map(channels).max().unwrap_or(1)
+}
+
+/// The layers that are tried, each once: those asked for, else `auto` and those where the resolution changes.
+///
+/// # Errors
+/// One isn't there.
+pub fn choices(subject: &TypedModel, asked: &[Choice]) -> Result<Vec<Choice>> {
+    if asked.iter().any(|choice| matches!(choice, Choice::Input | Choice::InputOf(_))) {
+        return Err(Error::Value(format!(
+            "there is no heat at the input `{}` for methods that look at a layer; those that look at the input are tried without --layer",
+            subject.network().input().name
+        )));
+    }
+    let default = subject.default_layer();
+    let all: Vec<Choice> = match asked {
+        [] => {
+            let deep = stages(subject.layers()).into_iter().map(Choice::Index);
+            std::iter::once(Choice::Auto).chain(deep).collect()
+        }
+        asked => asked.to_vec(),
+    };
+    let mut known = Vec::new();
+    let mut kept = Vec::new();
+    for choice in all {
+        let place = match choice {
+            // Several layers as one are no other's.
+            Choice::Auto if subject.default_layers().len() > 1 => None,
+            _ => match layer::choose(subject.layers(), default, &choice) {
+                Ok(layer) => Some(layer.index),
+                Err(Error::NoLayers) if asked.is_empty() => continue,
+                Err(error) => return Err(error),
+            },
+        };
+        if !known.contains(&place) {
+            known.push(place);
+            kept.push(choice);
+        }
+    }
+    Ok(if kept.is_empty() { vec![Choice::Auto] } else { kept })
 }
 
 /// What is tried within a budget.

@@ -49,6 +49,10 @@ pub enum Action {
     Scale,
     /// How far the activations of two models are apart, layer by layer, or no longer.
     Drift,
+    /// Looks for the best method and layer for the image, or no longer.
+    Rank,
+    /// Takes the best that was found.
+    TakeBest,
     /// The next CAM method.
     NextMethod,
     /// The one before.
@@ -226,6 +230,8 @@ pub const ACTIONS: &[(&str, Action, &str)] = &[
     ("mark", Action::Mark, "mark the image, to compare others with it"),
     ("scale", Action::Scale, "one scale for both that are compared, or each its own"),
     ("drift", Action::Drift, "how far two models' activations are apart, by layer"),
+    ("rank", Action::Rank, "find the best method and layer for the image"),
+    ("take-best", Action::TakeBest, "take the best method and layer that was found"),
     ("methods", Action::Methods, "choose a method, by family and cost"),
     ("next-method", Action::NextMethod, "next method"),
     ("previous-method", Action::PreviousMethod, "previous method"),

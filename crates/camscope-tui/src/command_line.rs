@@ -22,8 +22,13 @@ use crate::{
 pub fn explain(state: &State) -> Option<String> {
     let model = state.model.as_ref()?;
     let image = state.images.get(state.image)?;
-    if state.view == View::Photos {
-        let words = other_commands::sheet(state, Path::new("photos.png")).ok()?;
+    let other = match (state.comparing.ranks, state.view) {
+        (true, _) => Some(other_commands::rank(state)),
+        (false, View::Photos) => Some(other_commands::sheet(state, Path::new("photos.png"))),
+        _ => None,
+    };
+    if let Some(words) = other {
+        let words = words.ok()?;
         return Some(
             ["camscope".to_owned()]
                 .into_iter()

@@ -58,6 +58,8 @@ pub enum Message {
     Compared(HeatKey, HeatKey, Numbers),
     /// How far the activations of two models are apart for a photo.
     Drift(u64, Result<Arc<Vec<Entry>>, Fault>),
+    /// How good a heatmap is.
+    Road(HeatKey, Result<f64, Fault>),
     /// A picture for the terminal.
     Picture(TileKey, Arc<Picture>),
     /// Plugins came, changed, or were set aside.

@@ -9,6 +9,7 @@ use std::{
 use camscope_core::{
     method::{self, Method},
     overlay::{self, Enlarge},
+    rank::whole,
 };
 
 use crate::state::State;
@@ -59,6 +60,29 @@ pub fn sheet(state: &State, to: &Path) -> Result<Vec<String>, String> {
     explain(state, all, "--sheet", to, state.current_target())
 }
 
+/// The words of the `camscope rank` that tries the same on the photo that is shown, by as many passes.
+///
+/// # Errors
+/// No photo is open.
+pub fn rank(state: &State) -> Result<Vec<String>, String> {
+    let model = state.model.as_ref().ok_or("no model is open")?;
+    let photo = state.images.get(state.image).ok_or("no photo is open")?;
+    let costs: Vec<f64> = model.tries.iter().map(|tried| tried.cost).collect();
+    let budget = whole(costs.len(), 1).total(&costs).ceil();
+    let mut words = vec!["rank".into(), word(&model.path), word(&photo.path)];
+    words.extend(state.current_target().into_iter().flat_map(|target| of_target(state, target)));
+    words.extend(["--budget".into(), format!("{budget:.0}")]);
+    // It has nothing to verify: what it scores is what it computes.
+    words.extend(model.command.iter().filter(|word| *word != "--no-verify").cloned());
+    Ok(words)
+}
+
+/// A target as an option and its value.
+fn of_target(state: &State, target: usize) -> [String; 2] {
+    let asked = state.current_scores().and_then(|scores| Some(scores.asked(target)?.spec.clone()));
+    asked.map_or_else(|| ["--class".into(), format!("#{target}")], |spec| ["--target".into(), spec])
+}
+
 fn explain(
     state: &State,
     photos: Vec<String>,
@@ -75,10 +99,7 @@ fn explain(
     words.extend([into.to_owned(), word(to)]);
     words.extend(["--method".into(), state.method_name().into()]);
     words.extend(layer(state));
-    words.extend(target.into_iter().flat_map(|target| {
-        let asked = state.current_scores().and_then(|scores| Some(scores.asked(target)?.spec.clone()));
-        asked.map_or_else(|| ["--class".into(), format!("#{target}")], |spec| ["--target".into(), spec])
-    }));
+    words.extend(target.into_iter().flat_map(|target| of_target(state, target)));
     if Some(state.colormap.as_str()) != overlay::all().next().map(|map| map.name()) {
         words.extend(["--colormap".into(), state.colormap.clone()]);
     }

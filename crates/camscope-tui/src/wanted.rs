@@ -37,6 +37,8 @@ pub enum Run {
     Compare(Box<Two>),
     /// How far the activations of two models are apart for a photo.
     Drift(Arc<Photo>),
+    /// How good a heatmap is.
+    Road(HeatKey, Arc<Photo>),
 }
 
 impl Run {
@@ -47,7 +49,7 @@ impl Run {
             | (Self::Saturation(a), Self::Saturation(b))
             | (Self::Drift(a), Self::Drift(b)) => a.id == b.id,
             (Self::Compare(a), Self::Compare(b)) => a.keys == b.keys,
-            (Self::Heat(a, _), Self::Heat(b, _)) => a == b,
+            (Self::Heat(a, _), Self::Heat(b, _)) | (Self::Road(a, _), Self::Road(b, _)) => a == b,
             (Self::Spread(a, one), Self::Spread(b, other)) => (a, one.id) == (b, other.id),
             _ => false,
         }
@@ -182,6 +184,10 @@ fn runs(state: &State, shown: &[Tile]) -> (Vec<Run>, usize) {
     let saturates = state.model.as_ref().is_some_and(|model| model.saturates);
     if saturates && !state.saturation.contains_key(&photo.id) {
         runs.insert(waited, Run::Saturation(Arc::clone(photo)));
+    }
+    // One at a time, behind what is waited for: whatever key is pressed meanwhile comes first.
+    if let Some(key) = compare::ranked::next(state) {
+        runs.insert(waited, Run::Road(key, Arc::clone(photo)));
     }
     // The next photo's answer is what `n` shows first.
     let count = state.images.len();

@@ -328,14 +328,6 @@ fn command(args: &RankArgs, candidate: &Candidate) -> String {
     printable(&words.join(" ")).into_owned()
 }
 
-/// The methods that are tried where nobody says: what explains fast.
-fn default_methods() -> Result<Vec<camscope_core::method::Chosen>> {
-    use camscope_core::method::{Method, all, parse};
-
-    let programs = all().into_iter().filter(|method| matches!(method, Method::Cam(_))).map(|method| Ok(method.into()));
-    programs.chain(["eigencam", "input-x-gradient"].map(parse)).collect()
-}
-
 /// How far it is, and the time left.
 fn bar(maps: usize) -> ProgressBar {
     if maps < 2 {
@@ -355,6 +347,8 @@ fn duration(seconds: f64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use camscope_core::rank::default_methods;
+
     use super::*;
 
     #[test]

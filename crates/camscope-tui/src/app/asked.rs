@@ -24,7 +24,7 @@ pub(super) type Named = (std::mem::Discriminant<Run>, u64, [Option<HeatKey>; 2])
 pub(super) fn named(run: &Run) -> Named {
     let (photo, keys) = match run {
         Run::Scores(photo) | Run::Saturation(photo) | Run::Drift(photo) => (photo, [None; 2]),
-        Run::Heat(key, photo) => (photo, [Some(*key), None]),
+        Run::Heat(key, photo) | Run::Road(key, photo) => (photo, [Some(*key), None]),
         Run::Spread(layer, photo) => {
             (photo, [Some(HeatKey { photo: photo.id, target: 0, layer: *layer, method: 0 }), None])
         }

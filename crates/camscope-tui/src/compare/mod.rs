@@ -3,6 +3,7 @@
 mod captions;
 mod numbers;
 mod parse;
+pub mod ranked;
 
 use std::{collections::HashMap, path::PathBuf, sync::Arc};
 
@@ -38,6 +39,10 @@ pub enum Other {
 /// All that is about comparing.
 #[derive(Default)]
 pub struct Comparing {
+    /// Whether the best method and layer are looked for.
+    pub ranks: bool,
+    /// How good heatmaps are, or why that isn't known.
+    pub roads: HashMap<HeatKey, Result<f64, String>>,
     /// What is compared with; `None`: nothing was chosen.
     pub other: Option<Other>,
     /// Whether each heatmap is scaled by its own maximum, where one scale for both makes sense.
@@ -56,6 +61,7 @@ impl Comparing {
     /// Forgets what was computed: the models are others.
     pub fn clear(&mut self) {
         self.numbers.clear();
+        self.roads.clear();
         self.silent.clear();
         self.drifts.clear();
     }
@@ -193,7 +199,11 @@ pub fn contents(state: &State, key: HeatKey) -> Vec<(Content, String, Chooses)> 
         let mut lines = lines(state, content);
         // Numbers come before what the title says too.
         match (content, known_fact(state, content)) {
-            (Content::Change(..), Some(fact)) => lines = vec![format!("{}: {fact}", lines.concat())],
+            (Content::Change(..), Some(fact)) if lines.concat().len() < 8 => {
+                lines = vec![format!("{}: {fact}", lines.concat())];
+            }
+            // Names are long, and numbers needed more.
+            (Content::Change(..), Some(fact)) => lines.insert(0, fact),
             (_, Some(fact)) => lines.insert(1.min(lines.len()), fact),
             _ => {}
         }

@@ -133,6 +133,10 @@ impl Engine for Beside {
         self.of(photo).saturation(photo, canceller)
     }
 
+    fn road(&self, key: HeatKey, photo: &Photo, canceller: &Canceller) -> Result<f64> {
+        self.of(photo).road(key, photo, canceller)
+    }
+
     fn drift(&self, photo: &Photo, canceller: &Canceller) -> Result<Arc<Vec<Entry>>> {
         match &photo.beside {
             Some(Ok(other)) => (self.drifting)([photo, other], canceller).map(Arc::new),

@@ -1,6 +1,7 @@
 //! What the explorer asks of a model. The boundary at which tests put a double.
 
 mod beside;
+mod ranked;
 mod real;
 mod spread;
 
@@ -85,8 +86,21 @@ pub struct ModelInfo {
     pub provider: String,
     /// The options that `camscope explain` needs to do the same, word by word.
     pub command: Vec<String>,
+    /// The methods and layers that are tried where the best is looked for.
+    pub tries: Vec<Try>,
     /// A second model that it is compared with.
     pub against: Option<Arc<Against>>,
+}
+
+/// A method at a layer, to be tried.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Try {
+    /// Position in [`camscope_core::method::all`].
+    pub method: usize,
+    /// Position in [`ModelInfo::layers`].
+    pub layer: usize,
+    /// About how many forward passes its heat takes.
+    pub cost: f64,
 }
 
 /// One layer.
@@ -287,6 +301,12 @@ pub trait Engine: Send + Sync {
         let _ = (photo, canceller);
         Err(Fault::Failed("there is no second model: --against opens one".into()))
     }
+
+    /// How good the heatmap of that key is, whose photo is `photo`: its ROAD, as `camscope rank` has it; the higher, the better.
+    ///
+    /// # Errors
+    /// Those of [`Engine::heat`].
+    fn road(&self, key: HeatKey, photo: &Photo, canceller: &Canceller) -> Result<f64>;
 
     /// Makes ready what the layers beyond the default one need, which takes a moment; answers, layer by layer, why one has no
     /// gradient.

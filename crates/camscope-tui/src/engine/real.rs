@@ -14,6 +14,7 @@ use std::{
 
 use camscope_core::{
     Error,
+    evaluate::{self, road},
     explain::{Explainer, Forward, Options},
     image,
     layer::{self, Choice},
@@ -30,7 +31,7 @@ use crate::tree::Tree;
 
 use super::{
     Asked, Engine, Fault, Heat, HeatKey, HeatMap, LayerInfo, ModelInfo, OpenOptions, Photo, Result, Saturation, Scores,
-    Spread, Step, Told,
+    Spread, Step, Told, ranked,
 };
 use describe::{describe, fused, heading};
 use kept::{BACKWARDS, FORWARDS, Kept, Pass, find, keep};
@@ -53,6 +54,8 @@ pub struct Opened {
     making: Mutex<()>,
     /// What counts saturated numbers.
     ranges: OnceLock<Result<Ranges>>,
+    /// What asks the model of changed photos.
+    asking: OnceLock<Result<Explainer>>,
     /// What a method of the host is doing, and its passes when it began.
     working: Mutex<Option<(Arc<Explainer>, usize, usize)>>,
     /// Explainers of the methods of the host, by their place among all methods and the layer that they look at.
@@ -180,6 +183,7 @@ impl Opened {
             notes,
             provider: first.forward_session().provider().name().to_owned(),
             command: how.command.clone(),
+            tries: ranked::tries(&subject, default_layer)?,
             against: None,
         };
         Ok(Self {
@@ -193,6 +197,7 @@ impl Opened {
             first,
             all: OnceLock::new(),
             ranges: OnceLock::new(),
+            asking: OnceLock::new(),
             making: Mutex::default(),
             working: Mutex::default(),
             by_method: Mutex::default(),
@@ -413,6 +418,16 @@ impl Engine for Opened {
         // Several layers as one.
         shares.resize(self.info.layers.len(), None);
         Ok(Arc::new(shares))
+    }
+
+    fn road(&self, key: HeatKey, photo: &Photo, canceller: &Canceller) -> Result<f64> {
+        let heat = self.heat(key, photo, canceller)?;
+        let make = || ranked::asking(self.runtime, &self.subject, &self.options);
+        let asking = self.asking.get_or_init(make).as_ref().map_err(Fault::clone)?;
+        let classes = self.forward(photo, false, &self.first, canceller)?.logits().len();
+        let target = self.target(key.target, classes, key.photo);
+        let asked = evaluate::Asked::new(asking, &photo.tensor, Some(photo.seen), &target, canceller)?;
+        Ok(road::combined(&asked, heat.view(), ranked::passes(), 0)?.combined)
     }
 
     fn prepare_layers(&self) -> Result<Vec<Option<String>>> {

@@ -52,6 +52,7 @@ pub fn describe(state: &State) -> Vec<String> {
     lines.extend(heat(state));
     lines.extend(compared(state));
     lines.extend(view::drift_facts(state));
+    lines.extend(view::ranked_facts(state));
     if state.histogram
         && let Some(spread) = state.photo().and_then(|photo| state.spreads.get(&(photo.id, state.layer)))
     {

@@ -81,7 +81,10 @@ pub(super) fn arrived(state: &mut State, message: Message) -> Vec<Command> {
         Message::Compared(first, second, numbers) => {
             state.comparing.numbers.insert((first, second), numbers);
         }
-        Message::Drift(_, Err(Fault::Cancelled)) => {}
+        Message::Road(_, Err(Fault::Cancelled)) | Message::Drift(_, Err(Fault::Cancelled)) => {}
+        Message::Road(key, result) => {
+            state.comparing.roads.insert(key, result.map_err(|fault| fault.to_string()));
+        }
         Message::Drift(photo, result) => {
             state.comparing.drifts.insert(photo, result.map_err(|fault| fault.to_string()));
         }

@@ -4,7 +4,8 @@ use camscope_core::{method, text::printable_path};
 
 use crate::{
     action::{Action, View},
-    compare::{Other, against},
+    compare::{Other, against, ranked},
+    engine::Try,
     state::State,
 };
 
@@ -91,4 +92,36 @@ pub(super) fn drift(state: &mut State) {
         return state.complain("drift is that of a second model: start with --against MODEL");
     }
     state.comparing.drift = !state.comparing.drift;
+}
+
+/// Looks for the best method and layer, or no longer.
+pub(super) fn rank(state: &mut State) {
+    if state.model.is_none() || state.photo().is_none() {
+        return state.complain("there is no photo to find the best method and layer for");
+    }
+    state.comparing.ranks = !state.comparing.ranks;
+}
+
+/// Takes the best method and layer that was found.
+pub(super) fn take_best(state: &mut State) {
+    if !state.comparing.ranks {
+        return;
+    }
+    let (scored, tried, of) = ranked::scored(state);
+    match scored.first() {
+        Some(best) => {
+            take(state, best.tried);
+            let (method, layer) = (state.method_name(), ranked::layer_name(state, &best.tried));
+            let so_far = if tried < of { format!(" so far ({tried} of {of} tried)") } else { String::new() };
+            state.comparing.ranks = false;
+            state.say(format!("the best{so_far}: {method} at {layer}, ROAD {:.4}", best.road));
+        }
+        None => state.say("nothing was scored yet"),
+    }
+}
+
+/// Shows a method at a layer.
+pub(super) fn take(state: &mut State, tried: Try) {
+    (state.method, state.layer) = (tried.method, tried.layer);
+    state.asked_method = true;
 }

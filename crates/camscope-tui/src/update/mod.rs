@@ -129,6 +129,8 @@ pub fn act(state: &mut State, action: Action) -> Vec<Command> {
         Action::Mark => comparing::mark(state),
         Action::Scale => comparing::scale(state),
         Action::Drift => comparing::drift(state),
+        Action::Rank => comparing::rank(state),
+        Action::TakeBest => comparing::take_best(state),
         Action::Methods => open_prompt(state, Purpose::Methods, String::new()),
         Action::NextMethod => step_method(state, 1),
         Action::PreviousMethod => step_method(state, -1),

@@ -3,7 +3,11 @@
 use crossterm::event::{MouseButton, MouseEvent, MouseEventKind};
 use ratatui::layout::{Position, Rect};
 
-use super::{act, choose_target, clamp_centre, comparing::mark_image, go_to_image, zoom};
+use super::{
+    act, choose_target, clamp_centre,
+    comparing::{mark_image, take},
+    go_to_image, zoom,
+};
 use crate::{
     action::Action,
     layout::{areas, list_start},
@@ -11,7 +15,7 @@ use crate::{
     state::{Mode, State},
     tiles::{self, Chooses},
     tree::{self, Fold},
-    view::drift_layer_at,
+    view::{drift_layer_at, tried_at},
 };
 
 const WHEEL_ZOOM: f32 = 1.2;
@@ -66,6 +70,8 @@ pub(super) fn mouse(state: &mut State, event: MouseEvent) -> Vec<Command> {
                         _ => state.layer = row.layer,
                     }
                 }
+            } else if let Some(tried) = tried_at(state, parts.picture, at) {
+                take(state, tried);
             } else if let Some(layer) = drift_layer_at(state, parts.picture, at) {
                 state.layer = layer;
             } else {

@@ -19,6 +19,7 @@ pub(super) fn open_save(state: &mut State, extension: &str) {
             let stem = entry.path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
             let layer = state.model.as_ref().map_or("", |model| &model.layers[state.layer].name);
             let what = match state.view {
+                _ if state.comparing.ranks => ".rank".into(),
                 View::Overlay => String::new(),
                 view => format!(".{}", view.name()),
             };
@@ -52,7 +53,7 @@ pub(super) fn save(state: &mut State, path: &str) -> Vec<Command> {
     }
     let path = state.typed_path(path);
     let is_picture = path.extension().is_some_and(|ending| ending == "png" || ending == "jpg");
-    if state.view == View::Photos && is_picture {
+    if (state.view == View::Photos || state.comparing.ranks) && is_picture {
         return run_other(state, Purpose::Save, &path.to_string_lossy());
     }
     let overwrite = state.overwrite.take().is_some_and(|known| known == path);
@@ -83,6 +84,10 @@ pub(super) fn run_other(state: &mut State, purpose: Purpose, path: &str) -> Vec<
     let overwrite = state.overwrite.take().is_some_and(|known| known == path);
     let (words, what) = match purpose {
         Purpose::Export => (other_commands::export(state, &path), "exporting"),
+        Purpose::Save if state.comparing.ranks => {
+            let sheet = ["--sheet".to_owned(), path.to_string_lossy().into_owned()];
+            (other_commands::rank(state).map(|words| [words, sheet.to_vec()].concat()), "the sheet of the ranking")
+        }
         Purpose::Save => (other_commands::sheet(state, &path), "the sheet"),
         _ => (other_commands::report(state, &path), "the report"),
     };

@@ -30,7 +30,6 @@ const IMAGE: Entry = (&[Action::PreviousImage, Action::NextImage], "another phot
 const BY_NAME: Entry = (&[Action::SearchImage], "a photo by its name");
 const OPEN: Entry = (&[Action::Open], "open a photo or a model");
 const POINT: Entry = (&[Action::Crosshair], "the heat at a point");
-const SPREAD: Entry = (&[Action::Histogram], "how the layer's numbers are spread");
 const HEAT: Entry = (&[Action::MorePhoto, Action::MoreHeat], "less heat, more heat");
 const ZOOM: Entry = (&[Action::ZoomOut, Action::ZoomIn], "further away, closer");
 const BOXES: Entry = (&[Action::Boxes], "boxes that the model found");
@@ -48,10 +47,12 @@ const MARK: Entry = (&[Action::Mark], "mark a photo, to compare others with it")
 const SCALE: Entry = (&[Action::Scale], "one scale for both, or each its own");
 const DRIFT: Entry = (&[Action::Drift], "how far two models are apart, by layer");
 
+const RANK: Entry = (&[Action::Rank, Action::TakeBest], "find the best method and layer, take it");
+
 /// What is needed most in a view, the most needed first.
 fn needed(view: View) -> [Entry; 10] {
     match view {
-        View::Overlay | View::Heatmap => [TARGET, LAYER, METHODS, VIEW, IMAGE, SEARCH, POINT, SPREAD, SAVE, COPY],
+        View::Overlay | View::Heatmap => [TARGET, LAYER, METHODS, VIEW, IMAGE, SEARCH, POINT, RANK, SAVE, COPY],
         View::SideBySide => [TARGET, LAYER, METHODS, HEAT, ZOOM, VIEW, IMAGE, POINT, SAVE, COPY],
         View::Photo => [IMAGE, OPEN, OVERLAY, SWEEP, CLASSES, CONTRAST, ZOOM, BOXES, SAVE, COPY],
         View::Sweep => [LAYER, LAYERS, FOLD, FILTER, AUTO, TARGET, METHODS, OVERLAY, SAVE, COPY],

@@ -4,6 +4,7 @@ mod drift;
 mod help;
 mod lists;
 mod popups;
+mod ranked;
 mod spread;
 mod status;
 mod text;
@@ -38,6 +39,7 @@ use theme::Theme;
 pub(crate) use drift::facts as drift_facts;
 pub(crate) use drift::layer_at as drift_layer_at;
 pub use help::help_lines;
+pub(crate) use ranked::{facts as ranked_facts, tried_at};
 pub(crate) use spread::facts as spread_facts;
 pub(crate) use status::blank;
 
@@ -69,6 +71,7 @@ pub fn draw(state: &State, screen: Rect, buf: &mut Buffer) -> Scene {
     }
     scene.covered.extend(spread::spread(state, &theme, parts.picture, buf));
     scene.covered.extend(drift::drift(state, &theme, parts.picture, buf));
+    scene.covered.extend(ranked::ranked(state, &theme, parts.picture, buf));
     if let Some(area) = parts.classes {
         lists::classes(state, &theme, area, buf);
     }

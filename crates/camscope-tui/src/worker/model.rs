@@ -60,10 +60,12 @@ impl Runner {
     /// Replaces what is to be run. A run in flight that nobody wants any more is cancelled.
     pub fn want(&self, wish: Runs) {
         let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((run, canceller)) = running.as_ref()
-            && !wish.runs.iter().any(|wanted| wanted.is(run))
-        {
-            canceller.cancel();
+        if let Some((run, canceller)) = running.as_ref() {
+            // What takes long and nobody waits for goes on only while nothing else is wanted more.
+            let gives_way = matches!(run, Run::Road(..)) && !wish.runs.first().is_some_and(|first| first.is(run));
+            if gives_way || !wish.runs.iter().any(|wanted| wanted.is(run)) {
+                canceller.cancel();
+            }
         }
         self.desk.put(wish);
     }
@@ -138,6 +140,7 @@ fn one(engine: &dyn Engine, run: &Run, start: Instant, canceller: &Canceller) ->
             Message::Compared(two.keys.0, two.keys.1, found)
         }
         Run::Drift(photo) => Message::Drift(photo.id, engine.drift(photo, canceller)),
+        Run::Road(key, photo) => Message::Road(*key, engine.road(*key, photo, canceller)),
     }
 }
 
@@ -153,5 +156,6 @@ fn crashed(run: &Run) -> Message {
             Message::Compared(two.keys.0, two.keys.1, compare::Numbers { cosine: f64::NAN, rank: f64::NAN })
         }
         Run::Drift(photo) => Message::Drift(photo.id, Err(fault)),
+        Run::Road(key, _) => Message::Road(*key, Err(fault)),
     }
 }

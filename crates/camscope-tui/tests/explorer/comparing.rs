@@ -123,7 +123,7 @@ fn a_method_is_compared_with_another() {
     let said = captions(&rig);
     assert!(said[0].starts_with("gradcam · Egyptian cat "), "{said:?}");
     assert!(said[1].starts_with("layercam · Egyptian cat "), "{said:?}");
-    assert!(said[2].starts_with("layercam−gradcam: cosine "), "{said:?}");
+    assert!(said[2].starts_with("cosine ") && said[2].ends_with(" · layercam−gradcam"), "{said:?}");
     rig.keys("S").settle();
     assert!(rig.screen().contains("units of their own"), "{}", rig.screen());
     // Without any second model there is no drift.
@@ -212,4 +212,71 @@ fn the_copied_command_compares_with_the_same() {
     assert!(copied(&rig).contains(" --against cat.jpg --own-scale"), "{}", copied(&rig));
     rig.keys("1").settle();
     assert!(!copied(&rig).contains("--against"), "the plain overlay compares nothing");
+}
+
+#[test]
+fn the_best_method_and_layer_are_found_behind_and_taken() {
+    let mut rig = Rig::new(SIZE, Protocol::HalfBlocks);
+    rig.settle().keys("r").settle();
+    let screen = rig.screen();
+    assert!(screen.contains("best for Egyptian cat: 4 of 4 tried"), "{screen}");
+    let rows: Vec<&str> = screen.lines().filter(|line| line.starts_with("   0.")).collect();
+    // One of the four has no heat.
+    assert_eq!(rows.len(), 3, "{screen}");
+    assert!(rows[0].contains("0.4200  gradcam") && rows[0].contains("features.7.conv"), "{rows:?}");
+    let copied = camscope_tui::command_line::explain(rig.explorer.state()).unwrap();
+    // Four heatmaps of one pass, each scored by 18.
+    assert!(copied.starts_with("camscope rank models/double.onnx cat.jpg --class '#0' --budget 76 "), "{copied}");
+    rig.keys("right").settle();
+    assert!(rig.screen().contains("best for espresso: 4 of 4 tried"), "{}", rig.screen());
+    rig.keys("enter").settle();
+    let state = rig.explorer.state();
+    assert_eq!((state.method, state.layer, state.comparing.ranks), (0, 7, false));
+    assert!(rig.screen().contains("the best: gradcam at features.7.conv, ROAD 0.4200"), "{}", rig.screen());
+}
+
+#[test]
+fn looking_for_the_best_gives_way_to_any_key() {
+    use std::sync::atomic::Ordering;
+    let mut rig = Rig::new(SIZE, Protocol::HalfBlocks);
+    rig.settle().keys("r").settle();
+    // Another class: its heatmaps are scored, and each takes for ever.
+    rig.double.stuck.store(true, Ordering::SeqCst);
+    rig.keys("right");
+    let begun = rig.double.begun.load(Ordering::SeqCst);
+    while rig.double.begun.load(Ordering::SeqCst) == begun {
+        rig.explorer.take_up(None, Some(std::time::Duration::from_millis(5))).unwrap();
+    }
+    let cancelled = rig.double.cancelled.load(Ordering::SeqCst);
+    // A layer whose heat isn't there: its run comes first.
+    rig.keys("g");
+    for _ in 0..400 {
+        rig.explorer.take_up(None, Some(std::time::Duration::from_millis(5))).unwrap();
+        if rig.double.cancelled.load(Ordering::SeqCst) > cancelled {
+            break;
+        }
+    }
+    assert!(rig.double.cancelled.load(Ordering::SeqCst) > cancelled, "the score was not given up");
+    rig.double.stuck.store(false, Ordering::SeqCst);
+    rig.settle();
+    let state = rig.explorer.state();
+    assert!(state.heats.get(&state.current_key().unwrap()).is_some());
+    assert!(rig.screen().contains("4 of 4 tried"), "{}", rig.screen());
+}
+
+#[test]
+fn a_click_takes_what_was_tried() {
+    let mut rig = Rig::new(SIZE, Protocol::HalfBlocks);
+    rig.settle().keys("r").settle();
+    let screen = rig.screen();
+    let row = screen.lines().position(|line| line.contains("hirescam") && line.contains("features.11")).unwrap();
+    rig.send(Event::Mouse(MouseEvent {
+        kind: MouseEventKind::Down(MouseButton::Left),
+        column: 4,
+        row: row as u16,
+        modifiers: KeyModifiers::NONE,
+    }));
+    rig.settle();
+    let state = rig.explorer.state();
+    assert_eq!((state.method, state.layer, state.comparing.ranks), (1, 11, true));
 }

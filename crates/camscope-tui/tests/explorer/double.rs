@@ -15,7 +15,7 @@ use camscope_tui::{
     app::Happening,
     engine::{
         Asked, Engine, Fault, Heat, HeatKey, HeatMap, LayerInfo, ModelInfo, Photo, Result, Saturation, Scores, Spread,
-        Step, Told,
+        Step, Told, Try,
     },
     graphics::{Protocol, Screen},
     input::Incoming,
@@ -80,6 +80,7 @@ impl Double {
             notes: Vec::new(),
             provider: "cpu".into(),
             command: ["--score", "probability", "--op-library", "my ops.so"].map(String::from).to_vec(),
+            tries: [(0, 11), (0, 7), (1, 11), (1, 2)].map(|(method, layer)| Try { method, layer, cost: 1.0 }).to_vec(),
             against: None,
         };
         Self {
@@ -188,6 +189,12 @@ impl Engine for Double {
         let shade = photo.pixels.get_pixel(0, 0).0[2];
         let share = |at: usize| (at > 0).then(|| format!("{at}.{} %", shade % 10));
         Ok(Arc::new((0..self.info.layers.len()).map(share).collect()))
+    }
+
+    fn road(&self, key: HeatKey, photo: &Photo, canceller: &Canceller) -> Result<f64> {
+        // Worse at later layers, and by later methods.
+        let heat = self.heat(key, photo, canceller)?;
+        Ok(0.5 - f64::from(heat.most) / 100.0 - key.method as f64 / 10.0)
     }
 
     fn prepare_layers(&self) -> Result<Vec<Option<String>>> {

@@ -5,17 +5,15 @@ use std::sync::Arc;
 use camscope_core::{
     Error, Result,
     explain::{Explainer, Options},
-    layer::{self, Choice},
+    layer::Choice,
     method::{Chosen, Method},
-    model::Network,
-    rank::stages,
+    rank::{choices, default_methods, most_channels},
     runtime::{Canceller, Runtime},
     subject::TypedModel,
     target::TargetRef,
 };
 use ndarray::Array2;
 
-use super::default_methods;
 use crate::{
     cli::{MethodArgs, RankArgs},
     explain_cmd::many::Ready,
@@ -194,49 +192,4 @@ fn is_unsuited(error: &Error) -> bool {
         error,
         Error::NoAttention { .. } | Error::NothingToSwap { .. } | Error::CannotSmooth { .. } | Error::OneAtATime { .. }
     )
-}
-
-fn most_channels(subject: &TypedModel) -> usize {
-    let channels = |layer: &layer::Layer| layer.shape.get(layer.layout.channel_axis()).copied().flatten();
-    subject.layers().iter().filter(|layer| layer.informative).filter_map(channels).max().unwrap_or(1)
-}
-
-/// The layers that are tried, each once: those asked for, else `auto` and those where the resolution changes.
-///
-/// # Errors
-/// One isn't there.
-fn choices(subject: &TypedModel, asked: &[Choice]) -> Result<Vec<Choice>> {
-    let network: &Network = subject.network();
-    if asked.iter().any(|choice| matches!(choice, Choice::Input | Choice::InputOf(_))) {
-        return Err(Error::Value(format!(
-            "there is no heat at the input `{}` for methods that look at a layer; those that look at the input are tried without --layer",
-            network.input().name
-        )));
-    }
-    let default = subject.default_layer();
-    let all: Vec<Choice> = match asked {
-        [] => {
-            let deep = stages(subject.layers()).into_iter().map(Choice::Index);
-            std::iter::once(Choice::Auto).chain(deep).collect()
-        }
-        asked => asked.to_vec(),
-    };
-    let mut known = Vec::new();
-    let mut kept = Vec::new();
-    for choice in all {
-        let place = match choice {
-            // Several layers as one are no other's.
-            Choice::Auto if subject.default_layers().len() > 1 => None,
-            _ => match layer::choose(subject.layers(), default, &choice) {
-                Ok(layer) => Some(layer.index),
-                Err(Error::NoLayers) if asked.is_empty() => continue,
-                Err(error) => return Err(error),
-            },
-        };
-        if !known.contains(&place) {
-            known.push(place);
-            kept.push(choice);
-        }
-    }
-    Ok(if kept.is_empty() { vec![Choice::Auto] } else { kept })
 }

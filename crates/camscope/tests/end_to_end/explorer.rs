@@ -37,7 +37,7 @@ pub(crate) fn started(scene: &Scene, options: &[&str], answers: Answers) -> Term
 pub(crate) fn copy(terminal: &Terminal) -> String {
     let from = terminal.bytes().len();
     terminal.press("y");
-    terminal.sees("copied: camscope explain ");
+    terminal.sees("copied: camscope ");
     terminal.receives("\x1b]52;c;", from);
     let text = terminal.text();
     let copied = text.rsplit("\x1b]52;c;").next().expect("it was copied");

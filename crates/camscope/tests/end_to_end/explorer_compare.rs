@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use crate::{
     common::{Scene, cat_and_coffee, file, mobilenet},
-    explorer::{SIZE, small},
+    explorer::{SIZE, copy, small, started},
     explorer_kept::check,
-    explorer_screen::{ENTER, Terminal, UP, explorer},
+    explorer_screen::{ENTER, LEFT, RIGHT, Terminal, UP, explorer},
     terminal::PLAIN,
 };
 
@@ -59,7 +59,7 @@ fn two_models_are_compared_as_diff_does() {
     terminal.press(UP);
     let after = alike(&terminal, Some(before));
     let layer = {
-        let copied = crate::explorer::copy(&terminal);
+        let copied = copy(&terminal);
         assert!(copied.contains(" --view compare ") && copied.contains("resnet18.qdq.onnx"), "{copied}");
         copied.split(" --layer ").nth(1).and_then(|rest| rest.split(' ').next()).expect("a layer").to_owned()
     };
@@ -105,7 +105,7 @@ fn the_copied_command_draws_two_methods_and_two_photos() {
         &terminal,
         "others",
         &[
-            (&with_layercam, "layercam−gradcam: cosine ", " --view compare "),
+            (&with_layercam, "cosine ", " --view compare "),
             ("d", "·  difference · gradcam", " --against layercam"),
             ("9tn", "coffee.jpg: class ", "cat_and_coffee.jpg"),
             ("S", "each heatmap is scaled by its own maximum", " --own-scale"),
@@ -135,4 +135,47 @@ fn what_cannot_be_compared_is_said_before_anything_is_drawn() {
     }
     let ran = explain(&["--against", "layercam"]);
     assert_eq!(ran.status, Some(2), "{}", ran.stderr);
+}
+
+#[test]
+fn what_is_scored_from_inside_is_what_rank_scores() {
+    let scene = Scene::new();
+    let mut terminal = started(&scene, &["--graphics", "none"], PLAIN);
+    terminal.press("r");
+    let few = terminal.wait("some that were tried", |screen| {
+        let head = screen.rows(0, 82).find(|line| line.contains("best for "))?;
+        let (tried, of) = head.split_once(": ")?.1.split_once(" of ")?;
+        let numbers = (tried.parse::<usize>().ok()?, of.split_whitespace().next()?.parse::<usize>().ok()?);
+        (numbers.0 >= 3).then_some(numbers)
+    });
+    assert!(few.1 > 20, "{few:?}");
+    let copied = copy(&terminal);
+    assert!(copied.starts_with("camscope rank ") && copied.contains(" --class '#3' --budget "), "{copied}");
+    // A key is answered meanwhile.
+    terminal.press(RIGHT);
+    terminal.sees("best for class 7: ");
+    terminal.press(LEFT);
+    terminal.sees("best for class 3: ");
+    terminal.press(ENTER);
+    let (method, layer, road) = terminal.wait("what was taken", |screen| {
+        let rows: Vec<String> = screen.rows(0, SIZE.0).collect();
+        let said = rows.iter().find(|line| line.contains("the best"))?;
+        let (method, rest) = said.split_once(": ")?.1.split_once(" at ")?;
+        let (layer, road) = rest.split_once(", ROAD ")?;
+        Some((method.to_owned(), layer.to_owned(), road.split_whitespace().next()?.parse::<f64>().ok()?))
+    });
+    terminal.no_longer_sees("best for ");
+    terminal.press("q");
+    terminal.ends_with(0);
+    // A map of it and 18 passes to score it, and no more.
+    let mut command = scene.command();
+    command.args(["rank", "--ep", "cpu", "--json", "--class", "#3", "--budget", "60", "--method", &method]);
+    if layer != "the input" {
+        command.args(["--layer", &layer]);
+    }
+    command.arg(mobilenet()).arg(cat_and_coffee());
+    let ranked = scene.ended(command.output().expect("it runs")).ok_with_notes().json();
+    assert_eq!((ranked.len(), &ranked[0]["road_passes"]), (1, &18.into()), "{ranked:?}");
+    let told = ranked[0]["road"].as_f64().expect("a number");
+    assert!((told - road).abs() < 1e-4, "{method} at {layer}: {road} and {told}");
 }
