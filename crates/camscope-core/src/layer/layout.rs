@@ -36,7 +36,10 @@ pub(super) fn layouts<'a>(
     let batch = shape_of(types, input).and_then(|shape| shape.first().copied()).flatten();
     let stacked = stacked(graph, types);
     let mut grids: Vec<Axes> = Vec::new();
+    // The values whose rows come from places of the image, in their order.
+    let mut placed: HashSet<&str> = HashSet::from([input]);
     for node in &graph.node {
+        let keeps_places = keeps_places(node, &placed, |name| shape_of(types, name));
         for (number, output) in node.output.iter().enumerate().filter(|(_, name)| !name.is_empty()) {
             let Some(shape) = shape_of(types, output) else { continue };
             if stacked.contains(output.as_str()) {
@@ -47,9 +50,14 @@ pub(super) fn layouts<'a>(
                 _ => inherited(node, &shape, &known, types),
             };
             // The batch's own: windows are stacked along the first axis.
-            let recovered =
-                || if shape.first() == Some(&batch) { recovered(node, &shape, (&grids, rank)) } else { None };
-            if let Some(axes) = axes.or_else(recovered) {
+            let is_own = shape.first() == Some(&batch) && (keeps_places || shape.len() != 3);
+            let recovered = || if is_own { recovered(node, &shape, (&grids, rank)) } else { None };
+            let axes = axes.or_else(recovered);
+            // Of an attention's matrix the columns are places.
+            if keeps_places || axes.is_some_and(|axes| !matches!(axes, Axes::ChannelsFirst { .. })) {
+                placed.insert(output);
+            }
+            if let Some(axes) = axes {
                 known.insert(output, axes);
                 if matches!(axes, Axes::Known(Layout::Tokens { .. }) | Axes::Followed { .. }) && !grids.contains(&axes)
                 {
@@ -66,6 +74,34 @@ pub(super) fn layouts<'a>(
             Axes::ChannelsFirst { .. } => None,
         })
         .collect()
+}
+
+/// Whether a node's rows are its data's, in their order, and those come from places of the image. A transformer's queries are rows of their own,
+/// whatever they look at, and what is sorted or taken apart into pieces that are then put one behind the other has lost the order.
+fn keeps_places(node: &NodeProto, placed: &HashSet<&str>, shape: impl Fn(&str) -> Option<Shape>) -> bool {
+    let is_placed = |name: &String| placed.contains(name.as_str());
+    let first = node.input.first();
+    match &*node.op_type {
+        "TopK" | "GatherElements" | "GatherND" | "ScatterND" | "ScatterElements" => false,
+        // A place of the result is one of those that are asked for.
+        "GridSample" => node.input.get(1).is_some_and(is_placed),
+        "Reshape" => first.is_some_and(|data| {
+            is_placed(data) && !merges_parts(shape(data), node.output.first().and_then(|name| shape(name)))
+        }),
+        // What is on the right of a product is summed over.
+        "MatMul" | "Gemm" | "FusedMatMul" | "Einsum" | "Gather" | "Attention" | "MultiHeadAttention" => {
+            first.is_some_and(is_placed)
+        }
+        _ => node.input.iter().any(is_placed),
+    }
+}
+
+/// Whether parts of an image that were stacked along the first axis become rows of the image, one part behind the other.
+fn merges_parts(from: Option<Shape>, to: Option<Shape>) -> bool {
+    match (from, to) {
+        (Some(from), Some(to)) => from.len() > 2 && to.len() == 3 && from[0] != to[0],
+        _ => false,
+    }
 }
 
 /// The values whose free axis counts more than images: parts of images (windows, patches) are stacked along it, so that a row is not a
@@ -129,6 +165,9 @@ fn first_output(
         "Squeeze" | "Unsqueeze" => reshaped(before?, &from?, shape),
         "Concat" => joined(node, shape, known, types),
         "Slice" | "Gather" => cut(before?, &from?, shape),
+        "MatMul" | "FusedMatMul" => {
+            multiplied(before, node.input.get(1).and_then(|name| known.get(name.as_str())), shape)
+        }
         _ => inherited(node, shape, known, types),
     }
 }
@@ -225,6 +264,13 @@ fn cut(before: Axes, from: &Shape, to: &Shape) -> Option<Axes> {
         }
         same => fits(same, to).then_some(same),
     }
+}
+
+/// The rows of a product are those of its first factor, its columns those of the second: whatever queries look at, they are no places.
+fn multiplied(first: Option<Axes>, second: Option<&Axes>, shape: &Shape) -> Option<Axes> {
+    let of_columns = second.filter(|axes| matches!(axes, Axes::ChannelsFirst { .. })).copied();
+    let of_rank = |axes: &Axes| !matches!(axes, Axes::Known(Layout::Nchw | Layout::Nhwc)) || shape.len() == 4;
+    first.into_iter().chain(of_columns).filter(of_rank).find(|axes| fits(*axes, shape))
 }
 
 /// What an input has whose axes still fit the output's shape: of sums and products the larger one.

@@ -1,11 +1,16 @@
 //! Networks without their classifier: outputs that are features, and no scores.
 
-use onnx_grad::{Types, graph::Index, proto::GraphProto};
+use onnx_grad::{
+    Types,
+    graph::Index,
+    proto::{GraphProto, NodeProto},
+};
 
 /// By which node an output of one row an image is known to be features: between it and what was normalised, added up along a shortcut or
 /// activated lies no operator with learned weights, so nothing was ever scored. `None`: it may be scores, or is called so.
 ///
-/// A plain ReLU is no sign: SqueezeNet's scores are the mean of one.
+/// Behind a plain ReLU SqueezeNet's scores lie, too, as the mean of a convolution of 1 × 1. So this is features behind a wider kernel, which no
+/// classifier has, or where it has as many channels as only networks have inside.
 pub(crate) fn made_by(graph: &GraphProto, types: &Types, output: &str) -> Option<&'static str> {
     if has_word(output, SCORES) {
         return None;
@@ -14,6 +19,7 @@ pub(crate) fn made_by(graph: &GraphProto, types: &Types, output: &str) -> Option
     let rank = |name: &str| types.get(name).and_then(|ty| ty.shape.as_ref()).map_or(0, Vec::len);
     let constant = |name: &String| name.is_empty() || index.constant(name).is_some();
     let mut value = output;
+    let mut is_rectified = false;
     for _ in 0..graph.node.len() {
         let node = index.producer_node(value)?;
         let first = node.input.first()?;
@@ -25,11 +31,11 @@ pub(crate) fn made_by(graph: &GraphProto, types: &Types, output: &str) -> Option
             // Of vectors: embeddings of faces end in one. Of maps it is a convolution's.
             "BatchNormalization" if rank(value) == 2 => return Some("normalisation"),
             "HardSwish" | "Gelu" | "Swish" | "Mish" | "PRelu" => return Some("activation"),
+            // The mean of two heads, neither of which is there.
+            "Add" if node.input.len() == 2 && node.input[0] == node.input[1] => value = first,
             // x · σ(x), and a normalisation spelled out: what is divided, scaled by one number a channel, and shifted.
             "Mul" if varying().count() == 2 => {
-                let squashed = varying().filter_map(|name| index.producer_node(name));
-                let is_gate = squashed.into_iter().any(|node| matches!(&*node.op_type, "Sigmoid" | "HardSigmoid"));
-                return is_gate.then_some("activation");
+                return varying().any(|name| is_gate(&index, name)).then_some("activation");
             }
             "Mul" if varying().count() == 1 => {
                 let data = varying().next()?;
@@ -51,15 +57,44 @@ pub(crate) fn made_by(graph: &GraphProto, types: &Types, output: &str) -> Option
             "Clip" if node.input.get(2).is_some_and(constant) && rank(value) >= 3 => {
                 return Some("activation");
             }
-            "Relu" | "LeakyRelu" | "Identity" | "Reshape" | "Flatten" | "Squeeze" | "Unsqueeze" | "Cast"
-            | "Transpose" | "Slice" | "Gather" | "ReduceMean" | "ReduceMax" | "GlobalAveragePool" | "GlobalMaxPool"
-            | "AveragePool" | "MaxPool" | "BatchNormalization" | "Dropout" | "QuantizeLinear" | "DequantizeLinear" => {
-                value = first
-            }
+            "Conv" if is_rectified => return is_inside(&index, node).then_some("activation"),
+            "Div" if node.input.get(1).is_some_and(constant) => value = first,
+            "Relu" | "LeakyRelu" => (value, is_rectified) = (first, true),
+            "Identity" | "Reshape" | "Flatten" | "Squeeze" | "Unsqueeze" | "Cast" | "Transpose" | "Slice"
+            | "Gather" | "ReduceMean" | "ReduceMax" | "GlobalAveragePool" | "GlobalMaxPool" | "AveragePool"
+            | "MaxPool" | "BatchNormalization" | "Dropout" | "QuantizeLinear" | "DequantizeLinear" => value = first,
             _ => return None,
         }
     }
     None
+}
+
+/// Whether a value is what an activation multiplies its input with: σ(x), or for GELU, Mish and hard-swish (1 + erf), tanh and a part of a
+/// range, moved and scaled.
+fn is_gate(index: &Index<'_>, name: &str) -> bool {
+    let mut value = name;
+    for _ in 0..4 {
+        let Some(node) = index.producer_node(value) else { return false };
+        match &*node.op_type {
+            "Sigmoid" | "HardSigmoid" | "Erf" | "Tanh" => return true,
+            "Clip" => return node.input.len() == 3,
+            "Add" | "Mul" | "Div" | "Identity" => {}
+            _ => return false,
+        }
+        let mut varying = node.input.iter().filter(|name| index.constant(name).is_none());
+        match (varying.next(), varying.next()) {
+            (Some(only), None) => value = only,
+            _ => return false,
+        }
+    }
+    false
+}
+
+/// Whether a convolution is none that scores classes: its kernel is wider than 1 × 1, or its channels are many and a multiple of 64.
+fn is_inside(index: &Index<'_>, node: &NodeProto) -> bool {
+    let weights = node.input.get(1).and_then(|name| index.constant(name));
+    let Some([channels, _, kernel @ ..]) = weights.map(|weights| &weights.dims[..]) else { return false };
+    kernel.iter().any(|side| *side > 1) || (*channels >= 128 && channels % 64 == 0)
 }
 
 /// Whether a value comes straight from a fully connected layer.
@@ -102,7 +137,18 @@ const PLACES: &[&str] = &[
     "gaze",
     "yaw",
     "pitch",
+    "roll",
+    "euler",
+    "rotation",
+    "translation",
+    "quaternion",
+    "regressor",
+    "regressors",
 ];
+
+/// Words in the names of outputs that hold parameters of something else: of a distribution, or of what is decoded from them.
+const PARAMETERS: &[&str] =
+    &["mu", "logvar", "sigma", "latent", "latents", "offset", "offsets", "delta", "deltas", "theta"];
 
 /// Words in the names of outputs that hold scores. `logits` and `output` are what exporting scripts call anything.
 const SCORES: &[&str] = &["score", "scores", "probs", "probability", "probabilities"];
@@ -112,7 +158,13 @@ pub(crate) fn is_called_places(output: &str) -> bool {
     has_word(output, PLACES)
 }
 
-fn has_word(name: &str, words: &[&str]) -> bool {
+/// Whether an output is called by the parameters that it gives.
+pub(crate) fn is_called_parameters(output: &str) -> bool {
+    has_word(output, PARAMETERS)
+}
+
+/// Whether one of the words stands in a name as a word.
+pub(super) fn has_word(name: &str, words: &[&str]) -> bool {
     let name = name.to_lowercase();
     name.split(|letter: char| !letter.is_ascii_alphabetic()).any(|word| words.contains(&word))
 }

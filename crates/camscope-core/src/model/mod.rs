@@ -2,6 +2,7 @@
 
 mod array;
 pub(crate) mod carried;
+mod class_scores;
 mod embedded;
 pub(crate) mod features;
 mod fed;
@@ -20,10 +21,11 @@ mod unbatched;
 
 pub use array::{channel_axis, channels_second, read_array, unusual_axes};
 pub(crate) use array::{in_plane, off_plane, space};
+pub(crate) use class_scores::unit_norm;
 pub use given::Given;
 pub use labels::Labels;
+pub(crate) use network::axes;
 pub use network::{Classes, Head, Input, Network};
-pub(crate) use network::{axes, unit_norm};
 pub use preprocessing::{Color, Crop, Filter, Layout, Preprocessing, Source};
 pub use sidecar::{Sidecar, resolve, resolve_given, said_picture};
 pub use sizing::Sizing;

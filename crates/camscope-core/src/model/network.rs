@@ -18,7 +18,7 @@ use onnx_grad::{
     upgrade::upgrade,
 };
 
-use super::{features, picture, unbatched};
+use super::{class_scores::class_scores, picture, unbatched};
 use crate::{
     error::{Error, Result},
     explain::export::plain,
@@ -106,7 +106,7 @@ pub struct Network {
     /// The names of its outputs.
     pub outputs: Vec<String>,
     /// The output that somebody named for the class scores.
-    chosen: Option<String>,
+    pub(super) chosen: Option<String>,
     /// Its class scores. Before the values' types are known this is what the file's end looks like.
     pub classes: Option<Classes>,
     /// The values that are to be explained: the logits, or what targets read. Empty: every output.
@@ -475,7 +475,7 @@ fn step_over_head(graph: &GraphProto, output: &str) -> (String, Head) {
 }
 
 /// The value that a node passes on, moved, rounded, or scaled by a positive number, so that the order of the classes stays.
-fn passed_on<'a>(index: &Index<'_>, node: &'a NodeProto) -> Option<&'a str> {
+pub(super) fn passed_on<'a>(index: &Index<'_>, node: &'a NodeProto) -> Option<&'a str> {
     let number = |name: &str| match index.constant(name)?.to_floats().ok()?[..] {
         [number] if number.is_finite() => Some(number),
         _ => None,
@@ -512,120 +512,6 @@ fn head_of(node: &NodeProto) -> Option<Head> {
         "Sigmoid" if !node.input.is_empty() => Some(Head::Sigmoid),
         _ => None,
     }
-}
-
-/// Checks that an output's logits are one number a class; `is_said`: a single one may speak for one class and against another. `labels`: how
-/// many names of classes there are.
-///
-/// # Errors
-/// What they are instead.
-fn class_scores(
-    network: &Network,
-    classes: &Classes,
-    types: &Types,
-    (is_said, labels): (bool, usize),
-) -> Result<(), String> {
-    let name = &classes.logits;
-    let Some(ty) = types.get(name) else { return Err(format!("the type of `{name}` is not known")) };
-    if !crate::layer::depends_on(network.model.graph(), &network.input().name, name) {
-        return Err(format!("`{}` does not depend on `{}`, the picture", classes.output, network.input().name));
-    }
-    if !ty.elem.is_float() {
-        return Err(format!(
-            "`{name}` does not hold floats, and no floats were found before it by which it is decided"
-        ));
-    }
-    let dims = ty.shape.as_deref().unwrap_or_default();
-    let shape: Vec<String> = dims.iter().map(|d| d.fixed().map_or("N".into(), |n| n.to_string())).collect();
-    let not = |what: &str| Err(format!("`{name}` has shape [{}], {what}", shape.join(", ")));
-    let sizes: Vec<Option<usize>> = dims.iter().skip(1).map(|dim| dim.fixed()).collect();
-    let several = sizes.iter().filter(|size| **size != Some(1)).count();
-    if several > 1 || dims.len() < 2 {
-        return not("not one score a class");
-    }
-    // One row an image: anything else along the first axis is time, or rows of a table.
-    let rows = dims[0].fixed();
-    if rows.is_some_and(|rows| rows != network.input().batch().unwrap_or(1)) {
-        return not("not one score a class for each image");
-    }
-    if several == 0 && classes.head != Head::Sigmoid && !is_said {
-        return not("a single number and no class");
-    }
-    if unit_norm(network.model.graph(), name) {
-        return Err(format!("`{name}` is scaled to length 1: an embedding, not one score a class"));
-    }
-    let is_labelled = labels > 0 && sizes.iter().flatten().product::<usize>() == labels;
-    if network.chosen.is_some() || is_said || is_labelled || classes.head != Head::Logits {
-        return Ok(());
-    }
-    let output = &classes.output;
-    if crate::task::embedding::is_called(output) {
-        return Err(format!("`{output}` is an embedding by its name, not one score a class"));
-    }
-    if features::is_called_places(output) {
-        return Err(format!("`{output}` holds places or angles by its name, not one score a class"));
-    }
-    let found: Vec<usize> = dims.iter().skip(1).filter_map(|dim| dim.fixed()).filter(|size| *size > 1).collect();
-    let others = network.outputs.iter().filter(|other| *other != output).filter_map(|other| {
-        let sizes = types.get(other)?.shape.as_ref()?.iter().map(|dim| dim.fixed()).collect::<Vec<_>>();
-        Some((other, sizes))
-    });
-    for (other, sizes) in others {
-        if let (&[_, Some(boxes), Some(4)], [own]) = (&sizes[..], &found[..])
-            && boxes == *own
-        {
-            return Err(format!("`{output}` has a number for each of the {boxes} boxes of `{other}`, not one a class"));
-        }
-        // Beside others of its kind it is a level of a detector.
-        let open = sizes.iter().skip(1).filter(|size| **size != Some(1)).count();
-        let alike = sizes.iter().zip(dims).skip(1).any(|(size, own)| *size == own.fixed() && *size != Some(1));
-        if dims.len() > 2 && sizes.len() == dims.len() && open > 1 && alike {
-            return Err(format!("`{output}` is one of several levels, as `{other}` is, and not one score a class"));
-        }
-    }
-    match features::made_by(network.model.graph(), types, name) {
-        Some(by) => Err(format!("`{output}` holds features: no classifier stands behind the last {by}")),
-        None => Ok(()),
-    }
-}
-
-/// Whether a value is divided by its own norm, as embeddings are.
-pub(crate) fn unit_norm(graph: &GraphProto, name: &str) -> bool {
-    let index = Index::new(graph);
-    let mut value = name;
-    while let Some(node) = index.producer_node(value) {
-        match &*node.op_type {
-            "LpNormalization" => return true,
-            "Div" => return node.input.get(1).is_some_and(|divisor| is_norm(&index, divisor)),
-            "Identity" | "Reshape" | "Flatten" | "Squeeze" | "Unsqueeze" | "Cast" if !node.input.is_empty() => {
-                value = &node.input[0];
-            }
-            _ => return false,
-        }
-    }
-    false
-}
-
-/// Whether a value is a Euclidean norm, perhaps kept from zero and expanded.
-fn is_norm(index: &Index<'_>, name: &str) -> bool {
-    let mut value = name;
-    while let Some(node) = index.producer_node(value) {
-        match &*node.op_type {
-            "ReduceL2" => return true,
-            "Sqrt" | "Clip" | "Max" | "Expand" | "Add" | "Identity" if !node.input.is_empty() => value = &node.input[0],
-            "ReduceSum" => {
-                let square = node.input.first().and_then(|input| index.producer_node(input));
-                return square.is_some_and(|square| match &*square.op_type {
-                    "Mul" => square.input.len() == 2 && square.input[0] == square.input[1],
-                    "Pow" => true,
-                    _ => false,
-                });
-            }
-            "ReduceSumSquare" => return true,
-            _ => return false,
-        }
-    }
-    false
 }
 
 #[cfg(test)]

@@ -4,6 +4,8 @@
 //! A family is a row of [`FAMILIES`]. It is recognised by the outputs that the file declares; nothing is guessed in silence:
 //! [`Shown::prepared`] says by what.
 
+use std::collections::HashSet;
+
 use onnx_grad::{
     ValueType,
     graph::Index,
@@ -396,10 +398,22 @@ impl Look<'_> {
             && self.graph.node.iter().filter(|node| node.op_type == "Slice").count() >= 4
     }
 
-    /// Whether arithmetic is done among the last nodes, as where boxes are decoded.
-    fn decodes(&self) -> bool {
-        let is_arithmetic = |node: &NodeProto| matches!(&*node.op_type, "Add" | "Sub" | "Mul" | "Div" | "Exp" | "Pow");
-        self.graph.node.iter().rev().take(12).any(is_arithmetic)
+    /// Whether arithmetic is done between a value and the weights before it, as where boxes are decoded.
+    fn decodes(&self, value: &str) -> bool {
+        let (mut seen, mut open) = (HashSet::new(), vec![value]);
+        while let Some(name) = open.pop() {
+            let Some(node) = self.index.producer_node(name).filter(|_| seen.insert(name)) else { continue };
+            match &*node.op_type {
+                "Add" | "Sub" | "Mul" | "Div" | "Exp" | "Pow" => return true,
+                "Conv" | "ConvTranspose" | "Gemm" | "MatMul" | "QLinearConv" | "QLinearMatMul" => {}
+                // What follows is a shape or a place.
+                "Reshape" | "Slice" | "Gather" | "Expand" | "Split" => {
+                    open.extend(node.input.first().map(String::as_str))
+                }
+                _ => open.extend(node.input.iter().map(String::as_str).filter(|name| !name.is_empty())),
+            }
+        }
+        false
     }
 
     /// The first output, where it has three axes, without the batch: rows and columns.
@@ -445,7 +459,7 @@ fn yolox(look: &Look<'_>) -> Option<String> {
     }
     let why = if look.has_focus() {
         "its first nodes, which take every second pixel (Focus)"
-    } else if columns < rows && !look.decodes() {
+    } else if columns < rows && !look.decodes(name) {
         "its last nodes, which don't decode the boxes"
     } else {
         return None;

@@ -73,6 +73,11 @@ fn is_tokens(output: &str) -> bool {
     output.to_lowercase().contains("hidden_state")
 }
 
+/// Whether so many tokens cover an image of that height and width: then none of them stands for all of it.
+fn is_grid(tokens: usize, [height, width]: [usize; 2]) -> bool {
+    (1..=height.min(width)).any(|side| (height / side) * (width / side) == tokens)
+}
+
 /// How likely an output is an embedding: of unit norm, called one, without a classifier, the class token of all; the less the
 /// likelier.
 fn likeness(context: &Context<'_>, output: &str) -> Option<(u8, Embedding, String)> {
@@ -80,7 +85,9 @@ fn likeness(context: &Context<'_>, output: &str) -> Option<(u8, Embedding, Strin
     let is_said = context.settings.kind == Some(Kind::Embedding);
     let value = output.into();
     match shape[..] {
-        [_, Some(tokens), Some(_)] if tokens > 1 && (is_tokens(output) || is_said) => {
+        [_, Some(tokens), Some(_)]
+            if tokens > 1 && (is_said || (is_tokens(output) && !is_grid(tokens, context.size))) =>
+        {
             let by = format!("the name of `{output}`: its first token, [:, 0]");
             Some((3, Embedding { value, token: Some(0) }, by))
         }

@@ -25,21 +25,39 @@ fn without_fractions(text: &str) -> String {
 fn what_was_misread_is_called_what_it_is() {
     let scene = Scene::new();
     for name in [
+        "anchors",
+        "between_minus_one_and_one",
+        "box_beside_scores",
         "boxes_first",
         "crnn",
         "ctc_time_first",
         "depth_in_range",
+        "distribution",
         "embedding",
         "face_embedding",
+        "gelu_mean",
         "headless_cnn",
         "image_plus_table",
         "landmarks",
+        "map_in_a_row",
         "maps_and_pooled",
+        "mean_of_two_heads",
+        "numbers_of_cells",
         "one_number",
+        "picture",
+        "pose_turned",
+        "quality",
+        "relu_flat",
+        "relu_mean",
         "seg_binary",
+        "steps_of_a_scale",
+        "surest_class",
         "three_heads",
         "tokens_and_pooled",
         "topk",
+        "two_maps",
+        "unit_map",
+        "yolox_turned",
     ] {
         let model = file("tests/fixtures/cases").join(name).with_extension("onnx");
         let said = scene.run(["predict".into(), model.into_os_string(), cat_and_coffee().into_os_string()]).all();
@@ -122,5 +140,17 @@ fn numbers_of_boxes_and_levels_of_a_detector_are_no_classes() {
         let said = scene.run(run).ok_with_notes().json().remove(0);
         let task = said["task"].as_str();
         assert!(!matches!(task, Some("classification" | "detection")), "{name}: {said}");
+    }
+}
+
+#[test]
+fn what_has_lost_the_order_of_the_image_is_no_layer() {
+    let scene = Scene::new();
+    for (name, last) in [("unrolled", "tokens 0+8×8"), ("queries", "tokens 0+4×4")] {
+        let model = file("tests/fixtures/cases").join(name).with_extension("onnx");
+        let said = scene.run(["layers".into(), model.into_os_string()]).all();
+        assert_snapshot!(format!("misread_layers_{name}"), said);
+        // The tokens in the order of the image are listed, and nothing behind them.
+        assert!(said.contains(last), "{said}");
     }
 }

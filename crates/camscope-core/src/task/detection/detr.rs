@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use super::{
-    Columns, Detection, Detector, Emission, Emitted, Format, Lies,
+    Columns, Detection, Detector, Emission, Emitted, Format, Lies, nodes,
     table::{ALL, Found, Says, Scores, Table, Values, called, corners, pixels, says, shared, surest},
 };
 use crate::{error::Result, task::Context};
@@ -57,7 +57,7 @@ fn recognise(context: &Context<'_>, wanted: bool) -> Option<(Arc<dyn Detector>, 
     }
     let (is_exclusive, why) = match settings.format.as_deref() {
         Some(format) => (format == FORMAT.name, "[task] in the sidecar".to_owned()),
-        None => kind(context, queries, columns),
+        None => kind(context, boxes, queries, columns),
     };
     if is_exclusive != wanted || (is_exclusive && columns < 2) {
         return None;
@@ -71,7 +71,7 @@ fn recognise(context: &Context<'_>, wanted: bool) -> Option<(Arc<dyn Detector>, 
 }
 
 /// Whether the last column means "no object", and how that is known.
-fn kind(context: &Context<'_>, queries: usize, columns: usize) -> (bool, String) {
+fn kind(context: &Context<'_>, boxes: &str, queries: usize, columns: usize) -> (bool, String) {
     let labels = context.labels.len();
     if labels == columns {
         return (false, format!("{labels} labels for {columns} columns"));
@@ -86,6 +86,10 @@ fn kind(context: &Context<'_>, queries: usize, columns: usize) -> (bool, String)
     let has = |op: &str| context.network.model.graph().node.iter().any(|node| node.op_type == op);
     match ["TopK", "GridSample"].into_iter().find(|op| has(op)) {
         Some(op) => (false, format!("its {op} nodes: independent classes")),
+        // Boxes are offsets from reference points, taken through the inverse of the logistic function: Conditional and DAB-DETR.
+        None if nodes::tail(context, boxes).contains("Log") => {
+            (false, format!("the logarithms before `{boxes}`, of reference points: independent classes"))
+        }
         None if queries >= 300 => (false, format!("its {queries} queries: independent classes")),
         None => (
             true,

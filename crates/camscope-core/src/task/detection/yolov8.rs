@@ -40,6 +40,8 @@ fn recognise(context: &Context<'_>) -> Option<(Arc<dyn Detector>, String)> {
     let is_said = context.settings.format.is_some();
     let grid = |boxes| grids::strides(context.size, boxes, 1);
     let (rows, boxes, is_turned) = match (grid(one), grid(two)) {
+        // Of two numbers of cells the larger: there are fewer numbers a box than boxes.
+        (Some(_), Some(_)) if one > two => (two, one, true),
         (_, Some(_)) => (one, two, false),
         (Some(_), None) => (two, one, true),
         (None, None) if is_said => (one.min(two), one.max(two), one > two),
@@ -52,10 +54,13 @@ fn recognise(context: &Context<'_>) -> Option<(Arc<dyn Detector>, String)> {
     let named = context.labels.len();
     // Where scores stand first, boxes are no corners: NanoDet's.
     let scores_first = parts.len() > 1 && parts[0].op == "Sigmoid";
-    if (has_objectness(&parts) || scores_first) && !is_said {
+    let scores = scores(&parts, rows);
+    // Ultralytics decodes no box by an exponential. YOLOX does, and has an objectness.
+    let has_exponential = || scores.is_none() && nodes::tail(context, name).contains("Exp");
+    let is_other = || task.is_none() && (has_another(&parts) || has_exponential());
+    if (has_objectness(&parts) || scores_first || is_other()) && !is_said {
         return None;
     }
-    let scores = scores(&parts, rows);
     let classes = match scores {
         Some(classes) => classes,
         // Nothing tells where its classes end but their names or what else the model gives.
@@ -124,6 +129,19 @@ fn has_objectness(parts: &[nodes::Part<'_>]) -> bool {
     let [.., one, others] = parts else { return false };
     let before: usize = parts[..parts.len() - 2].iter().map(|part| part.size).sum();
     before == 4 && one.size == 1 && one.op == "Sigmoid" && others.op == "Sigmoid"
+}
+
+/// Whether the last nodes join four rows, one number that is no probability, and others: an objectness that is always 1, or the largest
+/// score and its class.
+fn has_another(parts: &[nodes::Part<'_>]) -> bool {
+    let mut start = 0;
+    for (at, part) in parts.iter().enumerate() {
+        if start == 4 && part.size == 1 && part.op != "Sigmoid" && at + 1 < parts.len() {
+            return true;
+        }
+        start += part.size;
+    }
+    false
 }
 
 /// How many classes there are, where the last nodes join four rows and their probabilities.

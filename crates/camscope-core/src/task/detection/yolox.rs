@@ -31,10 +31,10 @@ fn recognise(context: &Context<'_>) -> Option<(Arc<dyn Detector>, String)> {
         return None;
     }
     let tail = nodes::tail(context, name);
-    let sizes: Vec<usize> = nodes::parts(context, name, 2).iter().map(|part| part.size).collect();
+    let parts = nodes::parts(context, name, 2);
     // Five numbers before the classes, not four.
     let has_objectness =
-        sizes.ends_with(&[1, columns - 5]) || context.labels.len() + 5 == columns || tail.contains("Exp");
+        ends_in_classes(&parts, columns) || context.labels.len() + 5 == columns || tail.contains("Exp");
     if context.settings.format.is_none() && !has_objectness {
         return None;
     }
@@ -49,6 +49,14 @@ fn recognise(context: &Context<'_>) -> Option<(Arc<dyn Detector>, String)> {
         cells: (!is_decoded).then(|| grids::each(context.size, strides).collect()),
     };
     Some((Arc::new(head), by))
+}
+
+/// Whether the last two parts are an objectness and the scores of the classes: made alike, or the first of them always 1. Key points behind
+/// the score of a single class are no scores, and neither is the number of the surest class.
+fn ends_in_classes(parts: &[nodes::Part<'_>], columns: usize) -> bool {
+    let [.., one, classes] = parts else { return false };
+    let is_scored = classes.op == "Sigmoid" && !matches!(one.op, "ReduceMax" | "TopK");
+    [one.size, classes.size] == [1, columns - 5] && (is_scored || (one.op == classes.op && classes.op != "ArgMax"))
 }
 
 impl Detector for Head {

@@ -1,0 +1,287 @@
+//! Which output is a map, and what its numbers are.
+
+use std::sync::Arc;
+
+use onnx_grad::graph::Index;
+
+use super::{Map, Mapping, Meaning};
+use crate::{
+    model::Labels,
+    task::{
+        Context, Kind, Recognised,
+        end::{Decision, End, Last, before_moves, end_of},
+    },
+};
+
+/// Words in the names of outputs that hold numbers and no classes.
+const NUMBERS: &[&str] = &[
+    "depth",
+    "disp",
+    "saliency",
+    "matte",
+    "matting",
+    "alpha",
+    "pha",
+    "normal",
+    "flow",
+    "feature",
+    "embed",
+    "hidden",
+    "fgr",
+    "quer",
+    "recon",
+    "restored",
+    "denoised",
+    "generated",
+    "paf",
+    "offset",
+];
+
+/// Words in the names of outputs that hold feature maps.
+const FEATURES: &[&str] = &["feature", "embed", "hidden"];
+
+/// Words in the names of outputs that hold measures: a logistic function behind them keeps them in range and makes no probabilities.
+const MEASURES: &[&str] = &["depth", "disp", "normal", "flow", "feature", "embed", "hidden"];
+
+/// Words in the names of outputs that hold a heat map a key point.
+const POINTS: &[&str] = &["heatmap", "heat_map", "keypoint", "kpt", "joint", "landmark"];
+
+/// Words in the names of outputs that hold classes.
+const CLASSES: &[&str] = &["seg", "mask", "logits", "parsing"];
+
+fn is_called(name: &str, words: &[&str]) -> Option<String> {
+    let name = name.to_lowercase();
+    words.iter().find(|word| name.contains(**word)).map(|word| (*word).to_owned())
+}
+
+/// An output that is a map.
+struct Found<'a> {
+    output: &'a str,
+    end: End,
+    map: Map,
+    /// Its rows and columns.
+    grid: [usize; 2],
+    by: String,
+}
+
+pub(in crate::task) fn recognise(context: &Context<'_>) -> Option<Recognised> {
+    let wanted = |name: &&String| context.settings.output.as_ref().is_none_or(|said| said == *name);
+    let found: Vec<Found<'_>> =
+        context.outputs().iter().filter(wanted).filter_map(|output| map_of(context, output)).collect();
+    let is_known = |found: &Found<'_>| found.end.last.is_some() || found.end.decision.is_some();
+    let is_said = context.settings.kind.is_some() || context.settings.output.is_some();
+    let at = found.iter().position(is_known).or_else(|| {
+        // Maps of several sizes without a word are levels of something else.
+        let alike = found.iter().all(|other| other.grid == found[0].grid);
+        let points = found.iter().position(|found| found.map.kind == Kind::Keypoints).filter(|_| alike);
+        points
+            .or((!found.is_empty() && (alike || is_said || is_called(found[0].output, NUMBERS).is_some())).then_some(0))
+    })?;
+    let Found { output, map, by, .. } = found.into_iter().nth(at)?;
+    // Feature maps beside the vector that is made of them.
+    if !is_said && is_called(output, FEATURES).is_some() && crate::task::embedding::recognise(context).is_some() {
+        return None;
+    }
+    Some(Recognised { task: Arc::new(Mapping { map, output: output.to_owned() }), by })
+}
+
+/// The map that an output holds, where it holds one.
+fn map_of<'a>(context: &Context<'a>, output: &'a str) -> Option<Found<'a>> {
+    let said = context.settings.kind;
+    if said.is_some_and(|said| !matches!(said, Kind::Segmentation | Kind::Dense | Kind::Keypoints)) {
+        return None;
+    }
+    let graph = context.network.model.graph();
+    let mut end = end_of(graph, context.types, output);
+    if end.decision.is_none() && is_called(output, MEASURES).is_some() && said.is_none_or(|said| said == Kind::Dense) {
+        end = End { value: output.to_owned(), last: None, decision: None };
+    }
+    // Tokens of a transformer: their number and their channels are no height and width.
+    if said.is_none()
+        && output.contains("hidden_state")
+        && context.extents(output).is_some_and(|shape| shape.len() == 3)
+    {
+        return None;
+    }
+    let own = context.floats(&end.value)?;
+    let is_map = |name: &str| context.floats(name).is_some_and(|shape| axes(&shape, context.size, None).is_some());
+    // A softmax over a flattened copy: the map lies before.
+    let count = match end.last {
+        Some(Last::Softmax(axis)) => own.get(axis).copied().flatten(),
+        _ => None,
+    };
+    let (value, axis) = match is_map(&end.value) {
+        true => {
+            let axis = match (end.last, end.decision) {
+                (Some(Last::Softmax(axis)), _) => Some(axis),
+                (None, Some(Decision::Largest(axis))) => Some(axis),
+                _ => None,
+            };
+            (end.value.as_str(), axis)
+        }
+        false => {
+            let value = before_moves(graph, &end.value, is_map)?;
+            let shape = context.floats(value)?;
+            if said.is_none() && !is_flattened(&shape, &own, context.size) {
+                return None;
+            }
+            (value, shape.iter().position(|size| *size == count && size.is_some()))
+        }
+    };
+    let shape = context.floats(value)?;
+    let ([channels, height, width], count) = axes(&shape, context.size, axis)?;
+    let channels = (channels < shape.len()).then_some(channels);
+    // An output that is smaller than the map it comes from was made of it, and is something else.
+    let said_dims = context.extents(output).unwrap_or_default();
+    if said_dims.len() < 3 || (said.is_none() && is_made_of_a_vector(context, value)) {
+        return None;
+    }
+    let grid = [shape[height]?, shape[width]?];
+    let numbers = is_called(output, NUMBERS).or_else(|| is_called(value, NUMBERS));
+    let points = is_called(output, POINTS).or_else(|| is_called(value, POINTS));
+    let labels = context.labels;
+    let is_decided = end.decision.is_some();
+    let has_last = end.last.is_some();
+    let coarse = grid[0] * 16 <= context.size[0];
+    // Without a word a picture comes out of what a picture went in.
+    let is_picture = || count == 3 && labels.len() != 3 && is_of_input(context, grid);
+    let is_scaled = !has_last && crate::model::unit_norm(graph, value);
+    let named = || format!("the name of `{output}`");
+    let (kind, by) = match said {
+        Some(kind) => (kind, String::new()),
+        None if is_decided => (Kind::Segmentation, end.describe(output)),
+        None if points.is_some() && count > 1 => (Kind::Keypoints, named()),
+        None if numbers.is_some() => (Kind::Dense, named()),
+        None if matches!(end.last, Some(Last::Sigmoid)) && is_picture() => (
+            Kind::Dense,
+            format!("the shape of `{output}`, that of a picture: three numbers from 0 to 1 for each pixel"),
+        ),
+        None if has_last => (Kind::Segmentation, end.describe(output)),
+        None if is_scaled => (Kind::Dense, format!("the length of `{output}` at each place: it is scaled to 1")),
+        None if count == 1 => {
+            (Kind::Dense, format!("the shape of `{output}`: a number a pixel, without a logistic function behind"))
+        }
+        None if labels.len() == count => {
+            (Kind::Segmentation, format!("the shape of `{output}`: a score for each of {count} labels at each pixel"))
+        }
+        None if is_called(output, CLASSES).is_some() => (Kind::Segmentation, named()),
+        None if count == 3 || coarse || is_one_of_several(context, output, count) => (
+            Kind::Dense,
+            format!("the shape of `{output}`: {count} numbers for each of {} × {} cells", grid[0], grid[1]),
+        ),
+        None => (Kind::Segmentation, format!("the shape of `{output}`: {count} scores at each pixel")),
+    };
+    let meaning = meaning(context, &end, kind, count);
+    let labels = names(labels, meaning);
+    let background = background(&labels, meaning);
+    let map = Map { value: value.into(), channels, height, width, count, meaning, kind, labels, background };
+    Some(Found { output, end, map, grid, by })
+}
+
+/// Whether a row of numbers has the places of a map along one axis and its channels along another: boxes that several channels are parted
+/// into have neither.
+fn is_flattened(map: &[Option<usize>], row: &[Option<usize>], size: [usize; 2]) -> bool {
+    let Some(([_, down, across], count)) = axes(map, size, None) else { return false };
+    let places = map[down].zip(map[across]).map(|(rows, columns)| rows * columns);
+    let mut own: Vec<Option<usize>> = row.iter().skip(1).copied().filter(|size| *size != Some(1)).collect();
+    let mut wanted: Vec<Option<usize>> = [places, Some(count)].into_iter().filter(|size| *size != Some(1)).collect();
+    own.sort();
+    wanted.sort();
+    own == wanted
+}
+
+/// Whether a value is a fully connected layer's row of numbers in another shape: it has no places of the image.
+fn is_made_of_a_vector(context: &Context<'_>, value: &str) -> bool {
+    let is_product = |name: &str| {
+        let index = Index::new(context.network.model.graph());
+        let op = index.producer_node(name).map(|node| node.op_type.as_str());
+        matches!(op, Some("Gemm" | "MatMul" | "FusedGemm" | "Add"))
+            && context.floats(name).is_some_and(|shape| shape.len() == 2)
+    };
+    before_moves(context.network.model.graph(), value, is_product).is_some()
+}
+
+/// Whether a map of so many rows and columns has the height and width of the picture, or a multiple, and the picture has three channels.
+fn is_of_input(context: &Context<'_>, [rows, columns]: [usize; 2]) -> bool {
+    let input = context.network.input();
+    let has_colours = input.shape.get(1) == Some(&Some(3)) || input.shape.last() == Some(&Some(3));
+    let [height, width] = context.size;
+    has_colours && rows.is_multiple_of(height) && columns.is_multiple_of(width)
+}
+
+/// Whether another output is a map of several channels, too, but of another number: then nothing tells what either is.
+fn is_one_of_several(context: &Context<'_>, output: &str, count: usize) -> bool {
+    let is_other = |name: &&String| {
+        let map = || axes(&context.floats(name)?, context.size, None);
+        **name != *output && is_called(name, NUMBERS).is_none() && map().is_some_and(|(_, own)| own > 1 && own != count)
+    };
+    context.outputs().iter().any(|name| is_other(&name))
+}
+
+/// What the numbers of a map are.
+fn meaning(context: &Context<'_>, end: &End, kind: Kind, count: usize) -> Meaning {
+    let p = context.settings.threshold.unwrap_or(0.5).clamp(1e-6, 1.0 - 1e-6);
+    let above = match (end.decision, end.last, context.settings.threshold) {
+        (Some(Decision::Above(bound)), None, None) => bound,
+        (Some(Decision::Above(bound)), Some(_), None) => {
+            let p = bound.clamp(1e-6, 1.0 - 1e-6);
+            (p / (1.0 - p)).ln()
+        }
+        _ => (p / (1.0 - p)).ln(),
+    };
+    match (kind, end.last) {
+        // Behind a softmax or a logistic function numbers are logits even so.
+        (Kind::Segmentation, _) if count == 1 => Meaning::Foreground { above },
+        (Kind::Segmentation, Some(Last::Sigmoid)) => Meaning::Independent { above },
+        (Kind::Segmentation, _) => Meaning::Exclusive,
+        (_, Some(Last::Sigmoid)) => Meaning::Independent { above },
+        _ => Meaning::Numbers,
+    }
+}
+
+/// The names of a map's classes.
+fn names(labels: &Labels, meaning: Meaning) -> Labels {
+    match (meaning, labels.names()) {
+        (Meaning::Foreground { .. }, [only]) => Labels::new(vec!["background".into(), only.clone()]),
+        (Meaning::Foreground { .. }, names) if names.len() != 2 => {
+            Labels::new(vec!["background".into(), "foreground".into()])
+        }
+        _ => labels.clone(),
+    }
+}
+
+/// The class that is no segment: the one that is called so; where classes have no names, the first.
+fn background(labels: &Labels, meaning: Meaning) -> Option<usize> {
+    let is_it =
+        |name: &String| matches!(&*name.to_lowercase(), "background" | "__background__" | "bg" | "_background_");
+    match meaning {
+        Meaning::Foreground { .. } => Some(0),
+        Meaning::Independent { .. } | Meaning::Numbers => None,
+        Meaning::Exclusive if labels.is_empty() => Some(0),
+        Meaning::Exclusive => labels.names().iter().position(is_it),
+    }
+}
+
+/// The axes of channels, height and width of a value's shape, and how many channels there are; without channels their axis is the rank.
+/// `None`: it is no map of an image of that height and width.
+fn axes(shape: &[Option<usize>], [height, width]: [usize; 2], channel: Option<usize>) -> Option<([usize; 3], usize)> {
+    let fits = |down: usize, across: usize| {
+        let (Some(Some(rows)), Some(Some(columns))) = (shape.get(down), shape.get(across)) else { return false };
+        let (rows, columns) = (*rows as f64 / height as f64, *columns as f64 / width as f64);
+        // Sides are rounded up or down, by a cell mostly.
+        let cell = (1.0 / height as f64).max(1.0 / width as f64);
+        (rows - columns).abs() <= 0.1 * rows.max(columns) + cell && rows <= 4.0 && shape[down] > Some(1)
+    };
+    match (shape.len(), channel) {
+        (4, Some(axis @ 1)) | (4, Some(axis @ 3)) => {
+            let [down, across] = if axis == 1 { [2, 3] } else { [1, 2] };
+            fits(down, across).then_some(([axis, down, across], shape[axis]?))
+        }
+        (4, None) if fits(2, 3) => Some(([1, 2, 3], shape[1]?)),
+        (4, None) if fits(1, 2) => Some(([3, 1, 2], shape[3]?)),
+        // An image of one: without a batch, where a channel axis is known.
+        (3, Some(0)) => fits(1, 2).then_some(([0, 1, 2], shape[0]?)),
+        (3, None) => (fits(1, 2) && shape[0].is_none_or(|batch| batch == 1)).then_some(([3, 1, 2], 1)),
+        _ => None,
+    }
+}
