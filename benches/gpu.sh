@@ -40,6 +40,8 @@ done
 # A home of its own: what `camscope runtime install` fetches, and what is remembered.
 export XDG_DATA_HOME=$folder/data XDG_CACHE_HOME=$folder/cache XDG_CONFIG_HOME=$folder/config
 unset ORT_DYLIB_PATH
+# Where there is no GPU, the script can be tried on one in software. `camscope` allows that by itself.
+export ORT_WEBGPU_EP_ALLOW_SOFTWARE_ADAPTER=${ORT_WEBGPU_EP_ALLOW_SOFTWARE_ADAPTER:-1}
 
 pack() {
     mkdir -p "$folder/bin" "$folder/models"

@@ -113,7 +113,7 @@ impl OfMethod {
             sides.push(Side::new(move || {
                 let forward = explainer.forward(&self.tensor, canceller)?;
                 let evaluated = explainer.evaluate(&forward, first)?;
-                explainer.backward(&forward, &evaluated, canceller).map(drop)
+                explainer.backward(&forward, &evaluated, canceller)?.wait()
             }));
         }
         let mut times = rounds(&mut sides, plan, progress)?.into_iter();

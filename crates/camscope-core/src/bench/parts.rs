@@ -126,7 +126,7 @@ impl Parts {
         let at_all = everywhere.forward(&self.tensor, &canceller)?;
         let there_and_back = |explainer: &Explainer| {
             let forward = explainer.forward(&self.tensor, &canceller)?;
-            explainer.backward(&forward, first, &canceller).map(drop)
+            explainer.backward(&forward, first, &canceller)?.wait()
         };
         let mut sides = [
             Side::new(|| self.plain.run()),
@@ -136,9 +136,9 @@ impl Parts {
                 heatmaps(&self.explainer, &at_layer, &backward)
             }),
             Side::new(|| there_and_back(to_input)),
-            Side::new(|| to_input.backward(&at_input, other, &canceller).map(drop)),
+            Side::new(|| to_input.backward(&at_input, other, &canceller)?.wait()),
             Side::new(|| there_and_back(everywhere)),
-            Side::new(|| everywhere.backward(&at_all, other, &canceller).map(drop)),
+            Side::new(|| everywhere.backward(&at_all, other, &canceller)?.wait()),
         ];
         let mut times = rounds(&mut sides, plan, progress)?.into_iter();
         Ok(std::array::from_fn(|_| times.next().unwrap_or_default()))

@@ -66,7 +66,7 @@ impl Plain {
         &self.session
     }
 
-    /// One run.
+    /// One run, its outputs on the host.
     ///
     /// # Errors
     /// The runtime's.
@@ -77,6 +77,7 @@ impl Plain {
     pub(super) fn run_on(&self, input: &Value) -> Result<()> {
         let others = self.fed.iter().map(|(name, value)| (name.as_str(), value));
         let inputs: Vec<(&str, &Value)> = std::iter::once((self.name.as_str(), input)).chain(others).collect();
-        Ok(self.session.run(&inputs).map(drop)?)
+        // A device computes on after the call: a program that wants the outputs waits for them, and so does this one.
+        Ok(self.session.run(&inputs)?.to_host()?)
     }
 }

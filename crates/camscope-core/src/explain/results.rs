@@ -100,6 +100,16 @@ pub struct Backward {
     pub(super) gradients: Outputs,
 }
 
+impl Backward {
+    /// Waits for a device that may still compute it, and leaves it there.
+    ///
+    /// # Errors
+    /// The runtime fails.
+    pub fn wait(&self) -> Result<()> {
+        Ok(self.gradients.wait()?)
+    }
+}
+
 /// An array of one image, as it lies in what a run gave for all of its images: [`super::Explainer::read`] reads it.
 #[derive(Clone, Debug)]
 pub struct Held {

@@ -409,6 +409,26 @@ impl Outputs {
         self.0.iter().map(|(name, value)| (name.as_str(), value))
     }
 
+    /// Brings the values that lie on a device to the host, as a program that reads them does. Until then a device may still compute them.
+    ///
+    /// # Errors
+    /// The runtime fails.
+    pub fn to_host(&self) -> Result<()> {
+        self.0.iter().try_for_each(|(_, value)| value.at(|_| false).map(drop))
+    }
+
+    /// Waits for the device that computes the values, where one does. A device works in order, so reading the smallest value waits for all.
+    ///
+    /// # Errors
+    /// The runtime fails.
+    pub fn wait(&self) -> Result<()> {
+        let remote = self.0.iter().map(|(_, value)| value).filter(|value| value.is_remote());
+        match remote.min_by_key(|value| value.bytes()) {
+            Some(value) => value.at(|_| false).map(drop),
+            None => Ok(()),
+        }
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.0.len()
