@@ -277,7 +277,7 @@ fn forward_row(subject: &TypedModel, (plain, forward): (&Forward, &Forward), pre
     Ok(Row { what: "forward", outcome, detail: format!("outputs differ by {error:.1e} (relative)") })
 }
 
-/// How far float16 is from float32: what is explained, and the heat at the first layer, or the gradient where there is none.
+/// How far float16 is from float32: what is explained, the heat at the first layer, and the gradient at the input.
 fn float16_row(
     (half, explainer): (&Explainer, &Explainer),
     (forward, backward): (&Forward, &Backward),
@@ -293,18 +293,23 @@ fn float16_row(
     }
     let method = explainer.options().method.method;
     let heat = |explainer: &Explainer, forward, backward| explainer.heatmap(forward, backward, 0, method);
-    let (what, error) = match (heat(half, &own, &own_back)?, heat(explainer, forward, backward)?) {
-        (Some(own), Some(right)) => ("heatmap", apart(own.iter(), right.iter())),
-        _ => {
-            let (own, right) = (half.gradient(&own_back, 0)?.to_f32()?, explainer.gradient(backward, 0)?.to_f32()?);
-            ("gradient", apart(own.iter(), right.iter()))
-        }
-    };
-    let layer = explainer.taps().first().map_or("@input", |tap| tap.name());
-    Ok(noted(
-        "float16",
-        format!("the {what} at `{layer}` is {error:.1e} from float32's, outputs {scores:.1e} (relative)"),
-    ))
+    let mut said = Vec::new();
+    for (at, tap) in explainer.taps().iter().enumerate() {
+        let heats = match at {
+            0 => (heat(half, &own, &own_back)?, heat(explainer, forward, backward)?),
+            _ => (None, None),
+        };
+        let (what, error) = match heats {
+            (Some(own), Some(right)) => ("heatmap", apart(own.iter(), right.iter())),
+            _ => {
+                let (own, right) =
+                    (half.gradient(&own_back, at)?.to_f32()?, explainer.gradient(backward, at)?.to_f32()?);
+                ("gradient", apart(own.iter(), right.iter()))
+            }
+        };
+        said.push(format!("the {what} at `{}` is {error:.1e} from float32's", tap.name()));
+    }
+    Ok(noted("float16", format!("{}, outputs {scores:.1e} (relative)", said.join(", "))))
 }
 
 /// ‖a − b‖ / ‖b‖
