@@ -22,7 +22,7 @@ use camscope_core::{
 use camscope_tui::{
     Explorer, Start,
     app::Happening,
-    engine::{Engine, OpenOptions, Opened, Opener, Told},
+    engine::{Engine, OpenOptions, Opened, Opener, Opening, Told},
     graphics::{Protocol, Screen},
     input::Incoming,
     terminal::Session,
@@ -39,9 +39,9 @@ type Failure = Box<dyn std::error::Error>;
 fn main() -> Result<(), Failure> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let runtime = Runtime::get_or_load()?;
-    let opener: Opener = Arc::new(move |path: &Path, told: Told<'_>| {
-        let network = Network::open(path)?;
-        let sidecar = resolve(path, &network.input().shape)?;
+    let opener: Opener = Arc::new(move |opening: &Opening, told: Told<'_>| {
+        let network = Network::open(&opening.path)?;
+        let sidecar = resolve(&opening.path, &network.input().shape)?;
         Ok(Arc::new(Opened::new(runtime, network, sidecar, &OpenOptions::default(), told)?) as Arc<dyn Engine>)
     });
     println!("{:12} {:>22} {:>22} {:>22} {:>12}", "", "cached", "class", "layer", "no news");

@@ -85,6 +85,12 @@ pub enum Action {
     Pin,
     /// Searches all labels.
     SearchClass,
+    /// Asks for a target as `--target` takes it.
+    Target,
+    /// Asks for the photo that this one is compared with.
+    Similar,
+    /// What the model's inputs are fed that don't take the photo.
+    Inputs,
     /// Narrows the list of layers.
     FilterLayers,
     /// Goes to an image by its name.
@@ -201,6 +207,9 @@ pub const ACTIONS: &[(&str, Action, &str)] = &[
     ("top-class", Action::TopClass, "likeliest class"),
     ("pin", Action::Pin, "pin or unpin the class, to compare"),
     ("search-class", Action::SearchClass, "search all labels"),
+    ("target", Action::Target, "explain another target: an element of an output, a pixel, a contrast, …"),
+    ("similar", Action::Similar, "choose the photo that this one is compared with, of an embedding"),
+    ("inputs", Action::Inputs, "what the model's other inputs are fed"),
     ("next-layer", Action::NextLayer, "next layer, towards the scores"),
     ("previous-layer", Action::PreviousLayer, "previous layer, towards the input"),
     ("next-layers", Action::NextLayers, "ten layers on"),

@@ -19,7 +19,7 @@ use crossterm::event::Event;
 
 use crate::{
     config::Config,
-    engine::{Engine, Fault, Opener, Step},
+    engine::{Engine, NotOpened, Opener, Opening, Step},
     graphics::{Overrides, Screen},
     input::{Incoming, Input},
     last::Last,
@@ -49,7 +49,7 @@ pub enum Happening {
     /// What opening a model is at.
     Step(u64, Step),
     /// A model that was opened: the newest wish has the highest number.
-    Opened(u64, Result<Arc<dyn Engine>, Fault>),
+    Opened(u64, Result<Arc<dyn Engine>, NotOpened>),
 }
 
 /// How it ended.
@@ -176,7 +176,7 @@ impl<W: Write> Explorer<W> {
         };
         if let Some(model) = start.model {
             explorer.state.opening = Some(model.clone());
-            explorer.open_model(model);
+            explorer.open_model(Opening::of(model));
         }
         explorer
     }
@@ -241,7 +241,9 @@ impl<W: Write> Explorer<W> {
     pub fn is_ready(&self) -> bool {
         let Wanted { photos, waited, .. } = wanted(&self.state);
         let shown = self.state.images.get(self.state.image);
-        let is_read = shown.is_none_or(|entry| !photos.contains(&entry.path));
+        // A photo is only looked at while values are missing.
+        let waits = self.state.asking.inputs.is_some();
+        let is_read = waits || shown.is_none_or(|entry| !photos.contains(&entry.path));
         self.state.opening.is_none() && is_read && waited == 0 && self.writing.load(Ordering::SeqCst) == 0
     }
 
@@ -297,7 +299,7 @@ impl<W: Write> Explorer<W> {
                 self.engine = Some(engine);
                 Message::Model(Ok(info))
             }
-            Happening::Opened(_, Err(fault)) => Message::Model(Err(fault)),
+            Happening::Opened(_, Err(why)) => Message::Model(Err(why)),
             Happening::Incoming(incoming) => match incoming {
                 Incoming::Event(Event::Key(key)) => Message::Key(key),
                 Incoming::Event(Event::Mouse(mouse)) => Message::Mouse(mouse),

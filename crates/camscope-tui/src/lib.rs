@@ -29,6 +29,7 @@ pub mod sheet;
 pub mod start;
 pub mod state;
 pub mod terminal;
+pub mod text;
 pub mod tiles;
 pub mod tree;
 pub mod update;

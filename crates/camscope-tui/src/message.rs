@@ -11,7 +11,7 @@ use crossterm::event::{KeyEvent, MouseEvent};
 use crate::{
     action::Action,
     compare::Numbers,
-    engine::{Fault, Heat, HeatKey, ModelInfo, Photo, Saturation, Scores, Spread, Step},
+    engine::{Fault, Heat, HeatKey, ModelInfo, NotOpened, Opening, Photo, Saturation, Scores, Spread, Step},
     graphics::Picture,
     prompt::Purpose,
     tiles::TileKey,
@@ -37,7 +37,9 @@ pub enum Message {
     /// What opening the model is at.
     Opening(Step),
     /// A model was opened.
-    Model(Result<Arc<ModelInfo>, Fault>),
+    Model(Result<Arc<ModelInfo>, NotOpened>),
+    /// Whether the model takes these targets as it is open.
+    Asked(Vec<String>, Result<bool, Fault>),
     /// Why layers have no gradient, layer by layer.
     Layers(Result<Vec<Option<String>>, Fault>),
     /// A photo was read: the photo, and a small copy.
@@ -96,7 +98,9 @@ pub type PluginWatch = Arc<Mutex<dyn FnMut() -> Vec<PluginNews> + Send>>;
 #[derive(Clone, Debug, PartialEq)]
 pub enum Command {
     /// Open a model.
-    OpenModel(PathBuf),
+    OpenModel(Opening),
+    /// Have the model explain these targets.
+    Ask(Vec<String>),
     /// Make the layers beyond the default one ready.
     PrepareLayers,
     /// Find paths that begin like this.

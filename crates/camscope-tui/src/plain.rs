@@ -15,7 +15,7 @@ use crate::{
     message::Message,
     prompt::Purpose,
     start::Start,
-    state::{Mode, State},
+    state::{Form, Mode, SIMILAR, State},
     terminal::Session,
 };
 
@@ -24,11 +24,14 @@ mod said;
 pub use said::describe;
 
 /// Words that take the rest of the line, and what asks for it.
-const WITH_TEXT: [(&str, Action); 9] = [
+const WITH_TEXT: [(&str, Action); 12] = [
     ("class", Action::SearchClass),
     ("layers", Action::FilterLayers),
     ("method", Action::Methods),
     ("photo", Action::SearchImage),
+    ("target", Action::Target),
+    ("like", Action::Similar),
+    ("inputs", Action::Inputs),
     ("open", Action::Open),
     ("save", Action::Save),
     ("export", Action::Export),
@@ -46,7 +49,7 @@ pub fn run(start: Start, opener: Opener, input: impl BufRead, out: &mut impl Wri
     let session = Session::over(io::sink(), &screen, size)?;
     let mut explorer = Explorer::new(session, screen, size, start, opener);
     rest(&mut explorer)?;
-    tell(explorer.state(), out)?;
+    ask_or_tell(&mut explorer, out)?;
     write!(out, "> ")?;
     out.flush()?;
     for line in input.lines() {
@@ -75,6 +78,9 @@ fn rest<W: Write>(explorer: &mut Explorer<W>) -> io::Result<()> {
 
 /// Does what a line says, and says what comes of it.
 fn obey<W: Write>(explorer: &mut Explorer<W>, line: &str, out: &mut impl Write) -> io::Result<()> {
+    if matches!(explorer.state().mode, Mode::Form(_)) {
+        return fill(explorer, line, out);
+    }
     // A line that was asked for.
     if matches!(explorer.state().mode, Mode::Prompt(_)) {
         if !line.is_empty() {
@@ -92,8 +98,12 @@ fn obey<W: Write>(explorer: &mut Explorer<W>, line: &str, out: &mut impl Write) 
     if let Some((_, action)) = WITH_TEXT.iter().find(|(known, _)| *known == word) {
         explorer.tell(Message::Act(*action))?;
         rest(explorer)?;
+        if !text.trim().is_empty() && matches!(explorer.state().mode, Mode::Form(_)) {
+            return fill(explorer, text.trim(), out);
+        }
         if !text.trim().is_empty() && matches!(explorer.state().mode, Mode::Prompt(_)) {
-            replace(explorer, text.trim())?;
+            let begun = if *action == Action::Similar { SIMILAR } else { "" };
+            replace(explorer, &format!("{begun}{}", text.trim()))?;
             return accept(explorer, out);
         }
         return ask_or_tell(explorer, out);
@@ -112,6 +122,56 @@ fn obey<W: Write>(explorer: &mut Explorer<W>, line: &str, out: &mut impl Write) 
             writeln!(out, "there is no command `{}`{}: help lists them", printable(line), printable(&hint))
         }
     }
+}
+
+/// A line for the form: `NAME=VALUE` fills an input; where none lacks a value any more, or the line is empty, the model is opened.
+fn fill<W: Write>(explorer: &mut Explorer<W>, line: &str, out: &mut impl Write) -> io::Result<()> {
+    let press = |explorer: &mut Explorer<W>, code| explorer.tell(Message::Key(KeyEvent::new(code, KeyModifiers::NONE)));
+    let Mode::Form(form) = &explorer.state().mode else { return Ok(()) };
+    let row = |name: &str| form.rows.iter().position(|row| row.name == name.trim() && !row.is_photo);
+    let found = line.split_once('=').and_then(|(name, value)| Some((row(name)?, value.trim().to_owned())));
+    match found {
+        Some((row, value)) => {
+            let at =
+                |explorer: &Explorer<W>| if let Mode::Form(form) = &explorer.state().mode { form.row } else { row };
+            while at(explorer) != row {
+                press(explorer, KeyCode::Down)?;
+            }
+            replace(explorer, &value)?;
+            if let Mode::Form(form) = &explorer.state().mode
+                && form.next_empty().is_some()
+            {
+                return ask_or_tell(explorer, out);
+            }
+            accept(explorer, out)
+        }
+        None if line.is_empty() => accept(explorer, out),
+        None if line == "esc" => {
+            press(explorer, KeyCode::Esc)?;
+            ask_or_tell(explorer, out)
+        }
+        None => {
+            writeln!(out, "`{}` names no input of the model that takes a value", printable(line))?;
+            ask_or_tell(explorer, out)
+        }
+    }
+}
+
+/// What the form asks for.
+fn ask_for_inputs(form: &Form, out: &mut impl Write) -> io::Result<()> {
+    for (row, typed) in form.rows.iter().zip(&form.lines) {
+        let value = match (row.is_photo, typed.text.is_empty()) {
+            (true, _) => "the photo",
+            (false, true) if row.usual.is_empty() => "no value yet",
+            (false, true) => &row.usual,
+            (false, false) => &typed.text,
+        };
+        writeln!(out, "input {} {} {}: {}", printable(&row.name), row.elem, row.shape, printable(value))?;
+        if let Some(error) = &row.error {
+            writeln!(out, "  {}", printable(error))?;
+        }
+    }
+    writeln!(out, "NAME=VALUE (zeros, ones, a number, 1,2,3, FILE.npy, a photo), an empty line to open, esc to leave:")
 }
 
 /// Types a line in the place of the one that is there.
@@ -137,6 +197,12 @@ fn ask_or_tell<W: Write>(explorer: &mut Explorer<W>, out: &mut impl Write) -> io
         return help(out);
     }
     let state = explorer.state();
+    if let Mode::Form(form) = &state.mode {
+        if let Some(message) = &state.message {
+            writeln!(out, "{}", printable(&message.text))?;
+        }
+        return ask_for_inputs(form, out);
+    }
     let Mode::Prompt(prompt) = &state.mode else { return tell(state, out) };
     if let Some(message) = &state.message {
         writeln!(out, "{}", printable(&message.text))?;

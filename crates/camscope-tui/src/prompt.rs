@@ -2,13 +2,21 @@
 
 use std::cmp::Reverse;
 
-use camscope_core::method::{self, Method, Parameters};
+use camscope_core::{
+    method::{self, Method, Parameters},
+    target,
+};
 use nucleo_matcher::{
     Config, Matcher,
     pattern::{CaseMatching, Normalization, Pattern},
 };
 
-use crate::action::{ACTIONS, Action};
+use crate::{
+    action::{ACTIONS, Action},
+    state::SIMILAR,
+};
+
+mod targets;
 
 /// What the line is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +41,10 @@ pub enum Purpose {
     Export,
     /// A folder for a report.
     Report,
+    /// A target.
+    Target,
+    /// What an input of the model is fed.
+    Input,
 }
 
 /// What a suggestion stands for.
@@ -50,6 +62,8 @@ pub enum Value {
     Image(usize),
     /// The second model.
     Second,
+    /// A target; what ends in a colon is only its beginning.
+    Target(String),
 }
 
 /// A suggestion.
@@ -76,6 +90,8 @@ pub struct Prompt {
     pub selected: usize,
     /// What the filter was before, for going back.
     pub before: String,
+    /// Whether a suggestion was gone to.
+    pub moved: bool,
 }
 
 /// Suggestions beyond this many are not shown by anybody.
@@ -85,7 +101,7 @@ impl Prompt {
     /// An empty line, or one with text to go on from.
     pub fn new(purpose: Purpose, text: impl Into<String>) -> Self {
         let text = text.into();
-        Self { purpose, cursor: text.len(), before: text.clone(), text, items: Vec::new(), selected: 0 }
+        Self { purpose, cursor: text.len(), before: text.clone(), text, items: Vec::new(), selected: 0, moved: false }
     }
 
     /// What stands before the line.
@@ -101,12 +117,27 @@ impl Prompt {
             Purpose::Images => "image",
             Purpose::Export => "export to",
             Purpose::Report => "report into",
+            Purpose::Target => "target",
+            Purpose::Input => "input",
         }
     }
 
     /// Whether it is a path.
     pub fn is_path(&self) -> bool {
         matches!(self.purpose, Purpose::Open | Purpose::Save | Purpose::Export | Purpose::Report)
+    }
+
+    /// The part of the line that is a path, where one is typed.
+    pub fn path(&self) -> Option<&str> {
+        match self.purpose {
+            Purpose::Target => self.text.strip_prefix(SIMILAR),
+            _ => self.is_path().then_some(self.text.as_str()),
+        }
+    }
+
+    /// Whether what is typed is at most the beginning of a target.
+    pub fn is_begun(&self) -> bool {
+        self.text.trim().is_empty() || self.text.ends_with(':') || target::parse(self.text.trim()).is_err()
     }
 
     /// Types a character; control characters are not typed.
@@ -140,10 +171,10 @@ impl Prompt {
         self.cursor = start;
     }
 
-    /// What all suggested paths begin with.
+    /// What all suggested paths, or targets, begin with.
     pub fn common_start(&self) -> String {
         let paths = self.items.iter().filter_map(|item| match &item.value {
-            Value::Path(path) => Some(path.as_str()),
+            Value::Path(path) | Value::Target(path) => Some(path.as_str()),
             Value::Class(_) | Value::Action(_) | Value::Method(_) | Value::Image(_) | Value::Second => None,
         });
         let shared = |one: &str, other: &str| {
@@ -178,6 +209,7 @@ impl Prompt {
     /// Chooses another suggestion, around the end.
     pub fn select(&mut self, by: isize) {
         if !self.items.is_empty() {
+            self.moved = true;
             self.selected = (self.selected as isize + by).rem_euclid(self.items.len() as isize) as usize;
         }
     }
@@ -287,6 +319,9 @@ impl Prompt {
 
     /// Suggests paths that were found for what is typed.
     pub fn suggest_paths(&mut self, paths: Vec<String>) {
+        if self.purpose == Purpose::Target {
+            return self.add_similar(paths);
+        }
         let item = |path: String| Item { text: path.clone(), value: Value::Path(path) };
         self.items = paths.into_iter().take(MOST).map(item).collect();
         self.selected = 0;

@@ -1,5 +1,7 @@
 //! What the explorer knows: plain data, changed by `update` alone.
 
+mod asking;
+mod form;
 mod parts;
 
 use std::{
@@ -25,11 +27,15 @@ use crate::{
     graphics::{Picture, Screen},
     keymap::Keymap,
     remembered::{Remembered, Shares},
+    text,
     tiles::TileKey,
     tree,
     view::theme::Paints,
 };
 
+pub use asking::Asking;
+pub(crate) use asking::SIMILAR;
+pub use form::Form;
 pub use parts::{Help, ImageEntry, LayerState, Message, Mode, Times, Zoom};
 
 /// Bytes of pictures, photos and heatmaps that are kept for going back, where the configuration doesn't say otherwise.
@@ -151,6 +157,8 @@ pub struct State {
     pub came_from: Option<(PathBuf, usize)>,
     /// What is about comparing two of something.
     pub comparing: Comparing,
+    /// What was asked for beside what the model says.
+    pub asking: Asking,
     /// Whether to leave.
     pub quitting: bool,
     /// What was computed from the rest.
@@ -224,6 +232,7 @@ impl State {
             overwrite: None,
             came_from: None,
             comparing: Comparing::default(),
+            asking: Asking::default(),
             quitting: false,
             remembered: Remembered::default(),
         }
@@ -337,9 +346,12 @@ impl State {
     /// A target's name: a class's label, or how it was asked for.
     pub fn target_name(&self, target: usize) -> String {
         if let Some(asked) = self.current_scores().and_then(|scores| scores.asked(target)) {
-            return match &asked.label {
-                Some(label) => format!("{label} ({})", asked.spec),
-                None => asked.spec.clone(),
+            return match (&asked.label, asked.class) {
+                (Some(label), _) if asked.spec.starts_with(SIMILAR) => label.clone(),
+                (Some(label), _) if asked.is_text() => format!("{} ({})", text::visible(label), asked.spec),
+                (Some(label), _) => format!("{label} ({})", asked.spec),
+                (None, Some(class)) => format!("#{class} ({})", asked.spec),
+                (None, None) => asked.spec.clone(),
             };
         }
         self.model.as_ref().map_or_else(|| format!("class {target}"), |model| model.labels.name(target))

@@ -33,13 +33,15 @@ pub enum Content {
     Change(HeatKey, HeatKey, bool),
     /// Another image, small.
     Thumbnail(usize),
+    /// A picture that the photo is compared with, by its place among [`crate::state::Asking::others`].
+    Other(usize),
 }
 
 impl Content {
     /// The heatmaps that it needs.
     pub fn heats(self) -> impl Iterator<Item = HeatKey> {
         let (first, second) = match self {
-            Self::Photo | Self::Thumbnail(_) => (None, None),
+            Self::Photo | Self::Thumbnail(_) | Self::Other(_) => (None, None),
             Self::Overlay(key) | Self::Heat(key) => (Some(key), None),
             Self::Difference(first, second) | Self::Shared(first, second) | Self::Change(first, second, _) => {
                 (Some(first), Some(second))
@@ -54,6 +56,8 @@ impl Content {
 pub enum Chooses {
     /// Nothing: the point is read.
     Point,
+    /// Nothing, and no point of the photo is there.
+    Nothing,
     /// A layer.
     Layer(usize),
     /// A class.
@@ -91,7 +95,12 @@ impl Tile {
 /// The tiles of what is shown now.
 pub fn tiles(state: &State) -> Vec<Tile> {
     let parts = areas(state.size, state.images.len());
-    let mut tiles = view_tiles(state, parts.picture);
+    let mut room = parts.picture;
+    // The line of the text that was read.
+    if crate::text::is_shown(state) && room.height > 4 {
+        room = Rect { y: room.y + 1, height: room.height - 1, ..room };
+    }
+    let mut tiles = view_tiles(state, room);
     tiles.extend(thumbnails(state, &parts));
     tiles
 }
@@ -112,7 +121,15 @@ fn view_tiles(state: &State, room: Rect) -> Vec<Tile> {
     let one = |content| vec![(content, what_is_shown(state, content), Chooses::Point)];
     match (state.view, current) {
         (View::Photo | View::Photos, _) | (_, None) => wide(&one(Content::Photo)),
-        (View::Overlay, Some(key)) => wide(&one(Content::Overlay(key))),
+        (View::Overlay, Some(key)) => {
+            let mut contents = one(Content::Overlay(key));
+            contents.extend(beside(state, key.target));
+            let tiles = wide(&contents);
+            if tiles.iter().all(|tile| tile.area.width >= LEAST.0 && tile.area.height >= LEAST.1) {
+                return tiles;
+            }
+            wide(&contents[..1])
+        }
         (View::Heatmap, Some(key)) => wide(&one(Content::Heat(key))),
         (View::SideBySide, Some(key)) => wide(&[
             (Content::Photo, "photo".into(), Chooses::Point),
@@ -162,6 +179,21 @@ fn view_tiles(state: &State, room: Rect) -> Vec<Tile> {
     }
 }
 
+/// Smaller pictures do not stand beside each other.
+const LEAST: (u16, u16) = (20, 8);
+
+/// The picture that the photo is compared with.
+fn beside(state: &State, target: usize) -> Option<(Content, String, Chooses)> {
+    let at = state.compared_with(target)?;
+    let entry = state.asking.others.get(at)?;
+    let name = entry.path.file_name().unwrap_or_default().to_string_lossy();
+    let caption = match &entry.error {
+        Some(error) => format!("✗ {name}: {error}"),
+        None => format!("{name}, what it is compared with"),
+    };
+    Some((Content::Other(at), caption, Chooses::Nothing))
+}
+
 /// All images with the heat of one class; of one whose heat isn't there yet its small copy.
 fn photos(state: &State, room: Rect) -> Vec<Tile> {
     let of_image = |image: usize| {
@@ -202,12 +234,7 @@ fn aspect_of(photo: &crate::engine::Photo) -> f64 {
 /// What a single picture shows: of what the heat is, how sure the model is of it, at which layer and by which method.
 fn what_is_shown(state: &State, content: Content) -> String {
     let Some(key) = content.heats().next() else { return String::new() };
-    let name = state.target_name(key.target);
-    let probability = state.current_scores().and_then(|scores| scores.probability(key.target));
-    let target = match probability {
-        Some(probability) => format!("{name} {:.1} %", 100.0 * probability),
-        None => name,
-    };
+    let target = [state.target_name(key.target), state.measure(key.target)].join(" ");
     let looks = method::nth(key.method).is_none_or(|method| method.needs().layer);
     let layer = state.model.as_ref().and_then(|model| model.layers.get(key.layer)).filter(|_| looks);
     let layer = layer.map(|layer| format!(" · {}", layer.name)).unwrap_or_default();
@@ -313,7 +340,7 @@ fn place(state: &State, room: Rect, aspect: f64, (columns, rows): (u16, u16), pl
                 Chooses::Layer(layer) => *layer == state.layer,
                 Chooses::Class(class) => Some(*class) == state.current_target(),
                 Chooses::Image(image) => *image == state.image,
-                Chooses::Point => false,
+                Chooses::Point | Chooses::Nothing => false,
             };
         Tile {
             slot: usize::from(row) * usize::from(columns) + usize::from(column),
@@ -367,7 +394,7 @@ fn thumbnails(state: &State, parts: &Areas) -> Vec<Tile> {
 
 /// The point of the photo, as fractions, that a cell of the tile shows.
 pub fn point(state: &State, tile: &Tile, column: u16, row: u16) -> Option<(f32, f32)> {
-    if !tile.area.contains((column, row).into()) || matches!(tile.chooses, Chooses::Image(_)) {
+    if !tile.area.contains((column, row).into()) || matches!(tile.chooses, Chooses::Image(_) | Chooses::Nothing) {
         return None;
     }
     let [left, top, width, height] = state.zoom.window();
@@ -378,7 +405,7 @@ pub fn point(state: &State, tile: &Tile, column: u16, row: u16) -> Option<(f32, 
 
 /// The cell of a tile that shows a point of the photo.
 pub fn cell_of(state: &State, tile: &Tile, (x, y): (f32, f32)) -> Option<(u16, u16)> {
-    if matches!(tile.chooses, Chooses::Image(_)) {
+    if matches!(tile.chooses, Chooses::Image(_) | Chooses::Nothing) {
         return None;
     }
     let [left, top, width, height] = state.zoom.window();

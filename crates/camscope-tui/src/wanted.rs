@@ -15,7 +15,7 @@ use crate::{
     engine::{Asked, HeatKey, Photo},
     layout::areas,
     prompt::passes,
-    state::{LayerState, State},
+    state::{ImageEntry, LayerState, State},
     tiles::{self, Content, Tile},
 };
 
@@ -78,7 +78,8 @@ pub fn wanted(state: &State) -> Wanted {
 
 fn photos(state: &State, shown: &[Tile]) -> Vec<PathBuf> {
     // While a model is being opened, photos are read to be looked at.
-    if state.model.is_none() && state.opening.is_none() || state.images.is_empty() {
+    let is_coming = state.opening.is_some() || state.asking.inputs.is_some();
+    if state.model.is_none() && !is_coming || state.images.is_empty() {
         return Vec::new();
     }
     let count = state.images.len() as isize;
@@ -105,6 +106,17 @@ fn photos(state: &State, shown: &[Tile]) -> Vec<PathBuf> {
         let path = &state.images[image].path;
         if !paths.contains(path) {
             paths.push(path.clone());
+        }
+    }
+    // Behind the photo itself what it is compared with.
+    let others = shown.iter().filter_map(|tile| match tile.content {
+        Content::Other(at) => state.asking.others.get(at),
+        _ => None,
+    });
+    let unread = |entry: &&ImageEntry| (entry.photo.is_none() && entry.error.is_none()) || entry.stale;
+    for other in others.filter(unread) {
+        if !paths.contains(&other.path) {
+            paths.insert(paths.len().min(1), other.path.clone());
         }
     }
     paths

@@ -1,20 +1,16 @@
 //! `camscope MODEL [IMAGE]…`: the explorer.
 
-use std::{
-    io::IsTerminal,
-    path::{Path, PathBuf},
-    process::ExitCode,
-    sync::Arc,
-};
+use std::{io::IsTerminal, path::PathBuf, process::ExitCode, sync::Arc};
 
 use camscope_core::{
     EngineError, Error, Result, method, overlay,
     runtime::{ProviderChoice, Runtime, Search, Vars, dirs},
+    target,
     text::printable_path,
 };
 use camscope_tui::{
     Ending, Start,
-    engine::{OpenOptions, Opened, Opener, Step, Told},
+    engine::{InputRow, NotOpened, OpenOptions, Opened, Opener, Opening, Step, Told},
     graphics::Overrides,
     last::Last,
 };
@@ -24,9 +20,10 @@ use crate::{
     cli::{ExploreArgs, InputArgs, ScoreArg, ScreenArgs},
     cli_input::words,
     config_cmd,
+    feed::{FedInput, feed_each},
     output::{complain, report},
     plugins,
-    setup::{open_for, session_options},
+    setup::{open_unfed, session_options},
 };
 
 /// Runs the explorer on what the arguments name.
@@ -139,23 +136,35 @@ pub(crate) fn explore(start: Start, opener: Opener, plain: bool) -> ! {
 /// others have their own.
 pub(crate) fn opener(runtime: &'static Runtime, how: OpenOptions, asked: Option<&ExploreArgs>) -> Opener {
     let asked = asked.cloned();
-    Arc::new(move |path: &Path, told: Told<'_>| {
+    Arc::new(move |opening: &Opening, told: Told<'_>| {
         told(Step::Reading);
+        let path = opening.path.as_path();
         let named = asked.as_ref().filter(|asked| asked.model.as_deref() == Some(path));
-        let input = named.map(|asked| asked.input.clone()).unwrap_or_default();
+        let mut input = named.map(|asked| asked.input.clone()).unwrap_or_default();
+        if let Some(fed) = &opening.fed {
+            input.fed = fed.iter().map(|(name, value)| FedInput::of(name, value)).collect();
+        }
         let command = asked.as_ref().map(|asked| command_words(asked, &input));
         let second = asked.as_ref().and_then(|asked| Some((asked, asked.against.as_ref()?.model()?)));
-        let how = OpenOptions { command: command.unwrap_or_default(), ..how.clone() };
         // One size for all photos: that of the first, where nothing says another.
         let first = named.and_then(|asked| asked.images.first());
-        let (network, sidecar) = open_for(path, &input, first.map(PathBuf::as_path))?;
+        let (mut network, sidecar) = open_unfed(path, &input, first.map(PathBuf::as_path))?;
+        let inputs = feed_each(&mut network, &sidecar, &input.fed);
+        if inputs.iter().any(InputRow::lacks) {
+            return Err(NotOpened::Inputs(inputs));
+        }
         network.refuse_photos()?;
+        let targets = match &opening.targets {
+            Some(targets) => targets.iter().map(|spec| target::parse(spec)).collect::<Result<_>>()?,
+            None => how.targets.clone(),
+        };
+        let how = OpenOptions { command: command.unwrap_or_default(), targets, inputs, ..how.clone() };
         let Some((asked, other)) = second else {
             return Ok(Arc::new(Opened::new(runtime, network, sidecar, &how, told)?));
         };
         let own = Opened::new(runtime, network, sidecar.clone(), &how, told)?;
         let first = asked.images.first().map(PathBuf::as_path);
-        against::beside(runtime, (own, &sidecar), other, (&asked.input, first), &how)
+        Ok(against::beside(runtime, (own, &sidecar), other, (&input, first), &how)?)
     })
 }
 

@@ -7,8 +7,10 @@ use camscope_core::{
     image::{Photo, Seen},
     model::{Input, Network, Sidecar, read_array},
 };
+use camscope_tui::engine::{Fault, InputRow};
 use image::RgbImage;
 use ndarray::{ArrayD, IxDyn};
+use onnx_grad::ElemType;
 
 use crate::input::sides;
 
@@ -38,6 +40,11 @@ impl FedInput {
             true => Err("it must be NAME=VALUE".into()),
             false => Ok(Self { name: name.to_owned(), value: value.to_owned(), array: None }),
         }
+    }
+
+    /// An input and what was typed for it.
+    pub(crate) fn of(name: &str, value: &str) -> Self {
+        Self { name: name.to_owned(), value: value.to_owned(), array: None }
     }
 
     /// An input that is fed an array.
@@ -116,6 +123,45 @@ pub(crate) fn feed(network: &mut Network, sidecar: &Sidecar, inputs: &[FedInput]
         network.feed(&fed.name, value, photo)?;
     }
     Ok(network.feed_sizes(sidecar.preprocessing.size, |name| inputs.iter().any(|fed| fed.name == name)))
+}
+
+/// A type of numbers as NumPy calls it.
+fn type_name(elem: ElemType) -> String {
+    match elem {
+        ElemType::Float => "float32".into(),
+        ElemType::Double => "float64".into(),
+        other => format!("{other:?}").to_lowercase(),
+    }
+}
+
+/// As [`feed`], input by input: all of the model's inputs with what they are fed, and what is wrong with it.
+pub(crate) fn feed_each(network: &mut Network, sidecar: &Sidecar, inputs: &[FedInput]) -> Vec<InputRow> {
+    let mut errors: Vec<(&str, String)> = Vec::new();
+    for fed in inputs {
+        let known = network.others().find(|input| input.name == fed.name).cloned();
+        let value = known.map_or_else(|| Ok(Fed::default()), |input| fed.array(&input, sidecar));
+        if let Err(error) = value.and_then(|(value, photo)| network.feed(&fed.name, value, photo)) {
+            let reason = Fault::from(error).to_string();
+            // Which input it is is seen.
+            let own = format!("cannot feed the input `{}`: ", fed.name);
+            errors.push((&fed.name, reason.strip_prefix(&own).unwrap_or(&reason).to_owned()));
+        }
+    }
+    network.feed_sizes(sidecar.preprocessing.size, |name| inputs.iter().any(|fed| fed.name == name));
+    let size = |size: &Option<usize>| size.map_or("?".to_owned(), |size| size.to_string());
+    let row = |input: &Input| {
+        let given = inputs.iter().find(|fed| fed.name == input.name);
+        InputRow {
+            name: input.name.clone(),
+            elem: type_name(input.elem),
+            shape: format!("[{}]", input.shape.iter().map(size).collect::<Vec<_>>().join(", ")),
+            is_photo: input.name == network.input().name,
+            value: given.map(|fed| fed.value.clone()).unwrap_or_default(),
+            usual: input.by_default.unwrap_or_default().to_owned(),
+            error: errors.iter().find(|(name, _)| *name == input.name).map(|(_, error)| error.clone()),
+        }
+    };
+    network.inputs.iter().map(row).collect()
 }
 
 #[cfg(test)]

@@ -34,6 +34,16 @@ pub(crate) fn open(model: &Path, input: &InputArgs) -> Result<(Network, Sidecar)
 /// # Errors
 /// Those of [`open`].
 pub(crate) fn open_for(model: &Path, input: &InputArgs, photo: Option<&Path>) -> Result<(Network, Sidecar)> {
+    let (mut network, sidecar) = open_unfed(model, input, photo)?;
+    note_all(&feed(&mut network, &sidecar, &input.fed)?);
+    Ok((network, sidecar))
+}
+
+/// As [`open_for`], without anything for the inputs that don't take the photo.
+///
+/// # Errors
+/// Those of [`open`].
+pub(crate) fn open_unfed(model: &Path, input: &InputArgs, photo: Option<&Path>) -> Result<(Network, Sidecar)> {
     let given = input.given().map_err(|reason| Error::BadPreprocessing { reason })?;
     let picture = match &input.picture {
         Some(picture) => Some(picture.clone()),
@@ -48,7 +58,6 @@ pub(crate) fn open_for(model: &Path, input: &InputArgs, photo: Option<&Path>) ->
     } else if let Some((width, height)) = photo.and_then(Photo::upright_dimensions) {
         sidecar.preprocessing = sidecar.preprocessing.for_photo(width, height);
     }
-    note_all(&feed(&mut network, &sidecar, &input.fed)?);
     if let Some(logits) = &sidecar.logits {
         network.choose_output(logits)?;
     }

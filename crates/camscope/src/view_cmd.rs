@@ -86,6 +86,9 @@ pub(crate) fn run(args: &ExplainArgs, view: View) -> Result<ExitCode> {
     };
     against::note_second(&*engine);
     let info = engine.info();
+    if let Some(asks) = info.asks.as_ref().filter(|_| targets.is_empty()) {
+        return Err(Error::Value(asks.clone()));
+    }
     let name = |at: usize| info.layers.get(at).map(|layer| layer.name.clone());
     let layer = |layer: &Choice| match layer {
         Choice::Auto => name(info.default_layer).unwrap_or_default(),

@@ -11,7 +11,7 @@ use camscope_core::text::printable_path;
 use super::{Explorer, Happening};
 use crate::{
     clipboard,
-    engine::Fault,
+    engine::{Fault, Opening},
     input::Input,
     message::{Command, Message, NotSaved, Save},
     other_commands,
@@ -24,7 +24,15 @@ use crate::{
 impl<W: Write> Explorer<W> {
     pub(super) fn obey(&mut self, command: Command, input: Option<&Input>) -> io::Result<()> {
         match command {
-            Command::OpenModel(path) => self.open_model(path),
+            Command::OpenModel(opening) => self.open_model(opening),
+            Command::Ask(targets) => {
+                if let Some(engine) = self.engine.clone() {
+                    self.spawn(move || {
+                        let taken = engine.ask(&targets);
+                        Some(Message::Asked(targets, taken))
+                    });
+                }
+            }
             Command::PrepareLayers => {
                 if let Some(engine) = self.engine.clone() {
                     self.spawn(move || Some(Message::Layers(engine.prepare_layers())));
@@ -61,7 +69,7 @@ impl<W: Write> Explorer<W> {
         resumed
     }
 
-    pub(super) fn open_model(&mut self, path: PathBuf) {
+    pub(super) fn open_model(&mut self, opening: Opening) {
         self.opens += 1;
         let (number, opener, sender) = (self.opens, Arc::clone(&self.opener), self.sender.clone());
         let open = move || {
@@ -69,9 +77,9 @@ impl<W: Write> Explorer<W> {
                 let told = |step| {
                     let _ = sender.send(Happening::Step(number, step)); // the loop has ended
                 };
-                std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| opener(&path, &told)))
+                std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| opener(&opening, &told)))
             };
-            let crashed = || Err(Fault::Failed("a defect of camscope: opening the model panicked".into()));
+            let crashed = || Err(Fault::Failed("a defect of camscope: opening the model panicked".into()).into());
             let result = opened.unwrap_or_else(|_| crashed());
             let _ = sender.send(Happening::Opened(number, result)); // the loop has ended
         };

@@ -1,6 +1,7 @@
 //! What the explorer asks of a model. The boundary at which tests put a double.
 
 mod beside;
+mod opening;
 mod ranked;
 mod real;
 mod spread;
@@ -23,6 +24,7 @@ use ndarray::{Array2, ArrayD, ArrayView2};
 use crate::tree::Tree;
 
 pub use beside::{Against, Beside};
+pub use opening::{InputRow, NotOpened, Opening, OutputInfo};
 pub use real::Opened;
 pub use spread::{BARS, Spread};
 
@@ -90,6 +92,16 @@ pub struct ModelInfo {
     pub tries: Vec<Try>,
     /// A second model that it is compared with.
     pub against: Option<Arc<Against>>,
+    /// What is explained beside what the model says by itself, each as `--target` takes it.
+    pub targets: Vec<String>,
+    /// Where the model's answer alone asks nothing: that, and what can be asked.
+    pub asks: Option<String>,
+    /// Whether it gives an embedding: then a photo can be compared with another.
+    pub is_embedding: bool,
+    /// Its inputs.
+    pub inputs: Vec<InputRow>,
+    /// Its outputs.
+    pub outputs: Vec<OutputInfo>,
 }
 
 /// A method at a layer, to be tried.
@@ -171,6 +183,22 @@ pub struct Asked {
     pub probability: Option<f32>,
     /// Of a box: left, top, right, bottom in the photo's pixels.
     pub corners: Option<[f64; 4]>,
+    /// Of a character: the number of its class.
+    pub class: Option<usize>,
+}
+
+impl Asked {
+    /// Whether it is a character that was read, or all of them.
+    pub fn is_text(&self) -> bool {
+        self.spec == "text" || self.spec.starts_with("text:")
+    }
+}
+
+impl ModelInfo {
+    /// Whether what it says is text.
+    pub fn reads_text(&self) -> bool {
+        self.heading == "Text"
+    }
 }
 
 impl Scores {
@@ -314,6 +342,15 @@ pub trait Engine: Send + Sync {
     /// # Errors
     /// None has.
     fn prepare_layers(&self) -> Result<Vec<Option<String>>>;
+
+    /// Explains these targets from now on, in the place of those that were asked for before, each as `--target` takes it. The answer is false
+    /// where the model has to be opened anew for them: nothing is changed then.
+    ///
+    /// # Errors
+    /// The model has nothing of the kind.
+    fn ask(&self, _targets: &[String]) -> Result<bool> {
+        Ok(false)
+    }
 }
 
 /// How models are opened.
@@ -327,6 +364,8 @@ pub struct OpenOptions {
     pub verify: bool,
     /// What is explained beside the classes, as it was asked for.
     pub targets: Vec<TargetRef>,
+    /// The model's inputs, as the form shows them.
+    pub inputs: Vec<InputRow>,
     /// The options that `camscope explain` needs to do the same, word by word.
     pub command: Vec<String>,
     /// What a person should know of how the model was read.
@@ -362,4 +401,4 @@ impl Step {
 pub type Told<'a> = &'a dyn Fn(Step);
 
 /// Opens a model; it is what the command `o` calls, too.
-pub type Opener = Arc<dyn Fn(&Path, Told<'_>) -> Result<Arc<dyn Engine>> + Send + Sync>;
+pub type Opener = Arc<dyn Fn(&Opening, Told<'_>) -> std::result::Result<Arc<dyn Engine>, NotOpened> + Send + Sync>;

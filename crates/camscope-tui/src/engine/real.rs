@@ -24,7 +24,7 @@ use camscope_core::{
     random,
     runtime::{Canceller, Runtime, SessionOptions},
     subject::TypedModel,
-    target::{self, ClassSpec, TargetRef},
+    target::{self, ClassSpec, Evaluated, Known, TargetRef},
 };
 
 use crate::tree::Tree;
@@ -33,7 +33,7 @@ use super::{
     Asked, Engine, Fault, Heat, HeatKey, HeatMap, LayerInfo, ModelInfo, OpenOptions, Photo, Result, Saturation, Scores,
     Spread, Step, Told, ranked,
 };
-use describe::{describe, fused, heading};
+use describe::{describe, fused, heading, outputs};
 use kept::{BACKWARDS, FORWARDS, Kept, Pass, find, keep};
 
 /// An open model. The default layer's explainer is made at once, since its passes are the cheap ones; the one of all layers when
@@ -44,7 +44,7 @@ pub struct Opened {
     subject: Arc<TypedModel>,
     options: Options,
     /// What is explained beside the classes.
-    asked: Vec<TargetRef>,
+    asked: Mutex<Arc<Vec<TargetRef>>>,
     /// Whether what the model says is listed: where that is no classes.
     lists: bool,
     /// The targets of each photo: those that were asked for, then what the model says.
@@ -98,6 +98,7 @@ impl Opened {
         notes.extend(sidecar.remarks());
         let mut asked = how.targets.clone();
         let mut lists = false;
+        let mut asks = None;
         let mut subject = TypedModel::for_targets(runtime, network.clone(), sidecar.clone(), &[])?;
         match &subject.network().classes {
             // Whatever else is asked for, the classes can be looked at too.
@@ -117,7 +118,7 @@ impl Opened {
                         }
                         all.push(first);
                     }
-                    Err(error) if asked.is_empty() => return Err(error.into()),
+                    Err(error) if asked.is_empty() => asks = Some(Fault::from(error)),
                     Err(_) => {}
                 }
                 subject = TypedModel::for_targets(runtime, network, sidecar, &all)?;
@@ -125,8 +126,12 @@ impl Opened {
         }
         notes.extend(subject.network().choice_note().filter(|_| asked.is_empty()));
         notes.extend(subject.label_mismatch());
-        let shown_first: Vec<TargetRef> =
-            asked.first().cloned().or_else(|| subject.default_target().ok()).into_iter().collect();
+        let shown_first = match subject.network().reader() {
+            // Its characters are looked at one by one, which lie each at its own place.
+            Ok(_) => target::parse("text:1").ok(),
+            Err(_) => asked.first().cloned().or_else(|| subject.default_target().ok()),
+        };
+        let shown_first: Vec<TargetRef> = shown_first.into_iter().collect();
         let method = asked_method.unwrap_or_else(|| method::default_for(&shown_first));
         let subject = Arc::new(subject);
         let resolved = subject.resolved();
@@ -152,7 +157,12 @@ impl Opened {
             session: how.session.clone(),
         };
         told(Step::Differentiating);
-        let first = Arc::new(Explainer::of(runtime, Arc::clone(&subject), options.clone())?);
+        let first = match (Explainer::of(runtime, Arc::clone(&subject), options.clone()), &asks) {
+            (Ok(first), _) => Arc::new(first),
+            // That nothing is asked for comes before what is wrong with all of it.
+            (Err(_), Some(asks)) => return Err(asks.clone()),
+            (Err(error), None) => return Err(error.into()),
+        };
         notes.extend(subject.network().note.clone());
         let random = first.random_nodes();
         notes.extend((!random.is_empty()).then(|| random::told(&random)));
@@ -185,13 +195,18 @@ impl Opened {
             command: how.command.clone(),
             tries: ranked::tries(&subject, default_layer)?,
             against: None,
+            targets: asked.iter().map(|target| target.spec()).collect(),
+            asks: asks.map(|fault| fault.to_string()),
+            is_embedding: subject.network().embedding().is_ok(),
+            inputs: how.inputs.clone(),
+            outputs: outputs(&subject),
         };
         Ok(Self {
             runtime,
             info,
             subject,
             options,
-            asked,
+            asked: Mutex::new(Arc::new(asked)),
             lists,
             listed: Mutex::default(),
             first,
@@ -230,7 +245,7 @@ impl Opened {
     /// A photo's target by its place; `classes` is how many of them there are.
     fn target(&self, at: usize, classes: usize, photo: u64) -> TargetRef {
         let listed = lock(&self.listed).get(&photo).cloned();
-        let asked = listed.as_deref().unwrap_or(&self.asked);
+        let asked = listed.unwrap_or_else(|| Arc::clone(&lock(&self.asked)));
         at.checked_sub(classes).and_then(|at| asked.get(at)).map_or_else(|| class(at), Arc::clone)
     }
 
@@ -300,19 +315,28 @@ impl Engine for Opened {
         let forward = self.forward(photo, false, &self.first, canceller)?;
         let mut values = forward.logits().to_vec();
         let classes = values.len();
-        let mut targets = self.asked.clone();
+        let own = Arc::clone(&lock(&self.asked));
+        let mut targets = own.to_vec();
         let mut asked = Vec::with_capacity(targets.len());
-        for target in &self.asked {
-            for found in self.first.evaluate(&forward, target)? {
-                values.push(found.score);
-                asked.push(Asked {
-                    spec: found.target.spec(),
-                    label: None,
-                    probability: found.place.probability,
-                    corners: found.place.corners,
-                });
+        // All of what was read can be explained too, not only its characters.
+        if self.lists && self.info.reads_text() {
+            targets.extend(self.subject.default_target().ok());
+        }
+        let given = targets.len();
+        for (at, target) in targets.iter().enumerate() {
+            match self.first.evaluate(&forward, target) {
+                Ok(found) => {
+                    for found in found {
+                        values.push(found.score);
+                        asked.push(evaluated(found));
+                    }
+                }
+                // Of a line on which nothing is read.
+                Err(_) if at >= own.len() => {}
+                Err(error) => return Err(error.into()),
             }
         }
+        targets.truncate(if asked.len() < given { own.len() } else { given });
         if self.lists {
             for item in self.first.predict(&forward)?.pop().unwrap_or_default().items {
                 targets.push(target::parse(&item.target)?);
@@ -322,6 +346,7 @@ impl Engine for Opened {
                     label: item.label,
                     probability: item.probability,
                     corners: item.corners,
+                    class: item.class,
                 });
             }
         }
@@ -436,6 +461,36 @@ impl Engine for Opened {
         reasons.resize(self.info.layers.len(), None);
         Ok(reasons)
     }
+
+    fn ask(&self, targets: &[String]) -> Result<bool> {
+        let network = self.subject.network();
+        let asked: Vec<TargetRef> =
+            targets.iter().map(|spec| target::parse(spec)).collect::<camscope_core::Result<_>>()?;
+        let (heads, read) = (self.subject.heads(), network.heads());
+        let known = Known { network, labels: self.subject.labels(), types: self.subject.types() };
+        for target in &asked {
+            let slopes = target.slopes(network)?;
+            let reads = target.reads(network)?;
+            target.exists(&known)?;
+            if !slopes.iter().all(|name| heads.contains(&name.as_str()))
+                || !reads.iter().all(|name| read.contains(name))
+            {
+                return Ok(false);
+            }
+        }
+        *lock(&self.asked) = Arc::new(asked);
+        lock(&self.listed).clear();
+        // Passes back are kept by the places of targets.
+        lock(&self.kept).backwards.clear();
+        Ok(true)
+    }
+}
+
+fn evaluated(found: Evaluated) -> Asked {
+    let spec = found.target.spec();
+    // What was asked for is called as it was asked for, but for what has a name of its own.
+    let label = found.label.filter(|_| matches!(found.target.kind(), "similar" | "text"));
+    Asked { spec, label, probability: found.place.probability, corners: found.place.corners, class: None }
 }
 
 fn class(number: usize) -> TargetRef {

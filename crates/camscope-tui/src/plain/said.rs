@@ -5,6 +5,7 @@ use crate::{
     compose::heat_inside,
     engine::{Heat, HeatKey, Photo},
     state::State,
+    text,
     tiles::{self, Content},
     update::layer_reason,
     view,
@@ -35,6 +36,8 @@ pub fn describe(state: &State) -> Vec<String> {
         lines.extend(state.message.iter().map(|message| message.text.clone()));
         return lines;
     };
+    lines.extend(text::read(state).map(|read| format!("text: {read}")));
+    lines.extend(model.asks.clone().filter(|_| state.current_target().is_none()));
     if let Some(target) = state.current_target() {
         let list = state.target_list();
         let at = list.iter().position(|known| *known == target);
@@ -67,9 +70,8 @@ pub fn describe(state: &State) -> Vec<String> {
 }
 
 fn with_probability(state: &State, target: usize) -> String {
-    let probability = state.current_scores().and_then(|scores| scores.probability(target));
-    let percent = probability.map(|probability| format!(" {:.1} %", 100.0 * probability)).unwrap_or_default();
-    state.target_name(target) + &percent
+    let measure = state.measure(target);
+    state.target_name(target) + if measure.is_empty() { "" } else { " " } + &measure
 }
 
 /// Where the heat is, in each picture of the view.
@@ -84,7 +86,11 @@ fn heat(state: &State) -> Vec<String> {
             Content::Overlay(key) | Content::Heat(key) | Content::Shared(key, _) => {
                 Some((tile.caption.map(|(_, text)| text)?, key))
             }
-            Content::Photo | Content::Difference(..) | Content::Change(..) | Content::Thumbnail(_) => None,
+            Content::Photo
+            | Content::Difference(..)
+            | Content::Change(..)
+            | Content::Thumbnail(_)
+            | Content::Other(_) => None,
         })
         .collect();
     let of = |key: &HeatKey| Some(whereabouts(state.photo_by(key.photo)?, state.heats.get(key)?));

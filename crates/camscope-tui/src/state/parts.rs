@@ -2,6 +2,7 @@
 
 use std::{path::PathBuf, sync::Arc};
 
+use super::Form;
 use crate::{engine::Photo, prompt::Prompt};
 
 /// An image of the list.
@@ -92,6 +93,8 @@ pub enum Mode {
     Help(Help),
     /// A line is typed.
     Prompt(Prompt),
+    /// The model's inputs are filled.
+    Form(Form),
 }
 
 /// Milliseconds that the last run of each kind took.

@@ -32,6 +32,7 @@ pub struct TileKey {
 pub fn photo_of(state: &State, content: Content) -> Option<&Arc<Photo>> {
     match content {
         Content::Thumbnail(image) => state.images.get(image)?.thumbnail.as_ref(),
+        Content::Other(at) => state.asking.others.get(at)?.photo.as_ref(),
         content => match content.heats().next() {
             Some(key) => state.photo_by(key.photo),
             None => state.photo(),
@@ -43,8 +44,8 @@ pub fn photo_of(state: &State, content: Content) -> Option<&Arc<Photo>> {
 pub fn key(state: &State, tile: &Tile) -> Option<TileKey> {
     let cells = (tile.area.width, tile.area.height);
     let whole = [0.0f32, 0.0, 1.0, 1.0].map(f32::to_bits);
-    if let Content::Thumbnail(image) = tile.content {
-        let photo = state.images.get(image)?.thumbnail.as_ref()?.id;
+    if let Content::Thumbnail(_) | Content::Other(_) = tile.content {
+        let photo = photo_of(state, tile.content)?.id;
         return Some(TileKey {
             photo,
             content: Content::Photo,
@@ -60,7 +61,7 @@ pub fn key(state: &State, tile: &Tile) -> Option<TileKey> {
     let is_current = compare::is_current(state, photo.id);
     let uses_alpha = !matches!(tile.content, Content::Photo | Content::Heat(_) | Content::Thumbnail(_));
     let colormap = match tile.content {
-        Content::Photo | Content::Thumbnail(_) => 0,
+        Content::Photo | Content::Thumbnail(_) | Content::Other(_) => 0,
         Content::Overlay(_) | Content::Heat(_) | Content::Shared(..) => position(&state.colormap),
         Content::Difference(..) | Content::Change(..) => diverging(position(&state.colormap)),
     };

@@ -4,9 +4,10 @@ use std::{path::Path, sync::Arc};
 
 use camscope_core::{layer::Choice, target::ClassSpec, text::printable_path};
 
+use super::asking;
 use crate::{
     compare::Other,
-    engine::{Fault, ModelInfo, Photo},
+    engine::{Fault, ModelInfo, NotOpened, Photo},
     message::{Command, Message, NotSaved, PluginNews},
     prompt::Prompt,
     state::{ImageEntry, LayerState, Mode, State},
@@ -18,6 +19,7 @@ pub(super) fn arrived(state: &mut State, message: Message) -> Vec<Command> {
     match message {
         Message::Opening(step) => state.step = Some(step),
         Message::Model(result) => return model(state, result),
+        Message::Asked(targets, result) => return asking::asked(state, targets, result),
         Message::Preview(path, photo, thumbnail) => preview(state, &path, &photo, &thumbnail),
         Message::Layers(Ok(reasons)) => {
             state.layers =
@@ -37,6 +39,7 @@ pub(super) fn arrived(state: &mut State, message: Message) -> Vec<Command> {
             {
                 return Vec::new();
             }
+            other(state, &path, &result);
             let shown = state.image;
             for (at, entry) in state.images.iter_mut().enumerate().filter(|(_, entry)| entry.path == path) {
                 match &result {
@@ -67,7 +70,10 @@ pub(super) fn arrived(state: &mut State, message: Message) -> Vec<Command> {
             if let Some(asked) = state.asked_target.take() {
                 asked_target(state, &asked, &scores.values[..scores.classes()]);
             }
+            let specs: Vec<String> = scores.asked.iter().map(|asked| asked.spec.clone()).collect();
+            state.note_others(&specs);
             state.scores.insert(photo, scores);
+            asking::choose_asked(state);
         }
         Message::Scores(photo, Err(Fault::Failed(reason)), _) => {
             let entry =
@@ -121,8 +127,7 @@ pub(super) fn arrived(state: &mut State, message: Message) -> Vec<Command> {
         }
         Message::Paths(typed, paths) => {
             if let Mode::Prompt(prompt) = &mut state.mode
-                && prompt.text == typed
-                && prompt.is_path()
+                && prompt.path() == Some(&typed)
             {
                 prompt.suggest_paths(paths);
             }
@@ -141,6 +146,17 @@ pub(super) fn arrived(state: &mut State, message: Message) -> Vec<Command> {
         _ => {}
     }
     Vec::new()
+}
+
+/// A picture that others are compared with was read.
+fn other(state: &mut State, path: &Path, result: &Result<(Arc<Photo>, Arc<Photo>), Fault>) {
+    for entry in state.asking.others.iter_mut().filter(|entry| entry.path == path) {
+        match result {
+            Ok((photo, _)) => (entry.photo, entry.stale) = (Some(Arc::clone(photo)), false),
+            Err(Fault::Failed(reason)) => (entry.error, entry.stale) = (Some(reason.clone()), false),
+            Err(Fault::Cancelled) => {}
+        }
+    }
 }
 
 /// Says why nothing was written; of a file that is there already it is asked again.
@@ -209,18 +225,18 @@ fn preview(state: &mut State, path: &Path, photo: &Arc<Photo>, thumbnail: &Arc<P
     }
 }
 
-fn model(state: &mut State, result: Result<Arc<ModelInfo>, Fault>) -> Vec<Command> {
+fn model(state: &mut State, result: Result<Arc<ModelInfo>, NotOpened>) -> Vec<Command> {
     let was_opening = state.opening.take();
     state.step = None;
     let info = match result {
         Ok(info) => info,
-        Err(Fault::Failed(reason)) => {
-            let what = was_opening.map_or_else(String::new, |path| format!("{}: ", path.display()));
-            state.complain(format!("{what}{reason}"));
+        Err(why) => {
+            asking::not_opened(state, was_opening, why);
             return Vec::new();
         }
-        Err(Fault::Cancelled) => return Vec::new(),
     };
+    let was_asked = std::mem::take(&mut state.asking.reopens);
+    (state.asking.inputs, state.asking.form) = (None, None);
     // The same file again: the person stays where they were, as far as that is still there.
     let same = state.model.as_ref().filter(|old| old.path == info.path);
     let layer_name = same.and_then(|old| old.layers.get(state.layer)).map(|layer| layer.name.clone());
@@ -236,6 +252,9 @@ fn model(state: &mut State, result: Result<Arc<ModelInfo>, Fault>) -> Vec<Comman
         if !state.asked_method {
             state.method = info.method;
         }
+    } else if was_asked {
+        (state.target, state.target_stays, state.kept, state.rank) = (None, false, None, 0);
+        state.pinned.clear();
     } else {
         state.say("the model has changed: opened again");
     }
@@ -252,7 +271,7 @@ fn model(state: &mut State, result: Result<Arc<ModelInfo>, Fault>) -> Vec<Comman
     state.failed.clear();
     state.comparing.clear();
     // Another model may want another size: photos are prepared anew. What is shown stays until then.
-    for entry in &mut state.images {
+    for entry in state.images.iter_mut().chain(&mut state.asking.others) {
         entry.stale = true;
         entry.error = None;
     }
@@ -316,7 +335,7 @@ pub(super) fn plugins(state: &mut State, news: &[PluginNews]) -> Vec<Command> {
     match path.filter(|_| state.opening.is_none() && news.iter().any(|one| one.concerns_model)) {
         Some(path) => {
             state.opening = Some(path.clone());
-            vec![Command::OpenModel(path)]
+            vec![Command::OpenModel(state.opening_of(path))]
         }
         None => Vec::new(),
     }
@@ -334,7 +353,7 @@ pub(super) fn changed(state: &mut State, path: &Path) -> Vec<Command> {
     let own = state.model.as_ref().filter(is_of).map(|model| model.path.clone());
     if let (Some(path), None) = (own, &state.opening) {
         state.opening = Some(path.clone());
-        return vec![Command::OpenModel(path)];
+        return vec![Command::OpenModel(state.opening_of(path))];
     }
     Vec::new()
 }

@@ -2,6 +2,7 @@
 //! outside of the state: that is what the commands are for, and `wanted`.
 
 mod arrivals;
+mod asking;
 mod comparing;
 mod mouse;
 mod outside;
@@ -11,14 +12,14 @@ use camscope_core::{
     method,
     overlay::{self, Enlarge},
 };
-use crossterm::event::{KeyEventKind, KeyModifiers};
+use crossterm::event::{KeyEvent, KeyEventKind, KeyModifiers};
 
 use crate::{
     action::{Action, View},
     keymap::Key,
     message::{Command, Message},
     prompt::{Prompt, Purpose},
-    state::{Help, LayerState, Mode, State, Zoom},
+    state::{Help, LayerState, Mode, SIMILAR, State, Zoom},
     tree,
 };
 
@@ -36,21 +37,7 @@ const CROSSHAIR_STEP: f32 = 0.02;
 pub fn update(state: &mut State, message: Message) -> Vec<Command> {
     let mut commands = match message {
         Message::Key(key) if key.kind == KeyEventKind::Release => Vec::new(),
-        Message::Key(key) => {
-            // A note has been read when the next key is pressed; then comes the next one.
-            if state.message.take().is_none() && state.opening.is_none() {
-                state.notes.pop_front();
-            }
-            // Whatever has the keyboard, this ends the program.
-            let ends =
-                key.modifiers.contains(KeyModifiers::CONTROL) && key.code == crossterm::event::KeyCode::Char('c');
-            match std::mem::take(&mut state.mode) {
-                _ if ends => act(state, Action::Quit),
-                Mode::Normal => state.keymap.action(Key::from(key)).map_or_else(Vec::new, |action| act(state, action)),
-                Mode::Help(help) => typing::help(state, help, key),
-                Mode::Prompt(prompt) => typing::prompt(state, prompt, key),
-            }
-        }
+        Message::Key(key) => self::key(state, key),
         Message::Act(action) => {
             state.message = None;
             act(state, action)
@@ -92,6 +79,23 @@ pub fn update(state: &mut State, message: Message) -> Vec<Command> {
         commands.push(Command::PrepareLayers);
     }
     commands
+}
+
+/// A key.
+fn key(state: &mut State, key: KeyEvent) -> Vec<Command> {
+    // A note has been read when the next key is pressed; then comes the next one.
+    if state.message.take().is_none() && state.opening.is_none() {
+        state.notes.pop_front();
+    }
+    // Whatever has the keyboard, this ends the program.
+    let ends = key.modifiers.contains(KeyModifiers::CONTROL) && key.code == crossterm::event::KeyCode::Char('c');
+    match std::mem::take(&mut state.mode) {
+        _ if ends => act(state, Action::Quit),
+        Mode::Normal => state.keymap.action(Key::from(key)).map_or_else(Vec::new, |action| act(state, action)),
+        Mode::Help(help) => typing::help(state, help, key),
+        Mode::Prompt(prompt) => typing::prompt(state, prompt, key),
+        Mode::Form(form) => asking::form(state, form, key),
+    }
 }
 
 /// Whether the first picture is there: from then on the machine is idle, and the other layers can be made ready.
@@ -151,6 +155,9 @@ pub fn act(state: &mut State, action: Action) -> Vec<Command> {
         }
         Action::Histogram => state.histogram = !state.histogram,
         Action::Pin => pin(state),
+        Action::Target => return asking::open_target(state, ""),
+        Action::Similar => return asking::open_target(state, SIMILAR),
+        Action::Inputs => asking::open_form(state),
         Action::SearchImage => open_prompt(state, Purpose::Images, String::new()),
         Action::Export => open_other(state, Purpose::Export),
         Action::Report => open_other(state, Purpose::Report),

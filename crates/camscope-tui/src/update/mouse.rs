@@ -1,6 +1,6 @@
 //! The mouse: on pictures, lists and thumbnails.
 
-use crossterm::event::{MouseButton, MouseEvent, MouseEventKind};
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
 use ratatui::layout::{Position, Rect};
 
 use super::{
@@ -13,9 +13,10 @@ use crate::{
     layout::{areas, list_start},
     message::Command,
     state::{Mode, State},
+    text,
     tiles::{self, Chooses},
     tree::{self, Fold},
-    view::{drift_layer_at, tried_at},
+    view::{self, drift_layer_at, tried_at},
 };
 
 const WHEEL_ZOOM: f32 = 1.2;
@@ -28,6 +29,22 @@ pub(super) fn mouse(state: &mut State, event: MouseEvent) -> Vec<Command> {
     if let Mode::Help(_) = state.mode {
         if matches!(event.kind, MouseEventKind::Down(_)) {
             state.mode = Mode::Normal;
+        }
+        return Vec::new();
+    }
+    if let Mode::Form(form) = &mut state.mode {
+        let (columns, rows) = state.size;
+        let screen = Rect::new(0, 0, columns, rows);
+        if matches!(event.kind, MouseEventKind::Down(MouseButton::Left)) {
+            if let Some(row) = view::form::row_at(form, screen, at) {
+                form.go_to(row);
+                return Vec::new();
+            }
+            let (is_enter, is_escape) = view::form::button_at(form, screen, at);
+            let code = if is_enter { KeyCode::Enter } else { KeyCode::Esc };
+            if is_enter || is_escape {
+                return super::key(state, KeyEvent::new(code, KeyModifiers::NONE));
+            }
         }
         return Vec::new();
     }
@@ -120,6 +137,13 @@ fn under(state: &State, tile: &tiles::Tile, at: Position) -> Option<usize> {
 
 fn press(state: &mut State, at: Position) {
     let tiles = tiles::tiles(state);
+    if let Some((line, placed)) = text::shown(state, &tiles).filter(|(line, _)| line.contains(at)) {
+        let on = placed.iter().rev().find(|(column, _)| *column <= at.x);
+        if let Some((_, character)) = on.filter(|_| line.y == at.y) {
+            choose_target(state, character.target);
+        }
+        return;
+    }
     let on = |tile: &&tiles::Tile| {
         tile.area.contains(at) || tile.caption.as_ref().is_some_and(|(caption, _)| caption.contains(at))
     };
@@ -128,6 +152,7 @@ fn press(state: &mut State, at: Position) {
         Chooses::Layer(layer) => state.layer = layer,
         Chooses::Class(class) => choose_target(state, class),
         Chooses::Image(image) => go_to_image(state, image),
+        Chooses::Nothing => {}
         Chooses::Point => {
             if state.crosshair.is_some() {
                 state.crosshair = tiles::point(state, tile, at.x, at.y).or(state.crosshair);

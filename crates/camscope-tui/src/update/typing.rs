@@ -11,7 +11,7 @@ use crate::{
     compare::{self, Other},
     message::Command,
     prompt::{Prompt, Purpose, Value},
-    state::{Help, ImageEntry, Mode, State},
+    state::{Help, ImageEntry, Mode, SIMILAR, State},
 };
 
 /// A key while the help is open: text searches it, arrows scroll, all else closes it.
@@ -59,30 +59,19 @@ pub(super) fn prompt(state: &mut State, mut prompt: Prompt, key: KeyEvent) -> Ve
         KeyCode::Char('n') if control => prompt.select(1),
         KeyCode::Tab => match (prompt.purpose, prompt.chosen().map(|item| item.value.clone())) {
             // Suggestions for what was typed before are none.
-            (_, Some(Value::Path(path))) if !path.starts_with(&prompt.text) => {}
-            (_, Some(Value::Path(path))) => {
+            (_, Some(Value::Path(path) | Value::Target(path))) if !path.starts_with(&prompt.text) => {}
+            (_, Some(Value::Path(path) | Value::Target(path))) => {
                 let common = prompt.common_start();
                 prompt.set(if common.len() > prompt.text.len() { common } else { path });
             }
             _ => prompt.select(1),
         },
         KeyCode::BackTab => prompt.select(-1),
-        KeyCode::Left => prompt.step(false),
-        KeyCode::Right => prompt.step(true),
-        KeyCode::Home => prompt.cursor = 0,
-        KeyCode::End => prompt.cursor = prompt.text.len(),
-        KeyCode::Char('a') if control => prompt.cursor = 0,
-        KeyCode::Char('e') if control => prompt.cursor = prompt.text.len(),
         KeyCode::Backspace if prompt.text.is_empty() => return Vec::new(),
-        KeyCode::Backspace => prompt.backspace(),
-        KeyCode::Delete => prompt.delete(),
-        KeyCode::Char('w') if control => prompt.delete_word(),
-        KeyCode::Char('u') if control => prompt.delete_to_start(),
-        KeyCode::Char(character) if !control => prompt.insert(character),
-        _ => {}
+        _ => edit(&mut prompt, key),
     }
     let typed = prompt.text != before;
-    let is_path = prompt.is_path();
+    let is_path = prompt.path().is_some();
     if typed {
         suggest(state, &mut prompt);
     }
@@ -90,10 +79,34 @@ pub(super) fn prompt(state: &mut State, mut prompt: Prompt, key: KeyEvent) -> Ve
     if typed && is_path { complete(state) } else { Vec::new() }
 }
 
+/// A key that changes a line.
+pub(super) fn edit(prompt: &mut Prompt, key: KeyEvent) {
+    let control = key.modifiers.contains(KeyModifiers::CONTROL);
+    match key.code {
+        KeyCode::Left => prompt.step(false),
+        KeyCode::Right => prompt.step(true),
+        KeyCode::Home => prompt.cursor = 0,
+        KeyCode::End => prompt.cursor = prompt.text.len(),
+        KeyCode::Char('a') if control => prompt.cursor = 0,
+        KeyCode::Char('e') if control => prompt.cursor = prompt.text.len(),
+        KeyCode::Backspace => prompt.backspace(),
+        KeyCode::Delete => prompt.delete(),
+        KeyCode::Char('w') if control => prompt.delete_word(),
+        KeyCode::Char('u') if control => prompt.delete_to_start(),
+        KeyCode::Char(character) if !control => prompt.insert(character),
+        _ => {}
+    }
+}
+
 /// Pasted text goes into the line that is typed; elsewhere it is nothing, certainly not keys.
 pub(super) fn paste(state: &mut State, text: &str) -> Vec<Command> {
     let mut prompt = match std::mem::take(&mut state.mode) {
         Mode::Prompt(prompt) => prompt,
+        Mode::Form(mut form) => {
+            text.trim_end().chars().for_each(|character| form.lines[form.row].insert(character));
+            state.mode = Mode::Form(form);
+            return Vec::new();
+        }
         mode => {
             state.mode = mode;
             return Vec::new();
@@ -101,15 +114,16 @@ pub(super) fn paste(state: &mut State, text: &str) -> Vec<Command> {
     };
     text.trim_end().chars().for_each(|character| prompt.insert(character));
     suggest(state, &mut prompt);
-    let is_path = prompt.is_path();
+    let is_path = prompt.path().is_some();
     state.mode = Mode::Prompt(prompt);
     if is_path { complete(state) } else { Vec::new() }
 }
 
 /// Asks for paths that begin like the line.
 pub(super) fn complete(state: &State) -> Vec<Command> {
+    let complete = |typed: String| Command::Complete { typed, home: state.home.clone() };
     match &state.mode {
-        Mode::Prompt(prompt) => vec![Command::Complete { typed: prompt.text.clone(), home: state.home.clone() }],
+        Mode::Prompt(prompt) => prompt.path().into_iter().map(|typed| complete(typed.to_owned())).collect(),
         _ => Vec::new(),
     }
 }
@@ -137,8 +151,23 @@ pub(super) fn suggest(state: &mut State, prompt: &mut Prompt) {
         Purpose::Images => {
             prompt.suggest_images(state.images.iter().map(|entry| entry.path.as_path()), state.image);
         }
-        Purpose::Open | Purpose::Save | Purpose::Export | Purpose::Report => {}
+        Purpose::Target => suggest_targets(state, prompt),
+        Purpose::Open | Purpose::Save | Purpose::Export | Purpose::Report | Purpose::Input => {}
     }
+}
+
+/// Targets that the state knows: what the model says, elements of its outputs, photos that are open.
+fn suggest_targets(state: &State, prompt: &mut Prompt) {
+    let said = state.current_scores().map_or(&[][..], |scores| &scores.asked);
+    let outputs = state.model.as_ref().map_or(&[][..], |model| &model.outputs);
+    let photos: Vec<String> = state
+        .images
+        .iter()
+        .enumerate()
+        .filter(|(at, _)| *at != state.image)
+        .map(|(_, entry)| entry.path.to_string_lossy().into_owned())
+        .collect();
+    prompt.suggest_targets(said, outputs, &photos);
 }
 
 fn accept(state: &mut State, prompt: Prompt) -> Vec<Command> {
@@ -165,6 +194,8 @@ fn accept(state: &mut State, prompt: Prompt) -> Vec<Command> {
                 state.filter.clear();
             }
         }
+        (Purpose::Target, _) => return target(state, prompt),
+        (Purpose::Input, _) => {}
         (Purpose::Open, _) => return open(state, &prompt.text),
         (Purpose::Images, Some(Value::Image(image))) => super::go_to_image(state, image),
         (Purpose::Images, _) => state.complain(format!("no image's name matches `{}`", prompt.text)),
@@ -172,6 +203,26 @@ fn accept(state: &mut State, prompt: Prompt) -> Vec<Command> {
         (Purpose::Export | Purpose::Report, _) => return run_other(state, prompt.purpose, &prompt.text),
     }
     Vec::new()
+}
+
+/// Explains what is typed, or the suggestion that was gone to; one that is only a beginning is typed on from.
+fn target(state: &mut State, mut prompt: Prompt) -> Vec<Command> {
+    let suggested = match prompt.chosen().map(|item| item.value.clone()) {
+        Some(Value::Target(spec)) if prompt.moved || prompt.is_begun() => Some(spec),
+        _ => None,
+    };
+    let spec = suggested.unwrap_or_else(|| prompt.text.clone());
+    if spec.ends_with(':') {
+        prompt.set(spec);
+        suggest(state, &mut prompt);
+        state.mode = Mode::Prompt(prompt);
+        return complete(state);
+    }
+    let spec = match spec.strip_prefix(SIMILAR) {
+        Some(path) => format!("{SIMILAR}{}", state.typed_path(path).to_string_lossy()),
+        None => spec,
+    };
+    super::asking::ask(state, &spec)
 }
 
 /// Opens a model, or adds images and goes to the first of them. What a path is, is found out elsewhere: the state knows no files.
@@ -182,7 +233,7 @@ fn open(state: &mut State, text: &str) -> Vec<Command> {
     }
     if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("onnx")) {
         state.opening = Some(path.clone());
-        return vec![Command::OpenModel(path)];
+        return vec![Command::OpenModel(state.opening_of(path))];
     }
     let at = match state.images.iter().position(|entry| entry.path == path) {
         Some(at) => at,

@@ -16,7 +16,7 @@ use crate::{
 /// Keys that belong together, and what they do in a few words.
 type Entry = (&'static [Action], &'static str);
 
-const TARGET: Entry = (&[Action::PreviousClass, Action::NextClass], "another class, box or segment");
+const TARGET: Entry = (&[Action::PreviousClass, Action::NextClass], "another class, box, segment or character");
 const SEARCH: Entry = (&[Action::SearchClass], "a class by its label");
 const PIN: Entry = (&[Action::Pin], "keep the class here, to compare");
 const LAYER: Entry = (&[Action::PreviousLayer, Action::NextLayer], "another layer");

@@ -6,15 +6,16 @@ use ratatui::{
     buffer::Buffer,
     layout::Rect,
     text::{Line, Span},
-    widgets::Widget,
+    widgets::{Paragraph, Widget, Wrap},
 };
 
 use super::{text, theme::Theme};
 use crate::{
+    action::Action,
     compare,
     engine::LayerInfo,
     layout::list_start,
-    state::{LayerState, State},
+    state::{LayerState, SIMILAR, State},
     tree::{self, Fold},
 };
 
@@ -36,6 +37,11 @@ pub(super) fn classes(state: &State, theme: &Theme, area: Rect, buf: &mut Buffer
     let rows = heading(area, theme, name, &count, buf);
     let start = list_start(selected.unwrap_or(0), list.len(), rows.height);
     let scores = state.current_scores();
+    if let Some(asks) = state.model.as_ref().and_then(|model| how_to_ask(state, model)).filter(|_| list.is_empty()) {
+        let area = Rect { width: rows.width.saturating_sub(1), ..rows };
+        Paragraph::new(text::printable(&asks)).style(theme.plain).wrap(Wrap { trim: true }).render(area, buf);
+        return;
+    }
     let width = usize::from(rows.width);
     // Beside a second model's answers there is room for bars in a wide list only.
     let has_second = compare::is_shown(state) && compare::second_photo(state).is_some();
@@ -52,8 +58,13 @@ pub(super) fn classes(state: &State, theme: &Theme, area: Rect, buf: &mut Buffer
         let y = rows.y + (row - start) as u16;
         let probability = scores.and_then(|scores| scores.probability(*class));
         let value = || scores.and_then(|scores| scores.values.get(*class)).copied().unwrap_or(0.0);
-        let percent = probability
-            .map_or_else(|| format!("{:6.2}", value()), |probability| format!("{:5.1}%", 100.0 * probability));
+        let is_cosine =
+            scores.and_then(|scores| scores.asked(*class)).is_some_and(|asked| asked.spec.starts_with(SIMILAR));
+        let percent = match probability {
+            Some(probability) => format!("{:5.1}%", 100.0 * probability),
+            None if is_cosine => format!("cos {:6.3}", value()),
+            None => format!("{:6.2}", value()),
+        };
         let probability = probability.unwrap_or(0.0);
         let second = has_second.then(|| {
             let probability = compare::second_probability(state, *class);
@@ -73,6 +84,21 @@ pub(super) fn classes(state: &State, theme: &Theme, area: Rect, buf: &mut Buffer
         ]);
         line.render(Rect { y, height: 1, ..rows }, buf);
     }
+}
+
+/// Where the model's answer alone asks nothing: that, and the keys that ask.
+fn how_to_ask(state: &State, model: &crate::engine::ModelInfo) -> Option<String> {
+    model.asks.as_ref().filter(|_| state.current_scores().is_some())?;
+    let key = |action| state.keymap.keys(action).next().map(|key| key.to_string()).unwrap_or_default();
+    let other = format!("{} explains an element of an output", key(Action::Target));
+    Some(if model.is_embedding {
+        format!(
+            "The model gives an embedding. {} chooses the photo that this one is compared with; {other}.",
+            key(Action::Similar)
+        )
+    } else {
+        format!("What the model says is not recognised. {other}.")
+    })
 }
 
 /// Layers as a tree, with their share of the heat, resolution and channels.

@@ -1,10 +1,12 @@
 //! The screen: drawn from the state, which is only read.
 
 mod drift;
+pub(crate) mod form;
 mod help;
 mod lists;
 mod popups;
 mod ranked;
+mod ribbon;
 mod spread;
 mod status;
 mod text;
@@ -63,6 +65,7 @@ pub fn draw(state: &State, screen: Rect, buf: &mut Buffer) -> Scene {
         }
         caption(state, tile, &theme, buf);
     }
+    ribbon::ribbon(state, &theme, &shown, buf);
     if let Some(strip) = parts.strip {
         strip_names(state, &theme, strip, buf);
     }
@@ -80,11 +83,14 @@ pub fn draw(state: &State, screen: Rect, buf: &mut Buffer) -> Scene {
     }
     crosshair(state, &shown, &mut scene, buf);
     status::status(state, &theme, parts.status, buf);
-    scene.covered.extend(long_message(state, &theme, screen, buf));
+    let said = long_message(state, &theme, screen, buf);
+    let lift = said.map_or(0, |said| said.height);
+    scene.covered.extend(said);
     match &state.mode {
         Mode::Normal => {}
         Mode::Help(help) => scene.covered.push(help::help(state, &theme, help, screen, buf)),
-        Mode::Prompt(prompt) => scene.covered.extend(popups::prompt(prompt, &theme, &parts, buf)),
+        Mode::Prompt(prompt) => scene.covered.extend(popups::prompt(prompt, &theme, &parts, lift, buf)),
+        Mode::Form(form) => scene.covered.push(form::form(form, &theme, screen, buf)),
     }
     scene
 }
@@ -184,7 +190,7 @@ fn legend<'a>(state: &State, tile: &Tile, theme: &Theme, cells: usize) -> Vec<Sp
         Content::Overlay(_) | Content::Heat(_) | Content::Shared(..) => (chosen, "  0 "),
         // The first has all of it, or the second.
         Content::Change(..) => (tiles::diverging(chosen), "  -1 "),
-        Content::Photo | Content::Difference(..) | Content::Thumbnail(_) => return Vec::new(),
+        Content::Photo | Content::Difference(..) | Content::Thumbnail(_) | Content::Other(_) => return Vec::new(),
     };
     let colors = colormap(map).table();
     let cell = |at: usize| {
@@ -250,7 +256,10 @@ fn notice(state: &State, theme: &Theme, area: Rect, shown: &[Tile], buf: &mut Bu
     } else if let Some(path) = &state.opening {
         (format!("opening {} …", path.display()), theme.faint)
     } else if state.model.is_none() {
-        let how = "no model is open: press o to open one, q to quit";
+        let how = match state.asking.inputs {
+            Some(_) => "the model wants values for its inputs: press i to give them, o to open another, q to quit",
+            None => "no model is open: press o to open one, q to quit",
+        };
         match state.message.as_ref().filter(|message| message.is_error) {
             // The line at the bottom has no room for what to do.
             Some(message) => (format!("{}\n\n{how}", message.text), theme.error),
@@ -276,11 +285,12 @@ fn notice(state: &State, theme: &Theme, area: Rect, shown: &[Tile], buf: &mut Bu
     Some(room)
 }
 
-/// Above the last line, all of a message that the last line has no room for. Gives what it covers.
+/// Above the last line, all of a message that the last line has no room for, or where something is typed in its place. Gives what it covers.
 fn long_message(state: &State, theme: &Theme, screen: Rect, buf: &mut Buffer) -> Option<Rect> {
     let message = state.message.as_ref()?;
     let text = camscope_core::text::printable(&message.text);
-    if text::width(&text) + 2 <= usize::from(screen.width) || screen.height < 4 {
+    let is_typed = matches!(state.mode, Mode::Prompt(_));
+    if (!is_typed && text::width(&text) + 2 <= usize::from(screen.width)) || screen.height < 4 {
         return None;
     }
     let style = if message.is_error { theme.error } else { theme.plain };

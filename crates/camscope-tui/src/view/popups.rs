@@ -19,8 +19,9 @@ const SUGGESTIONS: u16 = 12;
 /// The same of methods: there are few enough to see most of them.
 const METHODS_SHOWN: u16 = 24;
 
-/// Draws the typed line in place of the status, and its suggestions above; gives what they cover of the picture.
-pub(super) fn prompt(prompt: &Prompt, theme: &Theme, parts: &Areas, buf: &mut Buffer) -> Option<Rect> {
+/// Draws the typed line in place of the status, and its suggestions above, `lift` lines higher where something is said there; gives what
+/// they cover of the picture.
+pub(super) fn prompt(prompt: &Prompt, theme: &Theme, parts: &Areas, lift: u16, buf: &mut Buffer) -> Option<Rect> {
     let line = parts.status;
     Clear.render(line, buf);
     let title = format!(" {}: ", prompt.title());
@@ -43,13 +44,15 @@ pub(super) fn prompt(prompt: &Prompt, theme: &Theme, parts: &Areas, buf: &mut Bu
     if prompt.items.is_empty() {
         return None;
     }
-    let body_height = line.y.saturating_sub(parts.title.bottom());
+    let bottom = line.y.saturating_sub(lift);
+    let body_height = bottom.saturating_sub(parts.title.bottom());
     let of_methods = matches!(prompt.purpose, Purpose::Methods | Purpose::CompareWith);
     let most = if of_methods { METHODS_SHOWN } else { SUGGESTIONS };
     let height = most.min(prompt.items.len() as u16).min(body_height);
     let widest = prompt.items.iter().map(|item| text::width(&item.text)).max().unwrap_or(0) + 2;
-    let wanted = if of_methods || prompt.purpose == Purpose::Palette { widest } else { widest.max(30) };
-    let area = Rect::new(line.x, line.y - height, wanted.min(usize::from(line.width)) as u16, height);
+    let is_wide = of_methods || matches!(prompt.purpose, Purpose::Palette | Purpose::Target);
+    let wanted = if is_wide { widest } else { widest.max(30) };
+    let area = Rect::new(line.x, bottom - height, wanted.min(usize::from(line.width)) as u16, height);
     Clear.render(area, buf);
     buf.set_style(area, theme.popup);
     let start = list_start(prompt.selected, prompt.items.len(), height);

@@ -1,6 +1,6 @@
 //! Text that fits its cells: wide characters counted as wide, control characters made visible, what is too long cut with an ellipsis.
 
-use camscope_core::text::printable;
+pub(super) use camscope_core::text::printable;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 /// The text made safe to show, cut at its end.

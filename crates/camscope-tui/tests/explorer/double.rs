@@ -14,8 +14,8 @@ use camscope_tui::{
     Explorer, Start,
     app::Happening,
     engine::{
-        Asked, Engine, Fault, Heat, HeatKey, HeatMap, LayerInfo, ModelInfo, Photo, Result, Saturation, Scores, Spread,
-        Step, Told, Try,
+        Asked, Engine, Fault, Heat, HeatKey, HeatMap, InputRow, LayerInfo, ModelInfo, NotOpened, Opening, Photo,
+        Result, Saturation, Scores, Spread, Step, Told, Try,
     },
     graphics::{Protocol, Screen},
     input::Incoming,
@@ -28,7 +28,7 @@ use ndarray::{Array2, ArrayD};
 
 /// The double.
 pub(crate) struct Double {
-    info: ModelInfo,
+    pub(crate) info: ModelInfo,
     /// While this is set, runs of the model don't end unless cancelled.
     pub(crate) stuck: AtomicBool,
     /// Milliseconds that a run takes.
@@ -45,6 +45,12 @@ pub(crate) struct Double {
     pub(crate) holds: AtomicBool,
     /// Whether its heat is half of that of others.
     halves: bool,
+    /// The text that it reads, instead of giving classes; a `?` is a character without a name.
+    pub(crate) reads: Mutex<Option<&'static str>>,
+    /// What it is asked for beside what it says.
+    pub(crate) asked: Mutex<Vec<String>>,
+    /// What it was opened with.
+    pub(crate) opened: Mutex<Vec<Opening>>,
 }
 
 const LABELS: &[&str] =
@@ -79,6 +85,11 @@ impl Double {
             method: 0,
             notes: Vec::new(),
             provider: "cpu".into(),
+            targets: Vec::new(),
+            asks: None,
+            is_embedding: false,
+            inputs: Vec::new(),
+            outputs: Vec::new(),
             command: ["--score", "probability", "--op-library", "my ops.so"].map(String::from).to_vec(),
             tries: [(0, 11), (0, 7), (1, 11), (1, 2)].map(|(method, layer)| Try { method, layer, cost: 1.0 }).to_vec(),
             against: None,
@@ -93,6 +104,9 @@ impl Double {
             finds_boxes: AtomicBool::new(false),
             holds: AtomicBool::new(false),
             halves: false,
+            reads: Mutex::default(),
+            asked: Mutex::default(),
+            opened: Mutex::default(),
         }
     }
 
@@ -146,18 +160,42 @@ impl Engine for Double {
                 label: Some(LABELS[at].to_owned()),
                 probability: Some(0.9 - 0.1 * at as f32),
                 corners: Some(corners),
+                class: None,
             };
             let corners = [[0.0, 0.0, 120.0, 80.0], [50.0, 30.0, 70.0, 50.0], [0.0, 60.0, 20.0, 80.0]];
             let asked: Vec<Asked> = corners.into_iter().enumerate().map(found).collect();
             let values = vec![0.9, 0.8, 0.7];
             return Ok(Scores { values, probabilities: Vec::new(), ranking: vec![0, 1, 2], asked, segments: None });
         }
-        // Which class is the likeliest depends on the photo.
-        let first = usize::from(photo.pixels.get_pixel(0, 0).0[2]) % 2;
-        let logits: Vec<f32> = (0..LABELS.len()).map(|class| -(((class + first) % LABELS.len()) as f32)).collect();
-        let probabilities = camscope_core::target::probabilities(&logits, false);
-        let ranking = camscope_core::target::ranking(&logits);
-        Ok(Scores { values: logits, probabilities, ranking, ..Default::default() })
+        if let Some(text) = *self.reads.lock().unwrap() {
+            return Ok(read(text));
+        }
+        let own = self.asked.lock().unwrap().clone();
+        if self.info.is_embedding || !own.is_empty() {
+            let mut scores = if self.info.is_embedding { Scores::default() } else { classes(photo) };
+            for (at, spec) in own.iter().enumerate() {
+                let name = spec.rsplit('/').next().unwrap_or_default().replace("similar:", "");
+                let label = spec.starts_with("similar:").then(|| format!("like {name}"));
+                scores.values.push(0.5 + 0.25 * at as f32);
+                scores.asked.push(Asked { spec: spec.clone(), label, ..Asked::default() });
+            }
+            let mut ranking: Vec<usize> = (scores.classes()..scores.values.len()).collect();
+            ranking.extend(scores.ranking);
+            return Ok(Scores { ranking, ..scores });
+        }
+        Ok(classes(photo))
+    }
+
+    fn ask(&self, targets: &[String]) -> Result<bool> {
+        if targets.iter().any(|spec| spec.contains("nothing")) {
+            return Err(Fault::Failed("the model has no output `nothing`".into()));
+        }
+        // Outputs need another backward pass.
+        if targets.iter().any(|spec| spec.starts_with("output:")) {
+            return Ok(false);
+        }
+        *self.asked.lock().unwrap() = targets.to_vec();
+        Ok(true)
     }
 
     fn heat(&self, key: HeatKey, _: &Photo, canceller: &Canceller) -> Result<Heat> {
@@ -201,6 +239,39 @@ impl Engine for Double {
         let reason = |at| (at == 1).then(|| "no gradient: Round stops it".to_owned());
         Ok((0..self.info.layers.len()).map(reason).collect())
     }
+}
+
+/// Scores of classes.
+fn classes(photo: &Photo) -> Scores {
+    // Which class is the likeliest depends on the photo.
+    let first = usize::from(photo.pixels.get_pixel(0, 0).0[2]) % 2;
+    let logits: Vec<f32> = (0..LABELS.len()).map(|class| -(((class + first) % LABELS.len()) as f32)).collect();
+    let probabilities = camscope_core::target::probabilities(&logits, false);
+    let ranking = camscope_core::target::ranking(&logits);
+    Scores { values: logits, probabilities, ranking, ..Default::default() }
+}
+
+/// Characters side by side over the photo, and before them all of them.
+fn read(text: &str) -> Scores {
+    let count = text.chars().count().max(1) as f64;
+    let whole = Asked {
+        spec: "text".into(),
+        label: Some(text.to_owned()),
+        probability: Some(0.5),
+        corners: Some([0.0, 0.0, 120.0, 80.0]),
+        class: None,
+    };
+    let character = |(at, character): (usize, char)| Asked {
+        spec: format!("text:{}", at + 1),
+        label: (character != '?').then(|| character.to_string()),
+        probability: Some(0.9),
+        corners: Some([at as f64 * 120.0 / count, 0.0, (at + 1) as f64 * 120.0 / count, 80.0]),
+        class: Some(at + 10),
+    };
+    let asked: Vec<Asked> = std::iter::once(whole).chain(text.chars().enumerate().map(character)).collect();
+    let values = vec![1.0; asked.len()];
+    let ranking = (0..asked.len()).collect();
+    Scores { values, probabilities: Vec::new(), ranking, asked, segments: None }
 }
 
 /// An explorer on the double, of which the terminal is a vector of bytes.
@@ -255,7 +326,7 @@ impl Rig {
         let (double, screen) = (Arc::new(double), Screen::new(Protocol::HalfBlocks));
         let session = Session::over(Vec::new(), &screen, size).unwrap();
         let engine = Arc::clone(&double);
-        let opener = move |_: &Path, _: Told<'_>| Ok(around(Arc::clone(&engine) as Arc<dyn Engine>));
+        let opener = move |_: &Opening, _: Told<'_>| Ok(around(Arc::clone(&engine) as Arc<dyn Engine>));
         let explorer = Explorer::new(session, screen, size, start, Arc::new(opener));
         Self { explorer, double, size }
     }
@@ -265,13 +336,13 @@ impl Rig {
         let double = Arc::new(double);
         let session = Session::over(Vec::new(), &screen, size).unwrap();
         let engine = Arc::clone(&double);
-        let opener = move |path: &Path, told: Told<'_>| {
+        let opener = move |opening: &Opening, told: Told<'_>| {
             told(Step::Reading);
             told(Step::Typing);
             while engine.holds.load(Ordering::SeqCst) {
                 std::thread::sleep(Duration::from_millis(1));
             }
-            open(&engine, path)
+            open(&engine, opening)
         };
         let explorer = Explorer::new(session, screen, size, start, Arc::new(opener));
         Self { explorer, double, size }
@@ -362,9 +433,22 @@ impl Rig {
     }
 }
 
-fn open(engine: &Arc<Double>, path: &Path) -> Result<Arc<dyn Engine>> {
-    match path.file_stem().and_then(|name| name.to_str()) {
-        Some("missing") => Err(Fault::Failed("no such file".into())),
+fn open(engine: &Arc<Double>, opening: &Opening) -> std::result::Result<Arc<dyn Engine>, NotOpened> {
+    engine.opened.lock().unwrap().push(opening.clone());
+    if let Some(targets) = &opening.targets {
+        *engine.asked.lock().unwrap() = targets.clone();
+    }
+    let mut rows = engine.info.inputs.clone();
+    for row in &mut rows {
+        let typed = opening.fed.iter().flatten().find(|(name, _)| *name == row.name);
+        row.value = typed.map(|(_, value)| value.clone()).unwrap_or_default();
+        row.error = (row.value == "wrong").then(|| "`wrong` is no number".to_owned());
+    }
+    if rows.iter().any(InputRow::lacks) {
+        return Err(NotOpened::Inputs(rows));
+    }
+    match opening.path.file_stem().and_then(|name| name.to_str()) {
+        Some("missing") => Err(Fault::Failed("no such file".into()).into()),
         _ => Ok(Arc::clone(engine) as Arc<dyn Engine>),
     }
 }
@@ -375,4 +459,13 @@ pub(crate) fn start(images: &[&str]) -> Start {
         images: images.iter().map(PathBuf::from).collect(),
         ..Default::default()
     }
+}
+
+/// What the explorer says in plain lines to these lines.
+pub(crate) fn plainly(double: &Arc<Double>, images: &[&str], lines: &str) -> String {
+    let engine = Arc::clone(double);
+    let opener = move |opening: &Opening, _: Told<'_>| open(&engine, opening);
+    let mut out = Vec::new();
+    camscope_tui::plain::run(start(images), Arc::new(opener), lines.as_bytes(), &mut out).unwrap();
+    String::from_utf8(out).unwrap()
 }

@@ -504,9 +504,9 @@ fn a_file_that_is_no_model_is_an_error_on_the_screen() {
 fn what_is_wrong_with_a_model_and_what_to_do_is_shown_whole() {
     let scene = Scene::new();
     let mut command = explorer(&scene);
-    command.args(["--ep", "cpu"]).arg(file("tests/fixtures/cases/embedding.onnx")).arg(cat_and_coffee());
+    command.args(["--ep", "cpu"]).arg(file("tests/fixtures/cases/loop_long.onnx")).arg(cat_and_coffee());
     let mut terminal = Terminal::start(command, SIZE, PLAIN);
-    terminal.sees("similar:OTHER.jpg");
+    terminal.sees("Loop `r` runs more than 4096 times");
     terminal.sees("no model is open: press o to open one, q to quit");
     terminal.press("q");
     terminal.ends_with(0);

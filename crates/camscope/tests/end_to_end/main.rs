@@ -16,6 +16,8 @@ mod explain;
 #[cfg(unix)]
 mod explorer;
 #[cfg(unix)]
+mod explorer_asking;
+#[cfg(unix)]
 mod explorer_compare;
 #[cfg(unix)]
 mod explorer_far;

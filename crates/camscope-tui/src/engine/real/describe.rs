@@ -2,7 +2,7 @@
 
 use camscope_core::{layer::Layer, layer_ranges::Stored, subject::TypedModel, task::Kind};
 
-use crate::engine::LayerInfo;
+use crate::engine::{LayerInfo, OutputInfo};
 
 pub(super) fn describe((layer, stored): (&Layer, &Option<Stored>)) -> LayerInfo {
     let [height, width] = layer.layout.spatial(&layer.shape);
@@ -67,4 +67,13 @@ pub(super) fn fused(subject: &TypedModel) -> LayerInfo {
         path: vec!["auto".into()],
         is_step: false,
     }
+}
+
+/// The model's outputs with their shapes, as far as those are known.
+pub(super) fn outputs(subject: &TypedModel) -> Vec<OutputInfo> {
+    let of = |name: &String| {
+        let dims = subject.types().get(name).and_then(|ty| ty.shape.as_ref());
+        OutputInfo { name: name.clone(), shape: dims.map(|dims| dims.iter().map(|dim| dim.fixed()).collect()) }
+    };
+    subject.network().outputs.iter().map(of).collect()
 }
