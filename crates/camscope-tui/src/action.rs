@@ -95,6 +95,8 @@ pub enum Action {
     FilterLayers,
     /// Goes to an image by its name.
     SearchImage,
+    /// Sorts the images otherwise.
+    Order,
     /// Opens another image or model.
     Open,
     /// Every action, searchable.
@@ -223,6 +225,7 @@ pub const ACTIONS: &[(&str, Action, &str)] = &[
     ("next-image", Action::NextImage, "next image"),
     ("previous-image", Action::PreviousImage, "previous image"),
     ("search-image", Action::SearchImage, "go to an image by its name"),
+    ("order", Action::Order, "sort the images: as given, by name, time, score, prediction"),
     ("next-view", Action::NextView, "next view"),
     ("previous-view", Action::PreviousView, "previous view"),
     ("overlay", Action::View(View::Overlay), "view: heat over the photo"),

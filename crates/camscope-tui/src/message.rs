@@ -3,6 +3,7 @@
 use std::{
     path::PathBuf,
     sync::{Arc, Mutex},
+    time::SystemTime,
 };
 
 use camscope_core::compare::Entry;
@@ -74,6 +75,8 @@ pub enum Message {
     Ran(Result<String, NotSaved>),
     /// Images that are new in the folders that were opened.
     Found(Vec<PathBuf>),
+    /// When files were last changed.
+    FileTimes(Vec<(PathBuf, SystemTime)>),
     /// A file was saved, or not.
     Saved(Result<Vec<String>, NotSaved>),
     /// The process was asked to end.
@@ -99,6 +102,8 @@ pub type PluginWatch = Arc<Mutex<dyn FnMut() -> Vec<PluginNews> + Send>>;
 pub enum Command {
     /// Open a model.
     OpenModel(Opening),
+    /// Find out when files were last changed.
+    FileTimes(Vec<PathBuf>),
     /// Have the model explain these targets.
     Ask(Vec<String>),
     /// Make the layers beyond the default one ready.

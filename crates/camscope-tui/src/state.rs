@@ -2,6 +2,7 @@
 
 mod asking;
 mod form;
+mod order;
 mod parts;
 
 use std::{
@@ -36,6 +37,7 @@ use crate::{
 pub use asking::Asking;
 pub(crate) use asking::SIMILAR;
 pub use form::Form;
+pub use order::{Order, Sorting};
 pub use parts::{Help, ImageEntry, LayerState, Message, Mode, Times, Zoom};
 
 /// Bytes of pictures, photos and heatmaps that are kept for going back, where the configuration doesn't say otherwise.
@@ -159,6 +161,8 @@ pub struct State {
     pub comparing: Comparing,
     /// What was asked for beside what the model says.
     pub asking: Asking,
+    /// In which order the images stand.
+    pub sorting: Sorting,
     /// Whether to leave.
     pub quitting: bool,
     /// What was computed from the rest.
@@ -233,6 +237,7 @@ impl State {
             came_from: None,
             comparing: Comparing::default(),
             asking: Asking::default(),
+            sorting: Sorting::default(),
             quitting: false,
             remembered: Remembered::default(),
         }

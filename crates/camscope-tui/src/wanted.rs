@@ -101,6 +101,15 @@ fn photos(state: &State, shown: &[Tile]) -> Vec<PathBuf> {
         let bare = |image: &usize| state.images[*image].thumbnail.is_none() && state.images[*image].error.is_none();
         wanted.extend(near.filter(bare));
     }
+    // To sort by what the model says all are read, a few at a time.
+    if state.sorting.order.needs_answers() {
+        const AT_ONCE: usize = 4;
+        let is_unknown = |image: &usize| state.images[*image].said.is_none() && state.images[*image].error.is_none();
+        let is_read = |image: &usize| state.images[*image].photo.is_some() && !state.images[*image].stale;
+        let unknown: Vec<usize> = (0..state.images.len()).filter(is_unknown).collect();
+        let room = AT_ONCE.saturating_sub(unknown.iter().filter(|image| is_read(image)).count());
+        wanted.extend(unknown.iter().filter(|image| !is_read(image)).take(room));
+    }
     let mut paths: Vec<PathBuf> = Vec::new();
     for image in wanted {
         let path = &state.images[image].path;
@@ -200,6 +209,17 @@ fn runs(state: &State, shown: &[Tile]) -> (Vec<Run>, usize) {
     // One at a time, behind what is waited for: whatever key is pressed meanwhile comes first.
     if let Some(key) = compare::ranked::next(state) {
         runs.insert(waited, Run::Road(key, Arc::clone(photo)));
+    }
+    if state.sorting.order.needs_answers() {
+        let unknown = state.images.iter().filter(|entry| entry.said.is_none() && !entry.stale && entry.error.is_none());
+        for other in
+            unknown.filter_map(|entry| entry.photo.as_ref()).filter(|other| !state.scores.contains_key(&other.id))
+        {
+            let run = Run::Scores(Arc::clone(other));
+            if !runs.iter().any(|known| known.is(&run)) {
+                runs.push(run);
+            }
+        }
     }
     // The next photo's answer is what `n` shows first.
     let count = state.images.len();

@@ -42,6 +42,12 @@ impl<W: Write> Explorer<W> {
                 let paths = complete(&typed, home.as_deref());
                 Some(Message::Paths(typed, paths))
             }),
+            Command::FileTimes(paths) => self.spawn(move || {
+                let time = |path: &PathBuf| std::fs::metadata(path).and_then(|data| data.modified()).ok();
+                Some(Message::FileTimes(
+                    paths.into_iter().filter_map(|path| Some((path.clone(), time(&path)?))).collect(),
+                ))
+            }),
             Command::Copy(text) => self.session.write(&clipboard::copy(&text))?,
             Command::Save(wish) => self.save(wish),
             Command::Run { words, path, purpose, overwrite } => self.run_other(words, path, purpose, overwrite),

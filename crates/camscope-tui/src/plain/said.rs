@@ -4,7 +4,7 @@ use crate::{
     compare,
     compose::heat_inside,
     engine::{Heat, HeatKey, Photo},
-    state::State,
+    state::{Order, State},
     text,
     tiles::{self, Content},
     update::layer_reason,
@@ -26,7 +26,9 @@ pub fn describe(state: &State) -> Vec<String> {
         let name = entry.path.file_name().unwrap_or_default().to_string_lossy();
         let size = entry.photo.as_ref().map(|photo| photo.pixels.dimensions());
         let size = size.map(|(width, height)| format!(", {width} × {height} pixels")).unwrap_or_default();
-        lines.push(format!("photo {name}, {} of {}{size}", state.image + 1, state.images.len()));
+        let order = state.sorting.order;
+        let sorted = if order == Order::Given { String::new() } else { format!(" {}", order.name()) };
+        lines.push(format!("photo {name}, {} of {}{sorted}{size}", state.image + 1, state.images.len()));
         lines.extend(entry.error.clone());
     } else {
         lines.push("no photo is open: `open PATH` opens one".into());

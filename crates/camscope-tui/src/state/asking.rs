@@ -65,10 +65,11 @@ impl State {
         self.heats.retain(|_| false);
         self.failed.clear();
         self.pinned.clear();
+        self.comparing.clear();
         (self.target, self.target_stays, self.kept, self.rank) = (None, false, None, 0);
         for entry in self.images.iter_mut().chain(&mut self.asking.others) {
             entry.stale = true;
-            entry.error = None;
+            (entry.error, entry.said) = (None, None);
         }
     }
 

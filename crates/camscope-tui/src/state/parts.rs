@@ -3,7 +3,10 @@
 use std::{path::PathBuf, sync::Arc};
 
 use super::Form;
-use crate::{engine::Photo, prompt::Prompt};
+use crate::{
+    engine::{Photo, Scores},
+    prompt::Prompt,
+};
 
 /// An image of the list.
 #[derive(Clone, Debug)]
@@ -20,12 +23,14 @@ pub struct ImageEntry {
     pub stale: bool,
     /// Why it cannot be shown.
     pub error: Option<String>,
+    /// What the model said of it, without where segments lie: also when its pixels are kept no longer.
+    pub said: Option<Arc<Scores>>,
 }
 
 impl ImageEntry {
     /// A file that has not been read yet.
     pub fn new(path: PathBuf) -> Self {
-        Self { path, photo: None, thumbnail: None, seen: false, stale: false, error: None }
+        Self { path, photo: None, thumbnail: None, seen: false, stale: false, error: None, said: None }
     }
 }
 

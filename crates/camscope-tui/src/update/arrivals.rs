@@ -7,7 +7,7 @@ use camscope_core::{layer::Choice, target::ClassSpec, text::printable_path};
 use super::asking;
 use crate::{
     compare::Other,
-    engine::{Fault, ModelInfo, NotOpened, Photo},
+    engine::{Fault, ModelInfo, NotOpened, Photo, Scores},
     message::{Command, Message, NotSaved, PluginNews},
     prompt::Prompt,
     state::{ImageEntry, LayerState, Mode, State},
@@ -72,6 +72,7 @@ pub(super) fn arrived(state: &mut State, message: Message) -> Vec<Command> {
             }
             let specs: Vec<String> = scores.asked.iter().map(|asked| asked.spec.clone()).collect();
             state.note_others(&specs);
+            keep_said(state, photo, &scores);
             state.scores.insert(photo, scores);
             asking::choose_asked(state);
         }
@@ -139,13 +140,32 @@ pub(super) fn arrived(state: &mut State, message: Message) -> Vec<Command> {
                 Err(why) => not_saved(state, why),
             }
         }
-        Message::Found(paths) => found(state, paths),
+        Message::Found(paths) => {
+            found(state, paths);
+            state.sort_images();
+        }
+        Message::FileTimes(times) => {
+            state.sorting.times.extend(times);
+            let order = state.sorting.order;
+            state.choose_order(order);
+        }
         Message::Saved(Ok(paths)) => state.say(format!("saved {}", paths.join(", "))),
         Message::Saved(Err(why)) => not_saved(state, why),
         // Cancelled work has been replaced by what is wanted more; the rest is `update`'s own.
         _ => {}
     }
     Vec::new()
+}
+
+/// Keeps what the model said for sorting.
+fn keep_said(state: &mut State, photo: u64, scores: &Arc<Scores>) {
+    let is_of = |entry: &&mut ImageEntry| entry.photo.as_ref().is_some_and(|known| known.id == photo);
+    for entry in state.images.iter_mut().filter(is_of) {
+        entry.said = Some(match scores.segments {
+            None => Arc::clone(scores),
+            Some(_) => Arc::new(Scores { segments: None, ..Scores::clone(scores) }),
+        });
+    }
 }
 
 /// A picture that others are compared with was read.
@@ -273,7 +293,7 @@ fn model(state: &mut State, result: Result<Arc<ModelInfo>, NotOpened>) -> Vec<Co
     // Another model may want another size: photos are prepared anew. What is shown stays until then.
     for entry in state.images.iter_mut().chain(&mut state.asking.others) {
         entry.stale = true;
-        entry.error = None;
+        (entry.error, entry.said) = (None, None);
     }
     if let Some(asked) = state.asked_layer.take() {
         asked_layer(state, &info, &asked);
@@ -344,7 +364,7 @@ pub(super) fn plugins(state: &mut State, news: &[PluginNews]) -> Vec<Command> {
 /// A file was changed by another program.
 pub(super) fn changed(state: &mut State, path: &Path) -> Vec<Command> {
     for entry in state.images.iter_mut().filter(|entry| entry.path == path) {
-        entry.stale = true;
+        (entry.stale, entry.said) = (true, None);
     }
     let is_of = |model: &&Arc<ModelInfo>| {
         model.path == path || model.against.as_ref().is_some_and(|against| against.info.path == path)
@@ -371,7 +391,8 @@ fn forget_photos(state: &mut State) {
     let count = state.images.len();
     for at in 0..count {
         let distance = at.abs_diff(state.image).min(count - at.abs_diff(state.image));
-        if total > LARGE && distance > NEAR && !page.contains(&at) {
+        let is_awaited = state.sorting.order.needs_answers() && state.images[at].said.is_none();
+        if total > LARGE && distance > NEAR && !page.contains(&at) && !is_awaited {
             total -= size(&state.images[at]);
             state.images[at].photo = None;
         }

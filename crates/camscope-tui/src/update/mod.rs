@@ -6,6 +6,7 @@ mod asking;
 mod comparing;
 mod mouse;
 mod outside;
+mod pointing;
 mod typing;
 
 use camscope_core::{
@@ -19,7 +20,7 @@ use crate::{
     keymap::Key,
     message::{Command, Message},
     prompt::{Prompt, Purpose},
-    state::{Help, LayerState, Mode, SIMILAR, State, Zoom},
+    state::{Help, LayerState, Mode, Order, SIMILAR, State, Zoom},
     tree,
 };
 
@@ -65,6 +66,9 @@ pub fn update(state: &mut State, message: Message) -> Vec<Command> {
         Message::Changed(path) => arrivals::changed(state, &path),
         other => arrivals::arrived(state, other),
     };
+    if state.sorting.order.needs_answers() {
+        state.sort_images();
+    }
     if let Some(entry) = state.images.get_mut(state.image)
         && entry.photo.is_some()
     {
@@ -158,6 +162,7 @@ pub fn act(state: &mut State, action: Action) -> Vec<Command> {
         Action::Target => return asking::open_target(state, ""),
         Action::Similar => return asking::open_target(state, SIMILAR),
         Action::Inputs => asking::open_form(state),
+        Action::Order => return step_order(state),
         Action::SearchImage => open_prompt(state, Purpose::Images, String::new()),
         Action::Export => open_other(state, Purpose::Export),
         Action::Report => open_other(state, Purpose::Report),
@@ -264,6 +269,18 @@ fn step_enlarge(state: &mut State) {
         Enlarge::Nearest => "the cells as the model computed them",
     };
     state.say(format!("enlarged {}: {about}", state.enlarge));
+}
+
+fn step_order(state: &mut State) -> Vec<Command> {
+    let order = state.sorting.order.next();
+    state.choose_order(order);
+    let of = state.current_target().filter(|_| order.needs_answers()).map(|target| state.target_name(target));
+    let of = of.map(|name| format!(" of {name}")).unwrap_or_default();
+    state.say(format!("images are sorted {}{of}", order.name()));
+    match order {
+        Order::Time => vec![Command::FileTimes(state.images.iter().map(|entry| entry.path.clone()).collect())],
+        _ => Vec::new(),
+    }
 }
 
 fn step_alpha(state: &mut State, by: f32) {

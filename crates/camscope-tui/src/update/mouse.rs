@@ -1,22 +1,23 @@
 //! The mouse: on pictures, lists and thumbnails.
 
-use crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
+use crossterm::event::{MouseButton, MouseEvent, MouseEventKind};
 use ratatui::layout::{Position, Rect};
 
 use super::{
     act, choose_target, clamp_centre,
     comparing::{mark_image, take},
-    go_to_image, zoom,
+    go_to_image, pointing, zoom,
 };
 use crate::{
     action::Action,
     layout::{areas, list_start},
     message::Command,
+    prompt::Purpose,
     state::{Mode, State},
     text,
     tiles::{self, Chooses},
     tree::{self, Fold},
-    view::{self, drift_layer_at, tried_at},
+    view::{drift_layer_at, tried_at},
 };
 
 const WHEEL_ZOOM: f32 = 1.2;
@@ -26,27 +27,15 @@ pub(super) fn mouse(state: &mut State, event: MouseEvent) -> Vec<Command> {
     let at = Position::new(event.column, event.row);
     let parts = areas(state.size, state.images.len());
     let over = |area: Option<Rect>| area.filter(|area| area.contains(at));
-    if let Mode::Help(_) = state.mode {
-        if matches!(event.kind, MouseEventKind::Down(_)) {
-            state.mode = Mode::Normal;
+    match std::mem::take(&mut state.mode) {
+        Mode::Normal => {}
+        Mode::Help(help) => return pointing::help(state, help, event),
+        Mode::Form(form) => return pointing::form(state, form, event),
+        // While the list of layers is narrowed it can be used.
+        Mode::Prompt(prompt) if prompt.purpose == Purpose::FilterLayers && over(parts.layers).is_some() => {
+            state.mode = Mode::Prompt(prompt);
         }
-        return Vec::new();
-    }
-    if let Mode::Form(form) = &mut state.mode {
-        let (columns, rows) = state.size;
-        let screen = Rect::new(0, 0, columns, rows);
-        if matches!(event.kind, MouseEventKind::Down(MouseButton::Left)) {
-            if let Some(row) = view::form::row_at(form, screen, at) {
-                form.go_to(row);
-                return Vec::new();
-            }
-            let (is_enter, is_escape) = view::form::button_at(form, screen, at);
-            let code = if is_enter { KeyCode::Enter } else { KeyCode::Esc };
-            if is_enter || is_escape {
-                return super::key(state, KeyEvent::new(code, KeyModifiers::NONE));
-            }
-        }
-        return Vec::new();
+        Mode::Prompt(prompt) => return pointing::prompt(state, prompt, event),
     }
     let dragged_from = state.pointer;
     state.pointer = tiles::tiles(state).iter().find_map(|tile| tiles::point(state, tile, at.x, at.y));
@@ -67,6 +56,9 @@ pub(super) fn mouse(state: &mut State, event: MouseEvent) -> Vec<Command> {
             }
         }
         MouseEventKind::Down(MouseButton::Left) => {
+            if let Some(action) = pointing::button(state, at) {
+                return pointing::push(state, action);
+            }
             state.message = None;
             if let Some(area) = over(parts.classes) {
                 let list = state.target_list();
@@ -103,6 +95,8 @@ pub(super) fn mouse(state: &mut State, event: MouseEvent) -> Vec<Command> {
             });
             if let Some(path) = image.and_then(|image| state.images.get(image)).map(|entry| entry.path.clone()) {
                 mark_image(state, path);
+            } else {
+                return pointing::push(state, Action::Palette);
             }
         }
         MouseEventKind::Drag(MouseButton::Left) => {

@@ -170,6 +170,23 @@ fn suggest_targets(state: &State, prompt: &mut Prompt) {
     prompt.suggest_targets(said, outputs, &photos);
 }
 
+/// Takes a suggestion that was pressed: a folder is looked into, all else is taken at once.
+pub(super) fn take_suggestion(state: &mut State, mut prompt: Prompt) -> Vec<Command> {
+    match prompt.chosen().map(|item| item.value.clone()) {
+        Some(Value::Path(path) | Value::Target(path)) if path.ends_with('/') => {
+            prompt.set(path);
+            suggest(state, &mut prompt);
+            state.mode = Mode::Prompt(prompt);
+            complete(state)
+        }
+        Some(Value::Path(path)) => {
+            prompt.set(path);
+            accept(state, prompt)
+        }
+        _ => accept(state, prompt),
+    }
+}
+
 fn accept(state: &mut State, prompt: Prompt) -> Vec<Command> {
     let chosen = prompt.chosen().map(|item| item.value.clone());
     match (prompt.purpose, chosen) {

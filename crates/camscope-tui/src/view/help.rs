@@ -28,6 +28,7 @@ const METHODS: Entry = (&[Action::Methods], "another method");
 const VIEW: Entry = (&[Action::PreviousView, Action::NextView], "another view");
 const IMAGE: Entry = (&[Action::PreviousImage, Action::NextImage], "another photo");
 const BY_NAME: Entry = (&[Action::SearchImage], "a photo by its name");
+const ORDER: Entry = (&[Action::Order], "sort them by name, time, score or prediction");
 const OPEN: Entry = (&[Action::Open], "open a photo or a model");
 const POINT: Entry = (&[Action::Crosshair], "the heat at a point");
 const HEAT: Entry = (&[Action::MorePhoto, Action::MoreHeat], "less heat, more heat");
@@ -57,7 +58,7 @@ fn needed(view: View) -> [Entry; 10] {
         View::Photo => [IMAGE, OPEN, OVERLAY, SWEEP, CLASSES, CONTRAST, ZOOM, BOXES, SAVE, COPY],
         View::Sweep => [LAYER, LAYERS, FOLD, FILTER, AUTO, TARGET, METHODS, OVERLAY, SAVE, COPY],
         View::Classes => [TARGET, PIN, SEARCH, LAYER, METHODS, CONTRAST, OVERLAY, IMAGE, SAVE, COPY],
-        View::Photos => [IMAGE, BY_NAME, TARGET, SEARCH, LAYER, METHODS, OVERLAY, OPEN, SAVE, COPY],
+        View::Photos => [IMAGE, BY_NAME, ORDER, TARGET, SEARCH, LAYER, METHODS, OVERLAY, SAVE, COPY],
         View::Compare => [TARGET, LAYER, METHODS, WITH, MARK, DIFFERENCE, SCALE, DRIFT, IMAGE, SAVE],
         View::Difference => [TARGET, LAYER, METHODS, WITH, COMPARE, SCALE, DRIFT, IMAGE, SAVE, COPY],
         View::Contrast => [TARGET, PIN, SEARCH, LAYER, METHODS, HEAT, CLASSES, IMAGE, SAVE, COPY],

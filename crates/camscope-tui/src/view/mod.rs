@@ -4,11 +4,11 @@ mod drift;
 pub(crate) mod form;
 mod help;
 mod lists;
-mod popups;
+pub(crate) mod popups;
 mod ranked;
 mod ribbon;
 mod spread;
-mod status;
+pub(crate) mod status;
 mod text;
 pub mod theme;
 
@@ -25,13 +25,13 @@ use ratatui::{
 };
 
 use crate::{
-    action::View,
+    action::{Action, View},
     compare,
     compose::colormap,
     engine::{HeatKey, Step},
     graphics::{Picture, Protocol, fill, halfblocks},
     layout::areas,
-    state::{Mode, State},
+    state::{Mode, Order, State},
     terminal::Scene,
     tiles::{self, Content, Tile},
     update::layer_reason,
@@ -121,10 +121,64 @@ fn title(state: &State, theme: &Theme, area: Rect, buf: &mut Buffer) {
     Line::from(spans).render(area, buf);
 }
 
+/// What a press on a word of the title does: on the program's name all actions, on the model's another one, on the image's another image, on
+/// the view, the method and the colours the next.
+pub(crate) fn title_action(state: &State, width: u16, x: u16) -> Option<Action> {
+    const NAME: u16 = 11;
+    let Some(at) = x.checked_sub(NAME) else { return Some(Action::Palette) };
+    let room = usize::from(width).saturating_sub(12);
+    let (model, image) = (state.model.is_some(), !state.images.is_empty());
+    let how = [Action::NextView, Action::Methods, Action::NextColormap].map(Some);
+    let mut parts = vec![];
+    let mut start = 0;
+    let line = heading(state, room);
+    for part in line.split(BETWEEN) {
+        parts.push((start, part.to_owned()));
+        start += text::width(part) + text::width(BETWEEN);
+    }
+    let last = parts.len().saturating_sub(1);
+    let (number, (start, part)) =
+        parts.into_iter().enumerate().rev().find(|(_, (start, _))| *start <= usize::from(at))?;
+    if usize::from(at) >= start + text::width(&part) {
+        return None;
+    }
+    if model && number == last {
+        let mut from = start;
+        let words = part.split(" · ").map(|word| {
+            let place = from..from + text::width(word);
+            from += text::width(word) + 3;
+            place
+        });
+        let word = words.collect::<Vec<_>>().iter().position(|place| place.contains(&usize::from(at)))?;
+        return how.get(word).copied().flatten();
+    }
+    match (number, model, image) {
+        (0, true, _) => Some(Action::Open),
+        (_, _, true) => Some(Action::SearchImage),
+        _ => None,
+    }
+}
+
+/// The view's name; of all images with how they are sorted, and of how many it is known what that needs.
+fn view_name(state: &State) -> String {
+    let order = state.sorting.order;
+    let (name, count, known) = (state.view.name(), state.images.len(), state.answers());
+    match (state.view, order) {
+        (View::Photos, Order::Given) => name.to_owned(),
+        (View::Photos, _) if order.needs_answers() && known < count => {
+            format!("{name} {} ({known} of {count} known)", order.name())
+        }
+        (View::Photos, _) => format!("{name} {}", order.name()),
+        _ => name.to_owned(),
+    }
+}
+
+/// What stands between the parts of the title.
+const BETWEEN: &str = "  ·  ";
+
 /// The model, the image, and how it is looked at. Where there is no room for all of it, the looks go first, then parts of the names: view
 /// and method stay.
 fn heading(state: &State, room: usize) -> String {
-    const BETWEEN: &str = "  ·  ";
     let name = |path: &std::path::Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let model = state.model.as_ref().map(|model| {
         let second = model.against.as_ref().map(|against| format!(" | {}", name(&against.info.path)));
@@ -137,7 +191,7 @@ fn heading(state: &State, room: usize) -> String {
     let enlarged = if state.enlarge == Enlarge::default() { String::new() } else { format!(" · {}", state.enlarge) };
     let look = format!(" · {} {:.0} %{enlarged}", state.colormap, 100.0 * (1.0 - state.alpha));
     let joined = |model: Option<&str>, image: Option<&str>, look: &str| {
-        let how = state.model.as_ref().map(|_| format!("{} · {}{look}{zoom}", state.view.name(), state.method_name()));
+        let how = state.model.as_ref().map(|_| format!("{} · {}{look}{zoom}", view_name(state), state.method_name()));
         let image = image.map(|image| format!("{image}{place}"));
         [model.map(str::to_owned), image, how].into_iter().flatten().collect::<Vec<_>>().join(BETWEEN)
     };
@@ -285,22 +339,43 @@ fn notice(state: &State, theme: &Theme, area: Rect, shown: &[Tile], buf: &mut Bu
     Some(room)
 }
 
-/// Above the last line, all of a message that the last line has no room for, or where something is typed in its place. Gives what it covers.
-fn long_message(state: &State, theme: &Theme, screen: Rect, buf: &mut Buffer) -> Option<Rect> {
+/// All of a message that the last line has no room for, or in whose place something is typed.
+fn long_text(state: &State, width: u16, height: u16) -> Option<String> {
     let message = state.message.as_ref()?;
     let text = camscope_core::text::printable(&message.text);
     let is_typed = matches!(state.mode, Mode::Prompt(_));
-    if (!is_typed && text::width(&text) + 2 <= usize::from(screen.width)) || screen.height < 4 {
-        return None;
-    }
-    let style = if message.is_error { theme.error } else { theme.plain };
-    let paragraph = Paragraph::new(text).style(style).wrap(Wrap { trim: true });
-    let room = Rect { x: screen.x + 1, y: 0, width: screen.width - 2, height: screen.height / 2 };
-    let lines = text_lines(&paragraph, room);
+    let fits = !is_typed && text::width(&text) + 2 <= usize::from(width);
+    (!fits && height >= 4).then(|| text.into_owned())
+}
+
+/// Lines that a message takes above the last line.
+pub(crate) fn lift(state: &State) -> u16 {
+    let (width, height) = state.size;
+    let is_typed = matches!(state.mode, Mode::Prompt(_));
+    long_text(state, width, height)
+        .filter(|_| is_typed)
+        .map_or(0, |text| message_lines(&text, Rect::new(0, 0, width, height)))
+}
+
+fn message_lines(text: &str, screen: Rect) -> u16 {
+    let paragraph = Paragraph::new(text).wrap(Wrap { trim: true });
+    text_lines(
+        &paragraph,
+        Rect { x: screen.x + 1, y: 0, width: screen.width.saturating_sub(2), height: screen.height / 2 },
+    )
+}
+
+/// Draws that above the last line. Gives what it covers.
+fn long_message(state: &State, theme: &Theme, screen: Rect, buf: &mut Buffer) -> Option<Rect> {
+    let text = long_text(state, screen.width, screen.height)?;
+    let is_error = state.message.as_ref().is_some_and(|message| message.is_error);
+    let style = if is_error { theme.error } else { theme.plain };
+    let lines = message_lines(&text, screen);
     let area = Rect { y: screen.bottom() - 1 - lines, height: lines, x: screen.x, width: screen.width };
     Clear.render(area, buf);
     buf.set_style(area, theme.popup);
-    paragraph.render(Rect { x: room.x, width: room.width, ..area }, buf);
+    let paragraph = Paragraph::new(text).style(style).wrap(Wrap { trim: true });
+    paragraph.render(Rect { x: screen.x + 1, width: screen.width - 2, ..area }, buf);
     Some(area)
 }
 

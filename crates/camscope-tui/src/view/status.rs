@@ -115,15 +115,41 @@ fn other_heat(state: &State, point: (f32, f32)) -> Option<f32> {
 
 /// What the keys do, the most needed first.
 fn hints(state: &State) -> Vec<String> {
-    let key = |action| state.keymap.keys(action).next().map(|key| key.to_string()).unwrap_or_default();
-    let pair = |a, b| format!("{}{}", key(a), key(b));
-    vec![
-        format!("{} class", pair(Action::PreviousClass, Action::NextClass)),
-        format!("{} layer", pair(Action::PreviousLayer, Action::NextLayer)),
-        format!("{} help", key(Action::Help)),
-        format!("{} quit", key(Action::Quit)),
-        format!("{} view", key(Action::NextView)),
-        format!("{} method", key(Action::Methods)),
-        format!("{} search", key(Action::SearchClass)),
-    ]
+    let key = |action: &Action| first_key(state, *action);
+    HINTS.iter().map(|(actions, what)| format!("{} {what}", actions.iter().map(key).collect::<String>())).collect()
+}
+
+/// Actions, and what they are about in a word.
+const HINTS: [(&[Action], &str); 7] = [
+    (&[Action::PreviousClass, Action::NextClass], "class"),
+    (&[Action::PreviousLayer, Action::NextLayer], "layer"),
+    (&[Action::Help], "help"),
+    (&[Action::Quit], "quit"),
+    (&[Action::NextView], "view"),
+    (&[Action::Methods], "method"),
+    (&[Action::SearchClass], "search"),
+];
+
+fn first_key(state: &State, action: Action) -> String {
+    state.keymap.keys(action).next().map(|key| key.to_string()).unwrap_or_default()
+}
+
+/// The action of the hint at a column of the line, where hints are shown: of two, the first stands for its key, the second for the rest.
+pub(crate) fn hint_at(state: &State, area: Rect, column: u16) -> Option<Action> {
+    let is_other = state.message.is_some() || state.opening.is_some() || state.working.is_some();
+    if is_other || blank(state).is_some() || readout(state).is_some() || !state.notes.is_empty() {
+        return None;
+    }
+    let room = usize::from(area.width);
+    let mut from = usize::from(area.x) + 1;
+    let at = usize::from(column);
+    for (text, (actions, _)) in hints(state).iter().zip(HINTS) {
+        let end = from + text::width(text);
+        if (from..end).contains(&at) && end <= room {
+            let first = text::width(&first_key(state, *actions.first()?));
+            return if at < from + first { actions.first() } else { actions.last() }.copied();
+        }
+        from = end + 2;
+    }
+    None
 }

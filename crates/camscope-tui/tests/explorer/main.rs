@@ -9,5 +9,7 @@ mod comparing;
 mod double;
 mod keys;
 mod left;
+mod pointing;
+mod sorting;
 mod views;
 mod wire;
