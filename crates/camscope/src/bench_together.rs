@@ -95,8 +95,8 @@ impl<'a> Files<'a> {
         let made = tempfile::tempdir_in(self.folder.path());
         let folder = made.map_err(|error| failed("make a folder in", self.folder.path(), error))?;
         let one = || match &self.array {
-            Some(array) => Input::Tensor(self.photo.clone(), array.clone()),
-            None => Input::Photo(self.photo.clone()),
+            Some(array) => Input::Tensor(self.photo.as_path().into(), Box::new(array.clone())),
+            None => Input::Photo(self.photo.as_path().into()),
         };
         let inputs: Vec<Input> = std::iter::repeat_with(one).take(explainer.batch()).collect();
         let preprocessing = std::sync::Arc::new(explainer.sidecar().preprocessing.clone());

@@ -6,13 +6,9 @@ mod kept;
 mod pictures;
 mod reported;
 mod side;
+mod table;
 
-use std::{
-    borrow::Borrow,
-    path::{Path, PathBuf},
-    process::ExitCode,
-    sync::Arc,
-};
+use std::{borrow::Borrow, path::Path, process::ExitCode, sync::Arc};
 
 use camscope_core::{
     Error, Result,
@@ -75,16 +71,14 @@ pub(crate) fn run(args: &DiffArgs) -> Result<ExitCode> {
             printable_path(&args.a)
         );
     }
-    let pictures =
-        if args.tensor.is_empty() { args.from.pictures(&args.images)? } else { args.from.share(args.tensor.clone()) };
+    let pictures = args.from.given(&args.images, &args.tensor)?;
     if pictures.is_empty() {
         note_all(&["there is no photo for this shard: it is done".into()]);
         return Ok(ExitCode::SUCCESS);
     }
-    let paths: Vec<PathBuf> = pictures.iter().map(|picture| picture.path.clone()).collect();
-    let (photos, tensors) = if args.tensor.is_empty() { (paths, Vec::new()) } else { (Vec::new(), paths) };
-    let inputs = Input::of(&photos, &tensors, &mut network, &mut sidecar)?;
-    let inputs_b = Input::of(&photos, &tensors, &mut network_b, &mut sidecar_b).map_err(of_b)?;
+    let are_arrays = !args.tensor.is_empty();
+    let inputs = Input::of_pictures(&pictures, are_arrays, &mut network, &mut sidecar)?;
+    let inputs_b = Input::of_pictures(&pictures, are_arrays, &mut network_b, &mut sidecar_b).map_err(of_b)?;
     let page_pictures = args.keep.report.as_ref().map(|folder| folder.join(report::pictures::FOLDER));
     for folder in args.output.iter().chain(&args.raw).chain(&args.plot).chain(&page_pictures) {
         create_folder(folder)?;
@@ -181,9 +175,10 @@ pub(crate) fn run(args: &DiffArgs) -> Result<ExitCode> {
     })
 }
 
-/// The error as one of this model.
+/// The error as one of this model, unless it names it.
 fn of(model: &Path, source: Error) -> Error {
-    Error::Compared { model: printable_path(model), source: Box::new(source) }
+    let name = printable_path(model);
+    if source.to_string().contains(&name) { source } else { Error::Compared { model: name, source: Box::new(source) } }
 }
 
 /// A photo or an array, and how each model has it prepared.

@@ -6,12 +6,13 @@ mod page;
 pub(crate) mod plot;
 mod report;
 mod sane;
+mod table;
 mod truth;
 
 use std::{ops::Range, path::PathBuf, process::ExitCode, sync::Arc};
 
 use camscope_core::{
-    Error, Result,
+    EngineError, Error, Result,
     evaluate::{self, Asked, Evaluator, METRICS, Metric, Settings},
     explain::{Explainer, Options},
     layer::Choice,
@@ -39,7 +40,8 @@ use crate::{
     input::{Input, prepared},
     kept::{Kept, Place, settings},
     many_pictures::Picture,
-    output, plugins,
+    output::{self, Told},
+    plugins,
     report::pictures,
     setup::{create_folder, methods, note_all, note_estimate, note_provider, open, options, subject},
     whole::{end_between_files, end_by, finish_what_is_begun, stopped},
@@ -66,15 +68,13 @@ pub(crate) fn evaluated(args: &EvaluateArgs, canceller: &Canceller) -> Result<(E
         return Err(Error::Value("heat of both signs has no most relevant pixels: leave --sign both out".into()));
     }
     let (mut network, mut sidecar) = open(&args.model, &args.input)?;
-    let mut pictures =
-        if args.tensor.is_empty() { args.from.pictures(&args.images)? } else { args.from.share(args.tensor.clone()) };
+    let mut pictures = args.from.given(&args.images, &args.tensor)?;
     if pictures.is_empty() {
         note_all(&["there is no photo for this shard: it is done".into()]);
         return Ok((ExitCode::SUCCESS, String::new()));
     }
-    let paths: Vec<PathBuf> = pictures.iter().map(|picture| picture.path.clone()).collect();
-    let (photos, tensors) = if args.tensor.is_empty() { (paths, Vec::new()) } else { (Vec::new(), paths) };
-    let mut inputs = Input::of(&photos, &tensors, &mut network, &mut sidecar)?;
+    let are_arrays = !args.tensor.is_empty();
+    let mut inputs = Input::of_pictures(&pictures, are_arrays, &mut network, &mut sidecar)?;
     let mut preprocessing = prepared(&inputs, &sidecar.preprocessing);
     // One size after the other: the model has to be made ready for each.
     let mut order: Vec<_> = inputs.into_iter().zip(preprocessing).zip(pictures).collect();
@@ -131,6 +131,7 @@ pub(crate) fn evaluated(args: &EvaluateArgs, canceller: &Canceller) -> Result<(E
         is_announced: false,
         delivered: 0,
         failed: kept.as_ref().is_some_and(Kept::has_failures),
+        told: Told::default(),
     };
     finish_what_is_begun(kept.is_some());
     for (at, chosen) in methods.iter().enumerate() {
@@ -232,6 +233,8 @@ struct Run<'a> {
     /// How many pictures the pass that was the last has behind it.
     delivered: usize,
     failed: bool,
+    /// What was said of a picture that failed: it fails again for the next method.
+    told: Told,
 }
 
 /// An explainer for pictures of one size.
@@ -324,8 +327,8 @@ impl Run<'_> {
                 return Err(error);
             }
             self.failed = true;
-            // One that can't be read was reported when it was to be measured.
-            if stage == 0 || !lines.is_empty() {
+            let is_only_pass = self.methods.len() == 1 && self.stages.is_empty();
+            if is_only_pass || self.told.is_new(self.pictures[number].number, &error) {
                 self.bar.suspend(|| output::report(&error));
             }
             lines.push(line::failure(self.args, &self.methods[method], &self.inputs[number], &error));
@@ -407,6 +410,11 @@ impl Run<'_> {
         Ok(())
     }
 
+    /// An error, where nobody wants to wait any more.
+    fn go_on(&self) -> Result<()> {
+        if self.canceller.is_cancelled() { Err(EngineError::Cancelled.into()) } else { Ok(()) }
+    }
+
     /// The model typed for pictures of this size.
     fn typed(&mut self, preprocessing: &Preprocessing) -> Result<Arc<TypedModel>> {
         if let Some((size, typed)) = &self.typed
@@ -422,7 +430,10 @@ impl Run<'_> {
 
     /// Makes heatmaps; what changed pictures are asked of is made ready too.
     fn explainer(&mut self, chosen: &Chosen, preprocessing: &Preprocessing) -> Result<Explainer> {
+        // What takes longest while a model is made ready is not cut short, but the next step is not begun.
+        self.go_on()?;
         let typed = self.typed(preprocessing)?;
+        self.go_on()?;
         if self.scorer.as_ref().is_none_or(|(size, _)| *size != preprocessing.size) {
             let scorer = Explainer::forward_passes(
                 self.runtime,
@@ -431,6 +442,7 @@ impl Run<'_> {
             )?;
             self.scorer = Some((preprocessing.size, scorer));
         }
+        self.go_on()?;
         Explainer::of(self.runtime, typed, self.of_method(chosen))
     }
 

@@ -9,7 +9,7 @@ mod waiting;
 
 use std::{
     ops::Range,
-    path::{Path, PathBuf},
+    path::Path,
     process::ExitCode,
     sync::{Arc, Mutex, mpsc::sync_channel},
     thread,
@@ -37,7 +37,8 @@ use crate::{
     cli::{ExplainArgs, MethodArgs, SmoothArg},
     input::{Input, prepared},
     kept::Kept,
-    output, plugins, report,
+    output::{self, Told},
+    plugins, report,
     setup::{
         asks_for_all, class_clashes, create_folder, methods, note_all, note_estimate, note_provider, open, options,
         subject, work_between_runs,
@@ -66,15 +67,13 @@ pub(crate) fn explain(
     plugins::load(&args.extra.plugins);
     let colormap = overlay::by_name(&args.look.colormap)?;
     let (mut network, mut sidecar) = open(&args.model, &args.input)?;
-    let mut pictures =
-        if args.tensor.is_empty() { args.from.pictures(&args.images)? } else { args.from.share(args.tensor.clone()) };
+    let mut pictures = args.from.given(&args.images, &args.tensor)?;
     if pictures.is_empty() {
         note_all(&["there is no photo for this shard: it is done".into()]);
         return Ok(ExitCode::SUCCESS);
     }
-    let paths: Vec<PathBuf> = pictures.iter().map(|picture| picture.path.clone()).collect();
-    let (photos, tensors) = if args.tensor.is_empty() { (paths, Vec::new()) } else { (Vec::new(), paths) };
-    let mut inputs = Input::of(&photos, &tensors, &mut network, &mut sidecar)?;
+    let are_arrays = !args.tensor.is_empty();
+    let mut inputs = Input::of_pictures(&pictures, are_arrays, &mut network, &mut sidecar)?;
     let mut preprocessing = prepared(&inputs, &sidecar.preprocessing);
     if sizes(&preprocessing) > KEPT {
         // One size after the other: a model has to be made ready for each.
@@ -134,7 +133,7 @@ pub(crate) fn explain(
         let image = first.iter().flatten().find_map(|ready| ready.as_ref().ok());
         let image = image.map(|ready| (ready.tensor.clone(), Vec::from_iter(ready.of_photo())));
         let kept = kept::open(args, pictures, &runs, methods.len())?;
-        let mut stems = Stems::new(&methods);
+        let (mut stems, told) = (Stems::new(&methods), Told::default());
         let mut sheet = args.sheet.as_ref().map(|_| Sheet::default());
         let (mut failed, mut is_first) = (kept.as_ref().is_some_and(Kept::has_failures), true);
         for (pass, chosen) in methods.iter().enumerate() {
@@ -179,7 +178,7 @@ pub(crate) fn explain(
                 }
             }
 
-            let run_by = Pass { number: pass + 1, method: method_stem, kept: kept.as_ref() };
+            let run_by = Pass { number: pass + 1, method: method_stem, kept: kept.as_ref(), told: &told };
             let mut job = Job::new(args, &explainer, colormap, (inputs.len(), targets.len()), run_by, sheet.take());
             job.skip(runs.first().map_or(0, |run| run.start));
             if kept.is_some() {

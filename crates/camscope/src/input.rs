@@ -14,12 +14,12 @@ use camscope_core::{
 use camscope_tui::worker::files::images_of;
 use ndarray::{ArrayD, Axis, IxDyn};
 
-use crate::setup::note_all;
+use crate::{many_pictures::Picture, setup::note_all};
 
 /// A photo, or an array in its place.
 pub(crate) enum Input {
-    Photo(PathBuf),
-    Tensor(PathBuf, ArrayD<f32>),
+    Photo(Arc<Path>),
+    Tensor(Arc<Path>, Box<ArrayD<f32>>),
 }
 
 impl Input {
@@ -33,15 +33,38 @@ impl Input {
         network: &mut Network,
         sidecar: &mut Sidecar,
     ) -> Result<Vec<Self>> {
-        if !images.is_empty() {
+        let photos = images.iter().flat_map(|path| photos(path)).map(Arc::from);
+        Self::from_files(photos, tensors.iter().map(|path| Arc::from(path.as_path())), (network, sidecar))
+    }
+
+    /// The pictures, which are photos or, with `are_arrays`, arrays.
+    ///
+    /// # Errors
+    /// As those of [`of`](Self::of).
+    pub(crate) fn of_pictures(
+        pictures: &[Picture],
+        are_arrays: bool,
+        network: &mut Network,
+        sidecar: &mut Sidecar,
+    ) -> Result<Vec<Self>> {
+        let paths =
+            |are_meant: bool| pictures.iter().filter(move |_| are_meant).map(|picture| Arc::clone(&picture.path));
+        Self::from_files(paths(!are_arrays), paths(are_arrays), (network, sidecar))
+    }
+
+    fn from_files(
+        images: impl Iterator<Item = Arc<Path>>,
+        tensors: impl Iterator<Item = Arc<Path>>,
+        (network, sidecar): (&mut Network, &mut Sidecar),
+    ) -> Result<Vec<Self>> {
+        let mut inputs: Vec<Self> = images.map(Self::Photo).collect();
+        if !inputs.is_empty() {
             network.refuse_photos()?;
         }
-        let photos = images.iter().flat_map(|path| photos(path)).map(|path| Ok(Self::Photo(path)));
-        let tensors = tensors.iter().map(|path| {
-            let array = array_for(path, network, sidecar)?;
-            Ok(Self::Tensor(path.clone(), array))
-        });
-        let inputs: Vec<Self> = photos.chain(tensors).collect::<Result<_>>()?;
+        for path in tensors {
+            let array = array_for(&path, network, sidecar)?;
+            inputs.push(Self::Tensor(path, Box::new(array)));
+        }
         if let (Some(Self::Tensor(_, array)), false) = (inputs.first(), network.takes_photos())
             && let Some(axes) = unusual_axes(array.shape())
         {

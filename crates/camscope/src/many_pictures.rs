@@ -2,9 +2,11 @@
 //! take many.
 
 use std::{
+    borrow::Cow,
     collections::HashMap,
     io::Read,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use camscope_core::{Error, Result, text::printable_path};
@@ -44,16 +46,27 @@ impl Shard {
     }
 }
 
-/// One of many.
+/// One of many: what is kept of each grows with their number, so it is little more than the name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Picture {
     /// The file.
-    pub(crate) path: PathBuf,
+    pub(crate) path: Arc<Path>,
     /// Its place among all that were named, from 1: the same in every shard.
     pub(crate) number: usize,
+    /// The stem, where it is not the file's own.
+    other_stem: Option<Box<str>>,
+}
+
+impl Picture {
     /// The name of what is written of it, without an ending: the file's own, with a number where an earlier one has the same. The same in
     /// every shard.
-    pub(crate) stem: String,
+    pub(crate) fn stem(&self) -> Cow<'_, str> {
+        self.other_stem.as_deref().map_or_else(|| file_stem(&self.path), Cow::Borrowed)
+    }
+}
+
+fn file_stem(path: &Path) -> Cow<'_, str> {
+    path.file_stem().unwrap_or_default().to_string_lossy()
 }
 
 impl ListArgs {
@@ -63,47 +76,64 @@ impl ListArgs {
     /// # Errors
     /// The list cannot be read, or it is empty.
     pub(crate) fn pictures(&self, named: &[PathBuf]) -> Result<Vec<Picture>> {
-        let mut all: Vec<PathBuf> = named.iter().flat_map(|path| matching(path)).flat_map(in_folder).collect();
+        let mut all: Vec<Arc<Path>> = named.iter().flat_map(|path| matching(path)).flat_map(in_folder).collect();
         if let Some(list) = &self.list {
             all.extend(listed(list)?.into_iter().flat_map(in_folder));
         }
         Ok(self.share(all))
     }
 
-    /// Of these files those of the shard.
-    pub(crate) fn share(&self, all: Vec<PathBuf>) -> Vec<Picture> {
-        let mut stems = Stems::default();
-        let Shard { which, of } = self.shard.unwrap_or(Shard { which: 1, of: 1 });
-        let number = |(at, path): (usize, PathBuf)| {
-            let stem = stems.unused(&path.file_stem().unwrap_or_default().to_string_lossy());
-            Picture { path, number: at + 1, stem }
-        };
-        all.into_iter().enumerate().map(number).filter(|picture| (picture.number - 1) % of == which - 1).collect()
+    /// As [`pictures`](Self::pictures); where there are arrays, they are the pictures.
+    ///
+    /// # Errors
+    /// The list cannot be read, or it is empty.
+    pub(crate) fn given(&self, named: &[PathBuf], arrays: &[PathBuf]) -> Result<Vec<Picture>> {
+        match arrays {
+            [] => self.pictures(named),
+            arrays => Ok(self.share(arrays.iter().map(|path| Arc::from(path.as_path())).collect())),
+        }
     }
+
+    /// Of these files those of the shard.
+    fn share(&self, all: Vec<Arc<Path>>) -> Vec<Picture> {
+        let Shard { which, of } = self.shard.unwrap_or(Shard { which: 1, of: 1 });
+        let others = other_stems(&all);
+        let numbered = all.into_iter().zip(others).enumerate();
+        let picture = |(at, (path, other_stem))| Picture { path, number: at + 1, other_stem };
+        numbered.filter(|(at, _)| at % of == which - 1).map(picture).collect()
+    }
+}
+
+/// For each file the stem that it gets in place of its own, where an earlier one has that.
+fn other_stems(all: &[Arc<Path>]) -> Vec<Option<Box<str>>> {
+    let mut stems = Stems::default();
+    all.iter().map(|path| stems.other(file_stem(path))).collect()
 }
 
 /// Names that were given, so that each is given once.
 #[derive(Default)]
-struct Stems {
+struct Stems<'a> {
     /// With each name the number to try next.
-    next: HashMap<String, usize>,
+    next: HashMap<Cow<'a, str>, usize>,
 }
 
-impl Stems {
-    fn unused(&mut self, stem: &str) -> String {
-        let Some(next) = self.next.get_mut(stem) else {
-            self.next.insert(stem.to_owned(), 2);
-            return stem.to_owned();
+impl<'a> Stems<'a> {
+    /// The name in place of this one, if that was given.
+    fn other(&mut self, stem: Cow<'a, str>) -> Option<Box<str>> {
+        let Some(next) = self.next.get_mut(&stem) else {
+            self.next.insert(stem, 2);
+            return None;
         };
         let mut number = *next;
         let mut name = format!("{stem}-{number}");
-        while self.next.contains_key(&name) {
+        while self.next.contains_key(name.as_str()) {
             number += 1;
             name = format!("{stem}-{number}");
         }
-        self.next.insert(stem.to_owned(), number + 1);
-        self.next.insert(name.clone(), 2);
-        name
+        self.next.insert(stem, number + 1);
+        let given = name.clone().into_boxed_str();
+        self.next.insert(Cow::Owned(name), 2);
+        Some(given)
     }
 }
 
@@ -119,9 +149,10 @@ fn matching(path: &Path) -> Vec<PathBuf> {
 }
 
 /// The photos of a folder by name; anything else is itself.
-fn in_folder(path: PathBuf) -> Vec<PathBuf> {
+fn in_folder(path: PathBuf) -> impl Iterator<Item = Arc<Path>> {
     let images = if path.is_dir() { images_of(&path).unwrap_or_default() } else { Vec::new() };
-    if images.is_empty() { vec![path] } else { images }
+    let itself = images.is_empty().then_some(path);
+    itself.into_iter().chain(images).map(Arc::from)
 }
 
 /// The names in a list.
@@ -169,8 +200,9 @@ mod tests {
     #[test]
     fn shards_share_all_pictures_and_their_names() {
         let all = paths(&["a/x.png", "b/x.png", "c/y.png", "x-2.png", "d/x.png"]);
+        let all: Vec<Arc<Path>> = all.into_iter().map(Arc::from).collect();
         let whole = ListArgs::default().share(all.clone());
-        let stems: Vec<&str> = whole.iter().map(|picture| picture.stem.as_str()).collect();
+        let stems: Vec<Cow<'_, str>> = whole.iter().map(Picture::stem).collect();
         assert_eq!(stems, ["x", "x-2", "y", "x-2-2", "x-3"]);
         let shard = |text: &str| {
             let shard = Some(Shard::parse(text).expect("a shard"));

@@ -2,7 +2,9 @@
 
 use std::{
     cell::RefCell,
+    collections::HashSet,
     io::{ErrorKind, Write},
+    sync::{Mutex, PoisonError},
 };
 
 use camscope_core::{
@@ -111,6 +113,17 @@ pub(crate) fn complain(error: &str, help: Option<&str>) {
 /// [`printable`], with the line breaks left in.
 fn safe(text: &str) -> String {
     text.trim_end().split('\n').map(printable).collect::<Vec<_>>().join("\n")
+}
+
+/// What was said of pictures that failed, by their numbers: what fails for each of several methods is said once.
+#[derive(Default)]
+pub(crate) struct Told(Mutex<HashSet<(usize, String)>>);
+
+impl Told {
+    /// Whether this was not said of the picture; now it is.
+    pub(crate) fn is_new(&self, picture: usize, error: &Error) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert((picture, error.to_string()))
+    }
 }
 
 /// A JSON object as a line. What would steer a terminal is escaped: JSON asks for that below U+0020 only.

@@ -4,7 +4,7 @@ mod grid;
 mod told;
 
 use std::{
-    path::{Path, PathBuf},
+    path::Path,
     process::ExitCode,
     sync::Arc,
     time::{Duration, Instant},
@@ -68,8 +68,8 @@ pub(crate) fn run(args: &RankArgs) -> Result<ExitCode> {
     let colormap = overlay::by_name(&args.colormap)?;
     let (mut network, mut sidecar) = open(&args.model, &args.input)?;
     let from = ListArgs { list: args.list.clone(), shard: None };
-    let photos: Vec<PathBuf> = from.pictures(&args.images)?.into_iter().map(|picture| picture.path).collect();
-    let inputs = Input::of(&photos, &[], &mut network, &mut sidecar)?;
+    let photos = from.pictures(&args.images)?;
+    let inputs = Input::of_pictures(&photos, false, &mut network, &mut sidecar)?;
     if let Some(folder) = args.sheet.as_deref().and_then(Path::parent).filter(|it| !it.as_os_str().is_empty()) {
         create_folder(folder)?;
     }

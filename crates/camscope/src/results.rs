@@ -179,7 +179,8 @@ mod tests {
     const SETTINGS: &str = "these";
 
     fn pictures() -> Vec<Picture> {
-        ListArgs::default().share((0..5).map(|number| format!("{number}.png").into()).collect())
+        let paths: Vec<PathBuf> = (0..5).map(|number| format!("{number}.png").into()).collect();
+        ListArgs::default().given(&[], &paths).expect("pictures")
     }
 
     fn lines(pass: usize, picture: usize, lines: usize) -> String {

@@ -60,7 +60,7 @@ pub(crate) fn run(args: &ExplainArgs, view: View) -> Result<ExitCode> {
     let targets: Vec<_> = classes.chain(args.how.targets.iter().cloned()).collect();
     let asked = targets.iter().filter(|target| target.kind() != "class").cloned();
     let runtime = plugins::runtime(Runtime::get_or_load()?, &args.extra)?;
-    let first = pictures.first().map(|picture| picture.path.as_path());
+    let first = pictures.first().map(|picture| &*picture.path);
     let (network, sidecar) = open_for(&args.model, &args.input, first)?;
     network.refuse_photos()?;
     let mut how = OpenOptions {
@@ -117,7 +117,7 @@ pub(crate) fn run(args: &ExplainArgs, view: View) -> Result<ExitCode> {
             Ok(drawn) => {
                 let mut said = format!("{}: {}", printable_path(&picture.path), view.name());
                 if let Some(folder) = &args.output {
-                    let path = folder.join(format!("{}.png", picture.stem));
+                    let path = folder.join(format!("{}.png", picture.stem()));
                     write_overlay(&drawn, &path)?;
                     said += &format!(" in {}", printable_path(&path));
                 }

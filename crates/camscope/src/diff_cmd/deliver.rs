@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 
 use super::{
     Both, drift,
-    kept::{Gathered, Row, answer},
+    kept::{Gathered, answer},
     pictures::{Look, side_by_side},
     reported,
 };
@@ -95,7 +95,7 @@ impl<'a> Job<'a> {
             tap_stems: tap_stems(own.taps()),
             unfinished: unfinished(args.from.shard),
             kept,
-            gathered: Gathered::default(),
+            gathered: Gathered::new(args.measure),
             delivered: 0,
             failed: kept.is_some_and(Kept::has_failures),
         }
@@ -136,7 +136,9 @@ impl<'a> Job<'a> {
                 Some(results) => kept += &results.lines(named, 1, lines),
                 None => {
                     let is_one = self.is_one();
-                    lines.iter().for_each(|line| self.gathered.add(line, named.number as u64, is_one));
+                    for line in &lines {
+                        self.gathered.add(line, named.number as u64, is_one)?;
+                    }
                 }
             }
             self.delivered += 1;
@@ -168,17 +170,13 @@ impl<'a> Job<'a> {
         self.clear();
         if let Some(kept) = self.kept {
             let is_one = self.is_one();
-            kept.each(|object| {
-                self.gathered.add(object, object["picture"].as_u64().unwrap_or_default(), is_one);
-                Ok(())
-            })?;
+            kept.each(|object| self.gathered.add(object, object["picture"].as_u64().unwrap_or_default(), is_one))?;
         }
-        let measure = self.args.measure;
-        self.gathered.sort(measure);
-        let Gathered { rows, drift, .. } = &self.gathered;
+        let Gathered { table, drift, .. } = &mut self.gathered;
+        table.sort();
         let chart = (drift.pictures() > 0).then(|| reported::chart(drift));
         if !self.args.json {
-            print_table(rows)?;
+            table.print()?;
             if drift.pictures() > 0 {
                 output::print(&drift::curve(drift))?;
             }
@@ -192,10 +190,10 @@ impl<'a> Job<'a> {
                 output::print(&format!("report: {}\n", printable_path(&path)))?;
             }
         }
-        let Some((least, worst)) = self.args.fail_below.zip(rows.first()) else { return Ok((self.failed, false)) };
-        let count = rows.iter().filter(|row| row.measure(measure) < least).count();
-        if count > 0 {
-            let (name, found, all) = (measure.name(), worst.measure(measure), rows.len());
+        let Some(least) = self.args.fail_below else { return Ok((self.failed, false)) };
+        let count = table.below(least);
+        if let (Some(worst), 1..) = (table.first()?, count) {
+            let (name, found, all) = (self.args.measure.name(), worst.alike(self.args.measure), table.rows());
             let what = if worst.what.is_empty() { String::new() } else { format!(" ({})", worst.what) };
             output::complain(
                 &format!(
@@ -243,7 +241,7 @@ impl<'a> Job<'a> {
     ) -> Result<Told> {
         let compared = self.compared(picture, explanations)?;
         let layers = [0, 1].map(|which| layer_name(&self.explainers[which], explanations[which]));
-        let mut stem = named.stem.clone();
+        let mut stem = named.stem().into_owned();
         if self.several {
             let own = |part: &Explanation| self.tap_stems[part.tap].clone();
             let of_layer = match explanations[0].fused.as_slice() {
@@ -502,49 +500,6 @@ impl<'a> Job<'a> {
             "raw": files.raw.as_ref().map(|path| path.to_string_lossy()),
         })
     }
-}
-
-/// Prints all comparisons in their order; nothing where there is but one.
-fn print_table(rows: &[Row]) -> Result<()> {
-    if rows.len() < 2 {
-        return Ok(());
-    }
-    let cells = |row: &Row| {
-        let same = row.is_same.map_or("", |same| if same { "yes" } else { "no" });
-        let [a, b] = &row.answers;
-        let (cosine, rank) = (format!("{:.4}", row.cosine), format!("{:.4}", row.rank));
-        [row.image.clone(), row.what.clone(), cosine, rank, a.clone(), b.clone(), same.to_owned()]
-    };
-    let header = ["image", "target", "cosine", "rank", "A says", "B says", "same"].map(str::to_owned);
-    let mut widths = header.each_ref().map(|cell| cell.chars().count());
-    let mut is_shown = [false; 7];
-    for row in rows {
-        for (at, cell) in cells(row).iter().enumerate() {
-            widths[at] = widths[at].max(cell.chars().count());
-            is_shown[at] |= !cell.is_empty();
-        }
-    }
-    let columns: Vec<usize> = (0..7).filter(|column| is_shown[*column]).collect();
-    let mut text = String::from("\n");
-    for row in std::iter::once(header).chain(rows.iter().map(cells)) {
-        let cells = columns.iter().map(|&column| format!("{:width$}", row[column], width = widths[column]));
-        text += cells.collect::<Vec<_>>().join("  ").trim_end();
-        text.push('\n');
-        if text.len() > 1 << 16 {
-            output::print(&std::mem::take(&mut text))?;
-        }
-    }
-    let (count, cosine) = (rows.len() as f64, rows.iter().map(|row| row.cosine));
-    let same = rows.iter().filter(|row| row.is_same == Some(true)).count();
-    let least = cosine.clone().fold(f64::INFINITY, f64::min);
-    output::print(
-        &(text
-            + &format!(
-                "cosine {least:.4} at least, {:.4} in the mean; the first answer is the same for {same} of {}\n",
-                cosine.sum::<f64>() / count,
-                rows.len()
-            )),
-    )
 }
 
 /// By what layers were matched, to be read.

@@ -2,14 +2,13 @@
 
 use std::ops::Range;
 
-use camscope_core::{
-    Result,
-    compare::MeanErrors,
-    text::{printable, printable_path},
-};
+use camscope_core::{Result, compare::MeanErrors, text::printable};
 use serde_json::Value;
 
-use super::drift;
+use super::{
+    drift,
+    table::{Row, Table},
+};
 use crate::{
     cli::DiffArgs,
     cli_diff::Measure,
@@ -39,45 +38,6 @@ pub(super) fn open(args: &DiffArgs, pictures: &[Picture], batches: &[Range<usize
     Kept::open(&place, pictures, batches, 1, settings(&[&args.a, &args.b], &options)).map(Some)
 }
 
-/// What is told of each comparison at the end.
-pub(super) struct Row {
-    pub(super) image: String,
-    /// The layer and the target, where there are several.
-    pub(super) what: String,
-    pub(super) cosine: f64,
-    pub(super) rank: f64,
-    pub(super) answers: [String; 2],
-    pub(super) is_same: Option<bool>,
-}
-
-impl Row {
-    /// Of a line of the results; `None` of one that says why there is nothing.
-    pub(super) fn of(object: &Value, is_one: bool) -> Option<Self> {
-        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        let answers = ["a", "b"].map(|model| object[model]["answers"].get(0).map(answer).unwrap_or_default());
-        let own = &object["a"];
-        let what = match is_one {
-            true => String::new(),
-            false => format!("{} at {}", printable(&text(&own["target"])), printable(&text(&own["about"]))),
-        };
-        Some(Self {
-            image: printable_path(text(&object["image"]).as_ref()),
-            what,
-            cosine: object["cosine"].as_f64()?,
-            rank: object["rank"].as_f64()?,
-            answers,
-            is_same: object["same_answer"].as_bool(),
-        })
-    }
-
-    pub(super) fn measure(&self, measure: Measure) -> f64 {
-        match measure {
-            Measure::Cosine => self.cosine,
-            Measure::Rank => self.rank,
-        }
-    }
-}
-
 /// An answer, to be read.
 pub(super) fn answer(item: &Value) -> String {
     let name = match (item["label"].as_str(), item["class"].as_u64()) {
@@ -93,26 +53,30 @@ pub(super) fn answer(item: &Value) -> String {
 }
 
 /// What is gathered from all lines.
-#[derive(Default)]
 pub(super) struct Gathered {
-    pub(super) rows: Vec<Row>,
+    pub(super) table: Table,
     pub(super) drift: MeanErrors,
     /// The picture of the last line: its drift is in each of its lines.
     picture: Option<u64>,
 }
 
 impl Gathered {
+    pub(super) fn new(measure: Measure) -> Self {
+        Self { table: Table::new(measure), drift: MeanErrors::default(), picture: None }
+    }
+
     /// Adds a line of the results, of that picture.
-    pub(super) fn add(&mut self, object: &Value, picture: u64, is_one: bool) {
-        self.rows.extend(Row::of(object, is_one));
+    ///
+    /// # Errors
+    /// There is no room for it.
+    pub(super) fn add(&mut self, object: &Value, picture: u64, is_one: bool) -> Result<()> {
+        if let Some(row) = Row::of(object, is_one) {
+            self.table.add(&row)?;
+        }
         if self.picture != Some(picture) {
             drift::entries(&object["drift"]).iter().for_each(|entries| self.drift.add(entries));
         }
         self.picture = Some(picture);
-    }
-
-    /// All comparisons, those first that differ most.
-    pub(super) fn sort(&mut self, measure: Measure) {
-        self.rows.sort_by(|one, other| one.measure(measure).total_cmp(&other.measure(measure)));
+        Ok(())
     }
 }

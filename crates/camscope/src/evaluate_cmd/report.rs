@@ -1,15 +1,15 @@
 //! What `camscope evaluate` says at the end: a table, JSON, CSV, plots, a page. It goes through the results one after the other and keeps sums.
 
-use std::{collections::BTreeMap, fs::File, path::Path, time::Duration};
+use std::{collections::BTreeMap, fs::File, io::ErrorKind, path::Path, time::Duration};
 
 use camscope_core::{
     Result,
     evaluate::{
-        Better, Metric, Number, Running, Spread,
+        Metric, Number, Running, Spread,
         sanity::{Similarity, Stage, verdict},
     },
     method::Chosen,
-    text::{printable, printable_path},
+    text::printable_path,
 };
 use serde_json::{Map, Value, json};
 
@@ -17,6 +17,7 @@ use super::{
     page,
     plot::{self, Below},
     sane::StageOf,
+    table,
 };
 use crate::{
     cli::EvaluateArgs,
@@ -31,16 +32,16 @@ use crate::{
 type Summed = (Vec<f64>, Vec<f64>, usize);
 
 /// What a method at a layer, or at several that are fused, came to.
-struct Gathered {
+pub(super) struct Gathered {
     method: usize,
     /// Which of the method's layers, from 1.
     group: u64,
-    chosen: Chosen,
-    layer: String,
-    heatmaps: usize,
-    values: Vec<Running>,
+    pub(super) chosen: Chosen,
+    pub(super) layer: String,
+    pub(super) heatmaps: usize,
+    pub(super) values: Vec<Running>,
     curves: BTreeMap<String, Summed>,
-    sanity: Vec<Stage>,
+    pub(super) sanity: Vec<Stage>,
 }
 
 /// All that came out.
@@ -67,6 +68,10 @@ impl<'a> Report<'a> {
         let numbers: Vec<Number> = metrics.iter().flat_map(|metric| metric.numbers()).copied().collect();
         let csv = args.csv.as_ref().map(|path| -> Result<_> {
             let problem = |source| failed("write", path, source);
+            // Not only once all is measured.
+            if path.is_dir() {
+                return Err(problem(ErrorKind::IsADirectory.into()));
+            }
             let mut writer = csv::Writer::from_writer(tempfile::tempfile_in(beside(path)).map_err(problem)?);
             let names = ["image", "method", "layer", "target", "label", "confidence"];
             let header = writer.write_record(names.into_iter().chain(numbers.iter().map(|number| number.name)));
@@ -163,7 +168,7 @@ impl<'a> Report<'a> {
     pub(super) fn finish(mut self, kept: Option<&Kept>) -> Result<String> {
         self.columns.sort_by_key(|column| (column.method, column.group));
         let columns: Vec<&Gathered> = self.columns.iter().filter(|column| column.heatmaps > 0).collect();
-        let table = if columns.is_empty() { String::new() } else { self.table(&columns) };
+        let table = if columns.is_empty() { String::new() } else { table::table(&self.numbers, &columns) };
         if self.args.json {
             for column in &columns {
                 output::print(&self.summary(column))?;
@@ -222,99 +227,11 @@ impl<'a> Report<'a> {
             },
         }))
     }
-
-    fn table(&self, columns: &[&Gathered]) -> String {
-        let heatmaps = columns.iter().map(|column| column.heatmaps).max().unwrap_or_default();
-        let mut text = match heatmaps {
-            1 => "one heatmap each\n".to_owned(),
-            _ => format!("{heatmaps} heatmaps each: mean ± standard deviation\n"),
-        };
-        let first = self.numbers.iter().map(|number| number.name.len()).max().unwrap_or_default() + 3;
-        for some in columns.chunks(COLUMNS) {
-            let heads: Vec<[String; 2]> = some
-                .iter()
-                .map(|column| [printable(&column.chosen.spec()).into_owned(), printable(&column.layer).into_owned()])
-                .collect();
-            let widths: Vec<usize> = heads
-                .iter()
-                .map(|head| head.iter().map(|text| text.chars().count()).max().unwrap_or(0).max(CELL))
-                .collect();
-            text += "\n";
-            for row in 0..2 {
-                text += &" ".repeat(first);
-                for (head, width) in heads.iter().zip(&widths) {
-                    text += &format!("  {:<width$}", head[row]);
-                }
-                text = text.trim_end().to_owned() + "\n";
-            }
-            for (at, number) in self.numbers.iter().enumerate() {
-                let arrow = if number.better == Better::Higher { '↑' } else { '↓' };
-                text += &format!("{:<width$}{arrow} ", number.name, width = first - 2);
-                let best = best(number, columns, at);
-                for (column, width) in some.iter().zip(&widths) {
-                    let cell = match column.values[at].spread() {
-                        None => "—".to_owned(),
-                        Some(found) => {
-                            let mark = if columns.len() > 1 && Some(found.mean) == best { "*" } else { "" };
-                            let spread =
-                                if found.count > 1 { format!(" ± {:.3}", found.deviation) } else { String::new() };
-                            let some = if found.count < column.heatmaps {
-                                format!(" ({})", found.count)
-                            } else {
-                                String::new()
-                            };
-                            format!("{:.4}{spread}{mark}{some}", found.mean)
-                        }
-                    };
-                    text += &format!("  {cell:<width$}");
-                }
-                text = text.trim_end().to_owned() + "\n";
-            }
-        }
-        if columns.len() > 1 {
-            text += "\n↑ higher is better, ↓ lower; * the best\n";
-        }
-        for column in columns {
-            text += &sanity_text(column);
-        }
-        text
-    }
 }
 
 /// The folder of a file.
 fn beside(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
-}
-
-/// How many columns a table has beside one another.
-const COLUMNS: usize = 4;
-
-/// How wide a cell is at least.
-const CELL: usize = 17;
-
-/// The best mean of a number.
-fn best(number: &Number, columns: &[&Gathered], at: usize) -> Option<f64> {
-    let means = columns.iter().filter_map(|column| column.values[at].spread()).map(|found| found.mean);
-    match number.better {
-        Better::Higher => means.reduce(f64::max),
-        Better::Lower => means.reduce(f64::min),
-    }
-}
-
-fn sanity_text(column: &Gathered) -> String {
-    let Some(verdict) = verdict(&column.sanity) else { return String::new() };
-    let name = format!("{} at {}", printable(&column.chosen.spec()), printable(&column.layer));
-    let mut text = format!("\n{name}: {}\n", verdict.about());
-    text += "  random from the top down to             layers  rank correlation   SSIM\n";
-    let cell = |found: Option<Spread>| {
-        found.map_or_else(|| "—".to_owned(), |found| format!("{:.3} ± {:.3}", found.mean, found.deviation))
-    };
-    for stage in &column.sanity {
-        let layer: String = printable(&stage.layer).chars().take(38).collect();
-        text +=
-            &format!("  {layer:<38}  {:>6}  {:<17}  {}\n", stage.layers, cell(stage.rank()), cell(stage.structure()));
-    }
-    text
 }
 
 fn spread(found: Option<Spread>) -> Value {

@@ -31,7 +31,7 @@ use crate::{
     input::Input,
     kept::Kept,
     many_pictures::Picture,
-    output,
+    output::{self, Told},
     picture::Screen,
     report,
     setup::failed,
@@ -55,6 +55,8 @@ pub(super) struct Pass<'a> {
     pub(super) method: Option<String>,
     /// What is kept of the run.
     pub(super) kept: Option<&'a Kept>,
+    /// What was said of pictures that failed.
+    pub(super) told: &'a Told,
 }
 
 /// What stays the same from photo to photo.
@@ -140,7 +142,7 @@ impl<'a> Job<'a> {
             let Ok(explained) = explained else { continue };
             for (at, explanation) in explained.outcome.explanations.iter().enumerate() {
                 // Told apart from others of the same name.
-                let mut stem = picture.stem.clone();
+                let mut stem = picture.stem().into_owned();
                 if let Some(method) = &self.pass.method {
                     stem += &format!(".{method}");
                 }
@@ -172,7 +174,9 @@ impl<'a> Job<'a> {
                     "method": self.explainer.options().method.method.name(),
                     "error": error.to_string(),
                 }));
-                self.complain(&error);
+                if self.pass.method.is_none() || self.pass.told.is_new(picture.number, &error) {
+                    self.complain(&error);
+                }
             }
             if let Some(results) = self.pass.kept {
                 kept += &results.lines(picture, self.pass.number, lines);

@@ -171,7 +171,7 @@ impl Ready {
             }
             Input::Tensor(_, tensor) => {
                 let (height, width) = preprocessing.size;
-                (None, Seen::all(width, height), tensor.clone())
+                (None, Seen::all(width, height), ArrayD::clone(tensor))
             }
         };
         Ok(Self { photo, notes, seen, tensor, took: start.elapsed().as_secs_f64() * 1e3 })

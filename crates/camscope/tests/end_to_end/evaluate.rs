@@ -56,12 +56,14 @@ fn the_table_has_every_metric_for_every_method_and_layer() {
         "infidelity",
         "max_sensitivity",
     ] {
-        let line = ran.stdout.lines().find(|line| line.split_whitespace().next() == Some(name));
-        let line = line.unwrap_or_else(|| panic!("{name} in {}", ran.stdout));
+        // As many columns beside one another as fit into 80 characters.
+        let lines: Vec<&str> = ran.stdout.lines().filter(|line| line.split_whitespace().next() == Some(name)).collect();
+        assert!(lines.len() == 2 && lines.iter().all(|line| line.contains(['↑', '↓'])), "{name} in {}", ran.stdout);
         // A map can be blank for both photos: then it has no entropy.
-        assert_eq!(line.matches(['±', '—']).count(), 4, "{line}");
-        assert!(line.contains('*') && line.contains(['↑', '↓']), "{line}");
+        assert_eq!(lines.concat().matches(['±', '—']).count(), 4, "{lines:?}");
+        assert!(lines.concat().contains('*'), "{lines:?}");
     }
+    assert!(ran.stdout.lines().all(|line| line.chars().count() <= 80), "{}", ran.stdout);
     assert!(!ran.stdout.contains("pointing"));
     assert!(ran.stderr.contains("passes, about"), "{}", ran.stderr);
 }
@@ -210,6 +212,22 @@ fn a_photo_is_wanted() {
     let missing = evaluate(&scene, &mobilenet(), &[Path::new("missing.jpg")], &["--metric", "complexity"]);
     assert_eq!((missing.status, missing.stdout.as_str()), (Some(1), ""));
     assert!(missing.stderr.contains("missing.jpg"), "{}", missing.stderr);
+}
+
+/// Where a file cannot be written, that is said before anything is measured, and a picture that cannot be read once for all methods.
+#[test]
+fn what_is_wrong_is_told_early_and_once() {
+    let scene = Scene::new();
+    let (photo, bad) = (photo(&scene, "a.png", (50, 50)), scene.write("b.png", "no picture"));
+    std::fs::create_dir(scene.path("folder")).expect("it is made");
+    let options = ["--metric", "complexity", "--method", "gradcam", "--method", "layercam"];
+    let ran = evaluate(&scene, &mobilenet(), &[&photo], &[&options[..], &["--csv", "folder"]].concat());
+    assert_eq!((ran.status, ran.stdout.as_str()), (Some(1), ""), "{}", ran.stderr);
+    assert!(ran.stderr.contains("cannot write folder") && !ran.stderr.contains("passes"), "{}", ran.stderr);
+    let ran = evaluate(&scene, &mobilenet(), &[&bad, &photo], &options);
+    assert_eq!(ran.status, Some(1));
+    assert_eq!(ran.stderr.matches("b.png").count(), 1, "{}", ran.stderr);
+    assert!(ran.stdout.contains("layercam"), "{}", ran.stdout);
 }
 
 /// What is interrupted has written nothing.
