@@ -21,6 +21,7 @@ use onnx_grad::{
 use crate::{
     cli::{DifferentiateArgs, PrecisionArg, Shape},
     differentiate_target, output, plugins,
+    setup::not_written,
 };
 
 /// Runs `camscope differentiate`.
@@ -43,7 +44,8 @@ pub(crate) fn run(args: &DifferentiateArgs) -> Result<ExitCode> {
         precision: args.precision,
     };
     let gradient = differentiated(&model, &wanted, || plugins::runtime(Runtime::get_or_load()?, &args.extra))?;
-    fused(&gradient).and_then(|fused| fused.write(&args.output)).map_err(refused)?;
+    let fused = fused(&gradient).map_err(refused)?;
+    fused.write(&args.output).map_err(|source| not_written(&args.output, source))?;
     let names: Vec<&str> = gradient.gradients.iter().filter_map(|(_, name)| name.as_deref()).collect();
     let seeds: Vec<&str> = gradient.seeds.iter().map(|(_, seed)| seed.as_str()).collect();
     let path = printable_path(&args.output);

@@ -21,7 +21,7 @@ use onnx_grad::{MOST_BYTES, Model};
 use crate::{
     cli_export::ExportArgs,
     export_triton, output, plugins,
-    setup::{create_folder, note_all, open},
+    setup::{create_folder, not_written, note_all, open},
 };
 
 /// Runs `camscope export`.
@@ -85,7 +85,10 @@ fn suited(how: How, subject: &TypedModel) -> How {
 
 /// Writes a model: its weights too, unless they are left outside or there are too many of them.
 fn write(model: &Model, path: &Path, external: bool) -> Result<()> {
-    let refused = |source| Error::Model { path: printable_path(path), source };
+    let refused = |source| not_written(path, source);
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        create_folder(folder)?;
+    }
     let is_large = model.encoded_len() > MOST_BYTES;
     if !(external || is_large) {
         return model.write(path).map_err(refused);

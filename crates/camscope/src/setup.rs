@@ -232,6 +232,14 @@ pub(crate) fn create_folder(folder: &Path) -> Result<()> {
     std::fs::create_dir_all(folder).map_err(|source| failed("create the folder", folder, source))
 }
 
+/// The error of a model that was to be written: that of a file, where it is one.
+pub(crate) fn not_written(path: &Path, source: onnx_grad::Error) -> Error {
+    match source {
+        onnx_grad::Error::Io { action, path, source } => Error::Io { action, path, source },
+        source => Error::Model { path: printable_path(path), source },
+    }
+}
+
 /// The error of a file.
 pub(crate) fn failed(action: &'static str, path: &Path, source: std::io::Error) -> Error {
     Error::Io { action, path: printable_path(path), source }

@@ -294,6 +294,11 @@ fn what_cannot_be_exported_is_said() {
     assert_snapshot!("more_than_there_are", refused(&model, &["--top", "11"]));
     assert_snapshot!("a_lower_opset", refused(&model, &["--opset", "17"]));
     let own = scene.copy(&model, "own.onnx");
+    std::fs::create_dir(scene.path("folder")).expect("it is made");
+    let ran = scene.run(["export", "own.onnx", "-o", "folder"]);
+    assert!(ran.status == Some(1) && ran.stderr.starts_with("error: cannot write folder:"), "{}", ran.stderr);
+    scene.run(["export", "own.onnx", "-o", "new/folder/out.onnx"]).ok_with_notes();
+    assert!(scene.path("new/folder/out.onnx").exists());
     let ran = scene.run(["export", "own.onnx", "-o", "./own.onnx"]);
     assert_snapshot!("over_itself", ran.all());
     assert_eq!(std::fs::read(own).expect("read"), std::fs::read(model).expect("read"));
