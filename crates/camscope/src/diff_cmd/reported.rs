@@ -69,6 +69,7 @@ pub(super) fn write(args: &DiffArgs, folder: &Path, kept: &Kept, drift: Option<&
             command: command_line(usize::MAX, &["resume", "json"]),
             colormap: overlay::diverging(overlay::by_name(&args.colormap)?).name().to_owned(),
             opacity: 1.0 - args.alpha,
+            ends: Some(["more in A", "more in B"]),
         },
     )?;
     drift.iter().for_each(|chart| page.chart(chart));
@@ -99,7 +100,8 @@ fn entry(object: &Value, command: &str) -> Entry {
     let text = |value: &Value| value.as_str().map(str::to_owned);
     let image = text(&object["image"]).unwrap_or_default();
     if let Some(error) = text(&object["error"]) {
-        return Entry { name: name(&image), error: Some(error), ..Default::default() };
+        let picture = object["picture"].as_u64().unwrap_or_default();
+        return Entry { picture, name: name(&image), error: Some(error), ..Default::default() };
     }
     let (a, b) = (&object["a"], &object["b"]);
     let target = text(&a["target"]).unwrap_or_default();
@@ -117,6 +119,7 @@ fn entry(object: &Value, command: &str) -> Entry {
         ("confidence of B", &b["probability"]),
     ];
     Entry {
+        picture: 0,
         name: name(&image),
         photo: text(&object["report"]["photo"]),
         heat: text(&object["report"]["heat"]),
@@ -128,7 +131,7 @@ fn entry(object: &Value, command: &str) -> Entry {
         },
         words: vec![
             method,
-            format!("{} and {}", about(a), about(b)),
+            if about(a) == about(b) { about(a) } else { format!("{} and {}", about(a), about(b)) },
             format!("A: {}", first(a)),
             format!("B: {}", first(b)),
         ],

@@ -78,22 +78,14 @@ pub(super) fn write(
         command: command_line(usize::MAX, &["resume", "json"]),
         colormap: "jet".into(),
         opacity: 1.0 - overlay::DEFAULT_ALPHA,
+        ends: None,
     };
     let mut page = Page::new(folder, &head)?;
     charts.iter().for_each(|chart| page.chart(chart));
     let commands = Commands::new(!args.tensor.is_empty());
-    let mut refused = None;
-    kept.each(|object| {
-        let is_first = refused != object["picture"].as_u64();
-        match (object["error"].is_null(), object["sanity"].is_null()) {
-            (true, true) => page.add(&entry(object, &commands, several_methods)),
-            // Once, of all the passes.
-            (false, _) if is_first => {
-                refused = object["picture"].as_u64();
-                page.add(&entry(object, &commands, several_methods))
-            }
-            _ => Ok(()),
-        }
+    kept.each(|object| match object["sanity"].is_null() {
+        true => page.add(&entry(object, &commands, several_methods)),
+        false => Ok(()),
     })?;
     page.finish()
 }
@@ -130,7 +122,8 @@ fn entry(object: &Value, commands: &Commands, several_methods: bool) -> Entry {
     let image = text(&object["image"]).unwrap_or_default();
     let name = Path::new(&image).file_name().map_or(image.clone(), |name| name.to_string_lossy().into_owned());
     if let Some(error) = text(&object["error"]) {
-        return Entry { name, error: Some(error), ..Default::default() };
+        let picture = object["picture"].as_u64().unwrap_or_default();
+        return Entry { picture, name, error: Some(error), ..Default::default() };
     }
     let (report, target) = (&object["report"], text(&object["target"]).unwrap_or_default());
     let mut method = text(&object["method"]).unwrap_or_default();
@@ -150,11 +143,12 @@ fn entry(object: &Value, commands: &Commands, several_methods: bool) -> Entry {
         .chain(metrics.map(|(name, value)| (name.as_str(), value)))
         .filter_map(|(name, value)| Some((name.to_owned(), value.as_f64()?)));
     Entry {
+        picture: 0,
         name,
         photo: text(&report["photo"]),
         heat: text(&report["heat"]),
         signed: false,
-        class: text(&object["label"]).unwrap_or_else(|| target.clone()),
+        class: text(&object["label"]).unwrap_or_else(|| target.replacen("class:", "class ", 1)),
         words: vec![method, text(&report["about"]).unwrap_or_default()],
         numbers: numbers.collect(),
         error: None,

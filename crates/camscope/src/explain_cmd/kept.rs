@@ -49,10 +49,11 @@ pub(super) fn open(
 /// The results cannot be read, or the page cannot be written.
 pub(super) fn write_page(kept: &Kept, args: &ExplainArgs, folder: &Path, methods: &[Chosen]) -> Result<PathBuf> {
     let head = Head {
-        title: format!("camscope: {} photos", kept.pictures()),
+        title: format!("camscope explain: {} photos", kept.pictures()),
         command: command_line(usize::MAX, &["resume", "json"]),
         colormap: args.look.colormap.clone(),
         opacity: 1.0 - args.look.alpha,
+        ends: None,
     };
     let mut page = Page::new(folder, &head)?;
     let commands = Commands::new();
@@ -103,7 +104,8 @@ fn entry(object: &Value, commands: &Commands, several_methods: bool) -> Entry {
     let image = text(&object["image"]).unwrap_or_default();
     let name = Path::new(&image).file_name().map_or(image.clone(), |name| name.to_string_lossy().into_owned());
     if let Some(error) = text(&object["error"]) {
-        return Entry { name, error: Some(error), ..Default::default() };
+        let picture = object["picture"].as_u64().unwrap_or_default();
+        return Entry { picture, name, error: Some(error), ..Default::default() };
     }
     let target = &object["target"];
     let class = match (text(&target["label"]), object["class"].as_u64()) {
@@ -119,6 +121,7 @@ fn entry(object: &Value, commands: &Commands, several_methods: bool) -> Entry {
     let numbers = [("confidence", confidence), ("score", &target["score"])];
     let numbers = numbers.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value.as_f64()?)));
     Entry {
+        picture: 0,
         name,
         photo: text(&object["report"]["photo"]),
         heat: text(&object["report"]["heat"]),

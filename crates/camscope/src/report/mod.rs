@@ -7,6 +7,7 @@
 pub(crate) mod pictures;
 
 use std::{
+    collections::HashSet,
     fs::File,
     io::{BufWriter, Write},
     path::{Path, PathBuf},
@@ -42,11 +43,16 @@ pub(crate) struct Head {
     pub(crate) colormap: String,
     /// The heat's weight to begin with, from 0 to 1.
     pub(crate) opacity: f32,
+    /// What the two ends of the colours mean, where it is not how much heat there is.
+    pub(crate) ends: Option<[&'static str; 2]>,
 }
 
 /// A picture on the page.
 #[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct Entry {
+    /// The picture's number: what failed is shown once, however many methods it failed for.
+    #[serde(skip)]
+    pub(crate) picture: u64,
     /// The file's name.
     pub(crate) name: String,
     /// The small photo, relative to the page.
@@ -88,6 +94,7 @@ pub(crate) struct Page {
     file: BufWriter<File>,
     entries: usize,
     charts: Vec<Value>,
+    failures: HashSet<(u64, String)>,
 }
 
 impl Page {
@@ -98,12 +105,20 @@ impl Page {
     pub(crate) fn new(folder: &Path, head: &Head) -> Result<Self> {
         let (path, unfinished) = (folder.join(NAME), folder.join(format!(".{NAME}.camscope-part")));
         let file = File::create(&unfinished).map_err(|source| failed("write", &unfinished, source))?;
-        let mut page = Self { path, unfinished, file: BufWriter::new(file), entries: 0, charts: Vec::new() };
+        let mut page = Self {
+            path,
+            unfinished,
+            file: BufWriter::new(file),
+            entries: 0,
+            charts: Vec::new(),
+            failures: HashSet::new(),
+        };
         let head = json!({
             "title": head.title,
             "command": head.command,
             "colormap": head.colormap,
             "opacity": head.opacity,
+            "ends": head.ends,
             "colormaps": overlay::all().map(colormap).collect::<Vec<_>>(),
         });
         let (before, _) = halves();
@@ -111,11 +126,14 @@ impl Page {
         Ok(page)
     }
 
-    /// Adds a picture.
+    /// Adds a picture; one that failed as before is not added again.
     ///
     /// # Errors
     /// The page cannot be written.
     pub(crate) fn add(&mut self, entry: &Entry) -> Result<()> {
+        if entry.error.as_ref().is_some_and(|error| !self.failures.insert((entry.picture, error.clone()))) {
+            return Ok(());
+        }
         let comma = if self.entries > 0 { "," } else { "" };
         self.entries += 1;
         self.write(&format!("{comma}\n{}", embedded(&json!(entry))))
@@ -179,7 +197,7 @@ mod tests {
     fn texts_from_files_stay_texts() {
         let folder = tempfile::tempdir().expect("a folder");
         let bad = "</script><img src=x onerror=alert(1)>&amp;\u{202e}";
-        let head = Head { title: bad.into(), command: bad.into(), colormap: "jet".into(), opacity: 0.6 };
+        let head = Head { title: bad.into(), command: bad.into(), colormap: "jet".into(), opacity: 0.6, ends: None };
         let mut page = Page::new(folder.path(), &head).expect("a page");
         let entry = Entry { name: bad.into(), class: bad.into(), words: vec![bad.into()], ..Default::default() };
         page.add(&entry).expect("it is written");

@@ -45,6 +45,10 @@
   at("made").textContent = head.command;
   at("copy-made").addEventListener("click", (event) => copy(head.command, event.target));
 
+  /* What the two ends of the colours mean. */
+  const anySigned = entries.some((entry) => entry.signed);
+  [at("low").textContent, at("high").textContent] = head.ends ?? (anySigned ? ["against", "for"] : ["least", "most"]);
+
   /* Colormaps: each a filter that gives every grey its colour. */
   head.colormaps.forEach((map, number) => {
     const transfer = draw("feComponentTransfer", {});
@@ -62,6 +66,9 @@
     const signed = head.colormaps[number].diverging || diverging < 0 ? number : diverging;
     root.style.setProperty("--map", `url(#map${number})`);
     root.style.setProperty("--map-signed", `url(#map${signed})`);
+    const [red, green, blue] = head.colormaps[anySigned ? signed : number].channels;
+    const stops = red.map((share, at) => `rgb(${[share, green[at], blue[at]].map((part) => Math.round(part * 255)).join(" ")})`);
+    root.style.setProperty("--scale", `linear-gradient(to right, ${stops.join(",")})`);
   };
   const weigh = () => {
     root.style.setProperty("--opacity", at("opacity").value / 100);
@@ -118,7 +125,10 @@
     }
     const text = make("div", { class: "about" }, make("div", { class: "name" }, entry.name));
     if (entry.class) text.append(make("div", { class: "class" }, entry.class));
-    if (entry.words.length) text.append(make("p", { class: "words" }, entry.words.join(" · ")));
+    if (entry.words.length) {
+      const words = entry.words.map((word, at, all) => make("span", {}, word.replaceAll(" %", "\u00a0%") + (at + 1 < all.length ? " ·" : "")));
+      text.append(make("p", { class: "words" }, ...words));
+    }
     if (entry.numbers.length) {
       const rows = entry.numbers.map(([name, number]) => make("div", {}, make("dt", {}, name), make("dd", {}, shown(number))));
       text.append(make("dl", { class: "numbers" }, ...rows));
@@ -185,17 +195,17 @@
       return low === high ? [low - 0.5, high + 0.5] : [low, high];
     };
     const [[left, right], [bottom, top]] = [range(0), range(1)];
-    const x = (own) => 52 + (348 * (own - left)) / (right - left);
+    const x = (own) => 60 + (340 * (own - left)) / (right - left);
     const y = (own) => 190 - (175 * (own - bottom)) / (top - bottom);
     const svg = draw("svg", { viewBox: "0 0 410 230", role: "img" });
     svg.append(draw("title", {}, `${chart.title}: ${chart.y} over ${chart.x}`));
-    svg.append(draw("path", { class: "axis", d: "M52 10V190H402" }));
+    svg.append(draw("path", { class: "axis", d: "M60 10V190H402" }));
     const label = (px, py, anchor, text) => svg.append(draw("text", { x: px, y: py, "text-anchor": anchor }, text));
-    label(48, 19, "end", shown(top));
-    label(48, 193, "end", shown(bottom));
-    label(52, 206, "start", shown(left));
+    label(56, 19, "end", shown(top));
+    label(56, 193, "end", shown(bottom));
+    label(60, 206, "start", shown(left));
     label(400, 206, "end", shown(right));
-    label(226, 222, "middle", chart.x);
+    label(230, 223, "middle", chart.x);
     svg.append(draw("text", { x: 0, y: 0, "text-anchor": "middle", transform: "translate(12 100) rotate(-90)" }, chart.y));
     const legend = make("ul", { class: "legend" });
     chart.curves.forEach(([name, own], number) => {
@@ -207,7 +217,10 @@
       legend.append(make("li", {}, mark, name));
     });
     at("charts").append(make("div", { class: "chart" }, make("h2", {}, chart.title), svg, legend));
+    at("curves").hidden = false;
   }
+  /* On a narrow page they would push the pictures away. */
+  at("curves").open = !matchMedia("(max-width: 560px)").matches;
 
   show();
 })();
