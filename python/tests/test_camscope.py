@@ -25,8 +25,9 @@ import camscope
 
 MODEL = camscope.demo() / "efficientnet-lite0.onnx"
 PHOTO = camscope.demo() / "cat_and_coffee.jpg"
-# How long a process may take that is to end: nothing passes or fails by it.
-PATIENCE = 120
+# How long a process may take that is to end: nothing passes or fails by it. A model is made ready to its end before Ctrl-C counts, which takes
+# minutes where many others want the processors.
+PATIENCE = 600
 
 
 def command(*words, **more):
