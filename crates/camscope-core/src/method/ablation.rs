@@ -9,7 +9,7 @@ use super::{
 use crate::error::Result;
 
 /// Ablation-CAM (Desai and Ramaswamy, "Ablation-CAM: Visual Explanations for Deep Convolutional Network via Gradient-free Localization",
-/// 2020): w_c = (y − y without channel c) / y (equation 2). A channel is left out by setting it to 0, as in the paper. pytorch-grad-cam takes a
+/// 2020): w_c = (y − y without channel c) / |y| (equation 2, whose y is positive). A channel is left out by setting it to 0, as in the paper. pytorch-grad-cam takes a
 /// number far below all others where the layer has negative values, which no longer means "without".
 pub(super) struct AblationCam;
 
@@ -58,9 +58,10 @@ impl HostMethod for AblationCam {
     }
 }
 
-/// The share of a score that is lost without each channel. Of a score of 0 no share can be taken: then what is lost itself.
+/// The share of a score that is lost without each channel: of its size, so that a channel which speaks for the target counts for it where the score is
+/// negative, too. Of a score of 0 no share can be taken: then what is lost itself.
 fn falls(score: f32, without: Vec<f32>) -> Vec<f32> {
-    let fall = |without: f32| if score == 0.0 { score - without } else { (score - without) / score };
+    let fall = |without: f32| if score == 0.0 { score - without } else { (score - without) / score.abs() };
     without.into_iter().map(fall).collect()
 }
 
