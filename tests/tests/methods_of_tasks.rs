@@ -29,8 +29,6 @@ struct Task {
     has_attention: bool,
     /// Whether a linear classifier reads the mean of its last layer.
     has_linear_head: bool,
-    /// Whether it runs two images at once, once its batch is open.
-    takes_several: bool,
     has_relus: bool,
 }
 
@@ -42,7 +40,6 @@ const TASKS: &[Task] = &[
         targets: &["class:3", "contrast:3,1", "not:class:2", "output:logits[0,4]"],
         has_attention: false,
         has_linear_head: true,
-        takes_several: true,
         has_relus: true,
     },
     Task {
@@ -52,7 +49,6 @@ const TASKS: &[Task] = &[
         targets: &["class:2", "output:logits[0,1]"],
         has_attention: true,
         has_linear_head: false,
-        takes_several: false,
         has_relus: false,
     },
     Task {
@@ -62,7 +58,6 @@ const TASKS: &[Task] = &[
         targets: &["box:1"],
         has_attention: false,
         has_linear_head: false,
-        takes_several: true,
         has_relus: false,
     },
     Task {
@@ -72,7 +67,6 @@ const TASKS: &[Task] = &[
         targets: &["box:1"],
         has_attention: false,
         has_linear_head: false,
-        takes_several: true,
         has_relus: false,
     },
     Task {
@@ -82,7 +76,6 @@ const TASKS: &[Task] = &[
         targets: &["segment:top1", "pixel:29,13"],
         has_attention: false,
         has_linear_head: false,
-        takes_several: true,
         has_relus: true,
     },
     Task {
@@ -92,7 +85,6 @@ const TASKS: &[Task] = &[
         targets: &["pixel:peak"],
         has_attention: false,
         has_linear_head: false,
-        takes_several: true,
         has_relus: true,
     },
     Task {
@@ -102,7 +94,6 @@ const TASKS: &[Task] = &[
         targets: &["text:1", "text"],
         has_attention: false,
         has_linear_head: false,
-        takes_several: true,
         has_relus: true,
     },
     Task {
@@ -112,7 +103,6 @@ const TASKS: &[Task] = &[
         targets: &["output:age"],
         has_attention: false,
         has_linear_head: false,
-        takes_several: true,
         has_relus: true,
     },
 ];
@@ -175,7 +165,6 @@ impl Task {
             Error::NoLinearHead { .. } => needs.head && !self.has_linear_head,
             Error::NeedsClass { .. } => (needs.head || method.name() == "finercam") && !is_class,
             Error::NeedsBox { .. } => needs.likeness && !target.starts_with("box:"),
-            Error::OneAtATime { .. } => needs.pairs && !self.takes_several,
             Error::NothingToSwap { method: name, .. } => *name == method.name() && self.lacks_relus_for(method),
             _ => false,
         }
@@ -188,10 +177,9 @@ impl Task {
 
     /// Whether one has to refuse.
     fn must_refuse(&self, method: Method, target: &str) -> bool {
-        let Needs { attention, blocks, head, pairs, .. } = method.needs();
+        let Needs { attention, blocks, head, .. } = method.needs();
         (attention || blocks) && !self.has_attention
             || head && (!self.has_linear_head || !target.starts_with("class:"))
-            || pairs && !self.takes_several
             || self.lacks_relus_for(method)
             || method.needs().likeness && !target.starts_with("box:")
             || method.name() == "finercam" && !target.starts_with("class:")

@@ -18,6 +18,7 @@ mod half;
 mod host;
 mod nonfinite;
 mod open;
+mod opened;
 mod pooled;
 mod programs;
 mod results;

@@ -4,7 +4,7 @@ use std::{collections::HashSet, sync::Arc};
 
 use ndarray::{Array1, Array2, ArrayD, ArrayViewD, Axis, IxDyn};
 use onnx_grad::{
-    Dim, Request, Types, ValueType, attr,
+    Dim, Request, Types, attr,
     graph::{self, Index, reads},
     proto::{GraphProto, NodeProto, TensorProto},
     value_info, with_attention_written_out,
@@ -123,37 +123,6 @@ impl Besides {
         };
         self.blocks.iter().map(of_block).collect()
     }
-}
-
-// ---- two images at once ----
-
-/// A model that takes one image at a time as one that takes any number, where nothing in it depends on there being one.
-///
-/// # Errors
-/// The runtime's.
-pub(super) fn opened(runtime: &'static Runtime, subject: &TypedModel) -> Result<Option<TypedModel>> {
-    let mut network = subject.network().clone();
-    let name = network.input().name.clone();
-    if network.input().batch() != Some(1) || network.others().next().is_some() {
-        return Ok(None);
-    }
-    let mut graph = network.model.graph().clone();
-    // What the file states of sizes is of one image.
-    graph.value_info.clear();
-    for output in &mut graph.output {
-        *output = value_info(&output.name, None);
-    }
-    for input in network.inputs.iter_mut().filter(|input| input.name == name) {
-        input.shape[0] = None;
-        let dim = |size: &Option<usize>| size.map_or(Dim::Free, Dim::Fixed);
-        let ty = ValueType { elem: input.elem, shape: Some(input.shape.iter().map(dim).collect()) };
-        if let Some(own) = graph.input.iter_mut().find(|own| own.name == name) {
-            *own = value_info(&name, Some(&ty));
-        }
-    }
-    network.model = network.model.with_graph(graph);
-    // Shapes that are written into it are of one image: then it doesn't run, or its scores are not of each.
-    Ok(TypedModel::new(runtime, network, subject.sidecar().clone()).ok())
 }
 
 /// The constant that a value is, stored as it is or in another type.

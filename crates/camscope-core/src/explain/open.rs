@@ -6,7 +6,7 @@ use onnx_grad::{Request, float16::halved, value_info};
 use onnx_grad_ort::passes::{Passes, Plan};
 
 use super::{
-    Explainer, Group, Options, Runner, Tap, attention_taps, batch::takes_several, beside, half, host,
+    Explainer, Group, Options, Runner, Tap, attention_taps, batch::takes_several, beside, half, host, opened,
     programs::Programs, refuse_empty_placement, refuse_layers, tail, taps,
 };
 use crate::{
@@ -77,7 +77,7 @@ impl Explainer {
                 (false, false) => options.batch,
             };
             let options = Options { layers: vec![Choice::Input], batch, ..options };
-            let opened = if needs.pairs { beside::opened(runtime, &subject)? } else { None };
+            let opened = if needs.pairs { opened::opened(runtime, &subject)? } else { None };
             let subject = opened.map_or(subject, Arc::new);
             let (taps, groups) = taps::choose_taps(&subject, &options)?;
             let method = options.method.method.name();
