@@ -227,7 +227,7 @@ impl Explainer {
         canceller: &Canceller,
     ) -> Result<Heat> {
         // Changed images would carry on what is no number, and attributions would hold it.
-        if image.iter().any(|value| !value.is_finite()) {
+        if !image.iter().fold(true, |all, value| all & value.is_finite()) {
             return Err(nonfinite::not_finite(self, &forward.input, &self.network().input().name));
         }
         // One that was resolved: the same class for every changed image.
@@ -272,6 +272,10 @@ impl Explainer {
                 self.work.ran(2);
             }
             let own = runner.answer(&forward, 0, |answer| target.evaluate(answer))?;
+            // Where rows are mixed, an image has another score beside another one.
+            if (own.score - evaluated.score).abs() > 1e-3 * evaluated.score.abs().max(1.0) {
+                return Err(Error::OneAtATime { method: method.name() });
+            }
             let along = |image: usize| -> Result<f32> {
                 let parts = own.seeds.iter().map(|(name, seed)| Ok((forward.value(name, image)? * seed).sum()));
                 parts.sum()
@@ -320,7 +324,7 @@ impl Explainer {
             return Err(Error::NoPlane { method: method.name() });
         }
         // Other arrays are laid out in a plane for the method, and back for the model.
-        let image = if is_photo { image.to_owned() } else { in_plane(image.to_owned())? };
+        let plane = if is_photo { None } else { Some(in_plane(image.to_owned())?) };
         let back = |images: ArrayD<f32>| if is_photo { Ok(images) } else { off_plane(images, &own_shape) };
         let mut score = |images: ArrayD<f32>| score(back(images)?);
         let mut slope = |images: ArrayD<f32>| {
@@ -363,9 +367,9 @@ impl Explainer {
         let mut trial = Trial {
             other,
             layout: if is_photo { self.sidecar().preprocessing.layout } else { model::Layout::Nchw },
-            grey: if is_photo { self.grey() } else { middles(&image) },
+            grey: plane.as_ref().map_or_else(|| self.grey(), middles),
             is_plane,
-            image: image.view(),
+            image: plane.as_ref().map_or_else(|| image.view(), |plane| plane.view()),
             batch: tail_of.map_or(self.batch, |tail| if tail.is_by_one() { 1 } else { self.batch }),
             seed: self.options.seed,
             eigen: self.options.smooth.eigen,

@@ -1,6 +1,6 @@
 //! A layer's first principal component, and the methods that draw it.
 
-use ndarray::{Array1, Array2, ArrayView2, ArrayView3, Axis};
+use ndarray::{Array1, Array2, ArrayView2, ArrayView3, Axis, Zip, linalg::general_mat_mul};
 
 use super::{
     Needs, Parameter, Parameters,
@@ -9,15 +9,33 @@ use super::{
 use crate::error::Result;
 
 /// The channels of a layer as rows, its places as columns, less the mean of each row.
-fn centred(layer: ArrayView3<'_, f32>) -> Array2<f64> {
+fn centred(layer: ArrayView3<'_, f32>) -> Array2<f32> {
     let (channels, height, width) = layer.dim();
-    let flat = layer.mapv(|value| if value.is_nan() { 0.0 } else { f64::from(value) });
+    let flat = layer.mapv(|value| if value.is_nan() { 0.0 } else { value });
     let mut flat = flat.into_shape_with_order((channels, height * width)).unwrap_or_default();
     for mut channel in flat.rows_mut() {
-        let mean = channel.mean().unwrap_or(0.0);
-        channel -= mean;
+        let mean = channel.fold(0.0, |sum, value| sum + f64::from(*value)) / channel.len().max(1) as f64;
+        channel.mapv_inplace(|value| (f64::from(value) - mean) as f32);
     }
     flat
+}
+
+/// The products of all columns with each other. They are summed in float32 over a few rows at a time, and these sums in float64: half the memory
+/// traffic of float64, and nearly its numbers.
+fn products(matrix: ArrayView2<'_, f32>) -> Array2<f64> {
+    const ROWS: usize = 128;
+    let most = matrix.fold(0.0f32, |most, value| most.max(value.abs()));
+    // Their squares have to be numbers of float32.
+    if most.is_normal() && !(1e-10..=1e10).contains(&most) {
+        return products(matrix.mapv(|value| value / most).view()) * f64::from(most).powi(2);
+    }
+    let columns = matrix.ncols();
+    let (mut all, mut part) = (Array2::<f64>::zeros((columns, columns)), Array2::<f32>::zeros((columns, columns)));
+    for rows in matrix.axis_chunks_iter(Axis(0), ROWS) {
+        general_mat_mul(1.0, &rows.t(), &rows, 0.0, &mut part);
+        all.zip_mut_with(&part, |all, part| *all += f64::from(*part));
+    }
+    all
 }
 
 /// The largest eigenvalue of a symmetric tridiagonal matrix, and its unit eigenvector.
@@ -107,9 +125,14 @@ fn projection(layer: ArrayView3<'_, f32>) -> Array2<f32> {
     let (channels, height, width) = layer.dim();
     let flat = centred(layer);
     let projected = if channels <= height * width {
-        flat.t().dot(&dominant(flat.dot(&flat.t()).view()).0)
+        let (vector, _) = dominant(products(flat.t()).view());
+        let mut projected = Array1::<f64>::zeros(height * width);
+        for (channel, weight) in flat.outer_iter().zip(&vector) {
+            projected.zip_mut_with(&channel, |sum, value| *sum += weight * f64::from(*value));
+        }
+        projected
     } else {
-        let (vector, value) = dominant(flat.t().dot(&flat).view());
+        let (vector, value) = dominant(products(flat.view()).view());
         vector * value.max(0.0).sqrt()
     };
     projected.mapv(|value| value as f32).into_shape_with_order((height, width)).unwrap_or_default()
@@ -207,8 +230,9 @@ impl HostMethod for SegEigenCam {
     }
 
     fn heat(&self, trial: &mut Trial<'_>, _: &Parameters) -> Result<Heat> {
-        let size = trial.layer_gradient()?.mapv(f32::abs);
-        let projected = projection((&trial.layer()? * &size).view());
+        let gradient = trial.layer_gradient()?;
+        let weighted = Zip::from(trial.layer()?).and(gradient).map_collect(|value, slope| value * slope.abs());
+        let projected = projection(weighted.view());
         let (least, most) = projected.iter().fold((0.0f32, 0.0f32), |(least, most), v| (least.min(*v), most.max(*v)));
         Ok(if -least > most { -projected } else { projected }.into())
     }
@@ -254,8 +278,7 @@ impl HostMethod for KpcaCam {
             0.0 => 1.0 / channels.max(1) as f64,
             gamma => gamma,
         };
-        let flat = centred(layer);
-        let mut kernel = flat.t().dot(&flat).mapv(|product| (gamma * product + 1.0).tanh());
+        let mut kernel = products(centred(layer).view()).mapv_into(|product| (gamma * product + 1.0).tanh());
         // Centred in the kernel's own space: less the means of rows and columns, plus that of all.
         let means = kernel.mean_axis(Axis(0)).unwrap_or_default();
         let mean = means.mean().unwrap_or(0.0);
@@ -309,7 +332,10 @@ impl HostMethod for Fem {
     fn heat(&self, trial: &mut Trial<'_>, parameters: &Parameters) -> Result<Heat> {
         let k = parameters.get("k") as f32;
         let share = |channel: ArrayView2<'_, f32>| {
-            let threshold = channel.mean().unwrap_or(0.0) + k * channel.std(0.0);
+            let count = channel.len().max(1) as f64;
+            let mean = channel.iter().map(|value| f64::from(*value)).sum::<f64>() / count;
+            let spread = channel.iter().map(|value| (f64::from(*value) - mean).powi(2)).sum::<f64>() / count;
+            let threshold = mean as f32 + k * spread.sqrt() as f32;
             let above = channel.iter().filter(|value| **value > threshold).count();
             above as f32 / channel.len().max(1) as f32
         };
@@ -366,6 +392,19 @@ mod tests {
         let (vector, value) = dominant(Array2::eye(5).view());
         assert!((value - 1.0).abs() < 1e-12 && (vector.dot(&vector) - 1.0).abs() < 1e-12);
         assert_eq!(dominant(Array2::zeros((3, 3)).view()).1, 0.0);
+    }
+
+    #[test]
+    fn what_is_tiny_or_huge_has_the_same_component() {
+        let layer = Array3::from_shape_fn((5, 2, 3), |(c, y, x)| ((7 * c + 3 * y + x) as f32).sin());
+        let plain = projection(layer.view());
+        for scale in [1e-30f32, 1e30] {
+            let found = projection(layer.mapv(|value| value * scale).view()).mapv(|value| value / scale);
+            assert!(
+                found.iter().zip(&plain).all(|(a, b)| (a.abs() - b.abs()).abs() < 1e-4),
+                "{scale}: {found} {plain}"
+            );
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Score-CAM and its kin: each channel is a mask over the image, and the score of the masked image is its weight.
 
-use ndarray::{Array2, ArrayD, ArrayView2, Axis};
+use ndarray::{Array2, ArrayD, ArrayView2, Axis, Zip};
 
 use super::{
     Needs, Parameter, Parameters,
@@ -150,16 +150,28 @@ fn enlarged(map: ArrayView2<'_, f32>, [height, width]: [usize; 2], aligned: bool
         return crate::overlay::enlarge(map, width as u32, height as u32);
     }
     let (rows, columns) = map.dim();
-    let at = |to: usize, size: usize, from: usize| {
-        let place = if size > 1 { to as f64 * (from as f64 - 1.0) / (size as f64 - 1.0) } else { 0.0 };
-        let low = (place.floor() as usize).min(from.saturating_sub(1));
-        (low, (low + 1).min(from.saturating_sub(1)), (place - low as f64) as f32)
+    // Between which places of the map each of the image lies, and how far from the first.
+    let places = |size: usize, from: usize| -> Vec<(usize, usize, f32)> {
+        let at = |to: usize| {
+            let place = if size > 1 { to as f64 * (from as f64 - 1.0) / (size as f64 - 1.0) } else { 0.0 };
+            let low = (place.floor() as usize).min(from.saturating_sub(1));
+            (low, (low + 1).min(from.saturating_sub(1)), (place - low as f64) as f32)
+        };
+        (0..size).map(at).collect()
     };
-    Array2::from_shape_fn((height, width), |(y, x)| {
-        let ((y0, y1, py), (x0, x1, px)) = (at(y, height, rows), at(x, width, columns));
-        let row = |y: usize| map[[y, x0]] * (1.0 - px) + map[[y, x1]] * px;
-        row(y0) * (1.0 - py) + row(y1) * py
-    })
+    let across = places(width, columns);
+    // Each row of the map, enlarged along it: the image lies between two of them.
+    let lines = Array2::from_shape_fn((rows, width), |(y, x)| {
+        let (low, high, share) = across[x];
+        map[[y, low]] * (1.0 - share) + map[[y, high]] * share
+    });
+    let mut large = Array2::zeros((height, width));
+    for ((low, high, share), mut row) in places(height, rows).into_iter().zip(large.outer_iter_mut()) {
+        Zip::from(&mut row).and(lines.row(low)).and(lines.row(high)).for_each(|value, above, below| {
+            *value = above * (1.0 - share) + below * share;
+        });
+    }
+    large
 }
 
 /// The image times a mask of its height and width.

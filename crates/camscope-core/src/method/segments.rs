@@ -1,6 +1,6 @@
 //! Linear models of the score over the cells of a grid that are shown or hidden: LIME and Kernel SHAP.
 
-use ndarray::{Array1, Array2, ArrayD, Axis};
+use ndarray::{Array1, Array2, ArrayD, Axis, Zip};
 
 use super::{
     Needs, Parameter, Parameters,
@@ -182,18 +182,20 @@ fn scores(
 ) -> Result<Vec<f64>> {
     let hidden = baseline(method, trial, parameters)?;
     let (image, layout, [height, width]) = (trial.image.to_owned(), trial.layout, trial.size());
+    let cell_of_each =
+        Array2::from_shape_fn((height, width), |(y, x)| cell_of(y, height, cells) * cells + cell_of(x, width, cells));
     let mut mixed = |at: usize| -> ArrayD<f32> {
-        let mut mixed = image.clone();
-        let places = match layout {
-            Layout::Nchw => [2, 3],
-            Layout::Nhwc => [1, 2],
+        let is_shown = cell_of_each.mapv(|cell| shown[at][cell]);
+        let is_shown = match layout {
+            Layout::Nchw => is_shown.insert_axis(Axis(0)).insert_axis(Axis(0)),
+            Layout::Nhwc => is_shown.insert_axis(Axis(0)).insert_axis(Axis(3)),
         };
-        for ((place, value), hidden) in mixed.indexed_iter_mut().zip(&hidden) {
-            let [y, x] = places.map(|axis| place[axis]);
-            if !shown[at][cell_of(y, height, cells) * cells + cell_of(x, width, cells)] {
-                *value = *hidden;
+        let mut mixed = hidden.clone();
+        Zip::from(&mut mixed).and(&image).and_broadcast(&is_shown.into_dyn()).for_each(|value, own, is_shown| {
+            if *is_shown {
+                *value = *own;
             }
-        }
+        });
         mixed
     };
     Ok(trial.scores(shown.len(), &mut mixed)?.into_iter().map(f64::from).collect())
