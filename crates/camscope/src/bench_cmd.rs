@@ -8,7 +8,7 @@ use std::{
 
 use camscope_core::{
     Error, Result,
-    bench::{Earlier, Parts, Plan, Process, Processes, Report, Setting, Times, compare, order, profile},
+    bench::{Clock, Earlier, Parts, Plan, Process, Processes, Report, Setting, Times, compare, order, profile},
     explain::Options,
     method::Method,
     runtime::Runtime,
@@ -23,7 +23,7 @@ use crate::{
     bench_method,
     bench_table::{comparison_table, table},
     cli::BenchArgs,
-    cli_bench::BenchPart,
+    cli_bench::{BenchClock, BenchPart},
     input::photo_or_pattern,
     output, plugins,
     setup::{class_clashes, create_folder, failed, note_all, note_provider, open_for, options, subject, suited},
@@ -38,6 +38,9 @@ pub(crate) const STARTS: usize = 5;
 /// The model cannot be explained, an option asks for what there isn't, or a process that is measured fails.
 pub(crate) fn run(args: &BenchArgs) -> Result<ExitCode> {
     plugins::load(&args.extra.plugins);
+    if !clock(args).is_there() {
+        return Err(Error::Value("this system doesn't tell the processors' time: leave --clock out".into()));
+    }
     let earlier = args.compare.as_deref().map(Earlier::read).transpose()?;
     let (network, sidecar) = open_for(&args.model, &args.input, args.picture())?;
     let (tensor, seen) = photo_or_pattern(args.picture(), &network, &sidecar.preprocessing)?;
@@ -128,9 +131,18 @@ pub(crate) fn spinner() -> ProgressBar {
     ProgressBar::new_spinner().with_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()))
 }
 
-/// How often things are timed.
+/// What runs are timed by.
+pub(crate) fn clock(args: &BenchArgs) -> Clock {
+    match args.clock {
+        BenchClock::Wall => Clock::Wall,
+        BenchClock::Processor => Clock::Processor,
+    }
+}
+
+/// How often things are timed, and by what.
 pub(crate) fn plan(args: &BenchArgs) -> Plan {
-    args.rounds.map_or_else(Plan::default, |rounds| Plan::exactly(rounds.into()))
+    let plan = args.rounds.map_or_else(Plan::default, |rounds| Plan::exactly(rounds.into()));
+    Plan { clock: clock(args), ..plan }
 }
 
 /// ONNX Runtime is silent about profiles that it cannot write.
@@ -154,6 +166,7 @@ fn setting(args: &BenchArgs, runtime: &Runtime, parts: &Parts, tensor: &ArrayD<f
         provider: explainer.forward_session().provider().name().into(),
         onnxruntime: runtime.version().to_string(),
         threads: args.run.threads.map(usize::from),
+        clock: clock(args).name(),
         processors: std::thread::available_parallelism().ok().map(usize::from),
         method: explainer.options().method.method.name().into(),
         layers: explainer.taps().iter().map(|tap| tap.name().to_owned()).collect(),

@@ -16,8 +16,8 @@ use serde_json::{Value, json};
 
 use crate::{
     bench_child::Starter,
-    bench_cmd::{STARTS, plan, spinner},
-    bench_table::{Row, block},
+    bench_cmd::{STARTS, clock, plan, spinner},
+    bench_table::{Row, block, unit},
     cli::BenchArgs,
     cli_bench::BenchPart,
     output,
@@ -66,8 +66,8 @@ pub(crate) fn run(
         None => Vec::new(),
     };
     bar.finish_and_clear();
-    let setting =
-        (args.model.to_string_lossy().into_owned(), runtime.version().to_string(), args.run.threads.map(usize::from));
+    let threads = args.run.threads.map(usize::from);
+    let setting = (args.model.to_string_lossy().into_owned(), runtime.version().to_string(), threads, clock(args));
     let report = MethodReport::new(&of, setting, &times, (&plain, &explain));
     let report = report.ok_or_else(|| Error::Value("nothing was measured".into()))?;
     if args.json {
@@ -113,7 +113,7 @@ fn table(report: &MethodReport) -> String {
     let mut rows = vec![row("forward", ms.forward, None), row("explain", ms.explain, Some(ratios.explain))];
     rows.push(row(&format!("forward, {} at once", report.batch), ms.batch_forward, None));
     rows.extend(ms.to_input.map(|to_input| row("forward and to the input", to_input, None)));
-    text += &block(&format!("a picture, {} rounds", report.rounds), "ms", &rows);
+    text += &block(&format!("a picture, {} rounds", report.rounds), unit(report.clock), &rows);
     if let Some(passes) = &ratios.passes {
         text += &format!(
             "\nexplain / {} plain passes in batches of {}: {:.3} ({:.3} to {:.3})\n",

@@ -51,9 +51,11 @@ pub(crate) fn table(report: &Report, labels: &Labels) -> String {
     let mut text = heading(report, labels);
     let rounds = if report.rounds == 1 { "1 round".into() } else { format!("{} rounds", report.rounds) };
     let starts = if report.starts == 1 { "1 start".into() } else { format!("{} starts", report.starts) };
-    text += &block(&format!("a picture, {rounds}"), "ms", &times);
+    text += &block(&format!("a picture, {rounds}"), unit(setting.clock), &times);
     match report.batch {
-        Some(pictures) => text += &block(&format!("{pictures} pictures at once, {rounds}"), "ms", &batch),
+        Some(pictures) => {
+            text += &block(&format!("{pictures} pictures at once, {rounds}"), unit(setting.clock), &batch)
+        }
         None => text += "\nno batch was measured: the model, or --batch, takes one picture at a time\n",
     }
     text += &block(&format!("from start to first result, {starts}"), "ms", &startup);
@@ -102,6 +104,11 @@ fn heading(report: &Report, labels: &Labels) -> String {
         setting.onnxruntime,
         setting.camscope,
     )
+}
+
+/// What a clock counts in.
+pub(crate) fn unit(clock: &str) -> &'static str {
+    if clock == "processor" { "ms of processor time" } else { "ms" }
 }
 
 pub(crate) fn block(title: &str, unit: &str, rows: &[Row]) -> String {

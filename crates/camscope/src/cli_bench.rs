@@ -30,6 +30,10 @@ pub(crate) struct BenchArgs {
     /// seconds, from 5 to 15; 5 starts]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) rounds: Option<u16>,
+    /// What runs are timed by: the clock on the wall, or the processors' time for this program, which others on a busy machine hardly
+    /// change (with --threads 1: threads that wait for work count too)
+    #[arg(long, value_name = "CLOCK", value_enum, default_value_t = BenchClock::Wall)]
+    pub(crate) clock: BenchClock,
     /// Provider and threads.
     #[command(flatten)]
     pub(crate) run: RunArgs,
@@ -56,6 +60,15 @@ impl BenchArgs {
     pub(crate) fn picture(&self) -> Option<&Path> {
         self.image.as_deref().or(self.tensor.as_deref())
     }
+}
+
+/// What runs are timed by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum BenchClock {
+    /// The clock on the wall
+    Wall,
+    /// The processors' time for this program, in all its threads
+    Processor,
 }
 
 /// A process that does one thing.

@@ -20,6 +20,7 @@ pub struct Earlier {
     provider: String,
     onnxruntime: String,
     threads: Option<usize>,
+    clock: Option<String>,
     all_layers_end: Option<String>,
     #[serde(flatten)]
     ratios: Then,
@@ -131,6 +132,7 @@ pub fn compare(then: &Earlier, now: &Report) -> Comparison {
             setting.all_layers_end.clone(),
         ),
         ("number of threads", threads(then.threads), threads(setting.threads)),
+        ("clock", then.clock.clone().unwrap_or_else(|| "wall".into()), setting.clock.into()),
     ];
     let differences = differences.into_iter().filter(|(_, then, now)| then != now);
     Comparison {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use ndarray::ArrayD;
-use onnx_grad_ort::measure::{Plan, Side, Spread, rounds};
+use onnx_grad_ort::measure::{Clock, Plan, Side, Spread, rounds};
 use serde::Serialize;
 
 use super::{plain::Plain, reach::ToInput, report::Process};
@@ -171,6 +171,8 @@ pub struct MethodReport {
     pub onnxruntime: String,
     /// Threads within an operator; `None` where ONNX Runtime chooses.
     pub threads: Option<usize>,
+    /// What runs are timed by: `wall` or `processor`.
+    pub clock: &'static str,
     /// How many threads this machine can run at once.
     pub processors: Option<usize>,
     /// The method, with those parameters that are not their defaults.
@@ -224,7 +226,7 @@ impl MethodReport {
     /// Puts measurements together; `plain` and `explain` are the processes. `None` where there are none.
     pub fn new(
         of: &OfMethod,
-        (model, onnxruntime, threads): (String, String, Option<usize>),
+        (model, onnxruntime, threads, clock): (String, String, Option<usize>, Clock),
         times: &MethodTimes,
         (plain, explain): (&Process, &Process),
     ) -> Option<Self> {
@@ -264,6 +266,7 @@ impl MethodReport {
             provider: of.explainer.forward_session().provider().name().into(),
             onnxruntime,
             threads,
+            clock: clock.name(),
             processors: std::thread::available_parallelism().ok().map(usize::from),
             method: of.explainer.options().method.spec(),
             layers: layers.map(|tap| tap.name().to_owned()).collect(),

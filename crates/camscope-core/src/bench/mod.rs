@@ -15,7 +15,7 @@ mod together;
 
 pub use compare::{Change, Comparison, Earlier, compare};
 pub use method::{MethodMillis, MethodPeaks, MethodRatios, MethodReport, MethodTimes, OfMethod};
-pub use onnx_grad_ort::measure::{Plan, Side, Spread, order, peak_resident, rounds};
+pub use onnx_grad_ort::measure::{Clock, Plan, Side, Spread, order, peak_resident, rounds};
 pub use parts::{Parts, Times};
 pub use plain::Plain;
 pub use profile::profile;

@@ -20,6 +20,8 @@ pub struct Setting {
     pub onnxruntime: String,
     /// Threads within an operator; `None` where ONNX Runtime chooses.
     pub threads: Option<usize>,
+    /// What runs are timed by: `wall` or `processor`.
+    pub clock: &'static str,
     /// How many threads this machine can run at once.
     pub processors: Option<usize>,
     /// The method.
@@ -339,6 +341,7 @@ pub(super) mod tests {
             provider: "cpu".into(),
             onnxruntime: "1.32.0".into(),
             threads: None,
+            clock: "wall",
             processors: Some(2),
             method: "gradcam".into(),
             layers: vec!["relu".into()],

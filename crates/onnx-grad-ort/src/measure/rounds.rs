@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::Spread;
+use super::{Clock, Spread};
 
 /// The least time that the counted runs of a block take together.
 const BLOCK: Duration = Duration::from_millis(30);
@@ -16,12 +16,14 @@ pub struct Plan {
     pub most: usize,
     /// After this time no round begins, once there are [`Plan::least`].
     pub budget: Duration,
+    /// What runs are timed by; the budget is always the wall's.
+    pub clock: Clock,
 }
 
 impl Plan {
     /// Exactly so many rounds.
     pub fn exactly(rounds: usize) -> Self {
-        Self { least: rounds, most: rounds, budget: Duration::ZERO }
+        Self { least: rounds, most: rounds, budget: Duration::ZERO, clock: Clock::Wall }
     }
 
     /// Whether another round follows `done` rounds that took `elapsed` in all.
@@ -32,7 +34,7 @@ impl Plan {
 
 impl Default for Plan {
     fn default() -> Self {
-        Self { least: 5, most: 15, budget: Duration::from_secs(10) }
+        Self { least: 5, most: 15, budget: Duration::from_secs(10), clock: Clock::Wall }
     }
 }
 
@@ -45,18 +47,16 @@ impl<'a, E> Side<'a, E> {
         Self(Box::new(run))
     }
 
-    fn time(&mut self) -> Result<Duration, E> {
-        let start = Instant::now();
-        (self.0)()?;
-        Ok(start.elapsed())
+    fn time(&mut self, clock: Clock) -> Result<Duration, E> {
+        clock.time(&mut self.0)
     }
 
     /// The median of `runs` runs, in milliseconds. One before them isn't counted: the memory was hot with another side's.
-    fn block(&mut self, runs: usize) -> Result<f64, E> {
-        self.time()?;
+    fn block(&mut self, runs: usize, clock: Clock) -> Result<f64, E> {
+        self.time(clock)?;
         let mut times = Vec::with_capacity(runs);
         for _ in 0..runs {
-            times.push(self.time()?.as_secs_f64() * 1e3);
+            times.push(self.time(clock)?.as_secs_f64() * 1e3);
         }
         Ok(Spread::of(times).map_or(0.0, |spread| spread.median))
     }
@@ -87,8 +87,8 @@ pub fn rounds<E>(sides: &mut [Side<'_, E>], plan: &Plan, progress: &mut dyn FnMu
     let mut runs_of = Vec::with_capacity(sides.len());
     for side in sides.iter_mut() {
         // The first run of a session plans its memory; the second is what a run takes.
-        side.time()?;
-        runs_of.push(runs(side.time()?));
+        side.time(plan.clock)?;
+        runs_of.push(runs(side.time(plan.clock)?));
     }
     let mut times = vec![Vec::new(); sides.len()];
     let start = Instant::now();
@@ -96,7 +96,7 @@ pub fn rounds<E>(sides: &mut [Side<'_, E>], plan: &Plan, progress: &mut dyn FnMu
     while plan.goes_on(done, start.elapsed()) {
         progress(done);
         for at in order(done, sides.len()) {
-            times[at].push(sides[at].block(runs_of[at])?);
+            times[at].push(sides[at].block(runs_of[at], plan.clock)?);
         }
         done += 1;
     }
@@ -134,7 +134,7 @@ mod tests {
 
     #[test]
     fn rounds_end_with_the_time_but_not_too_early() {
-        let plan = Plan { least: 5, most: 15, budget: Duration::from_secs(20) };
+        let plan = Plan { least: 5, most: 15, budget: Duration::from_secs(20), clock: Clock::Wall };
         let late = Duration::from_secs(60);
         assert!(plan.goes_on(4, late) && !plan.goes_on(5, late));
         assert!(plan.goes_on(14, Duration::ZERO) && !plan.goes_on(15, Duration::ZERO));
