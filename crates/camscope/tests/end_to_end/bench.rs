@@ -145,6 +145,22 @@ fn methods_of_the_host_are_measured_by_what_they_run() {
     assert!(!refused.stderr.is_empty(), "{}", refused.stdout);
 }
 
+/// Where a process can be asked for its processors' time.
+#[cfg(unix)]
+#[test]
+fn runs_are_timed_by_the_clock_that_is_asked_for() {
+    let scene = Scene::new();
+    let by = |words: &[&str]| quick(&scene, words).ok();
+    let method = ["--method", "occlusion:window=48,stride=48"];
+    assert_eq!(by(&[&["--json"][..], &method].concat()).json().remove(0)["clock"], "wall");
+    let processor = ["--clock", "processor"];
+    let object = by(&[&["--json"][..], &method, &processor].concat()).json().remove(0);
+    assert_eq!(object["clock"], "processor");
+    assert!(number(&object, "/explain_ms") > number(&object, "/forward_ms"), "{object}");
+    let text = by(&[&method[..], &processor].concat()).stdout;
+    assert!(text.contains("median ms of processor time"), "{text}");
+}
+
 #[test]
 fn an_earlier_measurement_is_put_beside_the_new_one() {
     let scene = Scene::new();
