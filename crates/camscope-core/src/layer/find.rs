@@ -39,6 +39,7 @@ pub fn find<'a>(
     let before = outputs.iter().filter_map(informative);
     let before = before.reduce(|one, other| one.intersection(&other).copied().collect()).unwrap_or_default();
     let sloping = sloping(&index, outputs);
+    let batch = types.get(input).and_then(|ty| ty.shape.as_ref()?.first()?.fixed());
     let mut layers = Vec::new();
     for node in &graph.node {
         for value in node.output.iter().map(String::as_str).filter(|value| !value.is_empty()) {
@@ -48,7 +49,9 @@ pub fn find<'a>(
             let shape: Vec<Option<usize>> = dims.iter().map(|dim: &Dim| dim.fixed()).collect();
             let [height, width] = layout.spatial(&shape);
             let extent = height.unwrap_or(0).saturating_mul(width.unwrap_or(0));
-            let is_layer = shape.len() == layout.rank() && ty.elem.is_float() && extent > 1;
+            // Frames or windows along the first axis are parts of an image, each of which would be shown alone.
+            let is_whole = batch.is_none() || shape.first() == Some(&batch);
+            let is_layer = shape.len() == layout.rank() && ty.elem.is_float() && extent > 1 && is_whole;
             if !is_layer || !from_input.contains(value) || !to_output.contains(value) {
                 continue;
             }

@@ -144,6 +144,16 @@ fn numbers_of_boxes_and_levels_of_a_detector_are_no_classes() {
 }
 
 #[test]
+fn a_frame_of_a_video_is_not_shown_as_the_whole() {
+    let scene = Scene::new();
+    write_floats(&scene.path("video.npy"), &Array::from_elem(IxDyn(&[1, 4, 3, 32, 32]), 0.5));
+    let model = file("tests/fixtures/cases/frames.onnx").into_os_string();
+    let options = ["--tensor", "video.npy", "--json"].map(Into::into);
+    let ran = scene.run(["explain".into(), model].into_iter().chain(options));
+    assert_snapshot!("misread_frames", ran.all());
+}
+
+#[test]
 fn what_has_lost_the_order_of_the_image_is_no_layer() {
     let scene = Scene::new();
     for (name, last) in [("unrolled", "tokens 0+8×8"), ("queries", "tokens 0+4×4")] {
