@@ -69,9 +69,8 @@ pub fn draw(state: &State, screen: Rect, buf: &mut Buffer) -> Scene {
     if let Some(strip) = parts.strip {
         strip_names(state, &theme, strip, buf);
     }
-    if let Some(covered) = notice(state, &theme, parts.picture, &shown, buf) {
-        scene.covered.push(covered);
-    }
+    let notice = notice(state, &theme, parts.picture, &shown, buf);
+    scene.covered.extend(notice);
     scene.covered.extend(spread::spread(state, &theme, parts.picture, buf));
     scene.covered.extend(drift::drift(state, &theme, parts.picture, buf));
     scene.covered.extend(ranked::ranked(state, &theme, parts.picture, buf));
@@ -83,7 +82,9 @@ pub fn draw(state: &State, screen: Rect, buf: &mut Buffer) -> Scene {
     }
     crosshair(state, &shown, &mut scene, buf);
     status::status(state, &theme, parts.status, buf);
-    let said = long_message(state, &theme, screen, buf);
+    // In place of the picture the error stands already, where there is room for all of it.
+    let is_said = is_noticed(state) && notice.is_some_and(|notice| notice.height < parts.picture.height);
+    let said = if is_said { None } else { long_message(state, &theme, screen, buf) };
     let lift = said.map_or(0, |said| said.height);
     scene.covered.extend(said);
     match &state.mode {
@@ -337,6 +338,14 @@ fn notice(state: &State, theme: &Theme, area: Rect, shown: &[Tile], buf: &mut Bu
     buf.set_style(room, theme.popup);
     paragraph.render(room, buf);
     Some(room)
+}
+
+/// Whether [`notice`] says the message: why no model is open.
+fn is_noticed(state: &State) -> bool {
+    let is_error = state.message.as_ref().is_some_and(|message| message.is_error);
+    let image = state.images.get(state.image);
+    let is_readable = image.is_none_or(|image| image.error.is_none());
+    state.model.is_none() && state.opening.is_none() && is_error && is_readable && matches!(state.mode, Mode::Normal)
 }
 
 /// All of a message that the last line has no room for, or in whose place something is typed.

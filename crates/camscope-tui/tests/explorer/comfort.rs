@@ -141,3 +141,15 @@ fn a_model_that_cannot_be_opened_is_said_over_the_photo() {
     rig.key("x").settle();
     assert!(rig.screen().contains("no model is open: press o to open one"), "{}", rig.screen());
 }
+
+#[test]
+fn in_a_small_window_why_no_model_is_open_is_said_once_and_what_to_do_stays_in_sight() {
+    let name = format!("{}/missing.onnx", "folder".repeat(10));
+    let begin = Start { model: Some(name.into()), ..start(&["photo.png"]) };
+    let mut rig = Rig::on(Double::new(), (60, 18), Protocol::None, begin);
+    rig.settle();
+    let screen = rig.screen();
+    assert_eq!(screen.matches("such").count(), 1, "{screen}");
+    let words = screen.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(words.contains("q to quit"), "{screen}");
+}
