@@ -100,6 +100,7 @@ fn explainable(
     rows.push(noted("float types", floats.into_iter().collect::<Vec<_>>().join(", ")));
     let task = network.task.as_ref().map(|found| found.describe());
     rows.push(noted("task", task.unwrap_or_else(|| "not recognised: [task] in the sidecar says what it is".into())));
+    rows.extend(network.guess().map(|guess| noted("task", guess.to_owned())));
     let target = match target.cloned().map_or_else(|| subject.default_target(), Ok) {
         // An embedding: any of its numbers shows whether gradients are right.
         Err(error @ Error::NothingToAsk { .. }) if network.embedding().is_ok() => {

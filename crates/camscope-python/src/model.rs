@@ -266,7 +266,7 @@ impl Model {
         let target = match asked {
             Some(target) => TargetRef::clone(target),
             None => {
-                notes.extend(subject.network().choice_note());
+                notes.extend(subject.network().default_notes());
                 subject.default_target()?
             }
         };

@@ -48,7 +48,7 @@ pub(crate) fn run(args: &ExportArgs) -> Result<ExitCode> {
     let how = suited(how, &subject);
     let options = options(args, subject.sidecar(), &how.targets()?)?;
     if targets.is_empty() {
-        note_all(&subject.network().choice_note().into_iter().collect::<Vec<_>>());
+        note_all(&subject.network().default_notes());
     }
     let export = export(&subject, &options, &how)?;
     note_all(&export.notes);

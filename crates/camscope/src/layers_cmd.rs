@@ -67,9 +67,9 @@ pub(crate) fn run(args: &LayersArgs) -> Result<ExitCode> {
 
 /// Says which of several outputs the layers lead to.
 fn note_outputs(network: &Network) {
-    if let Some(note) = network.choice_note() {
-        eprintln!("note: {}", printable(&note));
-    } else if network.classes.is_none() {
+    let notes = network.default_notes();
+    note_all(&notes);
+    if notes.is_empty() && network.classes.is_none() {
         let names: Vec<String> = network.outputs.iter().map(|name| format!("`{}`", printable(name))).collect();
         eprintln!("note: no output holds class scores; the layers are those that lead to {}", names.join(", "));
     }

@@ -51,7 +51,9 @@ pub(crate) fn run(args: &PredictArgs) -> Result<ExitCode> {
     let preprocessing = prepared(&inputs, &sidecar.preprocessing);
     if let Some(first) = preprocessing.first() {
         let explainer = of_size(&made, first.size, || make(first))?;
-        note_all(&explainer.subject().label_mismatch().into_iter().collect::<Vec<_>>());
+        let subject = explainer.subject();
+        note_all(&subject.label_mismatch().into_iter().collect::<Vec<_>>());
+        note_all(&subject.network().guess().map(str::to_owned).into_iter().collect::<Vec<_>>());
         note_provider(runtime, &explainer, &args.run);
     }
     let mut failed = false;
@@ -164,6 +166,7 @@ fn line(args: &PredictArgs, input: &Input, explainer: &Explainer, forward: &Forw
         "task": recognised.map(|found| found.task.kind().to_string()),
         "format": recognised.and_then(|found| found.task.format()),
         "recognised_by": recognised.map(|found| &found.by),
+        "guess": recognised.and_then(|found| found.guess.as_ref()),
         "text": said.text,
         "facts": facts,
         "items": said.items.iter().map(item).collect::<Vec<_>>(),

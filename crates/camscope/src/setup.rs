@@ -82,6 +82,7 @@ pub(crate) fn subject(
     if let Some(note) = subject.network().choice_note() {
         output::note(&format!("{note}; --target output:NAME[…] explains another"));
     }
+    note_all(&subject.network().guess().map(str::to_owned).into_iter().collect::<Vec<_>>());
     let default = subject.default_target()?;
     Ok((subject, vec![default]))
 }

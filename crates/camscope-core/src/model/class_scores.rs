@@ -5,6 +5,7 @@ use onnx_grad::{Types, graph::Index, proto::GraphProto};
 use super::{
     features,
     network::{Classes, Head, Network, passed_on},
+    plain_row,
 };
 
 /// Checks that an output's logits are one number a class; `is_said`: a single one may speak for one class and against another. `labels`: how
@@ -67,7 +68,8 @@ pub(super) fn class_scores(
         return Err(format!("`{output}` has the numbers of a map in a row, not one score a class"));
     }
     if classes.head == Head::Sigmoid {
-        return independent(network, classes, types);
+        independent(network, classes, types)?;
+        return plain_row::otherwise(network, classes, types).map_or(Ok(()), Err);
     }
     if crate::task::embedding::is_called(output) {
         return Err(format!("`{output}` is an embedding by its name, not one score a class"));
@@ -75,10 +77,10 @@ pub(super) fn class_scores(
     if let Some(op) = made_of(graph, output, &["Tanh", "Sign"]) {
         return Err(format!("`{output}` ends in a {op}: numbers from −1 to 1, not one score a class"));
     }
-    match features::made_by(graph, types, name) {
-        Some(by) => Err(format!("`{output}` holds features: no classifier stands behind the last {by}")),
-        None => Ok(()),
+    if let Some(by) = features::made_by(graph, types, name) {
+        return Err(format!("`{output}` holds features: no classifier stands behind the last {by}"));
     }
+    plain_row::otherwise(network, classes, types).map_or(Ok(()), Err)
 }
 
 /// Checks that an output's numbers are not those of another's rows, or a level of a detector as another is.

@@ -10,7 +10,8 @@ use onnx_grad::{
 /// activated lies no operator with learned weights, so nothing was ever scored. `None`: it may be scores, or is called so.
 ///
 /// Behind a plain ReLU SqueezeNet's scores lie, too, as the mean of a convolution of 1 × 1. So this is features behind a wider kernel, which no
-/// classifier has, or where it has as many channels as only networks have inside.
+/// classifier has, or where it has as many channels as only networks have inside and reads no activation of a full convolution, as SqueezeNet's
+/// and Network in Network's do.
 pub(crate) fn made_by(graph: &GraphProto, types: &Types, output: &str) -> Option<&'static str> {
     if has_word(output, SCORES) {
         return None;
@@ -90,11 +91,27 @@ fn is_gate(index: &Index<'_>, name: &str) -> bool {
     false
 }
 
-/// Whether a convolution is none that scores classes: its kernel is wider than 1 × 1, or its channels are many and a multiple of 64.
+/// Whether a convolution is none that scores classes: its kernel is wider than 1 × 1, or its channels are many and a multiple of 64, and what it
+/// reads is no activation of a full convolution, but MobileNet's depthwise one, say.
 fn is_inside(index: &Index<'_>, node: &NodeProto) -> bool {
     let weights = node.input.get(1).and_then(|name| index.constant(name));
     let Some([channels, _, kernel @ ..]) = weights.map(|weights| &weights.dims[..]) else { return false };
-    kernel.iter().any(|side| *side > 1) || (*channels >= 128 && channels % 64 == 0)
+    let is_many = *channels >= 128 && channels % 64 == 0;
+    kernel.iter().any(|side| *side > 1)
+        || (is_many && !node.input.first().is_some_and(|read| is_activated(index, read, false)))
+}
+
+/// Whether a map is the activation of full convolutions, or several such joined; `is_rectified`: an activation lies behind it.
+fn is_activated(index: &Index<'_>, name: &str, is_rectified: bool) -> bool {
+    let Some(node) = index.producer_node(name) else { return false };
+    let before = |is_rectified: bool| node.input.first().is_some_and(|first| is_activated(index, first, is_rectified));
+    match &*node.op_type {
+        "Identity" | "Dropout" | "MaxPool" | "AveragePool" => before(is_rectified),
+        "Relu" | "LeakyRelu" => before(true),
+        "Concat" => node.input.iter().all(|input| is_activated(index, input, is_rectified)),
+        "Conv" => is_rectified && node.attr_int("group").unwrap_or(1) == 1,
+        _ => false,
+    }
 }
 
 /// Whether a value comes straight from a fully connected layer.
@@ -178,11 +195,12 @@ mod tests {
 
     use super::*;
 
-    /// `OP input… -> output @rank`, a line each; `w` and `v` are constants of one number and of four.
+    /// `OP input… -> output @rank`, a line each; `w` and `v` are constants of one number and of four, `W` a kernel of 128 channels.
     fn known(text: &str) -> Option<&'static str> {
         let mut graph = GraphProto::default();
         graph.initializer.push(TensorProto::floats("w".to_owned(), ElemType::Float, &[1], &[2.0]));
         graph.initializer.push(TensorProto::floats("v".to_owned(), ElemType::Float, &[4], &[1.0, 2.0, 3.0, 4.0]));
+        graph.initializer.push(TensorProto::floats("W".to_owned(), ElemType::Float, &[128, 1, 1, 1], &[1.0; 128]));
         let mut types = Types::default();
         for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
             let mut words = line.split_whitespace();
@@ -224,6 +242,16 @@ mod tests {
         assert_eq!(known("GlobalAveragePool x -> g @4\nFlatten g -> f @2\nGemm f w v -> y @2"), None);
         // SqueezeNet.
         assert_eq!(known("Conv x w -> c @4\nRelu c -> r @4\nGlobalAveragePool r -> g @4\nReshape g w -> y @2"), None);
+        // The same with many classes, behind a fire module; a last convolution behind a depthwise one is MobileNet's without its head.
+        let many =
+            |before: &str| known(&format!("{before}\nConv f W -> c @4\nRelu c -> r @4\nGlobalAveragePool r -> y @4"));
+        assert_eq!(
+            many("Conv a w -> p @4\nRelu p -> q @4\nConv b w -> s @4\nRelu s -> t @4\nConcat q t -> f @4"),
+            None
+        );
+        assert_eq!(many("Conv a w -> p @4\nRelu p -> f @4"), None);
+        assert_eq!(many("Conv a w -> f @4"), Some("activation"));
+        assert_eq!(many("Add a b -> f @4"), Some("activation"));
         // The mean of two classifiers, and a temperature.
         assert_eq!(known("Gemm a w -> l @2\nGemm b w -> m @2\nAdd l m -> s @2\nMul s w -> y @2"), None);
         // The same, stacked: CrossViT.

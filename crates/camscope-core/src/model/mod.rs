@@ -12,6 +12,7 @@ mod inside;
 mod labels;
 mod network;
 mod picture;
+pub(crate) mod plain_row;
 mod preprocessing;
 mod shown;
 mod sidecar;

@@ -333,13 +333,15 @@ impl Network {
     /// [`Error::ModelOutput`], which says what the outputs are instead.
     pub fn scores(&self, types: &Types) -> Result<&Classes> {
         self.classes.as_ref().ok_or_else(|| {
-            let reasons = self
+            let mut reasons: Vec<String> = self
                 .candidates()
                 .into_iter()
-                .filter_map(|candidate| class_scores(self, &candidate, types, (false, 0)).err());
+                .filter_map(|candidate| class_scores(self, &candidate, types, (false, 0)).err())
+                .collect();
+            reasons.dedup();
             let reason = match self.outputs.is_empty() {
                 true => "it has no output".into(),
-                false => reasons.collect::<Vec<_>>().join("; "),
+                false => reasons.join("; "),
             };
             Error::ModelOutput { path: printable_path(&self.path), reason }
         })
@@ -404,6 +406,16 @@ impl Network {
                 others.join(", ")
             )
         })
+    }
+
+    /// What is said where what the model answers is but a guess by a shape.
+    pub fn guess(&self) -> Option<&str> {
+        self.task.as_ref()?.guess.as_deref()
+    }
+
+    /// What is to be said where nobody says what is explained: which of several outputs is, and whether what it holds is a guess.
+    pub fn default_notes(&self) -> Vec<String> {
+        self.choice_note().into_iter().chain(self.guess().map(str::to_owned)).collect()
     }
 
     /// The file's name without its extension.

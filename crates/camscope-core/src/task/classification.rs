@@ -1,11 +1,12 @@
 //! One score a class.
 
-use std::sync::Arc;
-
 use super::{Context, Item, Kind, Recognised, Said, Task};
 use crate::{
     error::Result,
-    model::{Classes, Head},
+    model::{
+        Classes, Head, axes,
+        plain_row::{Row, evidence},
+    },
     target::{Answer, ClassSpec, Score, TargetRef, ranking},
 };
 
@@ -20,15 +21,33 @@ pub(super) fn recognise(context: &Context<'_>) -> Option<Recognised> {
     let classes = context.network.classes.clone()?;
     let index = onnx_grad::graph::Index::new(context.network.model.graph());
     let decided = index.producer_node(&classes.output).map(|node| node.op_type.as_str());
+    let mut guess = None;
     let by = match classes.head {
         _ if matches!(decided, Some("TopK" | "ArgMax")) => {
             format!("the scores before the {} that gives `{}`", decided.unwrap_or_default(), classes.output)
         }
         Head::Softmax => format!("the softmax before `{}`", classes.output),
         Head::Sigmoid => format!("the logistic function before `{}`", classes.output),
-        Head::Logits => format!("the shape of `{}`", classes.output),
+        Head::Logits => match evidence(context.network, &classes, context.types, context.labels.len()) {
+            Row::Classes(by) => by,
+            Row::Unsaid => {
+                guess = Some(guessed(context, &classes));
+                format!("the shape of `{}` alone", classes.output)
+            }
+        },
     };
-    Some(Recognised { task: Arc::new(Classification(classes)), by })
+    Some(Recognised { guess, ..Recognised::new(Classification(classes), by) })
+}
+
+/// What is said where only their shape says that numbers are scores of classes.
+fn guessed(context: &Context<'_>, classes: &Classes) -> String {
+    let output = &classes.output;
+    let shape = axes(&context.extents(output).unwrap_or_default());
+    format!(
+        "`{output}` {shape} is taken for scores of classes by its shape alone: no softmax, labels or name say so; `labels` under [output], or \
+         kind = \"classification\" under [task], in MODEL.toml beside the model confirms it; if it is something else, --target \
+         'output:{output}[0,0]' explains one of its numbers"
+    )
 }
 
 impl Task for Classification {

@@ -111,7 +111,7 @@ pub(super) fn recognise(context: &Context<'_>) -> Option<Recognised> {
     let wanted = |name: &&String| context.settings.output.as_ref().is_none_or(|said| said == *name);
     let found = context.outputs().iter().filter(wanted).filter_map(|name| likeness(context, name));
     let (_, embedding, by) = found.min_by_key(|(likeness, ..)| *likeness)?;
-    Some(Recognised { task: Arc::new(Embedded(embedding)), by })
+    Some(Recognised::new(Embedded(embedding), by))
 }
 
 /// A task of comparing.

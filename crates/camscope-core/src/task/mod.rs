@@ -89,9 +89,16 @@ pub struct Recognised {
     pub task: Arc<dyn Task>,
     /// By what it was recognised, to be read behind "by".
     pub by: String,
+    /// Where that is but a guess by a shape: what is guessed, and the lines that say it or say otherwise.
+    pub guess: Option<String>,
 }
 
 impl Recognised {
+    /// A task that something in the file says.
+    fn new(task: impl Task + 'static, by: impl Into<String>) -> Self {
+        Self { task: Arc::new(task), by: by.into(), guess: None }
+    }
+
     /// `detection (yolov8), by its metadata`.
     pub fn describe(&self) -> String {
         let format = self.task.format().map(|format| format!(" ({format})")).unwrap_or_default();
@@ -203,7 +210,7 @@ pub fn recognise(network: &Network, types: &Types, sidecar: &Sidecar) -> Result<
     let wanted = |(kind, _): &&(Kind, Recogniser)| settings.kind.is_none_or(|said| said == *kind);
     let found = RECOGNISERS.iter().filter(wanted).find_map(|(_, recognise)| recognise(&context));
     match (found, settings.kind) {
-        (Some(found), Some(_)) => Ok(Some(Recognised { by: "[task] in the sidecar".into(), ..found })),
+        (Some(found), Some(_)) => Ok(Some(Recognised { by: "[task] in the sidecar".into(), guess: None, ..found })),
         (None, Some(kind)) => {
             let format = settings.format.as_ref().map(|format| format!(" of the format `{format}`"));
             let reason = format!(

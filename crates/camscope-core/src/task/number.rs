@@ -1,7 +1,5 @@
 //! One number an image: a regression.
 
-use std::sync::Arc;
-
 use super::{Context, Item, Kind, Recognised, Said, Task};
 use crate::{
     error::Result,
@@ -23,7 +21,7 @@ pub(super) fn recognise(context: &Context<'_>) -> Option<Recognised> {
     match context.outputs().iter().filter(is_number).collect::<Vec<_>>()[..] {
         [name] => {
             let by = format!("the shape of `{name}`: one number an image");
-            Some(Recognised { task: Arc::new(Number { output: name.clone() }), by })
+            Some(Recognised::new(Number { output: name.clone() }, by))
         }
         _ => None,
     }

@@ -163,7 +163,7 @@ impl Steps<'_> {
 pub(super) fn recognise(context: &Context<'_>) -> Option<Recognised> {
     let wanted = |name: &&String| context.settings.output.as_ref().is_none_or(|said| said == *name);
     let (output, reader, by) = context.outputs().iter().filter(wanted).find_map(|name| reader_of(context, name))?;
-    Some(Recognised { task: Arc::new(Reading { reader, output }), by })
+    Some(Recognised::new(Reading { reader, output }, by))
 }
 
 /// The shape of scores: the axis of time steps, how many there are, and how many classes.

@@ -124,7 +124,9 @@ impl Opened {
                 subject = TypedModel::for_targets(runtime, network, sidecar, &all)?;
             }
         }
-        notes.extend(subject.network().choice_note().filter(|_| asked.is_empty()));
+        if asked.is_empty() {
+            notes.extend(subject.network().default_notes());
+        }
         notes.extend(subject.label_mismatch());
         let shown_first = match subject.network().reader() {
             // Its characters are looked at one by one, which lie each at its own place.

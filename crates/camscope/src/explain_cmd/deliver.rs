@@ -437,6 +437,7 @@ impl<'a> Job<'a> {
             "logit": target.class.map(|class| class.logit),
             "probability": target.class.map(|class| class.probability),
             "task": self.explainer.network().task.as_ref().map(|found| found.task.kind().to_string()),
+            "guess": self.explainer.network().guess(),
             "target": {
                 "spec": target.spec,
                 "kind": target.kind,

@@ -54,6 +54,7 @@ fn another_class_moves_the_heat() {
         "layer",
         "layers",
         "task",
+        "guess",
         "module",
         "class",
         "label",

@@ -26,15 +26,19 @@ fn what_was_misread_is_called_what_it_is() {
     let scene = Scene::new();
     for name in [
         "anchors",
+        "anchors_of_cells",
         "between_minus_one_and_one",
         "box_beside_scores",
         "boxes_first",
+        "cells_in_a_row",
+        "colours",
         "crnn",
         "ctc_time_first",
         "depth_in_range",
         "distribution",
         "embedding",
         "face_embedding",
+        "five_numbers",
         "gelu_mean",
         "headless_cnn",
         "image_plus_table",
@@ -45,23 +49,70 @@ fn what_was_misread_is_called_what_it_is() {
         "numbers_of_cells",
         "one_number",
         "picture",
+        "picture_in_a_row",
+        "points_unnamed",
         "pose_turned",
+        "projection",
         "quality",
         "relu_flat",
         "relu_mean",
         "seg_binary",
+        "squeezed",
         "steps_of_a_scale",
         "surest_class",
         "three_heads",
         "tokens_and_pooled",
         "topk",
+        "two_channels",
         "two_maps",
+        "two_vectors",
         "unit_map",
+        "unsuppressed",
         "yolox_turned",
     ] {
         let model = file("tests/fixtures/cases").join(name).with_extension("onnx");
         let said = scene.run(["predict".into(), model.into_os_string(), cat_and_coffee().into_os_string()]).all();
         assert_snapshot!(format!("misread_{name}"), without_fractions(&said));
+    }
+}
+
+#[test]
+fn what_is_but_a_guess_is_said_until_something_confirms_it() {
+    let scene = Scene::new();
+    scene.copy(&file("tests/fixtures/cases/five_numbers.onnx"), "five.onnx");
+    scene.copy(&file("tests/fixtures/cases/projection.onnx"), "projection.onnx");
+    let run = |command: &str, model: &str, options: &[&str]| {
+        let first = [command.into(), model.into(), cat_and_coffee().into_os_string()];
+        scene.run(first.into_iter().chain(options.iter().map(Into::into)))
+    };
+    let told = |ran: &crate::common::Ran| {
+        ran.stderr.contains("by its shape alone") || ran.stdout.contains("by its shape alone")
+    };
+    for command in ["predict", "explain"] {
+        let ran = run(command, "five.onnx", &["--json"]).ok_with_notes();
+        let guess = ran.json()[0]["guess"].as_str().map(str::to_owned).expect("a guess");
+        assert!(ran.stderr.contains(&guess) && guess.contains("kind = \"classification\""), "{}", ran.all());
+    }
+    assert!(told(&run("check", "five.onnx", &[])));
+    // Who names a class, or one of the numbers, knows.
+    for target in ["class:3", "output:output[0,0]"] {
+        assert!(!told(&run("explain", "five.onnx", &["--target", target]).ok_with_notes()), "{target}");
+    }
+    assert_eq!(run("explain", "projection.onnx", &[]).status, Some(1));
+    let labels = |count: usize| (0..count).map(|at| format!("\"kind {at}\",")).collect::<String>();
+    for said in
+        ["[task]\nkind = \"classification\"\n", "[output]\nlabels = [LABELS]\n", "[output]\nlogits = \"output\"\n"]
+    {
+        for (name, count) in [("five", 5), ("projection", 128)] {
+            scene.write(&format!("{name}.toml"), said.replace("LABELS", &labels(count)));
+            let ran = run("explain", &format!("{name}.onnx"), &["--json"]).ok_with_notes();
+            let line = ran.json().remove(0);
+            assert!(
+                line["task"] == "classification" && line["guess"].is_null() && !told(&ran),
+                "{name} {said}: {}",
+                ran.all()
+            );
+        }
     }
 }
 

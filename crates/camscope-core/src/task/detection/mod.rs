@@ -297,7 +297,7 @@ pub(super) fn recognise(context: &Context<'_>) -> Option<Recognised> {
     let threshold = settings.threshold.unwrap_or(THRESHOLD);
     let overlap = head.overlap().map(|own| settings.overlap.unwrap_or(own));
     let evidence = head.evidence().iter().map(|lies| (lies.value.as_str().into(), origin::of(context, lies))).collect();
-    Some(Recognised { task: Arc::new(Detecting { head, format, threshold, overlap, evidence }), by })
+    Some(Recognised::new(Detecting { head, format, threshold, overlap, evidence }, by))
 }
 
 /// The names of formats like one that there isn't; all of them where none is like it.

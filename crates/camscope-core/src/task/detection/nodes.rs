@@ -36,6 +36,15 @@ pub(super) fn has(context: &Context<'_>, op: &str) -> bool {
     context.network.model.graph().node.iter().any(|node| node.op_type == op)
 }
 
+/// Whether the graph chooses among boxes: by a suppression, by its own or a runtime's, or by taking the surest.
+pub(super) fn chooses(context: &Context<'_>) -> bool {
+    let graph = context.network.model.graph();
+    graph.node.iter().any(|node| {
+        matches!(&*node.op_type, "NonMaxSuppression" | "TopK" | "NonZero" | "Loop" | "If")
+            || node.op_type.contains("NMS")
+    })
+}
+
 /// A part of a value that is joined of several along an axis.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Part<'a> {

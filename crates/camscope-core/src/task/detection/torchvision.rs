@@ -17,12 +17,17 @@ pub(super) const FORMAT: Format = Format {
     recognise,
 };
 
+/// Of two boxes of a class that overlap more than this the surer is kept, where the model chooses none.
+const OVERLAP: f32 = 0.45;
+
 #[derive(Debug)]
 struct Head {
     boxes: Arc<str>,
     scores: Arc<str>,
     labels: Arc<str>,
     has_logits: bool,
+    /// Nothing in the graph chooses among its boxes.
+    is_whole: bool,
 }
 
 fn recognise(context: &Context<'_>) -> Option<(Arc<dyn Detector>, String)> {
@@ -51,7 +56,8 @@ fn recognise(context: &Context<'_>) -> Option<(Arc<dyn Detector>, String)> {
         let tail = nodes::tail(context, &scores);
         let has_logits = !["Sigmoid", "Softmax"].iter().any(|op| tail.contains(op));
         let [boxes, scores, labels] = [boxes, scores, labels].map(|name| Arc::from(name.as_str()));
-        Some((Arc::new(Head { boxes, scores, labels, has_logits }) as Arc<dyn Detector>, by))
+        let is_whole = !nodes::chooses(context);
+        Some((Arc::new(Head { boxes, scores, labels, has_logits, is_whole }) as Arc<dyn Detector>, by))
     })
 }
 
@@ -112,7 +118,7 @@ impl Detector for Head {
     }
 
     fn overlap(&self) -> Option<f32> {
-        None
+        self.is_whole.then_some(OVERLAP)
     }
 
     fn emit(&self, to: &mut Emission<'_>) -> Option<Emitted> {

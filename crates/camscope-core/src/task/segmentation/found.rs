@@ -1,8 +1,6 @@
 //! Which output is a map, and what its numbers are.
 
-use std::sync::Arc;
-
-use onnx_grad::graph::Index;
+use onnx_grad::{graph::Index, proto::GraphProto};
 
 use super::{Map, Mapping, Meaning};
 use crate::{
@@ -62,6 +60,8 @@ struct Found<'a> {
     /// Its rows and columns.
     grid: [usize; 2],
     by: String,
+    /// What is said where its shape alone says what it is.
+    guess: Option<String>,
 }
 
 pub(in crate::task) fn recognise(context: &Context<'_>) -> Option<Recognised> {
@@ -77,12 +77,12 @@ pub(in crate::task) fn recognise(context: &Context<'_>) -> Option<Recognised> {
         points
             .or((!found.is_empty() && (alike || is_said || is_called(found[0].output, NUMBERS).is_some())).then_some(0))
     })?;
-    let Found { output, map, by, .. } = found.into_iter().nth(at)?;
+    let Found { output, map, by, guess, .. } = found.into_iter().nth(at)?;
     // Feature maps beside the vector that is made of them.
     if !is_said && is_called(output, FEATURES).is_some() && crate::task::embedding::recognise(context).is_some() {
         return None;
     }
-    Some(Recognised { task: Arc::new(Mapping { map, output: output.to_owned() }), by })
+    Some(Recognised { guess, ..Recognised::new(Mapping { map, output: output.to_owned() }, by) })
 }
 
 /// The map that an output holds, where it holds one.
@@ -142,11 +142,13 @@ fn map_of<'a>(context: &Context<'a>, output: &'a str) -> Option<Found<'a>> {
     let labels = context.labels;
     let is_decided = end.decision.is_some();
     let has_last = end.last.is_some();
-    let coarse = grid[0] * 16 <= context.size[0];
+    let coarse = grid[0] * 8 <= context.size[0];
     // Without a word a picture comes out of what a picture went in.
     let is_picture = || count == 3 && labels.len() != 3 && is_of_input(context, grid);
     let is_scaled = !has_last && crate::model::unit_norm(graph, value);
     let named = || format!("the name of `{output}`");
+    let measured = measured(graph, output, &end);
+    let mut guess = None;
     let (kind, by) = match said {
         Some(kind) => (kind, String::new()),
         None if is_decided => (Kind::Segmentation, end.describe(output)),
@@ -157,6 +159,7 @@ fn map_of<'a>(context: &Context<'a>, output: &'a str) -> Option<Found<'a>> {
             format!("the shape of `{output}`, that of a picture: three numbers from 0 to 1 for each pixel"),
         ),
         None if has_last => (Kind::Segmentation, end.describe(output)),
+        None if measured.is_some() => (Kind::Dense, measured.unwrap_or_default()),
         None if is_scaled => (Kind::Dense, format!("the length of `{output}` at each place: it is scaled to 1")),
         None if count == 1 => {
             (Kind::Dense, format!("the shape of `{output}`: a number a pixel, without a logistic function behind"))
@@ -165,17 +168,67 @@ fn map_of<'a>(context: &Context<'a>, output: &'a str) -> Option<Found<'a>> {
             (Kind::Segmentation, format!("the shape of `{output}`: a score for each of {count} labels at each pixel"))
         }
         None if is_called(output, CLASSES).is_some() => (Kind::Segmentation, named()),
-        None if count == 3 || coarse || is_one_of_several(context, output, count) => (
-            Kind::Dense,
-            format!("the shape of `{output}`: {count} numbers for each of {} × {} cells", grid[0], grid[1]),
-        ),
-        None => (Kind::Segmentation, format!("the shape of `{output}`: {count} scores at each pixel")),
+        None if count == 3 || coarse || is_one_of_several(context, output, count) => {
+            guess = coarse.then(|| guessed(output, Kind::Dense, count));
+            (
+                Kind::Dense,
+                format!("the shape of `{output}`: {count} numbers for each of {} × {} cells", grid[0], grid[1]),
+            )
+        }
+        None => {
+            guess = Some(guessed(output, Kind::Segmentation, count));
+            (Kind::Segmentation, format!("the shape of `{output}` alone: {count} scores at each pixel"))
+        }
     };
     let meaning = meaning(context, &end, kind, count);
     let labels = names(labels, meaning);
     let background = background(&labels, meaning);
     let map = Map { value: value.into(), channels, height, width, count, meaning, kind, labels, background };
-    Some(Found { output, end, map, grid, by })
+    Some(Found { output, end, map, grid, by, guess })
+}
+
+/// What is said where its shape alone says what a map's numbers are.
+fn guessed(output: &str, kind: Kind, count: usize) -> String {
+    let (taken, other) = match kind {
+        Kind::Segmentation => (format!("the scores of {count} classes at each pixel"), Kind::Dense),
+        _ => (format!("{count} numbers at each place, not scores of classes,"), Kind::Segmentation),
+    };
+    format!(
+        "`{output}` is taken for {taken} by its shape alone: no softmax, labels or name say so; under [task] in MODEL.toml beside the model, \
+         kind = \"{kind}\" confirms it, and kind = \"{other}\" says otherwise"
+    )
+}
+
+/// From this factor on a map is brought to a unit of measurement: CIE Lab's colours have one of 110, grey levels of 255. Scores are multiplied by up
+/// to 100, as CLIP's.
+const UNIT: f64 = 110.0;
+
+/// By what the numbers of an output are measures and no scores: they come out of a tanh, or are brought to the scale of colours or distances.
+fn measured(graph: &GraphProto, output: &str, end: &End) -> Option<String> {
+    if end.last.is_some() || end.decision.is_some() {
+        return None;
+    }
+    let index = Index::new(graph);
+    let mut value = output;
+    loop {
+        let node = index.producer_node(value)?;
+        let first = node.input.first()?;
+        match &*node.op_type {
+            "Tanh" => return Some(format!("the tanh before `{output}`")),
+            "Identity" | "Reshape" | "Squeeze" | "Unsqueeze" | "Transpose" | "Cast" | "Resize" | "Upsample" => {
+                value = first
+            }
+            "Mul" => {
+                let number = |name: &String| match index.constant(name)?.to_floats().ok()?[..] {
+                    [number] => Some(number),
+                    _ => None,
+                };
+                let factor = node.input.iter().find_map(number).filter(|factor| *factor >= UNIT)?;
+                return Some(format!("the scale of `{output}`, which is multiplied by {factor}"));
+            }
+            _ => return None,
+        }
+    }
 }
 
 /// Whether a row of numbers has the places of a map along one axis and its channels along another: boxes that several channels are parted
