@@ -50,7 +50,7 @@ pub(super) fn layouts<'a>(
                 _ => inherited(node, &shape, &known, types),
             };
             // The batch's own: windows are stacked along the first axis.
-            let is_own = shape.first() == Some(&batch) && (keeps_places || shape.len() != 3);
+            let is_own = shape.first() == Some(&batch) && keeps_places;
             let recovered = || if is_own { recovered(node, &shape, (&grids, rank)) } else { None };
             let axes = axes.or_else(recovered);
             // Of an attention's matrix the columns are places.
@@ -289,7 +289,8 @@ fn recovered(node: &NodeProto, shape: &Shape, (grids, rank): (&[Axes], usize)) -
     let over_last = node.attr_int("axis").unwrap_or(-1);
     let normalises = op == "LayerNormalization" && (over_last == -1 || over_last == shape.len() as i64 - 1);
     match shape.len() {
-        4 if normalises => Some(Axes::Known(Layout::Nhwc)),
+        // Tokens in a row behind an axis of one are no height and width (Segment Anything's decoder).
+        4 if normalises && shape[1] != Some(1) => Some(Axes::Known(Layout::Nhwc)),
         5 if normalises && rank > 4 => Some(Axes::Known(Layout::Ndhwc)),
         3 if normalises || matches!(op, "MatMul" | "Add") => {
             let mut fitting = grids.iter().filter(|grid| fits(**grid, shape));

@@ -42,6 +42,9 @@ pub(super) fn class_scores(
     if rows.is_some_and(|rows| rows != network.input().batch().unwrap_or(1)) {
         return not("not one score a class for each image");
     }
+    if !is_said && labels == 0 && network.chosen.is_none() && sizes.contains(&None) {
+        return not("and how many numbers there are depends on the picture");
+    }
     if several == 0 && !is_said && (classes.head != Head::Sigmoid || (labels == 0 && is_measure(network, classes))) {
         return not("a single number and no class");
     }
@@ -58,6 +61,9 @@ pub(super) fn class_scores(
     }
     if features::is_called_parameters(output) {
         return Err(format!("`{output}` holds parameters by its name, not one score a class"));
+    }
+    if features::has_word(output, &["iou", "ious"]) {
+        return Err(format!("`{output}` holds measures by its name, not one score a class"));
     }
     let graph = network.model.graph();
     if classes.head == Head::Softmax {

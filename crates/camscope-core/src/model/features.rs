@@ -181,7 +181,7 @@ pub(crate) fn is_called_parameters(output: &str) -> bool {
 }
 
 /// Whether one of the words stands in a name as a word.
-pub(super) fn has_word(name: &str, words: &[&str]) -> bool {
+pub(crate) fn has_word(name: &str, words: &[&str]) -> bool {
     let name = name.to_lowercase();
     name.split(|letter: char| !letter.is_ascii_alphabetic()).any(|word| words.contains(&word))
 }

@@ -43,7 +43,12 @@ pub(super) fn choose(path: &str, inputs: &[Input], said: Option<&str>) -> Result
         return Err(refused("it has no input".into()));
     }
     let kinds: Vec<Kind> = inputs.iter().map(kind).collect();
-    let best = kinds.iter().min().copied().unwrap_or(Kind::Numbers);
+    let mut best = kinds.iter().min().copied().unwrap_or(Kind::Numbers);
+    // What is made of a picture beside what only belongs to one: an embedding, and a mask as a hint.
+    let belongs = |at: &usize| kinds[*at] != Kind::Photo || is_beside(&inputs[*at]);
+    if best == Kind::Photo && all.iter().all(belongs) && kinds.contains(&Kind::Bands) {
+        best = Kind::Bands;
+    }
     if best == Kind::Numbers {
         let reasons: Vec<String> = inputs.iter().filter_map(no_photo).collect();
         return Err(refused(reasons.join("; ")));
@@ -72,7 +77,7 @@ fn kind(input: &Input) -> Kind {
     let is_number = !matches!(elem, ElemType::Bool | ElemType::String | ElemType::Other(_));
     match shape.len() {
         _ if is_empty || !is_number => Kind::Numbers,
-        4 if has_colours(shape) => Kind::Photo,
+        4 if has_colours(shape) && has_sides(shape) => Kind::Photo,
         4 => Kind::Bands,
         3 | 5 if elem.is_float() || *elem == ElemType::Uint8 => Kind::Space,
         _ if elem.is_float() => Kind::Floats,
@@ -86,6 +91,14 @@ fn has_colours(shape: &[Option<usize>]) -> bool {
     colours(shape[1]) || colours(shape[3])
 }
 
+/// Whether two of four axes could be the height and width of a picture: points in rows, say, have fewer.
+fn has_sides(shape: &[Option<usize>]) -> bool {
+    shape.iter().skip(1).filter(|size| size.is_none_or(|size| size >= LEAST_SIDE)).count() >= 2
+}
+
+/// What is smaller is no picture.
+const LEAST_SIDE: usize = 4;
+
 /// Why an input takes no photo; `None` where it may.
 fn no_photo(input: &Input) -> Option<String> {
     let Input { name, shape, .. } = input;
@@ -97,14 +110,22 @@ fn no_photo(input: &Input) -> Option<String> {
     }
 }
 
+/// Whether an input belongs to a picture by its name, or is another one.
+fn is_beside(input: &Input) -> bool {
+    let name = input.name.to_ascii_lowercase();
+    let words = [
+        "mask", "trimap", "depth", "prev", "ref", "template", "label", "noise", "hidden", "state", "point", "coord",
+        "prompt",
+    ];
+    words.iter().any(|word| name.contains(word))
+}
+
 /// How likely an input is to take the picture, among those of its kind: colours, then its name.
 fn likelihood(input: &Input) -> (bool, i8) {
     let in_colour = input.shape.len() == 4 && [input.shape[1], input.shape[3]].contains(&Some(3));
     let name = input.name.to_ascii_lowercase();
     let says = |words: &[&str]| words.iter().any(|word| name.contains(word));
-    // What belongs to a picture, or is another one.
-    let beside = says(&["mask", "trimap", "depth", "prev", "ref", "template", "label", "noise", "hidden", "state"]);
-    let by_name = if beside {
+    let by_name = if is_beside(input) {
         -1
     } else if says(&["image", "img", "pixel", "photo", "picture", "rgb", "frame"]) {
         2
@@ -143,6 +164,21 @@ mod tests {
         assert_eq!(chosen(&[("src", &[0, 3, 0, 0]), ("r1i", &[0, 0, 0, 0]), ("r2i", &[0, 0, 0, 0])]), of("src", true));
         let error = chosen(&[("left", &[1, 3, 8, 8]), ("right", &[1, 3, 8, 8])]).unwrap_err();
         assert!(error.contains("`left` and `right`"), "{error}");
+    }
+
+    #[test]
+    fn hints_are_no_pictures() {
+        // The decoder of Segment Anything, as its authors and as Transformers name its inputs.
+        let masks = [
+            ("image_embeddings", &[1, 256, 64, 64][..]),
+            ("point_coords", &[1, 0, 2]),
+            ("mask_input", &[1, 1, 256, 256]),
+        ];
+        assert_eq!(chosen(&masks), Ok(("image_embeddings".into(), false)));
+        let points = [("image_embeddings", &[1, 32, 8, 8][..]), ("input_points", &[1, 1, 1, 2])];
+        assert_eq!(chosen(&points), Ok(("image_embeddings".into(), true)));
+        assert_eq!(chosen(&[("mask", &[1, 1, 8, 8]), ("size", &[1, 2])]), Ok(("mask".into(), false)));
+        assert_eq!(chosen(&[("text", &[1, 1, 4, 0])]), Ok(("text".into(), false)));
     }
 
     #[test]

@@ -45,15 +45,18 @@ fn what_was_misread_is_called_what_it_is() {
         "landmarks",
         "map_in_a_row",
         "maps_and_pooled",
+        "mask_logits",
         "mean_of_two_heads",
         "numbers_of_cells",
         "one_number",
         "picture",
         "picture_in_a_row",
+        "points_found",
         "points_unnamed",
         "pose_turned",
         "projection",
         "quality",
+        "rated_masks",
         "relu_flat",
         "relu_mean",
         "seg_binary",
@@ -207,7 +210,7 @@ fn a_frame_of_a_video_is_not_shown_as_the_whole() {
 #[test]
 fn what_has_lost_the_order_of_the_image_is_no_layer() {
     let scene = Scene::new();
-    for (name, last) in [("unrolled", "tokens 0+8×8"), ("queries", "tokens 0+4×4")] {
+    for (name, last) in [("unrolled", "tokens 0+8×8"), ("tokens_in_a_row", "tokens 0+8×8"), ("queries", "tokens 0+4×4")] {
         let model = file("tests/fixtures/cases").join(name).with_extension("onnx");
         let said = scene.run(["layers".into(), model.into_os_string()]).all();
         assert_snapshot!(format!("misread_layers_{name}"), said);

@@ -79,9 +79,12 @@ fn kind(context: &Context<'_>, boxes: &str, queries: usize, columns: usize) -> (
     if labels > 0 && labels + 1 == columns {
         return (true, format!("{labels} labels for {columns} columns: the last is no object"));
     }
-    // OWL-ViT's: as many columns as texts.
+    // OWL-ViT has as many columns as texts, Grounding DINO one for each token of the only text.
     if let Some(texts) = context.network.others().find(|input| input.name.contains("input_ids")) {
-        return (false, format!("its input `{}`: a column for each text", texts.name));
+        let given = texts.value.as_ref().and_then(|value| value.shape().first().copied());
+        let rows = given.or_else(|| texts.batch());
+        let what = if rows.is_some_and(|rows| rows != columns) { "token" } else { "text" };
+        return (false, format!("its input `{}`: a column for each {what}", texts.name));
     }
     let has = |op: &str| context.network.model.graph().node.iter().any(|node| node.op_type == op);
     match ["TopK", "GridSample"].into_iter().find(|op| has(op)) {

@@ -47,6 +47,12 @@ const POINTS: &[&str] = &["heatmap", "heat_map", "keypoint", "kpt", "joint", "la
 /// Words in the names of outputs that hold classes.
 const CLASSES: &[&str] = &["seg", "mask", "logits", "parsing"];
 
+/// Words in the names of outputs of one channel that hold the logit of a foreground: other numbers have no logits.
+const LOGITS: &[&str] = &["logit", "mask"];
+
+/// How many classes collections have that many networks are trained on.
+const COLLECTIONS: &[(usize, &str)] = &[(19, "Cityscapes"), (21, "PASCAL VOC"), (150, "ADE20K"), (171, "COCO-Stuff")];
+
 fn is_called(name: &str, words: &[&str]) -> Option<String> {
     let name = name.to_lowercase();
     words.iter().find(|word| name.contains(**word)).map(|word| (*word).to_owned())
@@ -143,6 +149,8 @@ fn map_of<'a>(context: &Context<'a>, output: &'a str) -> Option<Found<'a>> {
     let is_decided = end.decision.is_some();
     let has_last = end.last.is_some();
     let coarse = grid[0] * 8 <= context.size[0];
+    let collection =
+        COLLECTIONS.iter().find(|(classes, _)| *classes == count).filter(|_| grid[0] * 16 > context.size[0]);
     // Without a word a picture comes out of what a picture went in.
     let is_picture = || count == 3 && labels.len() != 3 && is_of_input(context, grid);
     let is_scaled = !has_last && crate::model::unit_norm(graph, value);
@@ -161,6 +169,7 @@ fn map_of<'a>(context: &Context<'a>, output: &'a str) -> Option<Found<'a>> {
         None if has_last => (Kind::Segmentation, end.describe(output)),
         None if measured.is_some() => (Kind::Dense, measured.unwrap_or_default()),
         None if is_scaled => (Kind::Dense, format!("the length of `{output}` at each place: it is scaled to 1")),
+        None if count == 1 && is_called(output, LOGITS).is_some() => (Kind::Segmentation, named()),
         None if count == 1 => {
             (Kind::Dense, format!("the shape of `{output}`: a number a pixel, without a logistic function behind"))
         }
@@ -168,6 +177,13 @@ fn map_of<'a>(context: &Context<'a>, output: &'a str) -> Option<Found<'a>> {
             (Kind::Segmentation, format!("the shape of `{output}`: a score for each of {count} labels at each pixel"))
         }
         None if is_called(output, CLASSES).is_some() => (Kind::Segmentation, named()),
+        None if collection.is_some() && !is_one_of_several(context, output, count) => (
+            Kind::Segmentation,
+            format!(
+                "the shape of `{output}`: {count} scores at each pixel, as many as {} has classes",
+                collection.map_or("", |(_, name)| name)
+            ),
+        ),
         None if count == 3 || coarse || is_one_of_several(context, output, count) => {
             guess = coarse.then(|| guessed(output, Kind::Dense, count));
             (
@@ -286,10 +302,23 @@ fn meaning(context: &Context<'_>, end: &End, kind: Kind, count: usize) -> Meanin
         // Behind a softmax or a logistic function numbers are logits even so.
         (Kind::Segmentation, _) if count == 1 => Meaning::Foreground { above },
         (Kind::Segmentation, Some(Last::Sigmoid)) => Meaning::Independent { above },
+        (Kind::Segmentation, None) if end.decision.is_none() && are_rated(context, count) => {
+            Meaning::Independent { above }
+        }
         (Kind::Segmentation, _) => Meaning::Exclusive,
         (_, Some(Last::Sigmoid)) => Meaning::Independent { above },
         _ => Meaning::Numbers,
     }
+}
+
+/// Whether another output rates each of so many masks by how well it covers what was meant: then they are logits of masks that don't exclude
+/// each other (Segment Anything).
+fn are_rated(context: &Context<'_>, count: usize) -> bool {
+    let rates = |name: &&String| {
+        crate::model::features::has_word(name, &["iou", "ious"])
+            && context.extents(name).is_some_and(|shape| shape.last() == Some(&Some(count)))
+    };
+    context.outputs().iter().any(|name| rates(&name))
 }
 
 /// The names of a map's classes.
@@ -330,6 +359,8 @@ fn axes(shape: &[Option<usize>], [height, width]: [usize; 2], channel: Option<us
             let [down, across] = if axis == 1 { [2, 3] } else { [1, 2] };
             fits(down, across).then_some(([axis, down, across], shape[axis]?))
         }
+        // Segment Anything's: a batch of hints behind the batch.
+        (5, None) if shape[1] == Some(1) && fits(3, 4) => Some(([2, 3, 4], shape[2]?)),
         (4, None) if fits(2, 3) => Some(([1, 2, 3], shape[1]?)),
         (4, None) if fits(1, 2) => Some(([3, 1, 2], shape[3]?)),
         // An image of one: without a batch, where a channel axis is known.
