@@ -105,6 +105,54 @@ const FAMILIES: &[Family] = &[
         recognise: scrfd,
     },
     Family {
+        name: "YuNet",
+        formats: &["yunet"],
+        crop: Crop::Corner,
+        fill: Some(0),
+        filter: Filter::Bilinear,
+        color: Color::Bgr,
+        range: LEVELS,
+        mean: NO_MEAN,
+        std: NO_STD,
+        recognise: yunet,
+    },
+    Family {
+        name: "MediaPipe's detector of palms",
+        formats: &[],
+        crop: Crop::Letterbox,
+        fill: Some(0),
+        filter: Filter::Bilinear,
+        color: Color::Rgb,
+        range: [0.0, 1.0],
+        mean: NO_MEAN,
+        std: NO_STD,
+        recognise: |look| mediapipe(look, &[18]),
+    },
+    Family {
+        name: "MediaPipe's detector of faces or bodies",
+        formats: &["mediapipe"],
+        crop: Crop::Letterbox,
+        fill: Some(0),
+        filter: Filter::Bilinear,
+        color: Color::Rgb,
+        range: LEVELS,
+        mean: [127.5; 3],
+        std: [127.5; 3],
+        recognise: |look| mediapipe(look, &[16, 12]),
+    },
+    Family {
+        name: "CenterFace",
+        formats: &["centerface"],
+        crop: Crop::Squash,
+        fill: None,
+        filter: Filter::Bilinear,
+        color: Color::Rgb,
+        range: LEVELS,
+        mean: NO_MEAN,
+        std: NO_STD,
+        recognise: centerface,
+    },
+    Family {
         name: "NanoDet",
         formats: &["nanodet"],
         crop: Crop::Squash,
@@ -512,6 +560,46 @@ fn scrfd(look: &Look<'_>) -> Option<String> {
     };
     let are_tables = look.outputs.iter().all(|(_, shape)| matches!(shape.len(), 2 | 3) && rows(shape).is_some());
     (fits && are_tables).then(|| format!("its {count} outputs: scores, distances and landmarks by grid"))
+}
+
+fn yunet(look: &Look<'_>) -> Option<String> {
+    let rows = |stride| look.cells(&[stride]);
+    let has = |count: usize, rows: usize, columns: usize| {
+        let fits = |(_, shape): &&(&str, Vec<Option<usize>>)| shape.ends_with(&[Some(rows), Some(columns)]);
+        look.outputs.iter().filter(fits).count() == count
+    };
+    let level = |stride| rows(stride).is_some_and(|rows| has(2, rows, 1) && has(1, rows, 4) && has(1, rows, 10));
+    let fits = look.outputs.len() == 12 && [8, 16, 32].into_iter().all(level);
+    fits.then(|| "its 12 outputs: two scores, boxes and landmarks by grid".into())
+}
+
+fn centerface(look: &Look<'_>) -> Option<String> {
+    let channels: Vec<Option<usize>> =
+        look.outputs.iter().filter(|(_, shape)| shape.len() == 4).map(|(_, shape)| shape[1]).collect();
+    (look.outputs.len() == 4 && channels == [1, 2, 2, 10].map(Some)).then(|| "its outputs: 1, 2, 2 and 10 maps".into())
+}
+
+fn mediapipe(look: &Look<'_>, columns: &[usize]) -> Option<String> {
+    let is_table = |name_and_shape: &(&str, Vec<Option<usize>>), columns: usize| {
+        name_and_shape.1.len() == 3 && name_and_shape.1[2] == Some(columns)
+    };
+    let of = |columns| look.outputs.iter().filter(|output| is_table(output, columns)).count();
+    let pairs = of(1);
+    // As many cells as its grids have, which the format looks for.
+    let rows = |columns: usize| {
+        let boxes: usize =
+            look.outputs.iter().filter(|output| is_table(output, columns)).filter_map(|output| output.1[1]).sum();
+        let grids: [Option<usize>; 4] = [
+            look.cells(&[8]).zip(look.cells(&[16])).map(|(fine, coarse)| 2 * fine + 6 * coarse),
+            look.cells(&[16]).zip(look.cells(&[32])).map(|(fine, coarse)| 2 * fine + 6 * coarse),
+            look.cells(&[8, 16]).zip(look.cells(&[32])).map(|(fine, coarse)| 2 * fine + 6 * coarse),
+            look.cells(&[4]),
+        ];
+        grids.contains(&Some(boxes))
+    };
+    let columns = columns.iter().find(|&&columns| of(columns) == pairs && rows(columns))?;
+    (pairs > 0 && look.outputs.len() == 2 * pairs)
+        .then(|| format!("its {} outputs: scores, and boxes of {columns} numbers", look.outputs.len()))
 }
 
 fn nanodet(look: &Look<'_>) -> Option<String> {

@@ -210,7 +210,8 @@ fn a_frame_of_a_video_is_not_shown_as_the_whole() {
 #[test]
 fn what_has_lost_the_order_of_the_image_is_no_layer() {
     let scene = Scene::new();
-    for (name, last) in [("unrolled", "tokens 0+8×8"), ("tokens_in_a_row", "tokens 0+8×8"), ("queries", "tokens 0+4×4")] {
+    for (name, last) in [("unrolled", "tokens 0+8×8"), ("tokens_in_a_row", "tokens 0+8×8"), ("queries", "tokens 0+4×4")]
+    {
         let model = file("tests/fixtures/cases").join(name).with_extension("onnx");
         let said = scene.run(["layers".into(), model.into_os_string()]).all();
         assert_snapshot!(format!("misread_layers_{name}"), said);

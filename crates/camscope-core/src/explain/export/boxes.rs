@@ -74,10 +74,11 @@ impl Seeding<'_> {
                 }
                 _ => seed.clone(),
             };
-            let own = piece.seed(to.g, &own);
-            let elem = self.elem(&piece.value);
-            let own = if elem == ElemType::Float { own } else { to.g.cast(&own, elem) };
-            seeds.extend(head.emit_origins(to.g, &piece.value, &own));
+            for (value, own) in piece.seeds(to.g, &own) {
+                let elem = self.elem(&value);
+                let own = if elem == ElemType::Float { own } else { to.g.cast(&own, elem) };
+                seeds.extend(head.emit_origins(to.g, &value, &own));
+            }
         }
         Ok(seeds)
     }

@@ -78,11 +78,29 @@ pub struct Piece {
     pub rows: Option<usize>,
     form: Form,
     columns: usize,
+    /// Another with as many rows, whose columns stand behind its own.
+    beside: Option<Box<Piece>>,
 }
 
 impl Piece {
+    /// The same with another's columns behind its own.
+    pub(super) fn beside(self, other: Self) -> Self {
+        Self { beside: Some(Box::new(other)), ..self }
+    }
+
     /// As a table, `[N, rows, columns]`.
     pub fn table(&self, g: &mut Builder) -> Val {
+        let own = self.own_table(g);
+        match &self.beside {
+            Some(other) => {
+                let other = other.table(g);
+                g.concat(&[&own, &other], 2)
+            }
+            None => own,
+        }
+    }
+
+    fn own_table(&self, g: &mut Builder) -> Val {
         let (value, columns) = (Val::new(&self.value), self.columns as i64);
         match self.form {
             Form::Plain => value,
@@ -103,8 +121,17 @@ impl Piece {
         matches!(self.form, Form::One | Form::Single)
     }
 
-    /// What a seed of the table is at the value.
-    pub fn seed(&self, g: &mut Builder, seed: &Val) -> Val {
+    /// What a seed of the table is at each value that it is made of.
+    pub fn seeds(&self, g: &mut Builder, seed: &Val) -> Vec<(String, Val)> {
+        let Some(other) = &self.beside else { return vec![(self.value.clone(), self.seed(g, seed))] };
+        let own = self.columns as i64;
+        let (first, rest) = (g.slice(seed, &[0], &[own], &[2], &[1]), g.slice(seed, &[own], &[i64::MAX], &[2], &[1]));
+        let mut seeds = vec![(self.value.clone(), self.seed(g, &first))];
+        seeds.extend(other.seeds(g, &rest));
+        seeds
+    }
+
+    fn seed(&self, g: &mut Builder, seed: &Val) -> Val {
         match self.form {
             Form::Plain => seed.clone(),
             Form::Turned => g.transpose(seed, &[0, 2, 1]),
@@ -139,7 +166,7 @@ impl Emission<'_> {
     }
 
     fn piece_of(&self, name: &str, columns: usize, form: Form, rows: Option<usize>) -> Piece {
-        Piece { value: name.to_owned(), rows, form, columns }
+        Piece { value: name.to_owned(), rows, form, columns, beside: None }
     }
 
     /// A value as rows of so many columns, as [`super::table::Table`] reads it; `None` where its shape is not known.

@@ -11,6 +11,7 @@ mod end2end;
 mod grids;
 mod likeness;
 mod maskformer;
+mod mediapipe;
 mod mmdeploy;
 mod nodes;
 mod origin;
@@ -29,6 +30,7 @@ mod yolov5;
 mod yolov7;
 mod yolov8;
 mod yolox;
+mod yunet;
 
 use std::{fmt, ops::Range, sync::Arc};
 
@@ -276,7 +278,9 @@ pub const FORMATS: &[Format] = &[
     torchvision::FORMAT,
     centernet::FORMAT,
     centernet::FACES,
+    yunet::FORMAT,
     scrfd::FORMAT,
+    mediapipe::FORMAT,
     retinaface::FORMAT,
     ultraface::FORMAT,
     picodet::FORMAT,
