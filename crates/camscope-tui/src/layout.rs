@@ -21,8 +21,15 @@ pub struct Areas {
 
 /// Narrower than this, the lists are left out.
 const LISTS_FROM: u16 = 56;
-/// A thumbnail's columns and rows.
-pub const THUMBNAIL: (u16, u16) = (8, 3);
+/// A thumbnail's columns and rows, and those on a large screen.
+const THUMBNAILS: [(u16, u16); 2] = [(8, 3), (16, 6)];
+/// Columns and rows of a large screen's pictures.
+const LARGE: (u16, u16) = (120, 56);
+
+/// Columns and rows of a thumbnail in a strip, which has a line of names besides.
+pub fn thumbnail(strip: Rect) -> (u16, u16) {
+    THUMBNAILS[usize::from(strip.height > THUMBNAILS[0].1 + 1)]
+}
 
 /// Divides a screen of that size.
 pub fn areas((columns, rows): (u16, u16), images: usize) -> Areas {
@@ -46,8 +53,10 @@ pub fn areas((columns, rows): (u16, u16), images: usize) -> Areas {
         picture = body;
     }
     let mut strip = None;
-    let needed = THUMBNAIL.1 + 1;
-    if images > 1 && picture.height >= 24 && picture.width >= 2 * THUMBNAIL.0 {
+    let is_large = picture.width >= LARGE.0 && picture.height >= LARGE.1;
+    let (width, height) = THUMBNAILS[usize::from(is_large)];
+    let needed = height + 1;
+    if images > 1 && picture.height >= 24 && picture.width >= 2 * width {
         picture.height -= needed;
         strip = Some(Rect::new(picture.x, picture.bottom(), picture.width, needed));
     }
@@ -130,6 +139,12 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn thumbnails_are_larger_on_a_large_screen() {
+        let of = |size| areas(size, 2).strip.map(thumbnail);
+        assert_eq!([of((80, 24)), of((140, 40)), of((250, 70))], [None, Some((8, 3)), Some((16, 6))]);
     }
 
     #[test]

@@ -4,12 +4,13 @@ mod key;
 
 use camscope_core::method;
 use ratatui::layout::Rect;
+use unicode_width::UnicodeWidthStr;
 
 use crate::{
     action::View,
     compare,
     engine::HeatKey,
-    layout::{Areas, THUMBNAIL, areas, few, fit, grid, list_start},
+    layout::{Areas, areas, few, fit, grid, list_start, thumbnail},
     state::{LayerState, State},
 };
 
@@ -94,15 +95,19 @@ impl Tile {
 
 /// The tiles of what is shown now.
 pub fn tiles(state: &State) -> Vec<Tile> {
-    let parts = areas(state.size, state.images.len());
-    let mut room = parts.picture;
-    // The line of the text that was read.
-    if crate::text::is_shown(state) && room.height > 4 {
-        room = Rect { y: room.y + 1, height: room.height - 1, ..room };
-    }
-    let mut tiles = view_tiles(state, room);
-    tiles.extend(thumbnails(state, &parts));
+    let mut tiles = view_tiles(state, picture_room(state));
+    tiles.extend(thumbnails(state, &areas(state.size, state.images.len())));
     tiles
+}
+
+/// The cells of the view's pictures and their captions.
+fn picture_room(state: &State) -> Rect {
+    let room = areas(state.size, state.images.len()).picture;
+    // The line of the text that was read.
+    match crate::text::is_shown(state) && room.height > 4 {
+        true => Rect { y: room.y + 1, height: room.height - 1, ..room },
+        false => room,
+    }
 }
 
 fn view_tiles(state: &State, room: Rect) -> Vec<Tile> {
@@ -154,10 +159,11 @@ fn view_tiles(state: &State, room: Rect) -> Vec<Tile> {
             let contents: Vec<_> = compared_classes(state)
                 .into_iter()
                 .map(|class| {
-                    let probability = state.current_scores().and_then(|scores| scores.probability(class));
-                    let percent = probability.map(|probability| format!(" {:.1} %", 100.0 * probability));
-                    let caption = state.target_name(class) + &percent.unwrap_or_default();
-                    (Content::Overlay(HeatKey { target: class, ..key }), caption, Chooses::Class(class))
+                    (
+                        Content::Overlay(HeatKey { target: class, ..key }),
+                        with_share(state, class),
+                        Chooses::Class(class),
+                    )
                 })
                 .collect();
             let selected = contents.iter().position(|(_, _, chooses)| *chooses == Chooses::Class(key.target));
@@ -169,14 +175,21 @@ fn view_tiles(state: &State, room: Rect) -> Vec<Tile> {
                 let rival = HeatKey { target: class, ..key };
                 let (name, other) = (state.target_name(key.target), state.target_name(class));
                 wide(&[
-                    (Content::Overlay(key), name.clone(), Chooses::Class(key.target)),
+                    (Content::Overlay(key), with_share(state, key.target), Chooses::Class(key.target)),
                     (Content::Difference(key, rival), format!("{name} − {other}"), Chooses::Point),
-                    (Content::Overlay(rival), other, Chooses::Class(class)),
+                    (Content::Overlay(rival), with_share(state, class), Chooses::Class(class)),
                 ])
             }
         },
         (View::Compare | View::Difference, Some(key)) => wide(&compare::contents(state, key)),
     }
+}
+
+/// A target's name, and how sure the model is of it.
+fn with_share(state: &State, target: usize) -> String {
+    let probability = state.current_scores().and_then(|scores| scores.probability(target));
+    let percent = probability.map(|probability| format!(" {:.1} %", 100.0 * probability));
+    state.target_name(target) + &percent.unwrap_or_default()
 }
 
 /// Smaller pictures do not stand beside each other.
@@ -248,12 +261,13 @@ pub fn sweep_layers(state: &State) -> Vec<usize> {
     state.layer_list().into_iter().filter(has).collect()
 }
 
-/// The classes of the view `classes`: the current one and the pinned ones, then the likeliest, up to nine.
+/// The classes of the view `classes`: the current one and the pinned ones, then the likeliest, up to nine, or as many more as leave no gap
+/// in the last row.
 pub fn compared_classes(state: &State) -> Vec<usize> {
     let mut classes: Vec<usize> = state.pinned.clone();
     let Some(current) = state.current_target() else { return classes };
     let ranked = state.current_scores().map_or(&[][..], |scores| &scores.ranking);
-    let most = 9.max(classes.len() + 1).min(16);
+    let most = in_whole_rows(state, USUAL_CLASSES.max(classes.len() + 1)).min(MOST_CLASSES);
     for class in ranked.iter().copied().take(most) {
         if !classes.contains(&class) {
             classes.push(class);
@@ -265,6 +279,18 @@ pub fn compared_classes(state: &State) -> Vec<usize> {
         classes.push(current);
     }
     classes
+}
+
+/// Classes beside each other, and the most of them.
+const USUAL_CLASSES: usize = 9;
+const MOST_CLASSES: usize = 16;
+
+/// So many pictures of the photo's shape, or as many more as the last row of their grid has room for.
+fn in_whole_rows(state: &State, count: usize) -> usize {
+    let aspect = state.photo().map_or(1.0, |photo| aspect_of(photo));
+    let across = |columns: u16| count.div_ceil(columns.into());
+    let (columns, _) = grid(picture_room(state), across, count, aspect, state.screen.cell);
+    count.next_multiple_of(columns.into())
 }
 
 /// How many layers of the list have one resolution, one stage after the other; all of them are one stage where it changes all the time.
@@ -319,6 +345,9 @@ fn arrange(
     place(state, room, aspect, (columns, rows), &places)
 }
 
+/// Cells of a caption's legend, with the numbers at its ends.
+pub(crate) const LEGEND: usize = 17;
+
 /// A tile, and its column and row.
 type Place<'a> = (&'a (Content, String, Chooses), (u16, u16));
 
@@ -334,7 +363,13 @@ fn place(state: &State, room: Rect, aspect: f64, (columns, rows): (u16, u16), pl
         };
         let aspect = photo_of(state, *content).map_or(aspect, |photo| aspect_of(photo));
         let area = fit(picture, aspect, state.screen.cell);
-        let below = Rect { x: cell.x, y: area.bottom().max(cell.y), width: picture.width, height: 1 };
+        // A long caption of the last picture in a row may use the room after it, with its legend.
+        let is_last = !places.iter().any(|(_, at)| *at == (column + 1, row));
+        let legend = if *chooses == Chooses::Point { LEGEND } else { 0 };
+        let wanted = (UnicodeWidthStr::width(caption.as_str()) + legend).min(usize::from(u16::MAX)) as u16;
+        let most = if is_last { room.right() - cell.x } else { picture.width };
+        let caption_width = picture.width.max(wanted.min(most));
+        let below = Rect { x: cell.x, y: area.bottom().max(cell.y), width: caption_width, height: 1 };
         let selected = places.len() > 1
             && match chooses {
                 Chooses::Layer(layer) => *layer == state.layer,
@@ -364,12 +399,12 @@ pub fn images(shown: &[Tile]) -> impl Iterator<Item = usize> {
 
 /// The images that the strip has room for, and the place of each: a line for its name, below it the thumbnail.
 pub fn strip_places(state: &State, strip: Rect) -> Vec<(usize, Rect)> {
-    let step = THUMBNAIL.0 + 1;
+    let (width, height) = thumbnail(strip);
+    let step = width + 1;
     let fits = usize::from((strip.width / step).max(1));
     let first = state.image.saturating_sub(fits / 2).min(state.images.len().saturating_sub(fits));
     let images = first..(first + fits).min(state.images.len());
-    let place =
-        |(image, at): (usize, u16)| (image, Rect::new(strip.x + at * step, strip.y, THUMBNAIL.0, THUMBNAIL.1 + 1));
+    let place = |(image, at): (usize, u16)| (image, Rect::new(strip.x + at * step, strip.y, width, height + 1));
     images.zip(0..).map(place).collect()
 }
 
@@ -379,7 +414,7 @@ fn thumbnails(state: &State, parts: &Areas) -> Vec<Tile> {
         let photo = state.images.get(image)?.thumbnail.as_ref()?;
         let (width, height) = photo.pixels.dimensions();
         let aspect = f64::from(width.max(1)) / f64::from(height.max(1));
-        let room = Rect { y: place.y + 1, height: THUMBNAIL.1, ..place };
+        let room = Rect { y: place.y + 1, height: place.height - 1, ..place };
         Some(Tile {
             slot: FIRST_THUMBNAIL + image,
             area: fit(room, aspect, state.screen.cell),

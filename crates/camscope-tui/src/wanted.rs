@@ -95,7 +95,7 @@ fn photos(state: &State, shown: &[Tile]) -> Vec<PathBuf> {
     order.extend(tiles::images(shown));
     let mut wanted: Vec<usize> = order.into_iter().filter(needs_photo).collect();
     if let Some(strip) = areas(state.size, state.images.len()).strip {
-        let fits = usize::from(strip.width / crate::layout::THUMBNAIL.0) + 1;
+        let fits = usize::from(strip.width / crate::layout::thumbnail(strip).0) + 1;
         let first = state.image.saturating_sub(fits);
         let near = first..(state.image + fits + 1).min(state.images.len());
         let bare = |image: &usize| state.images[*image].thumbnail.is_none() && state.images[*image].error.is_none();

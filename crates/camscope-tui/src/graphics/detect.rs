@@ -206,6 +206,12 @@ fn has_placeholders(terminal: &str) -> Option<bool> {
     without.iter().any(|known| terminal.starts_with(known)).then_some(false)
 }
 
+/// Whether this is an xterm that takes any colour, by its answer (`XTerm(379)`): it takes `COLORTERM` out of the environment.
+fn is_xterm(name: &str) -> bool {
+    let version = name.strip_prefix("XTerm(").and_then(|rest| rest.split(')').next()?.parse::<u32>().ok());
+    version.is_some_and(|version| version >= 331)
+}
+
 /// Whether any colour can be shown.
 fn has_truecolor(answer: &Answer, env: &dyn Fn(&str) -> Option<String>) -> bool {
     let is = |name: &str, values: &[&str]| env(name).is_some_and(|value| values.contains(&value.as_str()));
@@ -218,7 +224,8 @@ fn has_truecolor(answer: &Answer, env: &dyn Fn(&str) -> Option<String>) -> bool 
         || is("TERM", &["xterm-kitty", "xterm-ghostty", "alacritty", "wezterm", "foot", "foot-extra", "contour"])
         || term.ends_with("-direct")
         || answer.kitty
-        || (env("TMUX").is_none() && answer.name.as_deref().is_some_and(has_inline_files))
+        || (env("TMUX").is_none()
+            && answer.name.as_deref().is_some_and(|name| has_inline_files(name) || is_xterm(name)))
         || env("WT_SESSION").is_some()
 }
 

@@ -55,7 +55,11 @@ fn xterm_as_a_vt340() {
     let screen = screen_of(answer, &[("TERM", "xterm-256color")]);
     assert_eq!((screen.protocol, screen.cell, screen.cell_known), (Protocol::Sixel, USUAL_CELL, false));
     assert_eq!(screen.sixel_limit, Some((1000, 1000)));
-    assert!(!screen.truecolor);
+    // It hides COLORTERM from its programs. Old ones do not know such colours, and tmux asks its own terminal.
+    assert!(screen.truecolor);
+    let of = |answer: &[u8], variables: &[(&str, &str)]| screen_of(answer, variables).truecolor;
+    assert!(!of(b"\x1bP>|XTerm(330)\x1b\\\x1b[?63;1;2c", &[("TERM", "xterm")]));
+    assert!(!of(b"\x1bP>|XTerm(379)\x1b\\\x1b[?63;1;2c", &[("TERM", "screen"), ("TMUX", "/tmp/tmux")]));
     insta::assert_snapshot!(screen.notes.join("\n"), @"the terminal doesn't tell its font's size: if pictures don't fit, try --font-size WxH");
     // As a VT420 it has no sixel.
     let screen = screen_of(b"\x1b[?64;1;2;6;9;15;16;17;18;21;22;28c", &[("TERM", "xterm-256color")]);

@@ -9,14 +9,65 @@ use ratatui::style::Color;
 pub(super) type Halves = [Color; 2];
 
 /// The colours of each cell, row by row. The image should have one column and two rows of pixels a cell; of one of another size
-/// the nearest pixels are taken.
+/// the nearest pixels are taken. Where the terminal has 256 colours, half of what a pixel's colour is off by goes to its neighbours: so many
+/// colours alone would draw edges that are not there.
 pub(super) fn encode(image: &RgbImage, cells: (u16, u16), truecolor: bool) -> Vec<Halves> {
-    let (columns, rows) = (u32::from(cells.0), u32::from(cells.1));
-    let color = |column: u32, half: u32| {
-        shown(image.get_pixel(column * image.width() / columns, half * image.height() / (rows * 2)).0, truecolor)
+    let (columns, rows) = (usize::from(cells.0), usize::from(cells.1));
+    let at = |at: usize, count: usize, length: u32| (at as u64 * u64::from(length) / count as u64) as u32;
+    let pixel = |column: usize, half: usize| {
+        image.get_pixel(at(column, columns, image.width()), at(half, rows * 2, image.height())).0
     };
-    let cell = |row, column| [color(column, row * 2), color(column, row * 2 + 1)];
+    let pixels: Vec<[u8; 3]> = (0..rows * 2)
+        .flat_map(|half| (0..columns).map(move |column| (column, half)))
+        .map(|(x, y)| pixel(x, y))
+        .collect();
+    let colors: Vec<Color> = if truecolor {
+        pixels.iter().map(|pixel| shown(*pixel, true)).collect()
+    } else {
+        diffused(&pixels, columns).into_iter().map(Color::Indexed).collect()
+    };
+    let cell = |row, column| [row * 2, row * 2 + 1].map(|half| colors[half * columns + column]);
     (0..rows).flat_map(|row| (0..columns).map(move |column| cell(row, column))).collect()
+}
+
+/// The share of a pixel's error that goes to its neighbours, and how it is divided among the next one and those below, as Floyd and Steinberg
+/// (1976) do.
+const DIFFUSION: f32 = 0.5;
+const NEIGHBOURS: [(isize, usize, f32); 4] =
+    [(1, 0, 7.0 / 16.0), (-1, 1, 3.0 / 16.0), (0, 1, 5.0 / 16.0), (1, 1, 1.0 / 16.0)];
+
+/// One of the 256 colours for each pixel.
+fn diffused(pixels: &[[u8; 3]], columns: usize) -> Vec<u8> {
+    let mut left: Vec<[f32; 3]> = pixels.iter().map(|pixel| pixel.map(f32::from)).collect();
+    let mut colors = Vec::with_capacity(pixels.len());
+    for at in 0..pixels.len() {
+        let wanted = left[at];
+        let index = nearest_of_256(wanted.map(|value| value.round().clamp(0.0, 255.0) as u8));
+        let taken = color_of(index);
+        for (across, down, share) in NEIGHBOURS {
+            let column = (at % columns).checked_add_signed(across).filter(|column| *column < columns);
+            let Some(neighbour) = column.and_then(|column| left.get_mut((at / columns + down) * columns + column))
+            else {
+                continue;
+            };
+            for channel in 0..3 {
+                neighbour[channel] += (wanted[channel] - f32::from(taken[channel])) * share * DIFFUSION;
+            }
+        }
+        colors.push(index);
+    }
+    colors
+}
+
+/// Red, green and blue of one of the colours from 16 on.
+fn color_of(index: u8) -> [u8; 3] {
+    match index {
+        0..232 => {
+            let cube = usize::from(index.saturating_sub(16));
+            [cube / 36, cube / 6 % 6, cube % 6].map(|level| LEVELS[level])
+        }
+        _ => [8 + 10 * (index - 232); 3],
+    }
 }
 
 /// Red, green and blue as the terminal can show them.
@@ -63,6 +114,29 @@ mod tests {
         assert_eq!(nearest_of_256([128, 128, 128]), 244);
         assert_eq!(nearest_of_256([10, 10, 10]), 232);
         assert_eq!(nearest_of_256([94, 136, 170]), 67);
+    }
+
+    #[test]
+    fn of_256_colours_neighbours_make_up_for_what_one_is_off_by() {
+        let grey = [115, 115, 175];
+        let image = RgbImage::from_pixel(20, 20, image::Rgb(grey));
+        let cells = encode(&image, (20, 10), false);
+        let pixels: Vec<[u8; 3]> = cells
+            .iter()
+            .flatten()
+            .map(|color| match color {
+                Color::Indexed(index) => color_of(*index),
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        let mean = |channel: usize| pixels.iter().map(|pixel| f64::from(pixel[channel])).sum::<f64>() / 400.0;
+        let off = f64::from(color_of(nearest_of_256(grey))[0].abs_diff(grey[0]));
+        assert!(off >= 15.0 && (mean(0) - 115.0).abs() < 0.6 * off, "{off} {}", mean(0));
+        // What is one of the colours stays it.
+        let black = encode(&RgbImage::new(4, 4), (4, 2), false);
+        assert!(black.iter().flatten().all(|color| *color == Color::Indexed(16)));
+        assert!((16..=255).all(|index| nearest_of_256(color_of(index)) == index
+            || color_of(nearest_of_256(color_of(index))) == color_of(index)));
     }
 
     #[test]

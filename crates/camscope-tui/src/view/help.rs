@@ -107,7 +107,9 @@ pub(super) fn help(state: &State, theme: &Theme, help: &Help, screen: Rect, buf:
     let rows = rows(state, &help.text);
     // As high as it is without a search, so that it doesn't jump while one is typed.
     let most = help_lines(state, "");
-    let width = 62.min(screen.width.saturating_sub(2));
+    let longest = ACTIONS.iter().map(|(_, _, description)| text::width(description)).max().unwrap_or(0);
+    // Two cells to either side.
+    let width = ((KEYS + longest + 4) as u16).min(screen.width.saturating_sub(2));
     let height = most.saturating_add(2).min(screen.height.saturating_sub(2));
     let area = Rect::new((screen.width - width) / 2, (screen.height - height) / 2, width, height);
     Clear.render(area, buf);

@@ -22,6 +22,9 @@ use crate::{
 /// Eighths of a cell, for bars.
 const EIGHTHS: [&str; 9] = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉", "█"];
 
+/// Cells of a probability.
+const PERCENT: usize = 6;
+
 /// Predictions of which none is more probable than this are flat: on a scale to 1 their bars would be empty.
 const FLAT: f32 = 0.25;
 
@@ -43,13 +46,17 @@ pub(super) fn classes(state: &State, theme: &Theme, area: Rect, buf: &mut Buffer
         return;
     }
     let width = usize::from(rows.width);
-    // Beside a second model's answers there is room for bars in a wide list only.
+    // Beside a second model's answers there is room for bars in a wide list only, and names need it more.
     let has_second = compare::is_shown(state) && compare::second_photo(state).is_some();
-    let bar_width = match (width >= 36, has_second) {
+    let widest_bar = match (width >= 36, has_second) {
         (true, false) => 8,
         (false, true) => 0,
         _ => 5,
     };
+    let shown = list.iter().skip(start).take(rows.height.into());
+    let longest = shown.map(|class| text::width(&text::printable(&state.target_name(*class)))).max().unwrap_or(0);
+    let numbers = if has_second { 2 * PERCENT + 1 } else { PERCENT };
+    let bar_width = width.saturating_sub(longest + numbers + 4).max(2).min(widest_bar);
     // Where no class is likely, the bars compare them with the likeliest.
     let probabilities = list.iter().filter_map(|class| scores?.probability(*class));
     let most = probabilities.fold(0.0, f32::max);
@@ -146,11 +153,12 @@ impl Columns {
             layers.map(text).max().unwrap_or(0)
         };
         let has_saturation = rows.clone().any(|row| state.saturated(row.layer).is_some());
-        let stored = |layer: &LayerInfo| layer.stored.map_or(0, |stored| stored.len() + 1);
+        let op =
+            |row: &tree::Row| state.model.as_ref()?.layers.get(row.layer).map(|layer| text::width(&op(row, layer)));
         Self {
             width,
             bar: if width >= 36 && !has_saturation || width >= 46 { 4 } else { 0 },
-            op: if width >= 46 { widest(&|layer| text::width(&layer.op) + stored(layer)).min(18) } else { 0 },
+            op: if width >= 46 { rows.clone().filter_map(op).max().unwrap_or(0).min(18) } else { 0 },
             size: widest(&|layer| text::width(&layer.size)).min(width / 3),
             // A narrow list has no room for both.
             channels: if has_saturation && width < 36 {
@@ -212,12 +220,7 @@ impl Columns {
         }
         let mut details = String::new();
         if self.op > 0 {
-            let stored = layer.stored.map(|stored| format!(" {stored}")).unwrap_or_default();
-            let op = match row.fold {
-                Fold::Closed(count) => format!("{count} layers"),
-                _ => format!("{}{stored}", layer.op),
-            };
-            details += &format!(" {}", text::padded(&op, self.op));
+            details += &format!(" {}", text::padded(&op(row, layer), self.op));
         }
         details += &format!(" {}", text::right(&layer.size, self.size));
         if self.channels > 0 {
@@ -228,6 +231,15 @@ impl Columns {
         }
         spans.push(Span::styled(details + " ", style(theme.faint)));
         Line::from(spans)
+    }
+}
+
+/// What a line is of: an operator and the type that it is stored in, or so many layers. Of an open group its layers say it.
+fn op(row: &tree::Row, layer: &LayerInfo) -> String {
+    match row.fold {
+        Fold::Open => String::new(),
+        Fold::Closed(count) => format!("{count} layers"),
+        Fold::Layer => layer.op.clone() + &layer.stored.map(|stored| format!(" {stored}")).unwrap_or_default(),
     }
 }
 

@@ -11,27 +11,28 @@ mod spread;
 pub(crate) mod status;
 mod text;
 pub mod theme;
+mod title;
 
 use std::sync::Arc;
 
-use camscope_core::{method, overlay::Enlarge};
+use camscope_core::method;
 use ratatui::{
     Frame,
     buffer::{Buffer, CellDiffOption},
     layout::{Alignment, Rect},
-    style::{Color, Modifier, Style},
+    style::{Color, Style},
     text::{Line, Span},
     widgets::{Clear, Paragraph, Widget, Wrap},
 };
 
 use crate::{
-    action::{Action, View},
+    action::View,
     compare,
     compose::colormap,
     engine::{HeatKey, Step},
     graphics::{Picture, Protocol, fill, halfblocks},
     layout::areas,
-    state::{Mode, Order, State},
+    state::{Mode, State},
     terminal::Scene,
     tiles::{self, Content, Tile},
     update::layer_reason,
@@ -44,6 +45,7 @@ pub use help::help_lines;
 pub(crate) use ranked::{facts as ranked_facts, tried_at};
 pub(crate) use spread::facts as spread_facts;
 pub(crate) use status::blank;
+pub(crate) use title::title_action;
 
 /// Draws a frame; what comes back are the pictures, and what covers them.
 pub fn view(state: &State, frame: &mut Frame) -> Scene {
@@ -55,7 +57,7 @@ pub fn view(state: &State, frame: &mut Frame) -> Scene {
 pub fn draw(state: &State, screen: Rect, buf: &mut Buffer) -> Scene {
     let theme = Theme::of(state);
     let parts = areas((screen.width, screen.height), state.images.len());
-    title(state, &theme, parts.title, buf);
+    title::title(state, &theme, parts.title, buf);
     let mut scene = Scene::default();
     let shown = tiles::tiles(state);
     for tile in &shown {
@@ -115,116 +117,26 @@ fn is_thumbnail(tile: &Tile) -> bool {
     tile.is_in_strip()
 }
 
-fn title(state: &State, theme: &Theme, area: Rect, buf: &mut Buffer) {
-    let mut spans = vec![Span::styled(" camscope ", theme.title.add_modifier(Modifier::REVERSED)), Span::raw(" ")];
-    let room = usize::from(area.width).saturating_sub(12);
-    spans.push(Span::styled(text::fitted(&heading(state, room), room), theme.plain));
-    Line::from(spans).render(area, buf);
-}
-
-/// What a press on a word of the title does: on the program's name all actions, on the model's another one, on the image's another image, on
-/// the view, the method and the colours the next.
-pub(crate) fn title_action(state: &State, width: u16, x: u16) -> Option<Action> {
-    const NAME: u16 = 11;
-    let Some(at) = x.checked_sub(NAME) else { return Some(Action::Palette) };
-    let room = usize::from(width).saturating_sub(12);
-    let (model, image) = (state.model.is_some(), !state.images.is_empty());
-    let how = [Action::NextView, Action::Methods, Action::NextColormap].map(Some);
-    let mut parts = vec![];
-    let mut start = 0;
-    let line = heading(state, room);
-    for part in line.split(BETWEEN) {
-        parts.push((start, part.to_owned()));
-        start += text::width(part) + text::width(BETWEEN);
-    }
-    let last = parts.len().saturating_sub(1);
-    let (number, (start, part)) =
-        parts.into_iter().enumerate().rev().find(|(_, (start, _))| *start <= usize::from(at))?;
-    if usize::from(at) >= start + text::width(&part) {
-        return None;
-    }
-    if model && number == last {
-        let mut from = start;
-        let words = part.split(" · ").map(|word| {
-            let place = from..from + text::width(word);
-            from += text::width(word) + 3;
-            place
-        });
-        let word = words.collect::<Vec<_>>().iter().position(|place| place.contains(&usize::from(at)))?;
-        return how.get(word).copied().flatten();
-    }
-    match (number, model, image) {
-        (0, true, _) => Some(Action::Open),
-        (_, _, true) => Some(Action::SearchImage),
-        _ => None,
-    }
-}
-
-/// The view's name; of all images with how they are sorted, and of how many it is known what that needs.
-fn view_name(state: &State) -> String {
-    let order = state.sorting.order;
-    let (name, count, known) = (state.view.name(), state.images.len(), state.answers());
-    match (state.view, order) {
-        (View::Photos, Order::Given) => name.to_owned(),
-        (View::Photos, _) if order.needs_answers() && known < count => {
-            format!("{name} {} ({known} of {count} known)", order.name())
-        }
-        (View::Photos, _) => format!("{name} {}", order.name()),
-        _ => name.to_owned(),
-    }
-}
-
-/// What stands between the parts of the title.
-const BETWEEN: &str = "  ·  ";
-
-/// The model, the image, and how it is looked at. Where there is no room for all of it, the looks go first, then parts of the names: view
-/// and method stay.
-fn heading(state: &State, room: usize) -> String {
-    let name = |path: &std::path::Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let model = state.model.as_ref().map(|model| {
-        let second = model.against.as_ref().map(|against| format!(" | {}", name(&against.info.path)));
-        name(&model.path) + &second.unwrap_or_default()
-    });
-    let image = state.images.get(state.image).map(|entry| name(&entry.path));
-    let count = state.images.len();
-    let place = if count > 1 { format!(" ({}/{count})", state.image + 1) } else { String::new() };
-    let zoom = if state.zoom.factor > 1.0 { format!(" · {:.1}×", state.zoom.factor) } else { String::new() };
-    let enlarged = if state.enlarge == Enlarge::default() { String::new() } else { format!(" · {}", state.enlarge) };
-    let look = format!(" · {} {:.0} %{enlarged}", state.colormap, 100.0 * (1.0 - state.alpha));
-    let joined = |model: Option<&str>, image: Option<&str>, look: &str| {
-        let how = state.model.as_ref().map(|_| format!("{} · {}{look}{zoom}", view_name(state), state.method_name()));
-        let image = image.map(|image| format!("{image}{place}"));
-        [model.map(str::to_owned), image, how].into_iter().flatten().collect::<Vec<_>>().join(BETWEEN)
-    };
-    let (model, image) = (model.as_deref(), image.as_deref());
-    for look in [look.as_str(), ""] {
-        let line = joined(model, image, look);
-        if text::width(&line) <= room {
-            return line;
-        }
-    }
-    // The names share what is left.
-    let names = usize::from(model.is_some()) + usize::from(image.is_some());
-    let left = room.saturating_sub(text::width(&joined(model.map(|_| ""), image.map(|_| ""), ""))) / names.max(1);
-    let cut = |name: Option<&str>| name.map(|name| text::fitted(name, left.max(1)));
-    joined(cut(model).as_deref(), cut(image).as_deref(), "")
-}
-
 fn caption(state: &State, tile: &Tile, theme: &Theme, buf: &mut Buffer) {
     let Some((area, caption)) = &tile.caption else { return };
     let style = if tile.selected { theme.selected } else { theme.faint };
     let whole = usize::from(area.width);
     // Where pictures are compared by their colours, what these mean is said before all of the text is; few colours do.
     let compares = matches!(tile.content, Content::Shared(..) | Content::Change(..)) && whole >= 40;
-    let least = if compares { 4 } else { LEGEND };
+    let least = if compares { 4 } else { LEAST_LEGEND };
     let has_legend = tile.chooses == tiles::Chooses::Point && !state.no_color;
     let room = if compares && has_legend { whole - least - LEGEND_ENDS } else { whole };
     // Over a slow line what stands there may still be another picture.
     let coming = state.on_the_way.filter(|_| !is_thumbnail(tile)).map(|part| format!("coming: {part} % · {caption}"));
     let caption = coming.as_ref().map_or(caption, |coming| coming);
+    // The title has the method too.
+    let method = format!(" · {}", state.method_name());
+    let needed = |text: &str| text::width(text) + LEGEND_ENDS + least;
+    let shorter = (has_legend && !compares && needed(caption) > whole).then(|| caption.replacen(&method, "", 1));
+    let caption = shorter.as_ref().filter(|shorter| needed(shorter) <= whole).unwrap_or(caption);
     let text = match tile.chooses {
         tiles::Chooses::Layer(_) => text::fitted_end(caption, room),
-        _ => text::fitted(caption, room),
+        _ => text::fitted_parts(caption, room),
     };
     let cells = whole.saturating_sub(text::width(&text) + LEGEND_ENDS).min(LEGEND);
     let has_room = has_legend && cells >= least && coming.is_none();
@@ -234,7 +146,8 @@ fn caption(state: &State, tile: &Tile, theme: &Theme, buf: &mut Buffer) {
 }
 
 /// Cells of the legend's colours, and of the numbers at their ends.
-const LEGEND: usize = 10;
+const LEGEND: usize = tiles::LEGEND - LEGEND_ENDS;
+const LEAST_LEGEND: usize = 6;
 const LEGEND_ENDS: usize = 7;
 
 /// The colours from no heat to the most there is: each heatmap is scaled by its own maximum, or two by the larger one of both. Of a
@@ -244,8 +157,8 @@ fn legend<'a>(state: &State, tile: &Tile, theme: &Theme, cells: usize) -> Vec<Sp
     let (map, least) = match tile.content {
         Content::Overlay(_) | Content::Heat(_) | Content::Shared(..) => (chosen, "  0 "),
         // The first has all of it, or the second.
-        Content::Change(..) => (tiles::diverging(chosen), "  -1 "),
-        Content::Photo | Content::Difference(..) | Content::Thumbnail(_) | Content::Other(_) => return Vec::new(),
+        Content::Change(..) | Content::Difference(..) => (tiles::diverging(chosen), "  -1 "),
+        Content::Photo | Content::Thumbnail(_) | Content::Other(_) => return Vec::new(),
     };
     let colors = colormap(map).table();
     let cell = |at: usize| {

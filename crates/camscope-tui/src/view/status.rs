@@ -23,6 +23,7 @@ pub(super) fn status(state: &State, theme: &Theme, area: Rect, buf: &mut Buffer)
     let needed: usize = hints.iter().take(NEEDED).map(|hint| text::width(hint) + 2).sum();
     let right = facts(state, (width / 2).min(width.saturating_sub(needed + 2)));
     let room = width.saturating_sub(text::width(&right) + 2);
+    let is_news = state.message.is_some() || !state.notes.is_empty();
     let (left, style) = match (&state.message, &state.opening) {
         (Some(message), _) => (message.text.clone(), if message.is_error { theme.error } else { theme.plain }),
         (None, Some(path)) => (format!("opening {} …", path.display()), theme.faint),
@@ -34,8 +35,8 @@ pub(super) fn status(state: &State, theme: &Theme, area: Rect, buf: &mut Buffer)
             None => (fitting(&hints, "  ", room), theme.faint),
         },
     };
-    // A message needs the room more than the facts do; notes begin with what matters, and hints can wait.
-    let (left, right) = if state.message.is_some() && text::width(&left) > room {
+    // What is said needs the room more than the facts do; hints can wait.
+    let (left, right) = if is_news && text::width(&left) > room {
         (text::fitted(&left, width.saturating_sub(2)), String::new())
     } else {
         (text::fitted(&left, room), right)

@@ -25,6 +25,29 @@ pub(super) fn fitted(text: &str, width: usize) -> String {
     out
 }
 
+/// The same, but where it ends in a share (`16.2 %`) that stays, and what stands before it is cut.
+pub(super) fn fitted_with_share(text: &str, width: usize) -> String {
+    let safe = printable(text);
+    let name = safe.strip_suffix(" %").and_then(|text| text.rsplit_once(' ')).map(|(name, _)| name);
+    match name.map(|name| (name, &safe[name.len()..])) {
+        Some((name, share)) if safe.width() > width && share.width() + 3 <= width => {
+            fitted(name, width - share.width()) + share
+        }
+        _ => fitted(text, width),
+    }
+}
+
+/// A caption of parts, the most needed first: those at its end go before a part is cut.
+pub(super) fn fitted_parts(text: &str, width: usize) -> String {
+    let safe = printable(text);
+    let mut kept: &str = &safe;
+    while kept.width() > width {
+        let Some((before, _)) = kept.rsplit_once(" · ") else { break };
+        kept = before;
+    }
+    fitted_with_share(kept, width)
+}
+
 /// The text made safe to show, cut at its beginning: of a path, the end tells more.
 pub(super) fn fitted_end(text: &str, width: usize) -> String {
     let safe = printable(text);
@@ -72,6 +95,12 @@ mod tests {
     #[test]
     fn text_fits_its_cells() {
         assert_eq!(fitted("Egyptian cat", 8), "Egyptia…");
+        assert_eq!(fitted_with_share("football helmet 16.2 %", 16), "football… 16.2 %");
+        assert_eq!(fitted_with_share("cup 16.2 %", 16), "cup 16.2 %");
+        assert_eq!(fitted_with_share("football helmet 16.2 %", 9), "football…");
+        assert_eq!(fitted_with_share("\u{1b}[31mred 16.2 %", 16), "\\u{1b}[3… 16.2 %");
+        assert_eq!(fitted_parts("cup 16.2 % · gradcam · conv", 22), "cup 16.2 % · gradcam");
+        assert_eq!(fitted_parts("football helmet 16.2 % · gradcam", 16), "football… 16.2 %");
         assert_eq!(fitted_end("features.18.0.conv", 8), "….0.conv");
         assert_eq!(padded("猫猫猫", 5), "猫猫…");
         assert_eq!(padded("猫", 5), "猫   ");

@@ -17,7 +17,7 @@ use crate::double::{Double, Rig, start};
 const SIZE: (u16, u16) = (120, 40);
 
 /// Two models, of which the second has each of the first's layers but one.
-fn two(size: (u16, u16)) -> Rig {
+pub(crate) fn two(size: (u16, u16)) -> Rig {
     let mut begin = start(&["cat.jpg", "cow.jpg"]);
     begin.against = Some(With::Model("other.onnx".into()));
     let double = Double::new();

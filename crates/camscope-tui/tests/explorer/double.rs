@@ -45,6 +45,8 @@ pub(crate) struct Double {
     pub(crate) holds: AtomicBool,
     /// Whether its heat is half of that of others.
     halves: bool,
+    /// How many classes it has.
+    classes: usize,
     /// The text that it reads, instead of giving classes; a `?` is a character without a name.
     pub(crate) reads: Mutex<Option<&'static str>>,
     /// What it is asked for beside what it says.
@@ -104,10 +106,19 @@ impl Double {
             finds_boxes: AtomicBool::new(false),
             holds: AtomicBool::new(false),
             halves: false,
+            classes: LABELS.len(),
             reads: Mutex::default(),
             asked: Mutex::default(),
             opened: Mutex::default(),
         }
+    }
+
+    /// Gives it so many classes, the first of these names.
+    pub(crate) fn labelled(count: usize, names: &[&str]) -> Self {
+        let mut double = Self { classes: count, ..Self::new() };
+        let name = |at: usize| names.get(at).map_or_else(|| format!("number {at}"), |name| (*name).to_owned());
+        double.info.labels = Labels::new((0..count).map(name).collect());
+        double
     }
 
     /// A second model: it has the classes of the first in the opposite order, and half of its heat.
@@ -172,7 +183,7 @@ impl Engine for Double {
         }
         let own = self.asked.lock().unwrap().clone();
         if self.info.is_embedding || !own.is_empty() {
-            let mut scores = if self.info.is_embedding { Scores::default() } else { classes(photo) };
+            let mut scores = if self.info.is_embedding { Scores::default() } else { classes(photo, self.classes) };
             for (at, spec) in own.iter().enumerate() {
                 let name = spec.rsplit('/').next().unwrap_or_default().replace("similar:", "");
                 let label = spec.starts_with("similar:").then(|| format!("like {name}"));
@@ -183,7 +194,7 @@ impl Engine for Double {
             ranking.extend(scores.ranking);
             return Ok(Scores { ranking, ..scores });
         }
-        Ok(classes(photo))
+        Ok(classes(photo, self.classes))
     }
 
     fn ask(&self, targets: &[String]) -> Result<bool> {
@@ -242,10 +253,10 @@ impl Engine for Double {
 }
 
 /// Scores of classes.
-fn classes(photo: &Photo) -> Scores {
+fn classes(photo: &Photo, count: usize) -> Scores {
     // Which class is the likeliest depends on the photo.
     let first = usize::from(photo.pixels.get_pixel(0, 0).0[2]) % 2;
-    let logits: Vec<f32> = (0..LABELS.len()).map(|class| -(((class + first) % LABELS.len()) as f32)).collect();
+    let logits: Vec<f32> = (0..count).map(|class| -(((class + first) % count) as f32)).collect();
     let probabilities = camscope_core::target::probabilities(&logits, false);
     let ranking = camscope_core::target::ranking(&logits);
     Scores { values: logits, probabilities, ranking, ..Default::default() }

@@ -9,6 +9,7 @@ mod comparing;
 mod double;
 mod keys;
 mod left;
+mod looked_at;
 mod pointing;
 mod sorting;
 mod views;

@@ -1,0 +1,116 @@
+//! What was ugly, cut or missing in pictures of the screen.
+
+use camscope_tui::{
+    action::View,
+    graphics::Protocol,
+    tiles::{Chooses, tiles},
+};
+
+use crate::{
+    comparing::two,
+    double::{Double, Rig, start},
+};
+
+#[test]
+fn the_title_of_a_narrow_screen_names_both_models() {
+    let mut rig = two((70, 24));
+    let screen = rig.settle().screen();
+    let title = screen.lines().next().unwrap();
+    assert!(title.contains("double | other") && title.contains("cat.jpg (1/2)"), "{title}");
+    assert!(title.ends_with("compare · gradcam"), "{title}");
+}
+
+#[test]
+fn a_name_that_is_cut_gets_the_room_that_others_leave() {
+    let mut begin = start(&["a.jpg", "b.jpg"]);
+    begin.model = Some("models/double-with-a-name-that-is-long.onnx".into());
+    let mut double = Double::new();
+    double.info.path = begin.model.clone().unwrap();
+    let mut rig = Rig::on(double, (80, 24), Protocol::HalfBlocks, begin);
+    let screen = rig.settle().screen();
+    let title = screen.lines().next().unwrap();
+    assert!(title.contains("double-with-a-name-that-is-") && title.contains("…  ·  a.jpg (1/2)"), "{title}");
+}
+
+#[test]
+fn under_small_pictures_the_probability_stays_where_the_name_is_cut() {
+    let double = Double::labelled(7, &["football helmet of old", "football helmet of now"]);
+    let mut rig = Rig::on(double, (80, 24), Protocol::HalfBlocks, start(&["cat.jpg"]));
+    let screen = rig.settle().keys("6").settle().screen();
+    assert!(screen.lines().any(|line| line.matches("… ").count() >= 1 && line.contains("… 63.3 %")), "{screen}");
+}
+
+#[test]
+fn a_narrow_picture_has_a_legend_and_so_has_a_contrast() {
+    for (keys, size, ends) in [("1", (80, 24), ["  0 ", " 1"]), ("7", (140, 40), ["  -1 ", " 1"])] {
+        let mut rig = Rig::new(size, Protocol::HalfBlocks);
+        rig.settle().keys(keys).settle();
+        let area = ratatui::layout::Rect::new(0, 0, size.0, size.1);
+        let mut buffer = ratatui::buffer::Buffer::empty(area);
+        camscope_tui::view::draw(rig.explorer.state(), area, &mut buffer);
+        let shown = tiles(rig.explorer.state());
+        let line =
+            shown.iter().find(|tile| tile.chooses == Chooses::Point).and_then(|tile| tile.caption.as_ref()).unwrap().0;
+        let text: String = (line.left()..line.right()).map(|x| buffer[(x, line.y)].symbol().to_owned()).collect();
+        assert!(ends.iter().all(|end| text.contains(end)), "{keys}: {text:?}");
+        let colors = (line.left()..line.right()).filter(|x| buffer[(*x, line.y)].bg != ratatui::style::Color::Reset);
+        assert!(colors.count() >= 6, "{keys}: {text:?}");
+    }
+}
+
+#[test]
+fn help_is_as_wide_as_its_longest_line_where_there_is_room() {
+    let mut rig = Rig::new((140, 100), Protocol::HalfBlocks);
+    let screen = rig.settle().keys("?").settle().screen();
+    assert!(screen.contains("sort the images: as given, by name, time, score, prediction "), "{screen}");
+    assert!(screen.contains("an element of an output, a pixel, a contrast, …"), "{screen}");
+}
+
+#[test]
+fn a_folded_group_says_how_many_layers_it_has() {
+    let mut rig = Rig::deep((250, 70), Protocol::HalfBlocks);
+    let screen = rig.settle().screen();
+    assert!(screen.contains("6 layers") && !screen.contains("6 l…"), "{screen}");
+}
+
+#[test]
+fn classes_fill_the_last_row_of_their_grid() {
+    let mut rig = Rig::on(Double::labelled(40, &[]), (250, 70), Protocol::HalfBlocks, start(&["cat.jpg"]));
+    rig.settle().keys("6").settle();
+    let shown = tiles(rig.explorer.state());
+    assert_eq!(rig.explorer.state().view, View::Classes);
+    let row = |y: u16| shown.iter().filter(|tile| tile.area.y == y).count();
+    let (first, last) = (shown.first().unwrap().area.y, shown.last().unwrap().area.y);
+    assert!(shown.len() >= 9 && first != last && row(first) == row(last), "{} {}", row(first), row(last));
+}
+
+#[test]
+fn in_a_narrow_list_the_names_of_classes_come_before_their_bars() {
+    let double = Double::labelled(7, &["football helmet", "coffee"]);
+    let mut rig = Rig::on(double, (80, 24), Protocol::HalfBlocks, start(&["cat.jpg"]));
+    let screen = rig.settle().screen();
+    assert!(screen.contains("football helmet ▉") || screen.contains("football helmet █"), "{screen}");
+}
+
+#[test]
+fn the_caption_of_a_lonely_picture_uses_the_room_beside_it() {
+    let mut rig = two((80, 24));
+    let screen = rig.settle().screen();
+    assert!(screen.contains("B−A: cosine 0.") && screen.contains(" rank 0."), "{screen}");
+    let shown = tiles(rig.explorer.state());
+    let (of_a, of_change) = (&shown[0], &shown[2]);
+    assert!(of_change.caption.as_ref().unwrap().0.width > of_change.area.width + 10, "{of_change:?}");
+    assert!(of_a.caption.as_ref().unwrap().0.right() <= shown[1].area.x, "{of_a:?}");
+    // A caption loses its last parts before one of them is cut.
+    assert!(screen.contains("A: Egyptian cat 63.3 %"), "{screen}");
+}
+
+#[test]
+fn a_note_comes_before_times_and_the_provider() {
+    let mut double = Double::new();
+    double.info.notes = vec!["3 nodes round to integers: their gradient is taken as that of the number itself".into()];
+    let mut rig = Rig::on(double, (80, 24), Protocol::HalfBlocks, start(&["cat.jpg"]));
+    let screen = rig.settle().screen();
+    let last = screen.lines().last().unwrap();
+    assert!(last.contains("is taken as that of the number") && !last.contains("half-blocks"), "{last}");
+}
