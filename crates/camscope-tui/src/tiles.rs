@@ -39,6 +39,11 @@ pub enum Content {
 }
 
 impl Content {
+    /// Whether it is a photo without heat.
+    pub fn is_photo(self) -> bool {
+        self.heats().next().is_none()
+    }
+
     /// The heatmaps that it needs.
     pub fn heats(self) -> impl Iterator<Item = HeatKey> {
         let (first, second) = match self {

@@ -290,6 +290,19 @@ pub struct FirstDrift {
     pub at_once: bool,
 }
 
+/// Activations have drifted apart where their relative error is above this.
+pub const DRIFTED: f64 = 0.1;
+
+/// A relative error as people read it.
+pub fn error_text(error: f64) -> String {
+    match error {
+        0.0 => "0".into(),
+        error if !error.is_finite() => "infinite".into(),
+        error if error < 1e-3 => format!("{error:.1e}"),
+        error => format!("{error:.4}"),
+    }
+}
+
 /// The first of the errors, in the order of the graph, that is above `above` and at least [`JUMP`] times each before it; where none jumps
 /// so, the first above `above`. `None`: all are at most that.
 pub fn first_drift(errors: &[f64], above: f64) -> Option<FirstDrift> {
@@ -315,6 +328,13 @@ mod tests {
 
     fn error(a: &[f32], b: &[f32]) -> f64 {
         relative_error(a.iter(), b.iter())
+    }
+
+    #[test]
+    fn errors_of_any_size_are_read() {
+        for (error, text) in [(0.0, "0"), (2e-7, "2.0e-7"), (0.25, "0.2500"), (f64::INFINITY, "infinite")] {
+            assert_eq!(error_text(error), text);
+        }
     }
 
     #[test]

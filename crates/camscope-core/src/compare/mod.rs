@@ -10,7 +10,7 @@ mod prepared;
 mod same_target;
 mod similarity;
 
-pub use drift::{Activations, Entry, FirstDrift, JUMP, MeanErrors, first_drift, relative_error};
+pub use drift::{Activations, DRIFTED, Entry, FirstDrift, JUMP, MeanErrors, error_text, first_drift, relative_error};
 pub use heat::{Compared, GRID, compare, compare_arrays};
 pub use matching::{By, Matched, matching};
 pub use prepared::prepare_alike;

@@ -1,19 +1,15 @@
 //! How far the activations of two models are apart, layer by layer, over a corner of the picture.
 
-use camscope_core::compare::{Entry, first_drift};
+use camscope_core::compare::{DRIFTED, Entry, error_text, first_drift};
 use ratatui::{
     buffer::Buffer,
     layout::{Position, Rect},
     style::Style,
-    text::Line,
-    widgets::{Clear, Widget},
 };
 
-use super::{lists, text, theme::Theme};
+use super::{lists, panel::Panel, text, theme::Theme};
 use crate::{layout::list_start, state::State};
 
-/// Activations have drifted apart where their relative error is above this.
-const ABOVE: f64 = 0.1;
 /// Cells of a number.
 const NUMBER: usize = 8;
 /// Columns and rows at most.
@@ -22,20 +18,12 @@ const MOST: (u16, u16) = (58, 20);
 /// Draws it where it is asked for; gives what it covers.
 pub(super) fn drift(state: &State, theme: &Theme, room: Rect, buf: &mut Buffer) -> Option<Rect> {
     let area = area(state, room)?;
-    let inner = usize::from(area.width.saturating_sub(4));
-    Clear.render(area, buf);
-    buf.set_style(area, theme.popup);
-    let mut line = |row: u16, text: &str, style: Style| {
-        if row < area.height {
-            let place =
-                Rect { x: area.x + 2.min(area.width), width: area.width.saturating_sub(2), y: area.y + row, height: 1 };
-            Line::styled(text::fitted(text, inner), theme.popup.patch(style)).render(place, buf);
-        }
-    };
-    line(0, "drift of B: relative error by layer", theme.heading);
+    let mut panel = Panel::clear(area, theme, buf);
+    let inner = panel.width();
+    panel.line(0, "drift of B: relative error by layer", theme.heading);
     match known(state)? {
-        None => line(1, "comparing the activations of all layers …", theme.faint),
-        Some(Err(reason)) => line(1, reason, theme.error),
+        None => panel.line(1, "comparing the activations of all layers …", theme.faint),
+        Some(Err(reason)) => panel.line(1, reason, theme.error),
         Some(Ok(entries)) => {
             let largest = entries.iter().map(|entry| entry.error).filter(|error| error.is_finite()).fold(0.0, f64::max);
             let (start, rows) = shown(state, entries, area);
@@ -48,11 +36,11 @@ pub(super) fn drift(state: &State, theme: &Theme, room: Rect, buf: &mut Buffer) 
                 let room = inner.saturating_sub(longest + NUMBER + 4);
                 let name = text::padded(&text::fitted_end(&entry.name, room), room);
                 let share = if entry.error.is_finite() { entry.error / largest.max(f64::MIN_POSITIVE) } else { 1.0 };
-                let (error, bar) = (number(entry.error), lists::bar(share as f32, longest));
+                let (error, bar) = (error_text(entry.error), lists::bar(share as f32, longest));
                 let line_of = format!("{mark}{name} {error:>NUMBER$} {bar}");
-                line(row, &line_of, if Some(at) == chosen { theme.selected } else { Style::new() });
+                panel.line(row, &line_of, if Some(at) == chosen { theme.selected } else { Style::new() });
             }
-            line(area.height - 1, &told(entries), theme.faint);
+            panel.line(area.height - 1, &told(entries), theme.faint);
         }
     }
     Some(area)
@@ -62,7 +50,7 @@ pub(super) fn drift(state: &State, theme: &Theme, room: Rect, buf: &mut Buffer) 
 pub(crate) fn facts(state: &State) -> Vec<String> {
     match known(state) {
         Some(Some(Ok(entries))) => {
-            let row = |entry: &Entry| format!("{} {}", entry.name, number(entry.error));
+            let row = |entry: &Entry| format!("{} {}", entry.name, error_text(entry.error));
             let worst = entries.iter().max_by(|one, other| one.error.total_cmp(&other.error));
             let worst = worst.map(|entry| format!("the largest drift: {}", row(entry)));
             let own = chosen(state, entries).map(|at| format!("drift: {}", row(&entries[at])));
@@ -118,34 +106,12 @@ pub(crate) fn layer_at(state: &State, room: Rect, at: Position) -> Option<usize>
 
 fn first(entries: &[Entry]) -> Option<usize> {
     let errors: Vec<f64> = entries.iter().map(|entry| entry.error).collect();
-    first_drift(&errors, ABOVE).map(|found| found.at)
+    first_drift(&errors, DRIFTED).map(|found| found.at)
 }
 
 fn told(entries: &[Entry]) -> String {
     match first(entries) {
-        Some(at) => format!("first above {:.0} %: {}", 100.0 * ABOVE, entries[at].name),
-        None => format!("no layer differs by more than {:.0} %", 100.0 * ABOVE),
-    }
-}
-
-fn number(error: f64) -> String {
-    match error {
-        0.0 => "0".into(),
-        error if !error.is_finite() => "infinite".into(),
-        error if error < 1e-3 => format!("{error:.1e}"),
-        error => format!("{error:.4}"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn errors_of_any_size_have_room() {
-        for (error, text) in [(0.0, "0"), (2e-7, "2.0e-7"), (0.25, "0.2500"), (f64::INFINITY, "infinite")] {
-            assert_eq!(number(error), text);
-            assert!(text.len() <= NUMBER);
-        }
+        Some(at) => format!("first above {:.0} %: {}", 100.0 * DRIFTED, entries[at].name),
+        None => format!("no layer differs by more than {:.0} %", 100.0 * DRIFTED),
     }
 }

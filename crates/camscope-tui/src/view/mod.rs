@@ -4,6 +4,7 @@ mod drift;
 pub(crate) mod form;
 mod help;
 mod lists;
+mod panel;
 pub(crate) mod popups;
 mod ranked;
 mod ribbon;
@@ -121,28 +122,40 @@ fn caption(state: &State, tile: &Tile, theme: &Theme, buf: &mut Buffer) {
     let Some((area, caption)) = &tile.caption else { return };
     let style = if tile.selected { theme.selected } else { theme.faint };
     let whole = usize::from(area.width);
-    // Where pictures are compared by their colours, what these mean is said before all of the text is; few colours do.
-    let compares = matches!(tile.content, Content::Shared(..) | Content::Change(..)) && whole >= 40;
-    let least = if compares { 4 } else { LEAST_LEGEND };
-    let has_legend = tile.chooses == tiles::Chooses::Point && !state.no_color;
-    let room = if compares && has_legend { whole - least - LEGEND_ENDS } else { whole };
     // Over a slow line what stands there may still be another picture.
     let coming = state.on_the_way.filter(|_| !is_thumbnail(tile)).map(|part| format!("coming: {part} % · {caption}"));
-    let caption = coming.as_ref().map_or(caption, |coming| coming);
-    // The title has the method too.
-    let method = format!(" · {}", state.method_name());
-    let needed = |text: &str| text::width(text) + LEGEND_ENDS + least;
-    let shorter = (has_legend && !compares && needed(caption) > whole).then(|| caption.replacen(&method, "", 1));
-    let caption = shorter.as_ref().filter(|shorter| needed(shorter) <= whole).unwrap_or(caption);
+    let has_legend = tile.chooses == tiles::Chooses::Point && !tile.content.is_photo();
+    let has_legend = has_legend && !state.no_color && coming.is_none();
+    // Where pictures are compared by their colours, few colours do.
+    let compares = matches!(tile.content, Content::Shared(..) | Content::Change(..)) && whole >= 40;
+    let least = if compares { 4 } else { LEAST_LEGEND };
+    let beside = whole.saturating_sub(least + LEGEND_ENDS);
+    let caption = coming.as_ref().unwrap_or(caption);
     let text = match tile.chooses {
-        tiles::Chooses::Layer(_) => text::fitted_end(caption, room),
-        _ => text::fitted_parts(caption, room),
+        tiles::Chooses::Layer(_) => text::fitted_end(caption, whole),
+        _ if !has_legend => text::fitted_parts(caption, whole),
+        _ if compares => text::fitted_parts(caption, beside),
+        _ => beside_legend(state, caption, beside).unwrap_or_else(|| text::fitted_parts(caption, whole)),
     };
     let cells = whole.saturating_sub(text::width(&text) + LEGEND_ENDS).min(LEGEND);
-    let has_room = has_legend && cells >= least && coming.is_none();
-    let legend = if has_room { legend(state, tile, theme, cells) } else { Vec::new() };
+    let legend = if has_legend && cells >= least { legend(state, tile, theme, cells) } else { Vec::new() };
     let spans = std::iter::once(Span::styled(text, style)).chain(legend);
     Line::from_iter(spans).alignment(Alignment::Center).render(area.intersection(buf.area), buf);
+}
+
+/// As much of a caption as there is room for beside a legend: what the colours mean is said before the method, which the title has, and the
+/// last parts. `None` where the title lacks it, or not even its first part has room.
+fn beside_legend(state: &State, caption: &str, room: usize) -> Option<String> {
+    if text::width(caption) <= room {
+        return Some(caption.to_owned());
+    }
+    let method = state.method_name();
+    if !title::says(state, method) {
+        return None;
+    }
+    let without = caption.replacen(&format!(" · {method}"), "", 1);
+    let first = without.split(" · ").next().unwrap_or_default();
+    (text::width(first) <= room).then(|| text::fitted_parts(&without, room))
 }
 
 /// Cells of the legend's colours, and of the numbers at their ends.

@@ -4,11 +4,9 @@ use ratatui::{
     buffer::Buffer,
     layout::{Position, Rect},
     style::Style,
-    text::Line,
-    widgets::{Clear, Widget},
 };
 
-use super::{text, theme::Theme};
+use super::{panel::Panel, text, theme::Theme};
 use crate::{
     action::Action,
     compare::ranked::{self, Scored},
@@ -25,24 +23,16 @@ const METHOD: usize = 18;
 pub(super) fn ranked(state: &State, theme: &Theme, room: Rect, buf: &mut Buffer) -> Option<Rect> {
     let area = area(state, room)?;
     let (scored, tried, of) = ranked::scored(state);
-    let inner = usize::from(area.width.saturating_sub(4));
-    Clear.render(area, buf);
-    buf.set_style(area, theme.popup);
-    let mut line = |row: u16, text: &str, style: Style| {
-        if row < area.height {
-            let place =
-                Rect { x: area.x + 2.min(area.width), width: area.width.saturating_sub(2), y: area.y + row, height: 1 };
-            Line::styled(text::fitted(text, inner), theme.popup.patch(style)).render(place, buf);
-        }
-    };
+    let mut panel = Panel::clear(area, theme, buf);
+    let inner = panel.width();
     let target = state.current_target().map(|target| state.target_name(target)).unwrap_or_default();
-    line(0, &format!("best for {target}: {tried} of {of} tried"), theme.heading);
+    panel.line(0, &format!("best for {target}: {tried} of {of} tried"), theme.heading);
     let rows = usize::from(area.height.saturating_sub(2));
     for (row, one) in (1..).zip(scored.iter().take(rows)) {
         let is_shown = state.method == one.tried.method && state.layer == one.tried.layer;
-        line(row, &row_of(state, one, inner), if is_shown { theme.selected } else { Style::new() });
+        panel.line(row, &row_of(state, one, inner), if is_shown { theme.selected } else { Style::new() });
     }
-    line(area.height - 1, &last_line(state, &scored), theme.faint);
+    panel.line(area.height - 1, &last_line(state, &scored), theme.faint);
     Some(area)
 }
 

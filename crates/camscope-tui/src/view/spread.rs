@@ -1,14 +1,8 @@
 //! The histogram of a layer's numbers, over a corner of the picture.
 
-use ratatui::{
-    buffer::Buffer,
-    layout::Rect,
-    style::Style,
-    text::Line,
-    widgets::{Clear, Widget},
-};
+use ratatui::{buffer::Buffer, layout::Rect, style::Style};
 
-use super::{text, theme::Theme};
+use super::{panel::Panel, text, theme::Theme};
 use crate::{
     engine::{BARS, Spread},
     state::State,
@@ -42,11 +36,9 @@ pub(super) fn spread(state: &State, theme: &Theme, room: Rect, buf: &mut Buffer)
     }
     let height = (lines.len() as u16).min(room.height);
     let area = Rect::new(room.x, room.bottom() - height, width, height);
-    Clear.render(area, buf);
-    buf.set_style(area, theme.popup);
-    for (y, (line, style)) in (area.y..area.bottom()).zip(lines) {
-        let line = Line::styled(text::fitted(&line, inner), theme.popup.patch(style));
-        line.render(Rect { x: area.x + 2.min(width), width: width.saturating_sub(2), y, height: 1 }, buf);
+    let mut panel = Panel::clear(area, theme, buf);
+    for (row, (line, style)) in (0..).zip(lines) {
+        panel.line(row, &line, style);
     }
     Some(area)
 }

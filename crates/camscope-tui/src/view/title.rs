@@ -20,9 +20,19 @@ use crate::{
 /// Draws the line.
 pub(super) fn title(state: &State, theme: &Theme, area: Rect, buf: &mut Buffer) {
     let mut spans = vec![Span::styled(" camscope ", theme.title.add_modifier(Modifier::REVERSED)), Span::raw(" ")];
-    let room = usize::from(area.width).saturating_sub(12);
-    spans.push(Span::styled(text::fitted(&heading(state, room), room), theme.plain));
+    spans.push(Span::styled(line(state, area.width), theme.plain));
     Line::from(spans).render(area, buf);
+}
+
+/// What stands behind the program's name.
+fn line(state: &State, width: u16) -> String {
+    let room = usize::from(width).saturating_sub(12);
+    text::fitted(&heading(state, room), room)
+}
+
+/// Whether the line has room for these words.
+pub(super) fn says(state: &State, words: &str) -> bool {
+    line(state, state.size.0).contains(words)
 }
 
 /// What a press on a word of the title does: on the program's name all actions, on the model's another one, on the image's another image, on

@@ -114,3 +114,16 @@ fn a_note_comes_before_times_and_the_provider() {
     let last = screen.lines().last().unwrap();
     assert!(last.contains("is taken as that of the number") && !last.contains("half-blocks"), "{last}");
 }
+
+#[test]
+fn a_legend_comes_before_the_share_of_heat_in_a_box() {
+    let mut rig = Rig::new((80, 24), Protocol::HalfBlocks);
+    rig.double.finds_boxes.store(true, std::sync::atomic::Ordering::SeqCst);
+    let screen = rig.settle().screen();
+    let line = screen.lines().find(|line| line.contains("Egyptian cat (box:1) 90.0 %  0 ")).map(str::to_owned);
+    assert!(line.is_some_and(|line| line.contains(" 1 ") && !line.contains("in the box")), "{screen}");
+    let mut wide = Rig::new((140, 40), Protocol::HalfBlocks);
+    wide.double.finds_boxes.store(true, std::sync::atomic::Ordering::SeqCst);
+    let screen = wide.settle().screen();
+    assert!(screen.contains(" % in the box  0 "), "{screen}");
+}

@@ -1,13 +1,10 @@
 //! The curve of `--drift`: the relative error of each layer, in the terminal and as JSON.
 
 use camscope_core::{
-    compare::{Entry, FirstDrift, MeanErrors, first_drift},
+    compare::{DRIFTED, Entry, FirstDrift, MeanErrors, error_text, first_drift},
     text::printable,
 };
 use serde_json::{Value, json};
-
-/// Activations have drifted apart where their relative error is above this.
-pub(super) const ABOVE: f64 = 0.1;
 
 /// How many layers the text has at most.
 const ROWS: usize = 40;
@@ -32,7 +29,7 @@ pub(super) fn json(entries: &[Entry]) -> Value {
         object["at_once"] = json!(found.at_once);
         object
     });
-    json!({ "above": ABOVE, "first": first, "layers": entries.iter().map(layer).collect::<Vec<_>>() })
+    json!({ "above": DRIFTED, "first": first, "layers": entries.iter().map(layer).collect::<Vec<_>>() })
 }
 
 /// The layers in what [`json`] made; `None` where it made nothing.
@@ -58,7 +55,7 @@ fn finite(error: f64) -> Option<f64> {
 
 fn first(entries: &[Entry]) -> Option<FirstDrift> {
     let errors: Vec<f64> = entries.iter().map(|entry| entry.error).collect();
-    first_drift(&errors, ABOVE)
+    first_drift(&errors, DRIFTED)
 }
 
 /// The curve of the mean over all pictures, a layer a line.
@@ -77,7 +74,7 @@ pub(super) fn curve(mean: &MeanErrors) -> String {
     for (&at, name) in shown.iter().zip(&names) {
         let error = entries[at].error;
         let mark = if found.is_some_and(|found| found.at == at) { " <- first" } else { "" };
-        let row = format!("  {name:width$}  {:>9}  {}{mark}", number(error), bar(error, largest));
+        let row = format!("  {name:width$}  {:>9}  {}{mark}", error_text(error), bar(error, largest));
         text += &format!("{}\n", row.trim_end());
     }
     if shown.len() < entries.len() {
@@ -88,28 +85,19 @@ pub(super) fn curve(mean: &MeanErrors) -> String {
 
 /// What the curve says.
 fn told(entries: &[Entry], found: Option<FirstDrift>) -> String {
-    let percent = format!("{:.0} %", 100.0 * ABOVE);
+    let percent = format!("{:.0} %", 100.0 * DRIFTED);
     match found {
         None => format!("no layer's activations differ by more than {percent}\n"),
         Some(FirstDrift { at, before, at_once: true }) => format!(
             "activations first drift apart at {}: {}, and at most {} before it\n",
             printable(&entries[at].name),
-            number(entries[at].error),
-            number(before)
+            error_text(entries[at].error),
+            error_text(before)
         ),
         Some(FirstDrift { at, .. }) => format!(
             "activations drift apart by and by, without a layer where they do at once; the first to differ by more than {percent} is {}\n",
             printable(&entries[at].name)
         ),
-    }
-}
-
-fn number(error: f64) -> String {
-    match error {
-        0.0 => "0".into(),
-        error if !error.is_finite() => "infinite".into(),
-        error if error < 1e-3 => format!("{error:.1e}"),
-        error => format!("{error:.4}"),
     }
 }
 
@@ -182,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_that_is_not_finite_is_no_json_number() {
+    fn an_error_that_is_not_finite_is_no_json_error_text() {
         let object = json(&[entry("stem", 0.0), entry("end", f64::INFINITY)]);
         assert!(object["layers"][1]["error"].is_null() && object["first"]["layer"] == "/end");
         let again = entries(&object).expect("layers");
