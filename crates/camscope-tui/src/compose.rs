@@ -99,7 +99,27 @@ fn in_tile(drawing: &Drawing, [left, top, width, height]: [f32; 4], size: (u32, 
         let has_room = *has_all_labels || mark.is_chosen && size.0 >= 160;
         Mark { corners, label: if has_room { mark.label.clone() } else { String::new() }, is_chosen: mark.is_chosen }
     };
-    marks.iter().map(in_tile).collect()
+    let placed: Vec<Mark> = marks.iter().map(in_tile).collect();
+    if *has_all_labels { placed } else { with_room(placed, size) }
+}
+
+/// The share of a picture's pixels that lines of boxes may cover, and about how wide a line is with its edges.
+const LINES: f64 = 1.0 / 6.0;
+const LINE: f64 = 3.0;
+
+/// The chosen box, and as many of the others as leave the picture to be seen, in their order: the surest first.
+fn with_room(marks: Vec<Mark>, (width, height): (u32, u32)) -> Vec<Mark> {
+    let (width, height) = (f64::from(width), f64::from(height));
+    let length = |[left, top, right, bottom]: [f64; 4]| {
+        let within = |from: f64, to: f64, most: f64| (to.clamp(0.0, most) - from.clamp(0.0, most)).max(0.0);
+        2.0 * (within(left, right, width) + within(top, bottom, height))
+    };
+    let mut left = LINES * width * height / LINE;
+    let mut has_room = |mark: &Mark| {
+        left -= length(mark.corners);
+        left >= 0.0
+    };
+    marks.into_iter().filter(|mark| has_room(mark) || mark.is_chosen).collect()
 }
 
 /// Half of one more than the difference: 0.5 where both are the same.
@@ -242,6 +262,19 @@ mod tests {
         };
         let heats = vec![heat(array![[0.0, 1.0]]), heat(array![[1.0, 0.0]])];
         Drawing { key, photo: photo(), heats, second: None, marks: Arc::default(), has_all_labels: false }
+    }
+
+    #[test]
+    fn boxes_leave_the_picture_to_be_seen() {
+        let mark = |at: usize| Mark {
+            corners: [2.0 * at as f64, 0.0, 2.0 * at as f64 + 30.0, 40.0],
+            label: String::new(),
+            is_chosen: at == 20,
+        };
+        let marks: Vec<Mark> = (0..25).map(mark).collect();
+        let few = with_room(marks.clone(), (80, 80));
+        assert_eq!(few.iter().map(|mark| mark.corners[0]).collect::<Vec<_>>(), [0.0, 2.0, 40.0]);
+        assert_eq!(with_room(marks, (480, 480)).len(), 25);
     }
 
     #[test]

@@ -35,15 +35,21 @@ const GROUND: [u8; 3] = [0, 0, 0];
 pub fn draw_marks(image: &mut RgbImage, marks: &[Mark]) {
     let scale = (image.width().max(image.height()) / 480).max(1);
     let of = |chosen: bool| marks.iter().filter(move |mark| mark.is_chosen == chosen);
+    // Where a line's width is a good part of the picture's, one pixel is enough.
+    let is_small = image.width().min(image.height()) < SMALL;
+    let edge = if is_small { 0 } else { i64::from(scale) };
     for (chosen, colour) in [(false, OTHER), (true, CHOSEN)] {
-        let width = i64::from(if chosen { 2 * scale } else { scale });
-        of(chosen).for_each(|mark| frame(image, mark.corners, width, i64::from(scale), colour));
+        let width = i64::from(if chosen && !is_small { 2 * scale } else { scale });
+        of(chosen).for_each(|mark| frame(image, mark.corners, width, edge, colour));
     }
     let mut taken = Vec::new();
     for (chosen, colour) in [(true, CHOSEN), (false, OTHER)] {
         of(chosen).for_each(|mark| label(image, mark, (scale, colour), &mut taken));
     }
 }
+
+/// The shorter side in pixels of a picture whose boxes are drawn with lines of one pixel.
+const SMALL: u32 = 100;
 
 /// The outline, `width` pixels wide, with a dark line of `edge` pixels on both sides.
 fn frame(image: &mut RgbImage, corners: [f64; 4], width: i64, edge: i64, colour: [u8; 3]) {
@@ -204,6 +210,14 @@ mod tests {
         assert_eq!(image.get_pixel(70, 20).0, OTHER);
         assert_eq!(image.get_pixel(70, 19).0, GROUND);
         assert_eq!(image.get_pixel(40, 35).0, [10, 100, 10]);
+    }
+
+    #[test]
+    fn in_a_small_picture_lines_are_one_pixel_wide() {
+        let mut image = RgbImage::new(60, 40);
+        draw_marks(&mut image, &[mark([10.0, 10.0, 30.0, 30.0], "", true)]);
+        let row: Vec<u32> = (0..60).filter(|x| image.get_pixel(*x, 20).0 != [0; 3]).collect();
+        assert_eq!(row, [10, 29]);
     }
 
     #[test]
