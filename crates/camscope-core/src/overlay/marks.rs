@@ -205,7 +205,9 @@ mod tests {
 
     #[test]
     fn the_chosen_box_lies_over_the_others_and_both_stand_out() {
-        let image = drawn(&[mark([20.0, 20.0, 60.0, 50.0], "", true), mark([20.0, 20.0, 80.0, 50.0], "", false)]);
+        let mut image = RgbImage::from_pixel(100, 100, Rgb([10, 100, 10]));
+        let marks = [mark([20.0, 20.0, 60.0, 50.0], "", true), mark([20.0, 20.0, 80.0, 50.0], "", false)];
+        draw_marks(&mut image, &marks);
         assert_eq!(image.get_pixel(40, 20).0, CHOSEN);
         assert_eq!(image.get_pixel(70, 20).0, OTHER);
         assert_eq!(image.get_pixel(70, 19).0, GROUND);

@@ -23,7 +23,8 @@ pub(super) fn status(state: &State, theme: &Theme, area: Rect, buf: &mut Buffer)
     let needed: usize = hints.iter().take(NEEDED).map(|hint| text::width(hint) + 2).sum();
     let right = facts(state, (width / 2).min(width.saturating_sub(needed + 2)));
     let room = width.saturating_sub(text::width(&right) + 2);
-    let is_news = state.message.is_some() || !state.notes.is_empty();
+    let is_narrow = width < NARROW;
+    let is_news = state.message.is_some() || is_narrow && !state.notes.is_empty();
     let (left, style) = match (&state.message, &state.opening) {
         (Some(message), _) => (message.text.clone(), if message.is_error { theme.error } else { theme.plain }),
         (None, Some(path)) => (format!("opening {} …", path.display()), theme.faint),
@@ -44,6 +45,9 @@ pub(super) fn status(state: &State, theme: &Theme, area: Rect, buf: &mut Buffer)
     Line::from(vec![Span::raw(" "), Span::styled(left, style)]).render(area, buf);
     Line::styled(right, theme.faint).alignment(Alignment::Right).render(area, buf);
 }
+
+/// On lines of fewer cells notes come before the facts.
+const NARROW: usize = 100;
 
 /// How many hints stay on the narrowest line.
 const NEEDED: usize = 4;
