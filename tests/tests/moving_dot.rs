@@ -30,12 +30,13 @@ use onnx_grad::{
 /// Pixels of the input to a cell of the layer.
 const CELL: usize = 4;
 
-/// The input's height and width.
+/// The input's height and width, where they are fixed.
 const SIZE: [usize; 2] = [64, 96];
 
+/// 0: an open extent.
 fn value(name: &str, dims: &[i64]) -> ValueInfoProto {
     let dim = |size: &i64| tensor_shape_proto::Dimension {
-        value: Some(tensor_shape_proto::dimension::Value::DimValue(*size)),
+        value: (*size > 0).then_some(tensor_shape_proto::dimension::Value::DimValue(*size)),
         ..Default::default()
     };
     let shape = TensorShapeProto { dim: dims.iter().map(dim).collect() };
@@ -44,8 +45,8 @@ fn value(name: &str, dims: &[i64]) -> ValueInfoProto {
     ValueInfoProto { name: name.into(), r#type: Some(r#type), ..Default::default() }
 }
 
-/// A convolution whose kernel is a hill of three cells, and the largest of what it finds.
-fn blob_finder(path: &Path) {
+/// A convolution whose kernel is a hill of three cells, and the largest of what it finds; with `is_dense` all that it finds.
+fn blob_finder(path: &Path, [height, width]: [usize; 2], is_dense: bool) {
     let side = 3 * CELL;
     let hill = |at: usize| 1.0 - ((at as f64 + 0.5) / side as f64 - 0.5).abs() * 2.0;
     let weights: Vec<f64> = (0..3 * side * side).map(|at| hill(at / side % side) * hill(at % side) / 100.0).collect();
@@ -65,6 +66,7 @@ fn blob_finder(path: &Path) {
         attr::ints("strides", &[cell, cell]),
         attr::ints("pads", &[cell, cell, cell, cell]),
     ];
+    let output = if is_dense { value("blobs", &[1, 1, 0, 0]) } else { value("y", &[1, 1]) };
     let graph = GraphProto {
         name: "dot".into(),
         node: vec![
@@ -74,8 +76,8 @@ fn blob_finder(path: &Path) {
             node("Flatten", &["most"], "y", Vec::new()),
         ],
         initializer: vec![weights],
-        input: vec![value("x", &[1, 3, SIZE[0] as i64, SIZE[1] as i64])],
-        output: vec![value("y", &[1, 1])],
+        input: vec![value("x", &[1, 3, height as i64, width as i64])],
+        output: vec![output],
         ..Default::default()
     };
     let opset = OperatorSetIdProto { domain: String::new(), version: 17 };
@@ -84,15 +86,18 @@ fn blob_finder(path: &Path) {
     Model::read(path).expect("what was asked for");
 }
 
-fn explainer(model: &Path, crop: Crop) -> (Explainer, TargetRef) {
+/// For photos of `photo`, width and height, where the input's size follows theirs.
+fn explainer(model: &Path, given: Given, photo: (u32, u32)) -> (Explainer, TargetRef) {
     let network = Network::open(model).expect("what was asked for");
-    let sidecar = resolve_given(&network, &Given { crop: Some(crop), ..Given::default() }).expect("what was asked for");
-    let target = target::parse("output:y").expect("what was asked for");
+    let mut sidecar = resolve_given(&network, &given).expect("what was asked for");
+    sidecar.preprocessing = sidecar.preprocessing.for_photo(photo.0, photo.1);
+    let is_dense = network.outputs == ["blobs"];
+    let target = target::parse(if is_dense { "pixel:peak" } else { "output:y" }).expect("what was asked for");
     let subject = TypedModel::for_targets(runtime(), network, sidecar, std::slice::from_ref(&target))
         .expect("what was asked for");
     let options = Options {
         method: method::parse("hirescam").expect("what was asked for"),
-        layers: vec![Choice::Name("blobs".into())],
+        layers: vec![Choice::Name("found".into())],
         session: SessionOptions {
             provider: ProviderChoice::Named(Provider::Cpu),
             threads: Some(1),
@@ -161,7 +166,8 @@ fn farthest(explainer: &Explainer, target: &TargetRef, size: (u32, u32), stored:
     let plain = photo(folder.path(), size, [0.0; 2], [0.0; 2], Stored::Png);
     let seen =
         Photo::open(&plain).expect("what was asked for").prepare(preprocessing).expect("what was asked for").seen;
-    let viewport = Viewport::onto(seen, SIZE);
+    let [height, width] = [preprocessing.size.0, preprocessing.size.1].map(|side| side as usize);
+    let viewport = Viewport::onto(seen, [height, width]);
     let cell = [seen.width / viewport.width * CELL as f64, seen.height / viewport.height * CELL as f64];
     let visible = seen.within(size.0, size.1);
     let mut off = [0.0f64; 2];
@@ -174,7 +180,7 @@ fn farthest(explainer: &Explainer, target: &TargetRef, size: (u32, u32), stored:
         // A point of the photo is that point of the input: so boxes come back.
         let [x, y] = viewport.to_input(dot).map(|at| at as usize);
         let white = prepared.tensor.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        assert!(prepared.tensor[[0, 2, y.min(SIZE[0] - 1), x.min(SIZE[1] - 1)]] > 0.9 * white, "{dot:?}");
+        assert!(prepared.tensor[[0, 2, y.min(height - 1), x.min(width - 1)]] > 0.9 * white, "{dot:?}");
         let outcome = explainer
             .explain_seen(&[prepared.tensor.view()], &[prepared.seen], std::slice::from_ref(target))
             .expect("what was asked for")
@@ -193,7 +199,7 @@ fn farthest(explainer: &Explainer, target: &TargetRef, size: (u32, u32), stored:
 fn the_heat_lies_on_the_dot_however_the_photo_is_prepared() {
     let folder = tempfile::tempdir().expect("what was asked for");
     let model = folder.path().join("dot.onnx");
-    blob_finder(&model);
+    blob_finder(&model, SIZE, false);
     let crops = [
         Crop::CentreFraction(0.875),
         Crop::CentreFraction(1.0),
@@ -207,7 +213,7 @@ fn the_heat_lies_on_the_dot_however_the_photo_is_prepared() {
     ];
     let mut failures = Vec::new();
     for crop in crops {
-        let (explainer, target) = explainer(&model, crop);
+        let (explainer, target) = explainer(&model, Given { crop: Some(crop), ..Given::default() }, (1, 1));
         let sizes = [(301, 200), (97, 403), (96, 64), (640, 111)];
         let turned = [3, 6, 8].map(|orientation| ((301, 200), Stored::Turned(orientation)));
         for (size, stored) in sizes.into_iter().map(|size| (size, Stored::Png)).chain(turned) {
@@ -218,4 +224,37 @@ fn the_heat_lies_on_the_dot_however_the_photo_is_prepared() {
         }
     }
     assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+#[test]
+fn the_heat_lies_on_the_dot_where_the_inputs_size_is_open() {
+    let folder = tempfile::tempdir().expect("what was asked for");
+    let [one_number, dense] = [false, true].map(|is_dense| {
+        let model = folder.path().join(format!("{is_dense}.onnx"));
+        blob_finder(&model, [0, 0], is_dense);
+        model
+    });
+    let said = |size, crop| Given { size, crop, ..Given::default() };
+    // Sizes that are said, also none that is a multiple of the layer's cells; and the photo's own.
+    let mut settings: Vec<Given> = [None, Some(Crop::Squash), Some(Crop::Letterbox), Some(Crop::CentreFraction(0.875))]
+        .into_iter()
+        .flat_map(|crop| [(72, 104), (90, 61)].map(|size| said(Some(size), crop)))
+        .collect();
+    settings.extend([None, Some(Crop::Letterbox)].map(|crop| said(None, crop)));
+    let (mut failures, mut sizes) = (Vec::new(), std::collections::BTreeSet::new());
+    for given in &settings {
+        let photos = [(301, 200), (97, 403), (640, 111), (1301, 700)].map(|size| (size, Stored::Png));
+        for (size, stored) in photos.into_iter().chain([((301, 200), Stored::Turned(6))]) {
+            let model = if given.size.is_some() { &one_number } else { &dense };
+            let (explainer, target) = explainer(model, given.clone(), size);
+            sizes.extend(given.size.is_none().then_some(explainer.sidecar().preprocessing.size));
+            let off = farthest(&explainer, &target, size, stored);
+            if off.iter().any(|off| off.is_nan() || *off > 1.0) {
+                failures.push(format!("{:?}, {:?}, {size:?}, {stored:?}: {off:.2?} cells off", given.size, given.crop));
+            }
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+    // Each photo's own, as multiples of 32.
+    assert!(sizes.len() == 4 && sizes.iter().all(|(height, width)| height % 32 == 0 && width % 32 == 0), "{sizes:?}");
 }

@@ -68,9 +68,22 @@ pub fn scales(
                     .map(|node| behind(graph, &index, node))
                     .reduce(|one, other| one.intersection(&other).copied().collect())?;
                 let steps = steps(graph, &index, nodes);
-                let of_size =
-                    |layer: &&Layer| self::size(layer) == Some(*size) && shared.contains(layer.value.as_str());
-                farthest(layers.iter().filter(has_slope).filter(of_size), &steps)
+                let of = |size: (usize, usize)| {
+                    let of_size = move |layer: &&Layer| self::size(layer) == Some(size);
+                    let is_shared = |layer: &&Layer| shared.contains(layer.value.as_str());
+                    farthest(layers.iter().filter(has_slope).filter(is_shared).filter(of_size), &steps)
+                };
+                let found = of(*size)?;
+                let before_coarser = |at: usize| comes_before_coarser(graph, layers, &shared, at);
+                if !before_coarser(found) {
+                    return Some(found);
+                }
+                // Its own resolution's last maps are too near, and those before go down the network and up again: the last ones on the way up.
+                let mut coarser: Vec<(usize, usize)> = layers.iter().filter_map(self::size).collect();
+                coarser.retain(|(height, width)| *height > 1 && height * width < size.0 * size.1);
+                coarser.sort_by_key(|(height, width)| std::cmp::Reverse(height * width));
+                coarser.dedup();
+                coarser.into_iter().filter_map(of).find(|at| !before_coarser(*at)).or(Some(found))
             };
             // The finest first: those are the largest.
             let mut found: Vec<usize> = groups.iter().rev().filter_map(of_scale).take(MOST).collect();
@@ -156,6 +169,20 @@ fn farthest<'a>(layers: impl Iterator<Item = &'a Layer> + Clone, steps: &HashMap
     let count = |layer: &Layer| steps.get(layer.value.as_str()).copied();
     let most = layers.clone().filter_map(count).max()?.min(STEPS);
     layers.filter(|layer| count(layer).is_some_and(|count| count >= most)).last().map(|layer| layer.index)
+}
+
+/// Whether what lies behind a layer becomes coarser, by operators with weights, before it comes to the score: the layer is on the way down then.
+fn comes_before_coarser(graph: &GraphProto, layers: &[Layer], shared: &HashSet<&str>, at: usize) -> bool {
+    let Some((height, width)) = size(&layers[at]) else { return false };
+    let behind = descendants(graph, &layers[at].value);
+    let is_coarser = |layer: &&Layer| {
+        let own = size(layer).filter(|(rows, columns)| *rows > 1 && *columns > 1);
+        is_weighing(&layer.op)
+            && own.is_some_and(|(rows, columns)| rows * columns * 2 < height * width)
+            && behind.contains(layer.value.as_str())
+            && shared.contains(layer.value.as_str())
+    };
+    layers.iter().filter(is_coarser).nth(1).is_some()
 }
 
 fn size(layer: &Layer) -> Option<(usize, usize)> {
@@ -355,6 +382,37 @@ mod tests {
             Conv n w -> h @8 1
             Reshape h -> y";
         assert_eq!(chosen(net, &["y"], Reach::Scales), ["t"]);
+    }
+
+    #[test]
+    fn what_goes_down_and_up_again_is_looked_at_on_the_way_up() {
+        // CenterFace: one wide convolution stands behind the finest sum.
+        let net = "
+            Conv x w -> a @32 3
+            Conv a w -> b @16 3
+            Conv b w -> c @8 3
+            Conv c w -> d @8 3
+            ConvTranspose d w -> e @16 2
+            Conv b w -> f @16 1
+            Add e f -> g @16
+            ConvTranspose g w -> h @32 2
+            Conv a w -> i @32 1
+            Add h i -> j @32
+            Conv j w -> k @32 3
+            Conv k w -> l @32 1
+            Conv k w -> m @32 1
+            Concat l m -> y";
+        assert_eq!(chosen(net, &["y"], Reach::Scales), ["g"]);
+        // CenterNet: two on the way up.
+        let net = "
+            Conv x w -> a @32 3
+            Conv a w -> b @8 3
+            Conv b w -> c @8 3
+            ConvTranspose c w -> d @16 4
+            ConvTranspose d w -> e @32 4
+            Conv e w -> f @32 3
+            Conv f w -> y @32 1";
+        assert_eq!(chosen(net, &["y"], Reach::Scales), ["d"]);
     }
 
     #[test]

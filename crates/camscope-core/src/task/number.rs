@@ -36,6 +36,10 @@ impl Task for Number {
         vec![self.output.clone()]
     }
 
+    fn output(&self) -> Option<&str> {
+        Some(&self.output)
+    }
+
     fn predict(&self, answer: &Answer<'_>) -> Result<Said> {
         let evaluated = self.first()?.evaluate(answer)?;
         let item = Item { target: evaluated.target.spec(), score: evaluated.score, ..Item::default() };
