@@ -95,7 +95,7 @@ pub(crate) fn depends_on(graph: &GraphProto, input: &str, value: &str) -> bool {
 }
 
 /// Everything that depends on a value.
-pub(super) fn descendants<'a>(graph: &'a GraphProto, from: &'a str) -> HashSet<&'a str> {
+pub(crate) fn descendants<'a>(graph: &'a GraphProto, from: &'a str) -> HashSet<&'a str> {
     let mut reached = HashSet::from([from]);
     for node in &graph.node {
         // What depends on a shape alone doesn't depend on the image.

@@ -12,7 +12,7 @@ mod steps;
 
 pub use attention::{Grid, attention};
 pub use choose::{Choice, automatic, by_index, by_name, choose};
-pub(crate) use find::depends_on;
+pub(crate) use find::{depends_on, descendants};
 pub use find::{find, unlisted};
 pub use resolver::{LayerResolver, Preference, Resolved, add_resolver, check_preferences, resolve, resolvers};
 pub use scales::{Reach, scales};

@@ -1,6 +1,8 @@
 //! Text that is read from left to right, by connectionist temporal classification (CTC): scores of characters for each time step, of which
 //! one is blank. Characters that are repeated without a blank between them are one.
 
+mod positions;
+
 use std::{collections::HashSet, sync::Arc};
 
 use ndarray::ArrayD;
@@ -208,7 +210,8 @@ fn reader_of(context: &Context<'_>, output: &str) -> Option<(String, Reader, Str
             && is_line
             && height <= 128
             && classes > 4
-            && !is_tokens(context, steps));
+            && !is_tokens(context, steps)
+            && !positions::are(context, value, steps));
     if !(is_said || looks_like) {
         return None;
     }

@@ -38,6 +38,7 @@ fn what_was_misread_is_called_what_it_is() {
         "distribution",
         "embedding",
         "face_embedding",
+        "first_tokens",
         "five_numbers",
         "gelu_mean",
         "headless_cnn",
@@ -54,6 +55,7 @@ fn what_was_misread_is_called_what_it_is() {
         "points_found",
         "points_unnamed",
         "pose_turned",
+        "positions_ask",
         "projection",
         "quality",
         "rated_masks",
@@ -77,6 +79,15 @@ fn what_was_misread_is_called_what_it_is() {
         let said = scene.run(["predict".into(), model.into_os_string(), cat_and_coffee().into_os_string()]).all();
         assert_snapshot!(format!("misread_{name}"), without_fractions(&said));
     }
+}
+
+#[test]
+fn of_several_outputs_the_number_that_is_taken_is_named() {
+    let scene = Scene::new();
+    let model = file("tests/fixtures/cases/landmarks_and_flag.onnx").into_os_string();
+    let ran = scene.run(["explain".into(), model, cat_and_coffee().into_os_string(), "--json".into()]).ok_with_notes();
+    let said = "of several outputs `flag` is taken for the number; the others are `landmarks`";
+    assert!(ran.json()[0]["task"] == "number" && ran.stderr.contains(said), "{}", ran.all());
 }
 
 #[test]
