@@ -37,6 +37,12 @@ pub(super) fn class_scores(
     if several > 1 || dims.len() < 2 {
         return not("not one score a class");
     }
+    // A softmax over a flattened copy: its rows are more than images.
+    let own = types.get(&classes.output).and_then(|ty| ty.shape.as_deref()).unwrap_or_default();
+    if own.iter().skip(1).filter(|dim| dim.fixed() != Some(1)).count() > 1 {
+        let own: Vec<String> = own.iter().map(|dim| dim.fixed().map_or("N".into(), |size| size.to_string())).collect();
+        return Err(format!("`{}` has shape [{}], not one score a class", classes.output, own.join(", ")));
+    }
     // One row an image: anything else along the first axis is time, or rows of a table.
     let rows = dims[0].fixed();
     if rows.is_some_and(|rows| rows != network.input().batch().unwrap_or(1)) {

@@ -165,7 +165,7 @@ const PLACES: &[&str] = &[
 
 /// Words in the names of outputs that hold parameters of something else: of a distribution, or of what is decoded from them.
 const PARAMETERS: &[&str] =
-    &["mu", "logvar", "sigma", "latent", "latents", "offset", "offsets", "delta", "deltas", "theta"];
+    &["mu", "logvar", "sigma", "std", "z", "latent", "latents", "offset", "offsets", "delta", "deltas", "theta"];
 
 /// Words in the names of outputs that hold scores. `logits` and `output` are what exporting scripts call anything.
 const SCORES: &[&str] = &["score", "scores", "probs", "probability", "probabilities"];

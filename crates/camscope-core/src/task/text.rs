@@ -3,7 +3,7 @@
 
 mod positions;
 
-use std::{collections::HashSet, sync::Arc};
+use std::sync::Arc;
 
 use ndarray::ArrayD;
 
@@ -165,7 +165,14 @@ impl Steps<'_> {
 pub(super) fn recognise(context: &Context<'_>) -> Option<Recognised> {
     let wanted = |name: &&String| context.settings.output.as_ref().is_none_or(|said| said == *name);
     let (output, reader, by) = context.outputs().iter().filter(wanted).find_map(|name| reader_of(context, name))?;
-    Some(Recognised::new(Reading { reader, output }, by))
+    let guess = (!is_blank_said(context)).then(|| {
+        format!(
+            "that class {} of `{output}` is the blank is a guess; under [task] in MODEL.toml beside the model, blank = \"first\", \"last\" or its \
+             number says it",
+            reader.blank
+        )
+    });
+    Some(Recognised { guess, ..Recognised::new(Reading { reader, output }, by) })
 }
 
 /// The shape of scores: the axis of time steps, how many there are, and how many classes.
@@ -230,7 +237,7 @@ fn reader_of(context: &Context<'_>, output: &str) -> Option<(String, Reader, Str
     } else {
         format!("{blank}")
     };
-    if context.settings.blank.is_none() && !has_characters {
+    if !is_blank_said(context) {
         by += &format!("; the {which} class is taken for the blank");
     }
     if alphabet.is_empty() {
@@ -238,6 +245,18 @@ fn reader_of(context: &Context<'_>, output: &str) -> Option<(String, Reader, Str
     }
     Some((output.to_owned(), Reader { value: value.into(), time, alphabet, blank }, by))
 }
+
+/// Whether the sidecar, the metadata or a label says which class is the blank. PaddleOCR's is the first.
+fn is_blank_said(context: &Context<'_>) -> bool {
+    let is_mark = |name: &String| BLANKS.contains(&&*name.to_lowercase());
+    context.settings.blank.is_some()
+        || context.metadata("character").is_some()
+        || context.labels.names().iter().any(is_mark)
+        || context.network.model.proto().producer_name.to_lowercase().contains("paddle")
+}
+
+/// What labels call the blank.
+const BLANKS: [&str; 7] = ["blank", "<blank>", "[blank]", "<blk>", "<ctc>", "[ctc]", "ctc_blank"];
 
 /// Whether that many rows are the cells of a square grid over the image, as a vision transformer's tokens are.
 fn is_tokens(context: &Context<'_>, steps: usize) -> bool {
@@ -260,10 +279,8 @@ fn alphabet(labels: &Labels, classes: usize, said: Option<&Blank>) -> (Vec<Strin
         [line] if line.chars().count() + 2 >= classes && classes > 2 => line.chars().map(String::from).collect(),
         _ => names.to_vec(),
     };
-    let marks = ["blank", "<blank>", "[blank]", "<blk>", "<ctc>", "[ctc]", "ctc_blank", "<pad>", "[pad]", "-", "_"];
-    let marked = |mark: &&str| names.iter().position(|name| name.to_lowercase() == **mark);
-    let known: HashSet<usize> = marks[..7].iter().filter_map(marked).collect();
-    let own = (names.len() >= classes).then(|| known.iter().next().copied()).flatten();
+    let own = names.iter().position(|name| BLANKS.contains(&&*name.to_lowercase()));
+    let own = own.filter(|_| names.len() >= classes);
     let blank = match said {
         Some(Blank::First) => 0,
         Some(Blank::Last) => classes - 1,
