@@ -14,6 +14,7 @@ pub mod layer_ranges;
 pub mod method;
 pub mod model;
 pub mod nearest;
+mod numbers;
 pub mod overlay;
 pub mod random;
 pub mod rank;

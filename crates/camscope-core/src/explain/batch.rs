@@ -33,6 +33,9 @@ pub(super) fn takes_several(subject: &TypedModel, values: &[&str]) -> bool {
 
 /// The images as one tensor.
 pub(super) fn joined(images: &[ArrayViewD<'_, f32>]) -> Result<ArrayD<f32>> {
+    if let [one] = images {
+        return Ok(one.to_owned());
+    }
     concatenate(Axis(0), images).map_err(|error| Error::Value(error.to_string()))
 }
 

@@ -5,14 +5,15 @@ use std::time::Instant;
 use ndarray::{Array2, Array3, ArrayD, ArrayView4, ArrayViewD, Axis, Ix3, concatenate, stack};
 
 use super::{
-    Backward, Blank, Explained, Explainer, Explanation, Forward, Held, Tap, Timing, blank, milliseconds, nonfinite,
-    pooled::Pooled, tail::Tail,
+    Backward, Blank, Explained, Explainer, Explanation, Forward, Held, Options, Tap, Timing, blank, milliseconds,
+    nonfinite, pooled::Pooled, tail::Tail,
 };
 use crate::{
     error::{Error, Result},
     layer::{self, Grid, Layout},
     method::{AttentionMap, Beside, GradCam, Heat, HostMethod, Means, Method, Needs, OfMeans, Sign, Trial},
     model::{self, in_plane, off_plane, space},
+    numbers,
     runtime::{Canceller, Provider, ProviderChoice, Runtime, SessionOptions},
     target::{Evaluated, TargetRef},
 };
@@ -30,14 +31,24 @@ struct Looks {
     beside: Beside,
 }
 
-/// Images a run where nothing else is said. On a CPU four are as fast as more and fit its caches; with a way back to the input 16 took more than
-/// twice the time of 4. Anything else is filled better by more of them.
+/// Images a run of a method that makes many, forward only. On a CPU four are as fast as more and fit its caches; anything else is filled better
+/// by more of them.
 pub(super) fn batch(runtime: &Runtime, session: &SessionOptions) -> usize {
+    if is_on_cpu(runtime, session) { 4 } else { 16 }
+}
+
+/// Images a run of a method that goes back to the input many times. On a CPU each by itself: the values that the way back needs leave the caches
+/// otherwise, and take as many times the memory.
+pub(super) fn batch_of_gradients(runtime: &Runtime, options: &Options) -> usize {
+    if is_on_cpu(runtime, &options.session) { 1 } else { options.batch.max(batch(runtime, &options.session)) }
+}
+
+fn is_on_cpu(runtime: &Runtime, session: &SessionOptions) -> bool {
     let provider = match session.provider {
         ProviderChoice::Named(provider) => provider,
         ProviderChoice::Auto => runtime.auto_provider().provider,
     };
-    if provider == Provider::Cpu { 4 } else { 16 }
+    provider == Provider::Cpu
 }
 
 impl Explainer {
@@ -227,7 +238,9 @@ impl Explainer {
         canceller: &Canceller,
     ) -> Result<Heat> {
         // Changed images would carry on what is no number, and attributions would hold it.
-        if !image.iter().fold(true, |all, value| all & value.is_finite()) {
+        let needs = method.needs();
+        let is_layer_alone = needs.layer && method.passes(&self.options.method.parameters, 1) <= 1.1;
+        if !is_layer_alone && !numbers::all_finite(image.as_standard_layout().as_slice().unwrap_or_default()) {
             return Err(nonfinite::not_finite(self, &forward.input, &self.network().input().name));
         }
         // One that was resolved: the same class for every changed image.
@@ -297,12 +310,13 @@ impl Explainer {
             let backward = sloped.backward(&forward, &evaluated, canceller)?;
             self.work.went_back(evaluated.len());
             let input = input.ok_or_else(|| Error::Value("the input's gradient was not asked for".into()))?;
-            let slopes = sloped.gradient(&backward, input)?.to_f32()?;
-            Ok::<_, Error>((scores, slopes.slice_axis(Axis(0), (0..evaluated.len()).into()).to_owned()))
+            let mut slopes = sloped.gradient(&backward, input)?.to_f32()?;
+            slopes.slice_axis_inplace(Axis(0), (0..evaluated.len()).into());
+            Ok::<_, Error>((scores, slopes))
         };
         let own_shape = image.shape().to_vec();
         let layout = at.layer.as_ref().map(|(layout, ..)| *layout);
-        let own = at.layer.as_ref().map(|(_, activation, _)| activation.clone());
+        let own = at.layer.as_ref().filter(|_| needs.tail).map(|(_, activation, _)| activation.clone());
         let tail_of = self.tails.get(tap).and_then(Option::as_ref);
         let mut tail = |changed: ArrayView4<'_, f32>| -> Result<Vec<f32>> {
             cancelled()?;
@@ -357,7 +371,7 @@ impl Explainer {
             }
             None => (None, None),
         };
-        let head = self.besides.linear.get(tap).and_then(Option::as_ref);
+        let head = self.besides.linear.get(tap).and_then(Option::as_ref).filter(|_| needs.tail);
         let pooled =
             head.zip(activation.as_ref()).and_then(|(head, layer)| Pooled::new(self, head, layer.view(), evaluated));
         let mut of_means =

@@ -73,7 +73,7 @@ impl Explainer {
             let is_long = options.method.method.passes(&options.method.parameters, 1) > 5.0;
             let batch = match (needs.pairs, is_long) {
                 (true, _) => 2,
-                (false, true) => options.batch.max(host::batch(runtime, &options.session)),
+                (false, true) => host::batch_of_gradients(runtime, &options),
                 (false, false) => options.batch,
             };
             let options = Options { layers: vec![Choice::Input], batch, ..options };

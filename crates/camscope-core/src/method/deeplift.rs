@@ -41,7 +41,7 @@ impl HostMethod for DeepLift {
         let image = trial.image.to_owned();
         let from = baseline(self.name(), trial, parameters)?;
         let way = &image - &from;
-        let (scores, multipliers) = (trial.slope)(super::together(&[image, from])?)?;
+        let (scores, multipliers) = (trial.slope)(super::together(vec![image, from])?)?;
         let own = multipliers.slice_axis(ndarray::Axis(0), (0..1).into());
         let attributions = way * own;
         let rise = f64::from(scores[0]) - scores.get(1).map_or(0.0, |score| f64::from(*score));

@@ -291,7 +291,7 @@ impl Trial<'_> {
         while scores.len() < count {
             let some: Vec<ArrayD<f32>> =
                 (scores.len()..count.min(scores.len() + self.batch.max(1))).map(&mut *image).collect();
-            scores.extend((self.score)(super::together(&some)?)?);
+            scores.extend((self.score)(super::together(some)?)?);
         }
         Ok(scores)
     }
@@ -310,13 +310,13 @@ impl Trial<'_> {
         let mut done = 0;
         while done < count {
             let some: Vec<ArrayD<f32>> = (done..count.min(done + self.batch.max(1))).map(&mut *image).collect();
-            let (scores, gradients) = (self.slope)(super::together(&some)?)?;
+            let (scores, gradients) = (self.slope)(super::together(some)?)?;
+            if scores.is_empty() {
+                break;
+            }
             for (score, gradient) in scores.into_iter().zip(gradients.outer_iter()) {
                 take(done, score, gradient.insert_axis(ndarray::Axis(0)).view());
                 done += 1;
-            }
-            if some.is_empty() {
-                break;
             }
         }
         Ok(())

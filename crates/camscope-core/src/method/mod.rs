@@ -58,6 +58,7 @@ use crate::{
     error::{Error, Result},
     layer::Layout,
     nearest::nearest,
+    numbers,
     target::TargetRef,
 };
 
@@ -412,7 +413,10 @@ fn whole(method: &'static str, name: &'static str, value: f64) -> Result<usize> 
 }
 
 /// Images as one array along the first axis.
-fn together(images: &[ArrayD<f32>]) -> Result<ArrayD<f32>> {
+fn together(mut images: Vec<ArrayD<f32>>) -> Result<ArrayD<f32>> {
+    if images.len() == 1 {
+        return Ok(images.remove(0));
+    }
     let views: Vec<_> = images.iter().map(|image| image.view()).collect();
     concatenate(Axis(0), &views).map_err(|error| Error::Value(error.to_string()))
 }
@@ -432,10 +436,9 @@ fn weighted_on_host(weights: &[f64], activation: ArrayView3<'_, f32>) -> Array2<
 
 /// The mean of each channel over all places.
 fn means(layer: ArrayView3<'_, f32>) -> Vec<f64> {
-    layer
-        .outer_iter()
-        .map(|channel| channel.iter().map(|v| f64::from(*v)).sum::<f64>() / channel.len().max(1) as f64)
-        .collect()
+    let (_, height, width) = layer.dim();
+    let flat = layer.as_standard_layout();
+    numbers::moments(flat.as_slice().unwrap_or_default(), height * width).into_iter().map(|(mean, _)| mean).collect()
 }
 
 /// What a method asked for.

@@ -6,16 +6,15 @@ use super::{
     Needs, Parameter, Parameters,
     host::{Heat, HostMethod, Trial},
 };
-use crate::error::Result;
+use crate::{error::Result, numbers};
 
 /// The channels of a layer as rows, its places as columns, less the mean of each row.
 fn centred(layer: ArrayView3<'_, f32>) -> Array2<f32> {
     let (channels, height, width) = layer.dim();
-    let flat = layer.mapv(|value| if value.is_nan() { 0.0 } else { value });
+    let flat = layer.as_standard_layout().into_owned();
     let mut flat = flat.into_shape_with_order((channels, height * width)).unwrap_or_default();
-    for mut channel in flat.rows_mut() {
-        let mean = channel.fold(0.0, |sum, value| sum + f64::from(*value)) / channel.len().max(1) as f64;
-        channel.mapv_inplace(|value| (f64::from(value) - mean) as f32);
+    if let Some(rows) = flat.as_slice_mut() {
+        numbers::centre(rows, height * width);
     }
     flat
 }
@@ -24,16 +23,33 @@ fn centred(layer: ArrayView3<'_, f32>) -> Array2<f32> {
 /// traffic of float64, and nearly its numbers.
 fn products(matrix: ArrayView2<'_, f32>) -> Array2<f64> {
     const ROWS: usize = 128;
-    let most = matrix.fold(0.0f32, |most, value| most.max(value.abs()));
+    // Also of one that is turned: its order doesn't matter.
+    let most = matrix.as_slice_memory_order().map_or(0.0, numbers::largest);
     // Their squares have to be numbers of float32.
     if most.is_normal() && !(1e-10..=1e10).contains(&most) {
         return products(matrix.mapv(|value| value / most).view()) * f64::from(most).powi(2);
     }
     let columns = matrix.ncols();
+    if let (Some(flat), true) = (matrix.as_slice(), columns <= numbers::COLUMNS) {
+        return few_products(flat, columns, ROWS);
+    }
     let (mut all, mut part) = (Array2::<f64>::zeros((columns, columns)), Array2::<f32>::zeros((columns, columns)));
     for rows in matrix.axis_chunks_iter(Axis(0), ROWS) {
         general_mat_mul(1.0, &rows.t(), &rows, 0.0, &mut part);
         all.zip_mut_with(&part, |all, part| *all += f64::from(*part));
+    }
+    all
+}
+
+/// The same of a matrix with few columns, of which so many rows are summed in float32.
+fn few_products(flat: &[f32], columns: usize, rows: usize) -> Array2<f64> {
+    let mut all = Array2::<f64>::zeros((columns, columns));
+    for some in flat.chunks(rows * columns.max(1)) {
+        let mut part = [[0.0; numbers::COLUMNS]; numbers::COLUMNS];
+        numbers::add_products(some, columns, &mut part);
+        for (mut line, part) in all.outer_iter_mut().zip(&part) {
+            line.iter_mut().zip(part).for_each(|(sum, part)| *sum += f64::from(*part));
+        }
     }
     all
 }
@@ -331,15 +347,16 @@ impl HostMethod for Fem {
 
     fn heat(&self, trial: &mut Trial<'_>, parameters: &Parameters) -> Result<Heat> {
         let k = parameters.get("k") as f32;
-        let share = |channel: ArrayView2<'_, f32>| {
-            let count = channel.len().max(1) as f64;
-            let mean = channel.iter().map(|value| f64::from(*value)).sum::<f64>() / count;
-            let spread = channel.iter().map(|value| (f64::from(*value) - mean).powi(2)).sum::<f64>() / count;
-            let threshold = mean as f32 + k * spread.sqrt() as f32;
+        let layer = trial.layer()?.as_standard_layout().into_owned();
+        let places = layer.len_of(Axis(1)) * layer.len_of(Axis(2));
+        let flat = layer.as_slice().unwrap_or_default();
+        let share = |(channel, (mean, variance)): (&[f32], (f64, f64))| {
+            let threshold = mean as f32 + k * variance.sqrt() as f32;
             let above = channel.iter().filter(|value| **value > threshold).count();
             above as f32 / channel.len().max(1) as f32
         };
-        let weights: Vec<f32> = trial.layer()?.outer_iter().map(share).collect();
+        let moments = numbers::moments(flat, places);
+        let weights: Vec<f32> = flat.chunks(places.max(1)).zip(moments).map(share).collect();
         trial.weighed(&weights)
     }
 }

@@ -176,6 +176,17 @@ fn enlarged(map: ArrayView2<'_, f32>, [height, width]: [usize; 2], aligned: bool
 
 /// The image times a mask of its height and width.
 pub(super) fn under(image: &ArrayD<f32>, layout: Layout, mask: &Array2<f32>) -> ArrayD<f32> {
+    // A channel after the other: several times as fast as by strides.
+    if let (Layout::Nchw, Some(image_of), Some(mask)) = (layout, image.as_slice(), mask.as_slice()) {
+        let mut masked = ArrayD::zeros(image.raw_dim());
+        let all = masked.as_slice_mut().unwrap_or_default();
+        for (to, from) in all.chunks_mut(mask.len().max(1)).zip(image_of.chunks(mask.len().max(1))) {
+            for ((to, from), mask) in to.iter_mut().zip(from).zip(mask) {
+                *to = from * mask;
+            }
+        }
+        return masked;
+    }
     let mask = match layout {
         Layout::Nchw => mask.view().insert_axis(Axis(0)).insert_axis(Axis(0)),
         Layout::Nhwc => mask.view().insert_axis(Axis(0)).insert_axis(Axis(3)),

@@ -69,7 +69,7 @@ impl HostMethod for Sess {
             for some in corners.chunks(trial.batch.max(1)) {
                 let windows: Vec<ArrayD<f32>> =
                     some.iter().map(|at| window(&large, layout, *at, [height, width])).collect();
-                for (corner, (weight, heat)) in some.iter().zip((trial.cam)(super::together(&windows)?)?) {
+                for (corner, (weight, heat)) in some.iter().zip((trial.cam)(super::together(windows)?)?) {
                     found.push((size, *corner, weight.max(0.0), heat));
                 }
             }

@@ -60,7 +60,7 @@ impl HostMethod for SmoothGradCamPlusPlus {
             let count = trial.batch.max(1).min(samples - done);
             let noisy: Vec<_> =
                 (0..count).map(|_| trial.image.mapv(|value| value + (deviation * random.normal()) as f32)).collect();
-            let gradients = (trial.at_layer)(super::together(&noisy)?)?;
+            let gradients = (trial.at_layer)(super::together(noisy)?)?;
             for gradient in gradients.outer_iter() {
                 last = gradient.mapv(f64::from);
                 Zip::from(&mut squares).and(&mut cubes).and(&last).for_each(|square, cube, slope| {
