@@ -89,6 +89,14 @@ pub fn name(state: &State, target: usize) -> String {
     state.target_name(same.map_or(target, |at| at + scores.classes()))
 }
 
+/// The photo that one is compared with by a target that names it.
+fn compared_with(state: &State, target: usize) -> Option<(Content, Vec<String>)> {
+    let at = state.compared_with(target)?;
+    let entry = state.asking.others.get(at).filter(|entry| entry.photo.is_some())?;
+    let name = entry.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    Some((Content::Other(at), vec![name, "what it is compared with".into()]))
+}
+
 impl Sheet {
     /// The sheet of the state's view with these targets and layers.
     pub fn of(state: &State, shown: &Shown) -> Option<Self> {
@@ -115,7 +123,11 @@ impl Sheet {
         let mut parts = None;
         match (state.view, first) {
             (View::Photo, _) | (_, None) => contents.push((Content::Photo, Vec::new())),
-            (View::Overlay | View::Photos, Some(target)) => contents.extend(overlay(target)),
+            (View::Overlay, Some(target)) => {
+                contents.extend(overlay(target));
+                contents.extend(compared_with(state, target));
+            }
+            (View::Photos, Some(target)) => contents.extend(overlay(target)),
             (View::Heatmap, Some(target)) => contents.push((Content::Heat(key(target, layer)?), Vec::new())),
             (View::SideBySide, Some(target)) => {
                 contents.push((Content::Photo, vec!["photo".into()]));
@@ -156,7 +168,8 @@ impl Sheet {
             let heat =
                 |key: HeatKey| Some((key, Arc::clone(state.photo_by(key.photo)?), state.heats.get(&key).cloned()));
             let heats = content.heats().map(heat).collect::<Option<Vec<_>>>()?;
-            let photo = Arc::clone(heats.first().map_or(photo, |(_, photo, _)| photo));
+            let shown = tiles::photo_of(state, content).unwrap_or(photo);
+            let photo = Arc::clone(heats.first().map_or(shown, |(_, photo, _)| photo));
             let marks = Arc::new(key.marks.map(|chosen| marks(state, photo.id, chosen)).unwrap_or_default());
             Some(Panel { key, photo, marks, heats, lines, is_needed: state.view != View::Sweep || many == 1 })
         };
@@ -276,6 +289,8 @@ pub fn picture(engine: &dyn Engine, path: &Path, wish: &Wish) -> Result<RgbImage
     let mut state = State::new(Screen::new(Protocol::None), (80, 24), Keymap::preset());
     state.images = vec![ImageEntry { photo: Some(Arc::clone(&photo)), ..ImageEntry::new(path.to_owned()) }];
     state.scores.insert(photo.id, Arc::clone(&scores));
+    let specs: Vec<String> = scores.asked.iter().map(|asked| asked.spec.clone()).collect();
+    state.note_others(&specs);
     state.layers = vec![LayerState::Unknown; info.layers.len()];
     (state.view, state.alpha, state.enlarge) = (wish.view, wish.alpha, wish.enlarge);
     (state.boxes, state.zoom) = (wish.boxes, wish.zoom);
@@ -312,6 +327,10 @@ pub fn picture(engine: &dyn Engine, path: &Path, wish: &Wish) -> Result<RgbImage
     }
     if let Some(with) = &wish.against {
         against(&mut state, engine, with)?;
+    }
+    if let Some(at) = state.current_target().and_then(|target| state.compared_with(target)) {
+        let other = engine.photo(&state.asking.others[at].path)?;
+        state.asking.others[at].photo = Some(Arc::new(other));
     }
     let mut shown = Shown::of(&state).ok_or_else(|| Fault::Failed("the model says nothing of this photo".into()))?;
     if targets.len() > 1 && matches!(wish.view, View::Classes | View::Contrast) {

@@ -133,6 +133,8 @@ pub struct State {
     pub times: Times,
     /// How far the heatmap is that takes many passes: which, and the passes that are done, of how many.
     pub progress: Option<(HeatKey, usize, usize)>,
+    /// Methods of many passes of which a thumbnail was asked for.
+    pub asked_thumbnails: Vec<usize>,
     /// How many runs are waited for.
     pub queue: usize,
     /// How much of the picture has come over a slow line, in percent; another one stands in its place until it is whole.
@@ -223,6 +225,7 @@ impl State {
             notes: VecDeque::new(),
             times: Times::default(),
             progress: None,
+            asked_thumbnails: Vec::new(),
             queue: 0,
             on_the_way: None,
             size,

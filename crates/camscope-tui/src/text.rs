@@ -61,7 +61,10 @@ pub fn read(state: &State) -> Option<String> {
 /// Whether the text stands over the picture in the view that is shown.
 pub fn is_shown(state: &State) -> bool {
     let view = matches!(state.view, View::Overlay | View::Heatmap | View::Photo | View::SideBySide);
-    view && state.model.as_ref().is_some_and(|model| model.reads_text()) && state.current_scores().is_some()
+    let is_chosen = crate::tiles::methods::is_open(state);
+    view && !is_chosen
+        && state.model.as_ref().is_some_and(|model| model.reads_text())
+        && state.current_scores().is_some()
 }
 
 /// The line over the picture and the characters on it, each with its first column.

@@ -1,6 +1,7 @@
 //! The pictures of a view: what each shows, and where.
 
 mod key;
+pub(crate) mod methods;
 
 use camscope_core::method;
 use ratatui::layout::Rect;
@@ -70,6 +71,8 @@ pub enum Chooses {
     Class(usize),
     /// An image.
     Image(usize),
+    /// A method.
+    Method(usize),
 }
 
 /// A picture of the view.
@@ -117,11 +120,14 @@ fn picture_room(state: &State) -> Rect {
 
 fn view_tiles(state: &State, room: Rect) -> Vec<Tile> {
     let aspect = state.photo().map_or(1.0, |photo| aspect_of(photo));
-    if state.view == View::Photos && state.model.is_some() && !state.images.is_empty() {
+    if state.view == View::Photos && !methods::is_open(state) && state.model.is_some() && !state.images.is_empty() {
         return photos(state, room);
     }
     if state.photo().is_none() {
         return Vec::new();
+    }
+    if let Some(methods) = methods::tiles(state, aspect) {
+        return methods;
     }
     let current = state.current_key();
     let wide = |contents: &[(Content, String, Chooses)]| {
@@ -380,7 +386,7 @@ fn place(state: &State, room: Rect, aspect: f64, (columns, rows): (u16, u16), pl
                 Chooses::Layer(layer) => *layer == state.layer,
                 Chooses::Class(class) => Some(*class) == state.current_target(),
                 Chooses::Image(image) => *image == state.image,
-                Chooses::Point | Chooses::Nothing => false,
+                Chooses::Point | Chooses::Nothing | Chooses::Method(_) => false,
             };
         Tile {
             slot: usize::from(row) * usize::from(columns) + usize::from(column),
@@ -434,7 +440,9 @@ fn thumbnails(state: &State, parts: &Areas) -> Vec<Tile> {
 
 /// The point of the photo, as fractions, that a cell of the tile shows.
 pub fn point(state: &State, tile: &Tile, column: u16, row: u16) -> Option<(f32, f32)> {
-    if !tile.area.contains((column, row).into()) || matches!(tile.chooses, Chooses::Image(_) | Chooses::Nothing) {
+    if !tile.area.contains((column, row).into())
+        || matches!(tile.chooses, Chooses::Image(_) | Chooses::Nothing | Chooses::Method(_))
+    {
         return None;
     }
     let [left, top, width, height] = state.zoom.window();
@@ -445,7 +453,7 @@ pub fn point(state: &State, tile: &Tile, column: u16, row: u16) -> Option<(f32, 
 
 /// The cell of a tile that shows a point of the photo.
 pub fn cell_of(state: &State, tile: &Tile, (x, y): (f32, f32)) -> Option<(u16, u16)> {
-    if matches!(tile.chooses, Chooses::Image(_) | Chooses::Nothing) {
+    if matches!(tile.chooses, Chooses::Image(_) | Chooses::Nothing | Chooses::Method(_)) {
         return None;
     }
     let [left, top, width, height] = state.zoom.window();

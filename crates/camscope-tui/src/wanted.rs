@@ -16,7 +16,7 @@ use crate::{
     layout::areas,
     prompt::passes,
     state::{ImageEntry, LayerState, State},
-    tiles::{self, Content, Tile},
+    tiles::{self, Chooses, Content, Tile},
 };
 
 /// Photos beyond the shown one that are read ahead, to either side.
@@ -151,7 +151,9 @@ fn runs(state: &State, shown: &[Tile]) -> (Vec<Run>, usize) {
         }
     };
     state.current_key().into_iter().for_each(&mut want);
-    shown.iter().flat_map(|tile| tile.content.heats()).for_each(&mut want);
+    // Thumbnails of methods come behind, one at a time.
+    let is_thumbnail = |tile: &&Tile| matches!(tile.chooses, Chooses::Method(_));
+    shown.iter().filter(|tile| !is_thumbnail(tile)).flat_map(|tile| tile.content.heats()).for_each(&mut want);
     state.crosshair.and(state.current_key()).into_iter().for_each(&mut want);
     tiles::images(shown).filter_map(|image| state.key_in(image)).for_each(&mut want);
     let unknown = tiles::images(shown).filter_map(|image| {
@@ -210,6 +212,9 @@ fn runs(state: &State, shown: &[Tile]) -> (Vec<Run>, usize) {
     if let Some(key) = compare::ranked::next(state) {
         runs.insert(waited, Run::Road(key, Arc::clone(photo)));
     }
+    if let Some(key) = tiles::methods::next(state, shown) {
+        runs.insert(waited, Run::Heat(key, Arc::clone(photo)));
+    }
     if state.sorting.order.needs_answers() {
         let unknown = state.images.iter().filter(|entry| entry.said.is_none() && !entry.stale && entry.error.is_none());
         for other in
@@ -233,7 +238,7 @@ fn runs(state: &State, shown: &[Tile]) -> (Vec<Run>, usize) {
 }
 
 /// Up to so many forward passes a heatmap is computed before anybody asks for it.
-const QUICK: f64 = 10.0;
+const QUICK: f64 = tiles::methods::UNASKED;
 
 fn is_quick(state: &State) -> bool {
     method::nth(state.method).is_some_and(|method| passes(method, state.channels()) <= QUICK)
@@ -283,6 +288,7 @@ fn drawings(state: &State, shown: &[Tile]) -> Vec<Drawing> {
     // What one key press leads to is drawn ahead, where the view shows one heatmap.
     if let [tile] = shown.iter().filter(|tile| !tile.is_in_strip()).collect::<Vec<_>>()[..]
         && matches!(state.view, View::Overlay | View::Heatmap)
+        && !tiles::methods::is_open(state)
         && !shown.iter().any(|tile| drawing_missing(state, tile))
     {
         for key in neighbours(state) {

@@ -89,11 +89,9 @@ pub(super) fn mouse(state: &mut State, event: MouseEvent) -> Vec<Command> {
         }
         // Beside the usual click, which goes there.
         MouseEventKind::Down(MouseButton::Right) => {
-            let image = tiles::tiles(state).into_iter().find_map(|tile| match tile.chooses {
-                Chooses::Image(image) if tile.area.contains(at) => Some(image),
-                _ => None,
-            });
-            if let Some(path) = image.and_then(|image| state.images.get(image)).map(|entry| entry.path.clone()) {
+            if let Some(path) =
+                image_at(state, at).and_then(|image| state.images.get(image)).map(|entry| entry.path.clone())
+            {
                 mark_image(state, path);
             } else {
                 return pointing::push(state, Action::Palette);
@@ -129,7 +127,21 @@ fn under(state: &State, tile: &tiles::Tile, at: Position) -> Option<usize> {
     state.current_scores()?.over([f64::from(x) * f64::from(width), f64::from(y) * f64::from(height)])
 }
 
+/// The image whose picture, or whose place at the bottom, is there: also where it has no small copy.
+fn image_at(state: &State, at: Position) -> Option<usize> {
+    let on = tiles::tiles(state).into_iter().find_map(|tile| match tile.chooses {
+        Chooses::Image(image) if tile.area.contains(at) => Some(image),
+        _ => None,
+    });
+    let strip = areas(state.size, state.images.len()).strip;
+    let places = || strip.map(|strip| tiles::strip_places(state, strip)).unwrap_or_default();
+    on.or_else(|| places().into_iter().find(|(_, place)| place.contains(at)).map(|(image, _)| image))
+}
+
 fn press(state: &mut State, at: Position) {
+    if let Some(image) = image_at(state, at) {
+        return go_to_image(state, image);
+    }
     let tiles = tiles::tiles(state);
     if let Some((line, placed)) = text::shown(state, &tiles).filter(|(line, _)| line.contains(at)) {
         let on = placed.iter().rev().find(|(column, _)| *column <= at.x);
@@ -146,7 +158,8 @@ fn press(state: &mut State, at: Position) {
         Chooses::Layer(layer) => state.layer = layer,
         Chooses::Class(class) => choose_target(state, class),
         Chooses::Image(image) => go_to_image(state, image),
-        Chooses::Nothing => {}
+        // While a method is chosen, presses are the line's.
+        Chooses::Nothing | Chooses::Method(_) => {}
         Chooses::Point => {
             if state.crosshair.is_some() {
                 state.crosshair = tiles::point(state, tile, at.x, at.y).or(state.crosshair);

@@ -9,8 +9,9 @@ use crate::{
     action::Action,
     layout::areas,
     message::Command,
-    prompt::Prompt,
+    prompt::{Prompt, Value},
     state::{Help, Mode, State},
+    tiles::{self, Chooses},
     view::{self, popups::Pressed},
 };
 
@@ -33,6 +34,22 @@ pub(super) fn prompt(state: &mut State, mut prompt: Prompt, event: MouseEvent) -
         MouseEventKind::Down(MouseButton::Left) => view::popups::pressed(&prompt, &parts, view::lift(state), at),
         _ => Pressed::Nothing,
     };
+    // A press on a thumbnail takes its method; with the right button it is computed.
+    if let Some(method) = matches!(event.kind, MouseEventKind::Down(_)).then(|| method_at(state, &prompt, at)).flatten()
+        && let Some(item) = prompt.items.iter().position(|item| item.value == Value::Method(method))
+    {
+        match event.kind {
+            MouseEventKind::Down(MouseButton::Left) => {
+                prompt.selected = item;
+                return typing::take_suggestion(state, prompt);
+            }
+            MouseEventKind::Down(MouseButton::Right) => {
+                prompt.selected = item;
+                typing::ask_for_thumbnail(state, &prompt);
+            }
+            _ => {}
+        }
+    }
     match pressed {
         Pressed::Nothing => {}
         Pressed::Item(item) => {
@@ -45,6 +62,18 @@ pub(super) fn prompt(state: &mut State, mut prompt: Prompt, event: MouseEvent) -
     }
     state.mode = Mode::Prompt(prompt);
     Vec::new()
+}
+
+/// The method whose thumbnail is at a place of the screen.
+fn method_at(state: &mut State, prompt: &Prompt, at: Position) -> Option<usize> {
+    // Thumbnails are there while the line is.
+    state.mode = Mode::Prompt(prompt.clone());
+    let on = tiles::tiles(state).into_iter().find(|tile| tile.area.contains(at));
+    state.mode = Mode::Normal;
+    match on?.chooses {
+        Chooses::Method(method) => Some(method),
+        _ => None,
+    }
 }
 
 /// A key pressed by the mouse.

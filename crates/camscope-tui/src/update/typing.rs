@@ -55,6 +55,7 @@ pub(super) fn prompt(state: &mut State, mut prompt: Prompt, key: KeyEvent) -> Ve
         KeyCode::Enter => return accept(state, prompt),
         KeyCode::Up => prompt.select(-1),
         KeyCode::Down => prompt.select(1),
+        KeyCode::Char('t') if control => ask_for_thumbnail(state, &prompt),
         KeyCode::Char('p') if control => prompt.select(-1),
         KeyCode::Char('n') if control => prompt.select(1),
         KeyCode::Tab => match (prompt.purpose, prompt.chosen().map(|item| item.value.clone())) {
@@ -77,6 +78,15 @@ pub(super) fn prompt(state: &mut State, mut prompt: Prompt, key: KeyEvent) -> Ve
     }
     state.mode = Mode::Prompt(prompt);
     if typed && is_path { complete(state) } else { Vec::new() }
+}
+
+/// Has the chosen method's thumbnail computed, however many passes it takes.
+pub(super) fn ask_for_thumbnail(state: &mut State, prompt: &Prompt) {
+    if let Some(Value::Method(method)) = prompt.chosen().map(|item| &item.value)
+        && !state.asked_thumbnails.contains(method)
+    {
+        state.asked_thumbnails.push(*method);
+    }
 }
 
 /// A key that changes a line.

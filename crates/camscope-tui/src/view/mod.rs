@@ -65,6 +65,11 @@ pub fn draw(state: &State, screen: Rect, buf: &mut Buffer) -> Scene {
         if let Some(picture) = picture(state, tile) {
             fill(&picture, tile.area, buf);
             scene.pictures.push((tile.area, picture));
+        } else if let tiles::Chooses::Method(method) = tile.chooses {
+            let why = tiles::methods::instead(state, method).unwrap_or_default();
+            let middle = Rect { y: tile.area.y + tile.area.height / 2, height: 1, ..tile.area };
+            let why = text::fitted(&why, middle.width.into());
+            Line::styled(why, theme.faint).centered().render(middle.intersection(buf.area), buf);
         }
         caption(state, tile, &theme, buf);
     }
@@ -107,6 +112,10 @@ fn picture(state: &State, tile: &Tile) -> Option<Arc<Picture>> {
     }
     let key = tiles::key(state, tile)?;
     let ready = state.pictures.get(&key).cloned();
+    if matches!(tile.chooses, tiles::Chooses::Method(_)) {
+        // Another method's heat under this one's name would be a lie too.
+        return ready;
+    }
     ready.or_else(|| {
         let (known, picture) = state.shown.get(&tile.slot)?;
         // Another photo's heat under this one's name would be a lie.

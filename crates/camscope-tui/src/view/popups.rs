@@ -18,6 +18,8 @@ use crate::{
 const SUGGESTIONS: u16 = 12;
 /// The same of methods: there are few enough to see most of them.
 const METHODS_SHOWN: u16 = 24;
+/// Rows for methods and their thumbnails.
+const BOTH: u16 = 20;
 
 /// Draws the typed line in place of the status, and its suggestions above, `lift` lines higher where something is said there; gives what
 /// they cover of the picture.
@@ -90,14 +92,22 @@ fn list(prompt: &Prompt, parts: &Areas, lift: u16) -> Option<(Rect, usize)> {
     }
     let bottom = line.y.saturating_sub(lift);
     let of_methods = matches!(prompt.purpose, Purpose::Methods | Purpose::CompareWith);
-    let most = if of_methods { METHODS_SHOWN } else { SUGGESTIONS };
+    // Thumbnails of the methods have the other half, where there is room for both.
+    let body = bottom.saturating_sub(parts.title.bottom());
+    let methods = if body >= BOTH { METHODS_SHOWN.min(body / 2) } else { METHODS_SHOWN };
+    let most = if of_methods { methods } else { SUGGESTIONS };
     let count = u16::try_from(prompt.items.len()).unwrap_or(u16::MAX);
-    let height = most.min(count).min(bottom.saturating_sub(parts.title.bottom()));
+    let height = most.min(count).min(body);
     let widest = prompt.items.iter().map(|item| text::width(&item.text)).max().unwrap_or(0) + 2;
     let is_wide = of_methods || matches!(prompt.purpose, Purpose::Palette | Purpose::Target);
     let wanted = if is_wide { widest } else { widest.max(30) };
     let area = Rect::new(line.x, bottom - height, wanted.min(usize::from(line.width)) as u16, height);
     Some((area, list_start(prompt.selected, prompt.items.len(), height)))
+}
+
+/// The first row that the suggestions cover, or the line where there are none.
+pub(crate) fn top(prompt: &Prompt, parts: &Areas, lift: u16) -> u16 {
+    list(prompt, parts, lift).map_or(parts.status.y, |(area, _)| area.y)
 }
 
 /// What is at a place of the screen.

@@ -12,5 +12,6 @@ mod left;
 mod looked_at;
 mod pointing;
 mod sorting;
+mod thumbnails;
 mod views;
 mod wire;

@@ -135,3 +135,14 @@ fn what_is_typed_is_taken_by_the_button_too() {
     click(&mut rig, (at.0 + 2, at.1));
     assert_eq!(rig.explorer.state().current_target(), Some(1));
 }
+
+#[test]
+fn a_name_at_the_bottom_is_pressed_too_and_so_is_an_image_without_a_small_copy() {
+    let mut rig = Rig::with(SIZE, Protocol::HalfBlocks, start(&["cat.jpg", "cow.jpg", "broken.jpg"]));
+    rig.settle();
+    let names = find(&rig, "cow      broken");
+    click(&mut rig, names);
+    assert_eq!(rig.explorer.state().image, 1);
+    click(&mut rig, (names.0 + 11, names.1 + 2));
+    assert_eq!(rig.explorer.state().image, 2);
+}

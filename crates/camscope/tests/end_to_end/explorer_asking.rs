@@ -63,6 +63,14 @@ fn an_embedding_is_compared_with_the_photo_that_is_chosen() {
     let cosine = said.ok_with_notes().json()[0]["target"]["score"].as_f64().expect("a number");
     terminal.sees(&format!("cosine {cosine:.3}"));
     check(&scene, &terminal, "like", &[("1", "·  overlay · ", " --target similar:")]);
+    // Both photos, side by side with captions.
+    let picture = image::open(scene.path("like0.png")).expect("a picture");
+    assert!(
+        picture.width() > 900 && picture.height() > 480 && picture.width() > picture.height(),
+        "{} × {}",
+        picture.width(),
+        picture.height()
+    );
     // With itself it is the same.
     terminal.press(&format!("l{CTRL_U}similar:{}{ENTER}", photos[0].display()));
     terminal.sees("like cat_and_coffee.jpg cosine 1.000");

@@ -27,6 +27,8 @@ mod explorer_faults;
 mod explorer_kept;
 #[cfg(unix)]
 mod explorer_left;
+mod explorer_methods;
+mod explorer_mouse;
 #[cfg(target_os = "linux")]
 mod explorer_plugins;
 #[cfg(unix)]
