@@ -58,7 +58,7 @@ use crate::{
     layer::{Choice, Layer, Layout},
     method::{Cam, Chosen, Method, Sign},
     model::{Labels, Network, Sidecar},
-    runtime::{Canceller, CopyCount, ProviderChoice, Session, SessionOptions, Value},
+    runtime::{Canceller, CopyCount, ElemType, ProviderChoice, Session, SessionOptions, Value},
     subject::TypedModel,
     target::{Evaluated, Score, TargetRef},
 };
@@ -150,6 +150,8 @@ pub struct Explainer {
     stopped: Vec<String>,
     /// What the model gave for pictures that others are compared with, by file and value.
     others: Mutex<HashMap<(PathBuf, String), ArrayD<f32>>>,
+    /// Seeds of zeros, by shape and type.
+    zeros: Mutex<Vec<(Vec<usize>, ElemType, Value)>>,
     /// What [`Explainer::verify`] said, where that was asked for.
     verified: OnceLock<()>,
     work: Arc<Work>,

@@ -16,6 +16,11 @@ pub(crate) fn all_finite(numbers: &[f32]) -> bool {
     finite(cpu_features::detect(), numbers)
 }
 
+/// Whether all are 0.
+pub(crate) fn all_zero(numbers: &[f32]) -> bool {
+    zero(cpu_features::detect(), numbers)
+}
+
 /// The largest of their sizes; NaN counts for nothing.
 pub(crate) fn largest(numbers: &[f32]) -> f32 {
     most(cpu_features::detect(), numbers)
@@ -70,6 +75,16 @@ fn finite_plainly(numbers: &[f32]) -> bool {
     const EXPONENT: u32 = 0x7f80_0000;
     let is_bad = |number: f32| u32::from(number.to_bits() & EXPONENT == EXPONENT);
     numbers.iter().fold(0, |bad, number| bad | is_bad(*number)) == 0
+}
+
+multiversion! {
+    fn zero(numbers: &[f32]) -> bool = zero_plainly
+}
+
+#[inline(always)]
+fn zero_plainly(numbers: &[f32]) -> bool {
+    // All bits but the sign's.
+    numbers.iter().fold(0, |bits, number| bits | number.to_bits() << 1) == 0
 }
 
 multiversion! {
@@ -192,7 +207,8 @@ mod tests {
                 assert!(!CpuFeatures::each().into_iter().any(|has| finite(has, &numbers)), "{bad} at {place}");
             }
         }
-        assert!(all_finite(&[]));
+        assert!(all_finite(&[]) && all_zero(&[]) && all_zero(&[0.0, -0.0]));
+        assert!(![f32::NAN, f32::MIN_POSITIVE / 4.0, -1.0].into_iter().any(|number| all_zero(&[0.0, number])));
         assert_eq!(largest(&[f32::NAN, -2.0, 1.0]), 2.0);
         let mut row = [f32::NAN, 3.0, -1.0];
         centre(&mut row, 3);

@@ -209,6 +209,7 @@ impl Explainer {
             straight_through,
             stopped,
             others: Mutex::default(),
+            zeros: Mutex::default(),
             verified: OnceLock::new(),
             work: Arc::default(),
         })
@@ -287,6 +288,7 @@ impl Explainer {
             straight_through,
             stopped,
             others: Mutex::default(),
+            zeros: Mutex::default(),
             verified: OnceLock::new(),
             work: Arc::default(),
         })

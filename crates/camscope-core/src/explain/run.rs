@@ -2,7 +2,7 @@
 
 use std::{path::Path, sync::PoisonError};
 
-use ndarray::{Array2, ArrayD, ArrayViewD, Axis, IxDyn};
+use ndarray::{Array2, ArrayD, ArrayViewD, Axis};
 use onnx_grad_ort::passes::Tapped;
 
 use super::{
@@ -14,6 +14,7 @@ use crate::{
     image::{Photo, Viewport},
     method::{Method, Sign},
     model::{read_array, space},
+    numbers,
     runtime::{Canceller, ElemType, Outputs, Value},
     target::{Answer, Evaluated, Scores, TargetRef},
     task::Said,
@@ -196,24 +197,34 @@ impl Explainer {
         let mut idle: Vec<&str> = Vec::new();
         for (output, seed) in &passes.seeds {
             let value = forward.values.get(output).ok_or_else(|| missing(output))?;
-            let mut all = ArrayD::<f32>::zeros(IxDyn(&value.shape()));
-            let by_image = value.shape().first() == Some(&forward.rows);
-            for (image, target) in targets.iter().enumerate() {
-                let Some((_, own)) = target.seeds.iter().find(|(name, _)| name == output) else { continue };
-                let mut place = all.view_mut();
-                if by_image {
-                    place.slice_axis_inplace(Axis(0), (image..image + 1).into());
-                }
-                if place.shape() != own.shape() {
-                    let shapes = format!("{:?}, not {:?}", own.shape(), place.shape());
-                    return Err(Error::Value(format!("the seed of `{output}` has shape {shapes}")));
-                }
-                place.assign(own);
+            let (shape, elem) = (value.shape(), value.elem_type());
+            let by_image = shape.first() == Some(&forward.rows);
+            let mut own_shape = shape.clone();
+            if let (true, Some(images)) = (by_image, own_shape.first_mut()) {
+                *images = 1;
             }
-            if passes.seeds.len() > 1 && all.iter().all(|slope| *slope == 0.0) {
+            let given: Vec<(usize, &ArrayD<f32>)> = targets
+                .iter()
+                .enumerate()
+                .filter_map(|(image, target)| {
+                    let (_, own) = target.seeds.iter().find(|(name, _)| name == output)?;
+                    Some((image, own))
+                })
+                .collect();
+            if let Some((_, own)) = given.iter().find(|(_, own)| own.shape() != own_shape) {
+                let shapes = format!("{:?}, not {own_shape:?}", own.shape());
+                return Err(Error::Value(format!("the seed of `{output}` has shape {shapes}")));
+            }
+            if passes.seeds.len() > 1 && given.iter().all(|(_, own)| is_zero(own)) {
                 idle.push(seed);
+                seeds.push((seed.as_str(), self.zero_seed(shape, elem)?));
+                continue;
             }
-            seeds.push((seed.as_str(), Value::from_f32_as(all, value.elem_type())?));
+            let all = match given[..] {
+                [(0, own)] if own_shape == shape => own.as_standard_layout().into_owned(),
+                _ => together(&given, &shape, by_image),
+            };
+            seeds.push((seed.as_str(), Value::from_f32_as(all, elem)?));
         }
         let mut inputs: Vec<(&str, &Value)> = seeds.iter().map(|(name, seed)| (*name, seed)).collect();
         for name in &passes.saved {
@@ -231,6 +242,17 @@ impl Explainer {
             _ => run(&inputs)?,
         };
         Ok(Backward { gradients })
+    }
+
+    /// A seed of zeros. It is made once: of a detector all scales but a box's own have one.
+    fn zero_seed(&self, shape: Vec<usize>, elem: ElemType) -> Result<Value> {
+        let mut zeros = self.zeros.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((.., value)) = zeros.iter().find(|(of, own, _)| *of == shape && *own == elem) {
+            return Ok(value.clone());
+        }
+        let value = Value::from_f32_as(ArrayD::zeros(shape.as_slice()), elem)?;
+        zeros.push((shape, elem, value.clone()));
+        Ok(value)
     }
 
     /// The heat of the first image, or of the only one; see [`Explainer::heatmaps`].
@@ -349,4 +371,22 @@ impl Explainer {
             _ => Ok(&forward.input),
         }
     }
+}
+
+/// Whether nothing is explained of an output.
+fn is_zero(seed: &ArrayD<f32>) -> bool {
+    seed.as_slice().map_or_else(|| seed.iter().all(|slope| *slope == 0.0), numbers::all_zero)
+}
+
+/// The seeds of some images as one array of this shape: zeros for all others.
+fn together(given: &[(usize, &ArrayD<f32>)], shape: &[usize], by_image: bool) -> ArrayD<f32> {
+    let mut all = ArrayD::zeros(shape);
+    for (image, own) in given {
+        let mut place = all.view_mut();
+        if by_image {
+            place.slice_axis_inplace(Axis(0), (*image..*image + 1).into());
+        }
+        place.assign(own);
+    }
+    all
 }

@@ -29,7 +29,7 @@ use std::{
     thread,
 };
 
-use ndarray::{ArrayD, IxDyn};
+use ndarray::ArrayD;
 use onnx_grad::{
     Dim, Gradient, Model, Types, ValueType, graph,
     proto::{GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto},
@@ -93,8 +93,8 @@ struct Part {
     /// What it reads: these seeds, and saved values.
     reads: HashSet<String>,
     session: Session,
-    /// The gradients that are zero, each with its shape.
-    zeros: Vec<(String, Vec<usize>)>,
+    /// The gradients that are zero.
+    zeros: Vec<(String, Value)>,
     /// Where it is computed around one place alone: the input that takes the place, and how the seeds become maps.
     place: Option<(String, Vec<windows::Entry>)>,
 }
@@ -192,8 +192,8 @@ impl Passes {
         let place = part.place.iter().zip(&place).map(|((name, _), place)| (name.as_str(), place));
         let own: Vec<(&str, &Value)> = read.chain(place).collect();
         let mut outputs = part.session.run_with(&own, canceller)?;
-        for (name, shape) in &part.zeros {
-            outputs.add(name, Value::from_f32(ArrayD::zeros(IxDyn(shape)))?);
+        for (name, zeros) in &part.zeros {
+            outputs.add(name, zeros.clone());
         }
         Ok(outputs)
     }
@@ -292,6 +292,8 @@ impl Passes {
             reads.retain(|name| place.as_ref().is_none_or(|(own, _)| own != name));
             let model = ModelProto { graph: Some(graph), ..ModelProto { graph: None, ..backward.clone() } };
             let session = runtime.session(&model.to_bytes(), &options.profiled(&format!("backward-{at}")))?;
+            let zeros = zeros.into_iter().map(|(name, shape)| Ok((name, Value::from_f32(ArrayD::zeros(shape))?)));
+            let zeros = zeros.collect::<Result<_>>()?;
             made.push(Part { seeds, reads, session, zeros, place });
         }
         let backward = runtime.session(&backward.to_bytes(), &options.profiled("backward"))?;
