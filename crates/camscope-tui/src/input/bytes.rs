@@ -313,6 +313,8 @@ fn mouse(button: u16, column: u16, row: u16, is_released: bool) -> Option<Event>
         (_, Some(button)) => MouseEventKind::Down(button),
         (3, _) if !is_moving => MouseEventKind::Up(MouseButton::Left),
         (_, _) if is_moving => MouseEventKind::Moved,
+        // A wheel has turned when it is pressed; some terminals tell of its release, too.
+        (4..=7, _) if is_released => return None,
         (4, _) => MouseEventKind::ScrollUp,
         (5, _) => MouseEventKind::ScrollDown,
         (6, _) => MouseEventKind::ScrollLeft,

@@ -73,6 +73,8 @@ fn the_mouse_is_read() {
         assert_eq!(events(text), [event], "{text:?}");
     }
     assert_eq!(events("\x1b[<0;0;0M"), []);
+    // A wheel that is let go has not turned again.
+    assert_eq!(events("\x1b[<64;2;1m\x1b[<65;2;1m"), []);
 }
 
 #[test]
