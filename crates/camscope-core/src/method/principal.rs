@@ -215,7 +215,7 @@ impl HostMethod for EigenGradCam {
     }
 
     fn passes(&self, _: &Parameters, _: usize) -> f64 {
-        1.0
+        1.1
     }
 
     fn heat(&self, trial: &mut Trial<'_>, _: &Parameters) -> Result<Heat> {
@@ -242,7 +242,7 @@ impl HostMethod for SegEigenCam {
     }
 
     fn passes(&self, _: &Parameters, _: usize) -> f64 {
-        1.0
+        1.1
     }
 
     fn heat(&self, trial: &mut Trial<'_>, _: &Parameters) -> Result<Heat> {
