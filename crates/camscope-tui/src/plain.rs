@@ -69,8 +69,10 @@ pub fn run(start: Start, opener: Opener, input: impl BufRead, out: &mut impl Wri
 fn rest<W: Write>(explorer: &mut Explorer<W>) -> io::Result<()> {
     const TICK: std::time::Duration = std::time::Duration::from_millis(20);
     loop {
+        // Asked first: what ends while it waits for news, and is told of just then, would be left for later.
+        let was_ready = explorer.is_ready();
         let news = explorer.take_up(None, Some(TICK))?;
-        if !news && explorer.is_ready() {
+        if was_ready && !news && explorer.is_ready() {
             return Ok(());
         }
     }
