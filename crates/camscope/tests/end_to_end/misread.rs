@@ -47,6 +47,7 @@ fn what_was_misread_is_called_what_it_is() {
         "landmarks",
         "map_in_a_row",
         "maps_and_pooled",
+        "maps_in_range",
         "mask_logits",
         "mean_of_two_heads",
         "numbers_of_cells",
@@ -129,6 +130,31 @@ fn what_is_but_a_guess_is_said_until_something_confirms_it() {
                 ran.all()
             );
         }
+    }
+}
+
+#[test]
+fn that_a_logistic_function_alone_makes_a_foreground_is_said_until_something_confirms_it() {
+    let scene = Scene::new();
+    for name in ["seg_binary", "maps_in_range"] {
+        scene.copy(&file("tests/fixtures/cases").join(name).with_extension("onnx"), &format!("{name}.onnx"));
+        let run = |command: &str, options: &[&str]| {
+            let first = [command.into(), format!("{name}.onnx").into(), cat_and_coffee().into_os_string()];
+            scene.run(first.into_iter().chain(options.iter().map(Into::into)))
+        };
+        let unsaid = run("predict", &["--json"]).ok_with_notes();
+        let guess = unsaid.json()[0]["guess"].as_str().map(str::to_owned).expect("a guess");
+        assert!(unsaid.stderr.contains(&guess) && guess.contains("by its logistic function alone"), "{}", unsaid.all());
+        assert!(run("check", &[]).stdout.contains("by its logistic function alone"), "{name}");
+        for (kind, target) in [("segmentation", "segment:top1"), ("dense", "pixel:peak")] {
+            scene.write(&format!("{name}.toml"), format!("[task]\nkind = \"{kind}\"\n"));
+            let said = run("explain", &["--json", "--target", target]).ok_with_notes();
+            assert!(said.json()[0]["guess"].is_null() && said.json()[0]["task"] == kind, "{}", said.all());
+        }
+        let labels = if name == "seg_binary" { "[\"person\"]" } else { "[\"a\", \"b\", \"c\", \"d\"]" };
+        scene.write(&format!("{name}.toml"), format!("[output]\nlabels = {labels}\n"));
+        let labelled = run("predict", &["--json"]).ok_with_notes().json().remove(0);
+        assert!(labelled["guess"].is_null() && labelled["task"] == "segmentation", "{labelled}");
     }
 }
 

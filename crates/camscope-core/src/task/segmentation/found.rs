@@ -47,6 +47,9 @@ const POINTS: &[&str] = &["heatmap", "heat_map", "keypoint", "kpt", "joint", "la
 /// Words in the names of outputs that hold classes.
 const CLASSES: &[&str] = &["seg", "mask", "logits", "parsing"];
 
+/// Words in the names of outputs that hold probabilities, where a logistic function makes them: it keeps disparities and heat maps in range, too.
+const PROBABILITIES: &[&str] = &["prob", "foreground", "background", "class", "label"];
+
 /// Words in the names of outputs of one channel that hold the logit of a foreground: other numbers have no logits.
 const LOGITS: &[&str] = &["logit", "mask"];
 
@@ -166,7 +169,10 @@ fn map_of<'a>(context: &Context<'a>, output: &'a str) -> Option<Found<'a>> {
             Kind::Dense,
             format!("the shape of `{output}`, that of a picture: three numbers from 0 to 1 for each pixel"),
         ),
-        None if has_last => (Kind::Segmentation, end.describe(output)),
+        None if has_last => {
+            guess = is_only_in_range(&end, &[output, value], labels, count).then(|| guessed_in_range(output, count));
+            (Kind::Segmentation, end.describe(output))
+        }
         None if measured.is_some() => (Kind::Dense, measured.unwrap_or_default()),
         None if is_scaled => (Kind::Dense, format!("the length of `{output}` at each place: it is scaled to 1")),
         None if count == 1 && is_called(output, LOGITS).is_some() => (Kind::Segmentation, named()),
@@ -212,6 +218,25 @@ fn guessed(output: &str, kind: Kind, count: usize) -> String {
     format!(
         "`{output}` is taken for {taken} by its shape alone: no softmax, labels or name say so; under [task] in MODEL.toml beside the model, \
          kind = \"{kind}\" confirms it, and kind = \"{other}\" says otherwise"
+    )
+}
+
+/// Whether a logistic function alone says that numbers are probabilities: neither a name nor labels do.
+fn is_only_in_range(end: &End, names: &[&str], labels: &Labels, count: usize) -> bool {
+    let is_named = |name: &&str| is_called(name, CLASSES).or_else(|| is_called(name, PROBABILITIES)).is_some();
+    let is_labelled = labels.len() == count || (count == 1 && labels.len() == 2);
+    end.last == Some(Last::Sigmoid) && !names.iter().any(|name| is_named(&name)) && !is_labelled
+}
+
+/// What is said where a logistic function alone says what a map's numbers are.
+fn guessed_in_range(output: &str, count: usize) -> String {
+    let (taken, other, example) = match count {
+        1 => ("the probability of a foreground at each pixel".to_owned(), "dense", "a disparity, a matte"),
+        _ => (format!("the probabilities of {count} classes at each pixel"), "keypoints", "a heat map a point"),
+    };
+    format!(
+        "`{output}` is taken for {taken} by its logistic function alone: no labels or name say so; under [task] in MODEL.toml beside the \
+         model, kind = \"segmentation\" confirms it, and kind = \"{other}\" says otherwise ({example})"
     )
 }
 
