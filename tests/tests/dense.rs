@@ -120,6 +120,6 @@ fn targets_have_pytorch_s_scores_and_gradients() {
             failures.extend(checks.into_iter().filter_map(Result::err).map(|error| format!("{onnx}: {error}")));
         }
     }
-    assert_eq!(count, 34);
+    assert_eq!(count, 38);
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 }

@@ -154,11 +154,12 @@ fn side(value: &Value) -> Option<u32> {
 }
 
 /// PaddleOCR's dictionary, a character a line, as its decoder for CTC completes it: the blank before it, a space behind it. Lines of words
-/// or numbers are the names of classes, as PaddleOCR's models of a page's layout and direction have them, and stay as they are.
+/// or numbers are the names of classes, as PaddleOCR's models of a page's layout and direction have them, and stay as they are; so does a
+/// dictionary in which a mark ends a text, which is no CTC's.
 fn characters(text: &str) -> Labels {
-    let lines = text.lines().map(|line| line.trim_end_matches('\r').to_owned());
-    if are_words(text) {
-        return Labels::new(lines.collect());
+    let lines: Vec<String> = text.lines().map(|line| line.trim_end_matches('\r').to_owned()).collect();
+    if are_words(text) || lines.iter().any(|line| crate::task::text::ends_a_text(line)) {
+        return Labels::new(lines);
     }
     Labels::new(std::iter::once("blank".to_owned()).chain(lines).chain([" ".to_owned()]).collect())
 }

@@ -339,6 +339,7 @@ impl Network {
                 .filter_map(|candidate| class_scores(self, &candidate, types, (false, 0)).err())
                 .collect();
             reasons.dedup();
+            reasons.extend(self.outputs.iter().find_map(|output| crate::task::text::refused(self, types, output)));
             let reason = match self.outputs.is_empty() {
                 true => "it has no output".into(),
                 false => reasons.join("; "),

@@ -83,7 +83,7 @@ impl Pinned {
             .has_alphabet()
             .then(|| self.characters.iter().filter_map(|found| found.text.as_deref()).collect::<String>());
         let at = |found: &Character| steps.corners(&answer.viewport, found.step);
-        let ends = self.characters.first().map(at).zip(self.characters.last().map(at));
+        let ends = self.characters.first().and_then(at).zip(self.characters.last().and_then(at));
         let probability = places.iter().map(|&(step, class)| steps.probability(step, class)).product();
         Ok(Evaluated {
             score,

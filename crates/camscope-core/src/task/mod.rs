@@ -17,7 +17,7 @@ use std::{fmt, sync::Arc};
 
 use onnx_grad::{Types, ValueType};
 
-pub use settings::{Blank, Kind, TaskSettings};
+pub use settings::{Decoding, Kind, Symbol, TaskSettings};
 
 use crate::{
     error::{Error, Result},
@@ -204,13 +204,17 @@ pub(crate) const TASK_LINES: &str = "into MODEL.toml beside the model: [task], k
 /// [`Error::Task`] if the sidecar says what the model's outputs cannot be.
 pub fn recognise(network: &Network, types: &Types, sidecar: &Sidecar) -> Result<Option<Recognised>> {
     let (height, width) = sidecar.preprocessing.size;
-    let settings = &sidecar.task;
+    let settings = &TaskSettings { kind: sidecar.task.kind(), ..sidecar.task.clone() };
     let context =
         Context { network, types, labels: &sidecar.labels, size: [height as usize, width as usize], settings };
     let wanted = |(kind, _): &&(Kind, Recogniser)| settings.kind.is_none_or(|said| said == *kind);
     let found = RECOGNISERS.iter().filter(wanted).find_map(|(_, recognise)| recognise(&context));
     match (found, settings.kind) {
-        (Some(found), Some(_)) => Ok(Some(Recognised { by: "[task] in the sidecar".into(), guess: None, ..found })),
+        (Some(found), Some(kind)) => {
+            // That it is text says nothing of its blank.
+            let guess = found.guess.filter(|_| kind == Kind::Text);
+            Ok(Some(Recognised { by: "[task] in the sidecar".into(), guess, ..found }))
+        }
         (None, Some(kind)) => {
             let format = settings.format.as_ref().map(|format| format!(" of the format `{format}`"));
             let reason = format!(

@@ -70,14 +70,33 @@ pub struct TaskSettings {
     /// Of two boxes of a class that overlap more than this (intersection over union) the surer is kept; from 0 to 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub overlap: Option<f32>,
+    /// How a text's scores are read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub decoding: Option<Decoding>,
     /// Which class of a text's scores is the blank.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub blank: Option<Blank>,
+    pub blank: Option<Symbol>,
+    /// Which class of a text's scores begins a text, where they are read by positions.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub start: Option<Symbol>,
+    /// Which class of a text's scores ends a text, where they are read by positions.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub end: Option<Symbol>,
 }
 
-/// Which class of a text's scores is the blank: `"first"`, `"last"`, or its number.
+/// How a text's scores are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Decoding {
+    /// Steps go over the picture, and a blank parts characters: connectionist temporal classification.
+    Ctc,
+    /// Each step is a position of the text.
+    Position,
+}
+
+/// A class of a text's scores: `"first"`, `"last"`, or its number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Blank {
+pub enum Symbol {
     /// Class 0.
     First,
     /// The class of the highest number.
@@ -86,7 +105,18 @@ pub enum Blank {
     At(usize),
 }
 
-impl Serialize for Blank {
+impl Symbol {
+    /// Its number among so many classes.
+    pub(super) fn among(self, classes: usize) -> usize {
+        match self {
+            Self::First => 0,
+            Self::Last => classes.saturating_sub(1),
+            Self::At(at) => at.min(classes.saturating_sub(1)),
+        }
+    }
+}
+
+impl Serialize for Symbol {
     fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         match self {
             Self::First => to.serialize_str("first"),
@@ -96,31 +126,31 @@ impl Serialize for Blank {
     }
 }
 
-impl<'de> Deserialize<'de> for Blank {
+impl<'de> Deserialize<'de> for Symbol {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Expected;
         impl serde::de::Visitor<'_> for Expected {
-            type Value = Blank;
+            type Value = Symbol;
 
             fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 f.write_str("\"first\", \"last\" or a class's number")
             }
 
-            fn visit_str<E: serde::de::Error>(self, word: &str) -> Result<Blank, E> {
+            fn visit_str<E: serde::de::Error>(self, word: &str) -> Result<Symbol, E> {
                 match word {
-                    "first" => Ok(Blank::First),
-                    "last" => Ok(Blank::Last),
+                    "first" => Ok(Symbol::First),
+                    "last" => Ok(Symbol::Last),
                     _ => Err(E::invalid_value(serde::de::Unexpected::Str(word), &self)),
                 }
             }
 
-            fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<Blank, E> {
-                Ok(Blank::At(number as usize))
+            fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<Symbol, E> {
+                Ok(Symbol::At(number as usize))
             }
 
-            fn visit_i64<E: serde::de::Error>(self, number: i64) -> Result<Blank, E> {
+            fn visit_i64<E: serde::de::Error>(self, number: i64) -> Result<Symbol, E> {
                 let at = usize::try_from(number);
-                at.map(Blank::At).map_err(|_| E::invalid_value(serde::de::Unexpected::Signed(number), &self))
+                at.map(Symbol::At).map_err(|_| E::invalid_value(serde::de::Unexpected::Signed(number), &self))
             }
         }
         deserializer.deserialize_any(Expected)
@@ -128,6 +158,17 @@ impl<'de> Deserialize<'de> for Blank {
 }
 
 impl TaskSettings {
+    /// What the model answers; what is said of a text's decoding says that it is text.
+    pub(super) fn kind(&self) -> Option<Kind> {
+        let is_text = self.decoding.is_some() || self.start.is_some() || self.end.is_some();
+        self.kind.or(is_text.then_some(Kind::Text))
+    }
+
+    /// Whether a text's scores are said to be those of its positions.
+    pub(super) fn is_by_position(&self) -> bool {
+        self.decoding == Some(Decoding::Position) || self.start.is_some() || self.end.is_some()
+    }
+
     /// Refuses values that can't be.
     ///
     /// # Errors
@@ -138,6 +179,15 @@ impl TaskSettings {
         {
             let known = formats_like(format).join(", ");
             return Err(format!("`format` under [task] is `{format}`, and camscope has {known}"));
+        }
+        let of_positions = [("start", self.start), ("end", self.end)];
+        if let Some((key, _)) =
+            of_positions.iter().find(|(_, said)| said.is_some() && self.decoding == Some(Decoding::Ctc))
+        {
+            return Err(format!("`{key}` under [task] is of decoding = \"position\", and decoding is \"ctc\""));
+        }
+        if self.blank.is_some() && self.decoding == Some(Decoding::Position) {
+            return Err("`blank` under [task] is of decoding = \"ctc\", and decoding is \"position\"".into());
         }
         for (key, value) in [("threshold", self.threshold), ("overlap", self.overlap)] {
             if let Some(value) = value.filter(|value| !(0.0..=1.0).contains(value)) {

@@ -50,6 +50,7 @@ mod plugin_methods;
 #[cfg(target_os = "linux")]
 mod plugins;
 mod points;
+mod positions;
 mod rank;
 mod reference;
 mod report;

@@ -225,7 +225,7 @@ fn guessed(output: &str, kind: Kind, count: usize) -> String {
 fn is_only_in_range(end: &End, names: &[&str], labels: &Labels, count: usize) -> bool {
     let is_named = |name: &&str| is_called(name, CLASSES).or_else(|| is_called(name, PROBABILITIES)).is_some();
     let is_labelled = labels.len() == count || (count == 1 && labels.len() == 2);
-    end.last == Some(Last::Sigmoid) && !names.iter().any(|name| is_named(&name)) && !is_labelled
+    end.last == Some(Last::Sigmoid) && !names.iter().any(is_named) && !is_labelled
 }
 
 /// What is said where a logistic function alone says what a map's numbers are.
