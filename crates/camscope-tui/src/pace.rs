@@ -3,14 +3,20 @@
 //! A picture takes seconds on a slow line, and whatever is written behind it waits as long. So pictures go in parts. After each part
 //! the terminal is asked for a sign of life; how long the answer takes says how much may be on the way at once. The text of a frame
 //! goes between two parts, and a picture that nobody waits for any more is broken off.
+//!
+//! kitty is sent a picture's file in parts, and shows it when it is whole. Sixel pictures are painted part by part, half-blocks row by row.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
 use crate::graphics::{Painter, Picture, Placement, Screen};
+use crate::terminal::Scene;
+
+mod rows;
 
 /// Asks for the terminal's status, which it gives as `ESC [ 0 n`.
 const ASK: &[u8] = b"\x1b[5n";
@@ -47,6 +53,7 @@ pub(crate) struct Pace {
     is_deaf: bool,
     /// What the last frame had, for what stands there until the next picture has come.
     stood: Vec<(Rect, Arc<Picture>)>,
+    rows: rows::Rows,
 }
 
 #[derive(Debug)]
@@ -79,6 +86,7 @@ impl Pace {
             has_answered: false,
             is_deaf: false,
             stood: Vec::new(),
+            rows: rows::Rows::default(),
         })
     }
 
@@ -107,7 +115,12 @@ impl Pace {
 
     /// Whether so many bytes take longer than anybody waits for without a sign; unknown is long.
     fn is_long(&self, bytes: usize) -> bool {
-        self.speed.is_none_or(|speed| bytes as f64 > speed * LONG_FOR_A_PICTURE.as_secs_f64())
+        bytes > self.at_once()
+    }
+
+    /// The most bytes that nobody has to wait long for.
+    pub(crate) fn at_once(&self) -> usize {
+        self.speed.map_or(0, |speed| (speed * LONG_FOR_A_PICTURE.as_secs_f64()) as usize)
     }
 
     /// Breaks the picture on its way off where it is not wanted any more, or where `is_needed`: other commands must not come between.
@@ -121,13 +134,11 @@ impl Pace {
 
     /// Writes as much as may be on the way. Says whether a picture has become whole, so that it can be shown.
     pub(crate) fn go_on(&mut self, painter: &mut Painter, out: &mut Vec<u8>, now: Instant) -> bool {
-        let is_late = self.unanswered.front().is_some_and(|question| now.duration_since(question.asked) > PATIENCE);
-        self.is_deaf |= is_late && !self.has_answered;
         loop {
-            let on_the_way: usize = self.unanswered.iter().map(|question| question.bytes).sum();
-            if on_the_way >= self.window && !self.is_deaf {
+            if self.room(now) == 0 {
                 return false;
             }
+            let on_the_way: usize = self.unanswered.iter().map(|question| question.bytes).sum();
             if self.sending.is_none() {
                 let Some(picture) = self.missing.first().cloned() else { return false };
                 let sequences: VecDeque<Vec<u8>> = painter.begin(&picture).into();
@@ -155,6 +166,35 @@ impl Pace {
         }
     }
 
+    /// How many bytes may be written now.
+    pub(crate) fn room(&mut self, now: Instant) -> usize {
+        let is_late = self.unanswered.front().is_some_and(|question| now.duration_since(question.asked) > PATIENCE);
+        self.is_deaf |= is_late && !self.has_answered;
+        let on_the_way: usize = self.unanswered.iter().map(|question| question.bytes).sum();
+        if self.is_deaf { usize::MAX } else { self.window.saturating_sub(on_the_way) }
+    }
+
+    /// So many bytes were written beside what [`Pace::go_on`] writes: asks for a sign of life behind them.
+    pub(crate) fn wrote(&mut self, bytes: usize, out: &mut Vec<u8>, now: Instant) {
+        if bytes == 0 || self.is_deaf {
+            return;
+        }
+        out.extend_from_slice(ASK);
+        let before: usize = self.unanswered.iter().map(|question| question.bytes).sum();
+        self.unanswered.push_back(Question { asked: now, bytes, before: before + bytes });
+    }
+
+    /// Takes rows of half-blocks that would hold the frame up out of it, for the next frames. Says whether any have come.
+    pub(crate) fn hold_back(&mut self, frame: &mut Buffer, scene: &Scene, now: Instant) -> bool {
+        let (room, at_once) = (self.room(now), self.at_once());
+        self.rows.hold_back(frame, scene, room, at_once)
+    }
+
+    /// Whether rows are to come that may be written now.
+    pub(crate) fn is_due(&mut self, now: Instant) -> bool {
+        self.rows.is_waiting() && self.room(now) > 0
+    }
+
     /// The terminal has answered.
     pub(crate) fn answered(&mut self, now: Instant) {
         let Some(Question { asked, before, .. }) = self.unanswered.pop_front() else { return };
@@ -176,6 +216,9 @@ impl Pace {
 
     /// How much of the frame's main picture has gone, in percent; `None` where it is there.
     pub(crate) fn percent(&self) -> Option<u8> {
+        if let Some(percent) = self.rows.percent() {
+            return Some(percent);
+        }
         let main = self.main.filter(|main| self.missing.iter().any(|picture| picture.id() == *main))?;
         let gone = self
             .sending
@@ -190,6 +233,7 @@ impl Pace {
         self.missing.clear();
         self.break_off(painter, out, true);
         self.stood.clear();
+        self.rows = rows::Rows::default();
     }
 }
 

@@ -278,11 +278,20 @@ fn over_a_slow_line_few_pixels_come_first() {
 }
 
 #[test]
-fn only_far_terminals_that_keep_pictures_have_a_pace() {
-    assert!(Pace::of(&far()).is_some());
-    for screen in
-        [Screen::new(Protocol::Kitty), Screen { in_tmux: true, ..far() }, Screen { protocol: Protocol::Sixel, ..far() }]
-    {
+fn only_far_terminals_that_take_pictures_in_parts_have_a_pace() {
+    for protocol in [Protocol::Kitty, Protocol::Sixel, Protocol::HalfBlocks] {
+        assert!(Pace::of(&Screen { protocol, ..far() }).is_some());
+    }
+    for screen in [
+        Screen::new(Protocol::Kitty),
+        Screen { in_tmux: true, ..far() },
+        Screen { protocol: Protocol::Iterm2, ..far() },
+    ] {
         assert!(Pace::of(&screen).is_none());
     }
 }
+
+#[path = "pace/rows_tests.rs"]
+mod half_blocks;
+#[path = "pace/sixel_tests.rs"]
+mod sixel;

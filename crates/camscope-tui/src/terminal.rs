@@ -129,11 +129,14 @@ impl<W: Write> Session<W> {
         let Session { frame, terminal, painter, pace, .. } = self;
         let mut scene = Scene::default();
         let mut before = Ok(());
+        let now = (self.clock)();
+        let mut has_rows = false;
         let begin = if self.is_wrapped_painting { &[][..] } else { BEGIN_FRAME };
         let completed = terminal.draw(|target| {
             scene = render(target);
             if let Some(pace) = pace {
                 pace.choose(painter, &mut scene.pictures);
+                has_rows = pace.hold_back(target.buffer_mut(), &scene, now);
             }
             // What the terminal is to hold comes before the update: kitty 0.26 loses parts of an update that is this large.
             before = painter.send(frame, &placements(&scene));
@@ -142,9 +145,17 @@ impl<W: Write> Session<W> {
             before = std::mem::replace(&mut before, Ok(())).and_then(|()| painter.before(frame, &placements(&scene)));
         })?;
         before?;
+        painter.set_at_once(pace.as_ref().map_or(0, Pace::at_once));
         painter.after(frame, &placements(&scene), &scene.covered, completed.buffer)?;
         if !self.is_wrapped_painting {
             frame.bytes().extend_from_slice(END_FRAME);
+        }
+        if let Some(pace) = pace {
+            let before = if has_rows { 0 } else { frame.bytes().len() };
+            painter.go_on(frame, pace.room(now), &scene.covered, completed.buffer)?;
+            let mut bytes = frame.bytes();
+            let written = bytes.len() - before;
+            pace.wrote(written, &mut bytes, now);
         }
         self.is_due = false;
         if let Some(pace) = &mut self.pace {
@@ -153,7 +164,7 @@ impl<W: Write> Session<W> {
             let mut before = Vec::new();
             pace.break_off(&mut self.painter, &mut before, has_commands);
             bytes.splice(0..0, before);
-            self.is_due = pace.go_on(&mut self.painter, &mut bytes, (self.clock)());
+            self.is_due = pace.go_on(&mut self.painter, &mut bytes, now) || pace.is_due(now);
         }
         self.flush()
     }
@@ -177,7 +188,7 @@ impl<W: Write> Session<W> {
 
     /// How much of a picture has gone over the line that the frame should have and hasn't yet, in percent.
     pub fn on_the_way(&self) -> Option<u8> {
-        self.pace.as_ref()?.percent()
+        self.pace.as_ref()?.percent().or_else(|| self.painter.painted())
     }
 
     /// The terminal has another size, in columns and rows: the next frame is drawn from scratch.

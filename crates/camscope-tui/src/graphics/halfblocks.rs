@@ -1,6 +1,6 @@
 //! Half-blocks: a cell is the character `▀`, its colour the upper pixel and its background the lower one.
 
-use image::RgbImage;
+use image::{RgbImage, imageops};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Color;
@@ -28,6 +28,29 @@ pub(super) fn encode(image: &RgbImage, cells: (u16, u16), truecolor: bool) -> Ve
     };
     let cell = |row, column| [row * 2, row * 2 + 1].map(|half| colors[half * columns + column]);
     (0..rows).flat_map(|row| (0..columns).map(move |column| cell(row, column))).collect()
+}
+
+/// The same in few pixels, each of [`FEW`] cells: for a slow line.
+pub(super) fn few(image: &RgbImage, cells: (u16, u16), truecolor: bool) -> Vec<Halves> {
+    let (columns, rows) = (cells.0.div_ceil(FEW.0), cells.1.div_ceil(FEW.1));
+    let small = imageops::thumbnail(image, columns.max(1).into(), rows.max(1).into());
+    let color =
+        |column: u16, row: u16| shown(small.get_pixel((column / FEW.0).into(), (row / FEW.1).into()).0, truecolor);
+    (0..cells.1).flat_map(|row| (0..cells.0).map(move |column| (column, row))).map(|(x, y)| [color(x, y); 2]).collect()
+}
+
+/// Columns and rows of cells of a pixel in a picture of few.
+const FEW: (u16, u16) = (5, 2);
+
+/// How many bytes a row of cells takes, about: each change of colours, and each character.
+pub(super) fn wire_bytes(row: &[Halves]) -> usize {
+    let colors = |[upper, lower]: &Halves| match (upper == lower, upper) {
+        (true, Color::Rgb(..)) => 24,
+        (false, Color::Rgb(..)) => 36,
+        _ => 18,
+    };
+    let changes = row.first().into_iter().chain(row.windows(2).filter(|two| two[0] != two[1]).map(|two| &two[1]));
+    changes.map(colors).sum::<usize>() + 3 * row.len()
 }
 
 /// The share of a pixel's error that goes to its neighbours, and how it is divided among the next one and those below, as Floyd and Steinberg

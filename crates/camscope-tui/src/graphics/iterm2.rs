@@ -33,7 +33,7 @@ pub(super) fn encode(screen: &Screen, image: &RgbImage, cells: (u16, u16)) -> Ve
     } else {
         sequence.into_bytes()
     };
-    vec![Piece { at: (0, 0), bytes }]
+    vec![Piece { at: (0, 0), size: cells, bytes }]
 }
 
 /// `image` as JPEG; empty where it is larger than JPEG's sizes go.

@@ -103,10 +103,11 @@ impl Screen {
         }
     }
 
-    /// Whether the line to the terminal may be slow, and the terminal keeps pictures that come in parts. Elsewhere than on Unix its answers
-    /// do not reach the explorer.
+    /// Whether the line to the terminal may be slow, and pictures can come in parts. Elsewhere than on Unix the terminal's answers do not
+    /// reach the explorer; tmux answers in its terminal's place.
     pub(crate) fn is_paced(&self) -> bool {
-        cfg!(unix) && self.pixel_budget.is_some() && !self.in_tmux && self.protocol == Protocol::Kitty
+        let has_parts = matches!(self.protocol, Protocol::Kitty | Protocol::Sixel | Protocol::HalfBlocks);
+        cfg!(unix) && self.pixel_budget.is_some() && !self.in_tmux && has_parts
     }
 
     /// Whether the background is light; unknown counts as dark.

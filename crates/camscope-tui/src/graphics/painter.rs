@@ -68,6 +68,36 @@ impl Painter {
         }
     }
 
+    /// Parts of pictures that are still to be painted, over a slow line: writes some, up to about so many bytes. `covered` and `buffer` as for
+    /// [`Painter::after`].
+    pub(crate) fn go_on(
+        &mut self,
+        out: &mut impl Write,
+        most: usize,
+        covered: &[Rect],
+        buffer: &Buffer,
+    ) -> io::Result<()> {
+        match &mut self.driver {
+            Driver::Pixels(pixels) => pixels.go_on(out, most, covered, buffer),
+            Driver::Characters | Driver::Kitty(_) => Ok(()),
+        }
+    }
+
+    /// Pictures of up to so many bytes come without one in few pixels before them.
+    pub(crate) fn set_at_once(&mut self, bytes: usize) {
+        if let Driver::Pixels(pixels) = &mut self.driver {
+            pixels.at_once = bytes;
+        }
+    }
+
+    /// How much of the largest picture has been painted part by part, in percent; `None` where it is there.
+    pub(crate) fn painted(&self) -> Option<u8> {
+        match &self.driver {
+            Driver::Pixels(pixels) => pixels.percent(),
+            Driver::Characters | Driver::Kitty(_) => None,
+        }
+    }
+
     /// Whether the terminal keeps pictures and would have to be sent this one.
     pub(crate) fn lacks(&self, placement: &Placement) -> bool {
         matches!(&self.driver, Driver::Kitty(kitty) if kitty.lacks(placement))

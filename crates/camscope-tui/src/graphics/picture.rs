@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use image::{RgbImage, imageops};
-use ratatui::buffer::Buffer;
+use ratatui::buffer::{Buffer, Cell};
 use ratatui::layout::Rect;
 
 use super::{Protocol, Screen, halfblocks, iterm2, kitty, placeholders, sixel};
@@ -36,6 +36,8 @@ pub(super) enum Payload {
 pub(super) struct Piece {
     /// Columns and rows from the picture's corner.
     pub(super) at: (u16, u16),
+    /// Its columns and rows.
+    pub(super) size: (u16, u16),
     /// The escape sequence.
     pub(super) bytes: Vec<u8>,
 }
@@ -63,6 +65,36 @@ impl Picture {
     /// The same in few pixels, for a slow line.
     pub(crate) fn preview(&self) -> Option<&Arc<Picture>> {
         self.preview.as_ref()
+    }
+
+    /// The parts that are painted, where it is painted in parts.
+    pub(super) fn pieces(&self) -> &[Piece] {
+        let Payload::Painted(pieces) = &self.payload else { return &[] };
+        pieces
+    }
+
+    /// How many bytes a row of half-blocks takes, about; `None` of other pictures.
+    pub(crate) fn row_bytes(&self, row: u16) -> Option<usize> {
+        let Payload::Cells(cells) = &self.payload else { return None };
+        let columns = usize::from(self.cells.0);
+        Some(halfblocks::wire_bytes(cells.get(usize::from(row) * columns..)?.get(..columns)?))
+    }
+
+    /// Makes a cell a blank in the colour that the picture's cell has there: what a picture in few pixels is made of.
+    pub(crate) fn fill_flat(&self, (column, row): (u16, u16), cell: &mut Cell) {
+        cell.reset();
+        let at = usize::from(row) * usize::from(self.cells.0) + usize::from(column);
+        if let Payload::Cells(cells) = &self.payload
+            && let Some([_, lower]) = cells.get(at).filter(|_| column < self.cells.0)
+        {
+            cell.set_bg(*lower);
+        }
+    }
+
+    /// All that is painted of it.
+    #[cfg(test)]
+    pub(crate) fn painted_bytes(&self) -> Vec<u8> {
+        self.pieces().iter().flat_map(|piece| piece.bytes.iter().copied()).collect()
     }
 
     /// How much memory it takes, in bytes: about what goes over the wire when it is shown for the first time.
@@ -113,6 +145,12 @@ pub(super) fn next_id() -> u32 {
 /// The pixels of a preview: 55 × 55, some 9 kB of a photo over the wire.
 const PREVIEW_PIXELS: u32 = 3000;
 
+/// The same of sixel, which no terminal enlarges: each of them costs several bytes a line.
+const SIXEL_PIXELS: u32 = 576;
+
+/// The fewest half-blocks of a picture that comes in few pixels first: 20 × 10 cells.
+const FEWEST_HALVES: u32 = 400;
+
 /// [`encode`], with the picture's number.
 pub(super) fn encode_as(id: u32, screen: &Screen, image: &RgbImage, cells: (u16, u16)) -> Picture {
     let is_empty = image.width() == 0 || image.height() == 0 || cells.0 == 0 || cells.1 == 0;
@@ -124,12 +162,29 @@ pub(super) fn encode_as(id: u32, screen: &Screen, image: &RgbImage, cells: (u16,
         Protocol::Sixel => Payload::Painted(sixel::encode(screen, image)),
         Protocol::Iterm2 => Payload::Painted(iterm2::encode(screen, image, cells)),
     };
-    let preview = (screen.is_paced() && image.width() * image.height() > 4 * PREVIEW_PIXELS).then(|| {
-        let (width, height) = within(Some(PREVIEW_PIXELS), image.dimensions());
-        let small = imageops::thumbnail(image, width.max(1), height.max(1));
-        Arc::new(encode_as(next_id(), screen, &small, cells))
-    });
+    let least = if screen.protocol == Protocol::HalfBlocks { FEWEST_HALVES } else { 4 * PREVIEW_PIXELS };
+    let has_preview = screen.is_paced() && image.width() * image.height() > least;
+    let preview = has_preview.then(|| Arc::new(few_pixels(screen, image, cells)));
     Picture { id, cells, payload, preview }
+}
+
+/// The picture in few pixels, for a slow line.
+fn few_pixels(screen: &Screen, image: &RgbImage, cells: (u16, u16)) -> Picture {
+    let of = |most: u32| {
+        let (width, height) = within(Some(most), image.dimensions());
+        imageops::thumbnail(image, width.max(1), height.max(1))
+    };
+    match screen.protocol {
+        Protocol::Sixel => {
+            let payload = Payload::Painted(sixel::coarse(screen, &of(SIXEL_PIXELS), image.dimensions()));
+            Picture { id: next_id(), cells, payload, preview: None }
+        }
+        Protocol::HalfBlocks => {
+            let payload = Payload::Cells(halfblocks::few(image, cells, screen.truecolor));
+            Picture { id: next_id(), cells, payload, preview: None }
+        }
+        _ => encode_as(next_id(), screen, &of(PREVIEW_PIXELS), cells),
+    }
 }
 
 /// Puts into ratatui's buffer what stands for the picture: half-blocks, kitty's placeholders, or blanks where the [`Painter`]

@@ -2,7 +2,7 @@
 
 use icy_sixel::{BackgroundMode, EncodeOptions, SixelImage};
 use image::RgbImage;
-use image::imageops::crop_imm;
+use image::imageops::{self, FilterType, crop_imm};
 
 use super::Screen;
 use super::picture::Piece;
@@ -13,6 +13,12 @@ const DIFFUSION: f32 = 0.5;
 /// One colour less than there may be: tmux needs another.
 const COLORS: u16 = 255;
 
+/// Columns and rows of cells of a part that comes over a slow line by itself, about: some 8 kB of a photo.
+const PART: (u32, u32) = (16, 3);
+/// Colours of such a part, and of a picture in few pixels. Each costs 15 bytes before its first pixel.
+const PART_COLORS: u16 = 64;
+const COARSE_COLORS: u16 = 32;
+
 /// The most rows of pixels, in whole bands of six, that fit into `height`: with a part of a band, some terminals would take the
 /// picture for higher than its cells, and scroll at the bottom of the screen.
 pub(super) fn whole_bands(height: u32) -> u32 {
@@ -22,15 +28,31 @@ pub(super) fn whole_bands(height: u32) -> u32 {
 /// Encodes a picture, in pieces where the terminal limits their size.
 pub(super) fn encode(screen: &Screen, image: &RgbImage) -> Vec<Piece> {
     let (width, height) = piece_size(screen);
+    let colors = if screen.is_paced() { PART_COLORS } else { COLORS };
+    parts(screen, image, (width, height), (colors, DIFFUSION))
+}
+
+/// A picture in few pixels, for a slow line: enlarged to a size in pixels, in parts as wide as it is.
+pub(super) fn coarse(screen: &Screen, few: &RgbImage, (width, height): (u32, u32)) -> Vec<Piece> {
+    let large = imageops::resize(few, width, height, FilterType::Nearest);
+    let (_, part_height) = piece_size(screen);
+    let (part_width, _) = piece_size(&Screen { pixel_budget: None, ..screen.clone() });
+    parts(screen, &large, (part_width, part_height), (COARSE_COLORS, 0.0))
+}
+
+/// The picture in pieces of at most that many pixels.
+fn parts(screen: &Screen, image: &RgbImage, (width, height): (u32, u32), how: (u16, f32)) -> Vec<Piece> {
+    let cells = |pixels: u32, cell: u16| pixels.div_ceil(u32::from(cell.max(1))) as u16;
     let mut pieces = Vec::new();
     for y in (0..image.height()).step_by(height as usize) {
         for x in (0..image.width()).step_by(width as usize) {
             let part = crop_imm(image, x, y, width.min(image.width() - x), height.min(image.height() - y)).to_image();
             let at = ((x / u32::from(screen.cell.0)) as u16, (y / u32::from(screen.cell.1)) as u16);
-            let bytes = sixel(&part);
+            let bytes = sixel(&part, how);
             let bytes =
                 if screen.in_tmux { with_background(&bytes, screen.background.unwrap_or_default()) } else { bytes };
-            pieces.push(Piece { at, bytes });
+            let size = (cells(part.width(), screen.cell.0), cells(part.height(), screen.cell.1));
+            pieces.push(Piece { at, size, bytes });
         }
     }
     pieces
@@ -39,18 +61,21 @@ pub(super) fn encode(screen: &Screen, image: &RgbImage) -> Vec<Piece> {
 /// The size of a piece: whole cells, and whole bands, below the terminal's limit.
 fn piece_size(screen: &Screen) -> (u32, u32) {
     let (cell_width, cell_height) = (u32::from(screen.cell.0).max(1), u32::from(screen.cell.1).max(1));
-    let (width, height) = screen.sixel_limit.unwrap_or((u32::MAX, u32::MAX));
+    let (mut width, mut height) = screen.sixel_limit.unwrap_or((u32::MAX, u32::MAX));
+    if screen.is_paced() {
+        (width, height) = (width.min(PART.0 * cell_width), height.min(PART.1 * cell_height));
+    }
     // Cells after which a band ends as well: 3 × 20 pixels, for example.
     let step = (1..=6).map(|rows| rows * cell_height).find(|height| height % 6 == 0).unwrap_or(cell_height * 6);
     ((width / cell_width * cell_width).max(cell_width), (height / step * step).max(step))
 }
 
-fn sixel(image: &RgbImage) -> Vec<u8> {
+fn sixel(image: &RgbImage, (colors, diffusion): (u16, f32)) -> Vec<u8> {
     let rgba = image.pixels().flat_map(|pixel| [pixel.0[0], pixel.0[1], pixel.0[2], 255]).collect();
     let encoded = SixelImage::try_from_rgba(rgba, image.width() as usize, image.height() as usize)
         .map(|sixel| sixel.with_background_mode(BackgroundMode::Transparent))
         .and_then(|sixel| {
-            sixel.encode_with(&EncodeOptions { diffusion: DIFFUSION, max_colors: COLORS, ..EncodeOptions::default() })
+            sixel.encode_with(&EncodeOptions { diffusion, max_colors: colors, ..EncodeOptions::default() })
         });
     // The encoder refuses images without pixels only.
     encoded.map(|bytes| compact(bytes.as_bytes())).unwrap_or_default()
