@@ -123,6 +123,8 @@ pub struct State {
     pub crosshair: Option<(f32, f32)>,
     /// Where the mouse is: fractions of the photo.
     pub pointer: Option<(f32, f32)>,
+    /// What a drag takes hold of: fractions of the photo under the mouse, whichever it is.
+    pub held: Option<(f32, f32)>,
     /// What has the keyboard.
     pub mode: Mode,
     /// A line to show until the next key.
@@ -220,6 +222,7 @@ impl State {
             zoom: Zoom::default(),
             crosshair: None,
             pointer: None,
+            held: None,
             mode: Mode::default(),
             message: None,
             notes: VecDeque::new(),

@@ -438,11 +438,18 @@ fn thumbnails(state: &State, parts: &Areas) -> Vec<Tile> {
     strip_places(state, strip).into_iter().filter_map(tile).collect()
 }
 
-/// The point of the photo, as fractions, that a cell of the tile shows.
+/// The point of the photo that is explained, as fractions, that a cell of the tile shows.
 pub fn point(state: &State, tile: &Tile, column: u16, row: u16) -> Option<(f32, f32)> {
-    if !tile.area.contains((column, row).into())
-        || matches!(tile.chooses, Chooses::Image(_) | Chooses::Nothing | Chooses::Method(_))
-    {
+    if matches!(tile.chooses, Chooses::Image(_) | Chooses::Nothing) {
+        return None;
+    }
+    place_in(state, tile, column, row)
+}
+
+/// The point of whatever photo a tile shows, as fractions, that a cell has: all photos of a view are zoomed alike.
+pub fn place_in(state: &State, tile: &Tile, column: u16, row: u16) -> Option<(f32, f32)> {
+    let is_another = tile.is_in_strip() || matches!(tile.chooses, Chooses::Method(_));
+    if is_another || !tile.area.contains((column, row).into()) {
         return None;
     }
     let [left, top, width, height] = state.zoom.window();

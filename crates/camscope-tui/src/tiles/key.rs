@@ -44,6 +44,7 @@ pub fn photo_of(state: &State, content: Content) -> Option<&Arc<Photo>> {
 pub fn key(state: &State, tile: &Tile) -> Option<TileKey> {
     let cells = (tile.area.width, tile.area.height);
     let whole = [0.0f32, 0.0, 1.0, 1.0].map(f32::to_bits);
+    let shown = state.zoom.window().map(f32::to_bits);
     if let Content::Thumbnail(_) | Content::Other(_) = tile.content {
         let photo = photo_of(state, tile.content)?.id;
         return Some(TileKey {
@@ -51,7 +52,7 @@ pub fn key(state: &State, tile: &Tile) -> Option<TileKey> {
             content: Content::Photo,
             colormap: 0,
             alpha: 0,
-            window: whole,
+            window: if matches!(tile.content, Content::Other(_)) { shown } else { whole },
             cells,
             marks: None,
             enlarge: Enlarge::default(),
@@ -70,7 +71,7 @@ pub fn key(state: &State, tile: &Tile) -> Option<TileKey> {
         content: tile.content,
         colormap,
         alpha: if uses_alpha { state.alpha.to_bits() } else { 0 },
-        window: if is_current { state.zoom.window().map(f32::to_bits) } else { whole },
+        window: shown,
         cells,
         enlarge: if matches!(tile.content, Content::Photo) { Enlarge::default() } else { state.enlarge },
         marks: (is_current && has_boxes(state, photo.id)).then(|| match tile.content.heats().next() {

@@ -37,8 +37,10 @@ pub(super) fn mouse(state: &mut State, event: MouseEvent) -> Vec<Command> {
         }
         Mode::Prompt(prompt) => return pointing::prompt(state, prompt, event),
     }
-    let dragged_from = state.pointer;
-    state.pointer = tiles::tiles(state).iter().find_map(|tile| tiles::point(state, tile, at.x, at.y));
+    let shown = tiles::tiles(state);
+    state.pointer = shown.iter().find_map(|tile| tiles::point(state, tile, at.x, at.y));
+    let place = shown.iter().find_map(|tile| tiles::place_in(state, tile, at.x, at.y));
+    let dragged_from = std::mem::replace(&mut state.held, place);
     match event.kind {
         MouseEventKind::ScrollUp | MouseEventKind::ScrollDown => {
             let down = event.kind == MouseEventKind::ScrollDown;
@@ -51,7 +53,7 @@ pub(super) fn mouse(state: &mut State, event: MouseEvent) -> Vec<Command> {
             if over(parts.strip).is_some() {
                 return act(state, if down { Action::NextImage } else { Action::PreviousImage });
             }
-            if let Some(point) = state.pointer {
+            if let Some(point) = place {
                 zoom(state, if down { 1.0 / WHEEL_ZOOM } else { WHEEL_ZOOM }, Some(point));
             }
         }
@@ -84,7 +86,7 @@ pub(super) fn mouse(state: &mut State, event: MouseEvent) -> Vec<Command> {
             } else if let Some(layer) = drift_layer_at(state, parts.picture, at) {
                 state.layer = layer;
             } else {
-                press(state, at);
+                return press(state, at);
             }
         }
         // Beside the usual click, which goes there.
@@ -98,11 +100,12 @@ pub(super) fn mouse(state: &mut State, event: MouseEvent) -> Vec<Command> {
             }
         }
         MouseEventKind::Drag(MouseButton::Left) => {
-            if let (Some((x0, y0)), Some((x1, y1)), true) = (dragged_from, state.pointer, state.zoom.factor > 1.0) {
+            if let (Some((x0, y0)), Some((x1, y1)), true) = (dragged_from, place, state.zoom.factor > 1.0) {
                 state.zoom.centre = (state.zoom.centre.0 + x0 - x1, state.zoom.centre.1 + y0 - y1);
                 clamp_centre(&mut state.zoom);
                 // The point that was taken hold of stays under the mouse.
-                state.pointer = dragged_from;
+                state.pointer = state.pointer.and(dragged_from);
+                state.held = dragged_from;
             }
         }
         _ => {}
@@ -138,9 +141,10 @@ fn image_at(state: &State, at: Position) -> Option<usize> {
     on.or_else(|| places().into_iter().find(|(_, place)| place.contains(at)).map(|(image, _)| image))
 }
 
-fn press(state: &mut State, at: Position) {
+fn press(state: &mut State, at: Position) -> Vec<Command> {
     if let Some(image) = image_at(state, at) {
-        return go_to_image(state, image);
+        go_to_image(state, image);
+        return Vec::new();
     }
     let tiles = tiles::tiles(state);
     if let Some((line, placed)) = text::shown(state, &tiles).filter(|(line, _)| line.contains(at)) {
@@ -148,18 +152,20 @@ fn press(state: &mut State, at: Position) {
         if let Some((_, character)) = on.filter(|_| line.y == at.y) {
             choose_target(state, character.target);
         }
-        return;
+        return Vec::new();
     }
     let on = |tile: &&tiles::Tile| {
         tile.area.contains(at) || tile.caption.as_ref().is_some_and(|(caption, _)| caption.contains(at))
     };
-    let Some(tile) = tiles.iter().find(on) else { return };
+    let Some(tile) = tiles.iter().find(on) else { return Vec::new() };
     match tile.chooses {
         Chooses::Layer(layer) => state.layer = layer,
         Chooses::Class(class) => choose_target(state, class),
         Chooses::Image(image) => go_to_image(state, image),
+        // Another photo to compare with.
+        Chooses::Nothing => return act(state, Action::Similar),
         // While a method is chosen, presses are the line's.
-        Chooses::Nothing | Chooses::Method(_) => {}
+        Chooses::Method(_) => {}
         Chooses::Point => {
             if state.crosshair.is_some() {
                 state.crosshair = tiles::point(state, tile, at.x, at.y).or(state.crosshair);
@@ -168,4 +174,5 @@ fn press(state: &mut State, at: Position) {
             }
         }
     }
+    Vec::new()
 }

@@ -54,6 +54,18 @@ fn an_embedding_shows_the_photo_until_another_is_chosen_to_compare_it_with() {
     assert!(matches!(shown[..2], [Content::Overlay(_), Content::Other(0)]), "{shown:?}");
     let command = command_line::explain(rig.explorer.state()).unwrap();
     assert!(command.contains(" --view overlay --target similar:cow.jpg "), "{command}");
+    // A click on it asks for another one, the wheel zooms both.
+    let other = tiles::tiles(rig.explorer.state())[1].area;
+    let at = (other.x + 3, other.y + 3);
+    click(&mut rig, at);
+    assert!(matches!(&rig.explorer.state().mode, Mode::Prompt(prompt) if prompt.text.starts_with("similar:")));
+    rig.key("esc");
+    let wheel = MouseEvent { kind: MouseEventKind::ScrollUp, column: at.0, row: at.1, modifiers: KeyModifiers::NONE };
+    rig.send(Event::Mouse(wheel)).settle();
+    let state = rig.explorer.state();
+    let windows: Vec<_> = tiles::tiles(state)[..2].iter().map(|tile| tiles::key(state, tile).unwrap().window).collect();
+    assert!(state.zoom.factor > 1.1 && windows[0] == windows[1]);
+    rig.key("0").settle();
     // A second one stands beside the first, and both are stepped through.
     rig.keys("l ctrl-u similar:dog.jpg enter").settle();
     assert_eq!((current(&rig), rig.explorer.state().target_list().len()), ("like dog.jpg".to_owned(), 2));

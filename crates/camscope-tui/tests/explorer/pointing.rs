@@ -6,6 +6,7 @@ use camscope_tui::{
     keymap::Keymap,
     prompt::{Purpose, Value},
     state::Mode,
+    tiles::{key, tiles},
 };
 use crossterm::event::{Event, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
 
@@ -145,4 +146,50 @@ fn a_name_at_the_bottom_is_pressed_too_and_so_is_an_image_without_a_small_copy()
     assert_eq!(rig.explorer.state().image, 1);
     click(&mut rig, (names.0 + 11, names.1 + 2));
     assert_eq!(rig.explorer.state().image, 2);
+}
+
+/// Zooms by the wheel over the n-th picture, and gives the parts of the photos that the pictures show.
+fn zoomed_over(rig: &mut Rig, nth: usize) -> Vec<[u32; 4]> {
+    let area = tiles(rig.explorer.state())[nth].area;
+    mouse(rig, MouseEventKind::ScrollUp, (area.x + 1, area.y + 1));
+    rig.settle();
+    let state = rig.explorer.state();
+    assert!(state.zoom.factor > 1.1, "{:?} over picture {nth} of {:?}", state.zoom, state.view);
+    let shown = tiles(state);
+    shown.iter().filter(|tile| !tile.is_in_strip()).map(|tile| key(state, tile).unwrap().window).collect()
+}
+
+#[test]
+fn the_wheel_zooms_over_every_picture_of_every_view_and_all_of_them_alike() {
+    for (keys, pictures) in [("1", 1), ("2", 1), ("3", 1), ("4", 2), ("5", 4), ("6", 4), ("7", 3), ("8", 2), ("9", 1)] {
+        let mut rig = rig();
+        rig.keys("right left").keys(keys).settle();
+        for nth in 0..pictures {
+            let windows = zoomed_over(&mut rig, nth);
+            assert!(
+                windows.len() >= pictures && windows.iter().all(|window| *window == windows[0]),
+                "{keys}: {windows:?}"
+            );
+            assert_eq!(f32::from_bits(windows[0][0]).min(0.05), f32::from_bits(windows[0][0]), "where the mouse is");
+            rig.key("0").settle();
+        }
+    }
+    // Two photos, and two models.
+    for mut rig in [rig(), super::comparing::two(SIZE)] {
+        if rig.explorer.state().comparing.other.is_none() {
+            rig.keys("t n").settle();
+        }
+        rig.key("9").settle();
+        for nth in 0..2 {
+            let windows = zoomed_over(&mut rig, nth);
+            assert!(windows.len() >= 2 && windows.iter().all(|window| *window == windows[0]), "{windows:?}");
+            // The other photo can be taken hold of as well.
+            let at = tiles(rig.explorer.state())[nth].area;
+            let before = rig.explorer.state().zoom.centre;
+            mouse(&mut rig, MouseEventKind::Moved, (at.x + 8, at.y + 4));
+            mouse(&mut rig, MouseEventKind::Drag(MouseButton::Left), (at.x + 4, at.y + 4));
+            assert!(rig.explorer.state().zoom.centre.0 > before.0);
+            rig.key("0").settle();
+        }
+    }
 }
