@@ -16,6 +16,7 @@ use crate::{
     state::SIMILAR,
 };
 
+mod editing;
 mod targets;
 
 /// What the line is for.
@@ -140,37 +141,6 @@ impl Prompt {
         self.text.trim().is_empty() || self.text.ends_with(':') || target::parse(self.text.trim()).is_err()
     }
 
-    /// Types a character; control characters are not typed.
-    pub fn insert(&mut self, character: char) {
-        if !camscope_core::text::is_hidden(character) {
-            self.text.insert(self.cursor, character);
-            self.cursor += character.len_utf8();
-        }
-    }
-
-    /// Removes the character before the cursor.
-    pub fn backspace(&mut self) {
-        if let Some(character) = self.text[..self.cursor].chars().next_back() {
-            self.cursor -= character.len_utf8();
-            self.text.remove(self.cursor);
-        }
-    }
-
-    /// Removes the character at the cursor.
-    pub fn delete(&mut self) {
-        if self.cursor < self.text.len() {
-            self.text.remove(self.cursor);
-        }
-    }
-
-    /// Removes the word before the cursor.
-    pub fn delete_word(&mut self) {
-        let kept = self.text[..self.cursor].trim_end_matches([' ', '/']);
-        let start = kept.rfind([' ', '/']).map_or(0, |at| at + 1);
-        self.text.replace_range(start..self.cursor, "");
-        self.cursor = start;
-    }
-
     /// What all suggested paths, or targets, begin with.
     pub fn common_start(&self) -> String {
         let paths = self.items.iter().filter_map(|item| match &item.value {
@@ -182,22 +152,6 @@ impl Prompt {
         };
         let common = paths.reduce(|one, other| &one[..shared(one, other)]);
         common.unwrap_or_default().to_owned()
-    }
-
-    /// Empties the line before the cursor.
-    pub fn delete_to_start(&mut self) {
-        self.text.replace_range(..self.cursor, "");
-        self.cursor = 0;
-    }
-
-    /// Moves the cursor by a character.
-    pub fn step(&mut self, forward: bool) {
-        let next = if forward {
-            self.text[self.cursor..].chars().next().map(|character| self.cursor + character.len_utf8())
-        } else {
-            self.text[..self.cursor].chars().next_back().map(|character| self.cursor - character.len_utf8())
-        };
-        self.cursor = next.unwrap_or(self.cursor);
     }
 
     /// Replaces the line.

@@ -305,6 +305,11 @@ pub fn parse(spec: &str) -> Result<TargetRef> {
     (kind.parse)(rest).map_err(fail)
 }
 
+/// Whether a specification begins with the name of a kind, and a colon.
+pub fn has_kind(spec: &str) -> bool {
+    spec.split_once(':').is_some_and(|(name, _)| KINDS.iter().any(|kind| kind.name == name))
+}
+
 /// What is explained where nobody says: what the model says first.
 ///
 /// # Errors

@@ -30,6 +30,11 @@ pub(super) fn open_target(state: &mut State, begun: &str) -> Vec<Command> {
 pub(super) fn ask(state: &mut State, text: &str) -> Vec<Command> {
     let spec = match target::parse(text.trim()) {
         Ok(target) => target.spec(),
+        // How each kind is written, the suggestions say.
+        Err(error) if !target::has_kind(text.trim()) => {
+            again(state, text, format!("{error}: tab completes"));
+            return Vec::new();
+        }
         Err(error) => {
             again(state, text, Fault::from(error).to_string());
             return Vec::new();

@@ -1,5 +1,6 @@
 //! Keys while a line is typed or the help is open.
 
+use camscope_core::target;
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use super::{
@@ -92,18 +93,30 @@ pub(super) fn ask_for_thumbnail(state: &mut State, prompt: &Prompt) {
 /// A key that changes a line.
 pub(super) fn edit(prompt: &mut Prompt, key: KeyEvent) {
     let control = key.modifiers.contains(KeyModifiers::CONTROL);
+    let alt = key.modifiers.contains(KeyModifiers::ALT);
+    let by_word = control || alt;
     match key.code {
+        KeyCode::Left if by_word => prompt.step_word(false),
+        KeyCode::Right if by_word => prompt.step_word(true),
         KeyCode::Left => prompt.step(false),
         KeyCode::Right => prompt.step(true),
         KeyCode::Home => prompt.cursor = 0,
         KeyCode::End => prompt.cursor = prompt.text.len(),
         KeyCode::Char('a') if control => prompt.cursor = 0,
         KeyCode::Char('e') if control => prompt.cursor = prompt.text.len(),
-        KeyCode::Backspace => prompt.backspace(),
-        KeyCode::Delete => prompt.delete(),
+        KeyCode::Char('b') if control => prompt.step(false),
+        KeyCode::Char('f') if control => prompt.step(true),
+        KeyCode::Char('b') if alt => prompt.step_word(false),
+        KeyCode::Char('f') if alt => prompt.step_word(true),
+        KeyCode::Backspace if by_word => prompt.delete_word(),
         KeyCode::Char('w') if control => prompt.delete_word(),
+        KeyCode::Backspace => prompt.backspace(),
+        KeyCode::Char('h') if control => prompt.backspace(),
+        KeyCode::Delete => prompt.delete(),
+        KeyCode::Char('d') if control => prompt.delete(),
         KeyCode::Char('u') if control => prompt.delete_to_start(),
-        KeyCode::Char(character) if !control => prompt.insert(character),
+        KeyCode::Char('k') if control => prompt.delete_to_end(),
+        KeyCode::Char(character) if !by_word => prompt.insert(character),
         _ => {}
     }
 }
@@ -113,7 +126,7 @@ pub(super) fn paste(state: &mut State, text: &str) -> Vec<Command> {
     let mut prompt = match std::mem::take(&mut state.mode) {
         Mode::Prompt(prompt) => prompt,
         Mode::Form(mut form) => {
-            text.trim_end().chars().for_each(|character| form.lines[form.row].insert(character));
+            form.lines[form.row].paste(text);
             state.mode = Mode::Form(form);
             return Vec::new();
         }
@@ -122,7 +135,7 @@ pub(super) fn paste(state: &mut State, text: &str) -> Vec<Command> {
             return Vec::new();
         }
     };
-    text.trim_end().chars().for_each(|character| prompt.insert(character));
+    prompt.paste(text);
     suggest(state, &mut prompt);
     let is_path = prompt.path().is_some();
     state.mode = Mode::Prompt(prompt);
@@ -221,7 +234,7 @@ fn accept(state: &mut State, prompt: Prompt) -> Vec<Command> {
                 state.filter.clear();
             }
         }
-        (Purpose::Target, _) => return target(state, prompt),
+        (Purpose::Target, _) => return take_target(state, prompt),
         (Purpose::Input, _) => {}
         (Purpose::Open, _) => return open(state, &prompt.text),
         (Purpose::Images, Some(Value::Image(image))) => super::go_to_image(state, image),
@@ -233,7 +246,7 @@ fn accept(state: &mut State, prompt: Prompt) -> Vec<Command> {
 }
 
 /// Explains what is typed, or the suggestion that was gone to; one that is only a beginning is typed on from.
-fn target(state: &mut State, mut prompt: Prompt) -> Vec<Command> {
+fn take_target(state: &mut State, mut prompt: Prompt) -> Vec<Command> {
     let suggested = match prompt.chosen().map(|item| item.value.clone()) {
         Some(Value::Target(spec)) if prompt.moved || prompt.is_begun() => Some(spec),
         _ => None,
@@ -245,6 +258,10 @@ fn target(state: &mut State, mut prompt: Prompt) -> Vec<Command> {
         state.mode = Mode::Prompt(prompt);
         return complete(state);
     }
+    // Of an embedding a bare path is a photo to compare with.
+    let is_embedding = state.model.as_ref().is_some_and(|model| model.is_embedding);
+    let is_path = is_embedding && !spec.trim().is_empty() && !target::has_kind(spec.trim());
+    let spec = if is_path { format!("{SIMILAR}{}", spec.trim()) } else { spec };
     let spec = match spec.strip_prefix(SIMILAR) {
         Some(path) => format!("{SIMILAR}{}", state.typed_path(path).to_string_lossy()),
         None => spec,

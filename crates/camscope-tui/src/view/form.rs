@@ -119,12 +119,11 @@ fn value<'a>(form: &Form, at: usize, is_chosen: bool, room: usize, theme: &Theme
             (true, true) => vec![Span::styled(text::fitted("…", room), dim)],
         };
     }
-    let (before, after) = typed.text.split_at(typed.cursor);
-    let before = text::fitted_end(before, room.saturating_sub(1));
-    let mut rest = after.chars();
-    let under = rest.next().unwrap_or(' ').to_string();
+    let (under, rest) = typed.at_cursor();
+    let under = if under.is_empty() { " " } else { under }.to_owned();
+    let before = text::fitted_end(&typed.text[..typed.cursor], room.saturating_sub(text::width(&under)));
     let left = room.saturating_sub(text::width(&before) + text::width(&under));
-    let rest = text::fitted(rest.as_str(), left);
+    let rest = text::fitted(rest, left);
     let hint = if typed.text.is_empty() { text::fitted(&row.usual, left) } else { String::new() };
     vec![
         Span::styled(before, theme.popup.add_modifier(Modifier::BOLD)),

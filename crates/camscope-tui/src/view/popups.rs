@@ -29,18 +29,17 @@ pub(super) fn prompt(prompt: &Prompt, theme: &Theme, parts: &Areas, lift: u16, b
     let title = format!(" {}: ", prompt.title());
     let room = usize::from(line.width).saturating_sub(text::width(&title) + 1 + usize::from(pressable(line)));
     // Of a long line the part around the cursor is shown.
-    let before = text::fitted_end(&prompt.text[..prompt.cursor], room.saturating_sub(1));
+    let before =
+        text::fitted_end(&prompt.text[..prompt.cursor], room.saturating_sub(text::width(prompt.at_cursor().0).max(1)));
     let after_room = room.saturating_sub(text::width(&before));
-    let after = &prompt.text[prompt.cursor..];
-    let (at, rest) = match after.chars().next() {
-        Some(c) => (c.to_string(), &after[c.len_utf8()..]),
-        None => (" ".to_owned(), ""),
-    };
+    let (at, rest) = prompt.at_cursor();
+    let at = if at.is_empty() { " " } else { at };
+    let after_at = after_room.saturating_sub(text::width(at));
     Line::from(vec![
         Span::styled(title, theme.title),
         Span::styled(before, theme.plain),
-        Span::styled(text::fitted(&at, after_room), theme.plain.add_modifier(Modifier::REVERSED)),
-        Span::styled(text::fitted(rest, after_room.saturating_sub(1)), theme.plain),
+        Span::styled(text::fitted(at, after_room), theme.plain.add_modifier(Modifier::REVERSED)),
+        Span::styled(text::fitted(rest, after_at), theme.plain),
     ])
     .render(line, buf);
     buttons(theme, line, buf);

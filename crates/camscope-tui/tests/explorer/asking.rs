@@ -74,6 +74,21 @@ fn an_embedding_shows_the_photo_until_another_is_chosen_to_compare_it_with() {
     // On the next photo it is asked the same.
     rig.key("n").settle();
     assert_eq!((current(&rig), rig.explorer.state().image), ("like cow.jpg".to_owned(), 1));
+    // A path alone is a photo too.
+    rig.keys("l ctrl-u owl.jpg enter").settle();
+    assert_eq!(current(&rig), "like owl.jpg");
+}
+
+#[test]
+fn what_is_no_target_is_said_in_a_line_or_two() {
+    let mut rig = Rig::new((100, 24), Protocol::HalfBlocks);
+    rig.settle().keys("T nonsense enter").settle();
+    let said = complaint(&rig);
+    assert!(said.contains("nonsense") && said.contains("class, contrast") && said.len() < 160, "{said}");
+    assert!(matches!(&rig.explorer.state().mode, Mode::Prompt(prompt) if prompt.text == "nonsense"));
+    // Of a kind how it is written.
+    rig.keys("ctrl-u pixel:nowhere enter").settle();
+    assert!(complaint(&rig).contains("pixel:X,Y"), "{}", complaint(&rig));
 }
 
 #[test]

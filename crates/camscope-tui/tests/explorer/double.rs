@@ -396,6 +396,8 @@ impl Rig {
             "up" => KeyCode::Up,
             "down" => KeyCode::Down,
             "home" => KeyCode::Home,
+            "end" => KeyCode::End,
+            "del" => KeyCode::Delete,
             "pageup" => KeyCode::PageUp,
             "pagedown" => KeyCode::PageDown,
             "enter" => KeyCode::Enter,

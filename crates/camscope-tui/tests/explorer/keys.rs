@@ -515,6 +515,32 @@ fn pasted_text_is_no_keys() {
 }
 
 #[test]
+fn lines_are_typed_as_everywhere() {
+    let mut rig = rig();
+    let typed = |rig: &Rig| match &rig.explorer.state().mode {
+        Mode::Prompt(prompt) => (prompt.text.clone(), prompt.cursor),
+        mode => panic!("{mode:?}"),
+    };
+    for open in [":", "f", "o", "/", "T", "N"] {
+        rig.keys(open).keys("ctrl-u one space two").settle();
+        assert_eq!(typed(&rig), ("one two".to_owned(), 7), "{open}");
+        rig.keys("home x end y left left del").settle();
+        assert_eq!(typed(&rig), ("xone twy".to_owned(), 7), "{open}");
+        rig.keys("ctrl-w").settle();
+        assert_eq!(typed(&rig), ("xone y".to_owned(), 5), "{open}");
+        rig.keys("ctrl-left ctrl-right right ctrl-k").settle();
+        assert_eq!(typed(&rig).0, "xone ", "{open}");
+        rig.keys("ctrl-u").settle();
+        assert_eq!(typed(&rig).0, "", "{open}");
+        rig.send(Event::Paste("Katze 猫\n\u{1b}[2Jcafé\n".into())).settle();
+        assert_eq!(typed(&rig).0, "Katze 猫 [2Jcafé", "{open}");
+        rig.keys("esc").settle();
+        assert!(matches!(rig.explorer.state().mode, Mode::Normal));
+    }
+    assert_eq!(rig.explorer.state().filter, "");
+}
+
+#[test]
 fn signals_and_ctrl_c_end_it() {
     let mut rig = rig();
     rig.explorer.sender().send(Happening::Incoming(Incoming::Terminate(15))).unwrap();
