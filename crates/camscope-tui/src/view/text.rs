@@ -68,6 +68,19 @@ pub(super) fn fitted_end(text: &str, width: usize) -> String {
     start.chars().chain(kept.into_iter().rev()).collect()
 }
 
+/// The text made safe to show, cut in its middle: of a name, the beginning and the end tell most.
+pub(super) fn fitted_middle(text: &str, width: usize) -> String {
+    let safe = printable(text);
+    if safe.width() <= width {
+        return safe.into_owned();
+    }
+    // The end is the shorter part: where three cells have no room for both, there is none.
+    let end = width.saturating_sub(1) * 2 / 5;
+    let last = fitted_end(text, end + 1);
+    let last = last.strip_prefix('…').unwrap_or(&last).to_owned();
+    fitted(text, width.saturating_sub(last.width())) + &last
+}
+
 /// The text filled up to `width` cells, or cut.
 pub(super) fn padded(text: &str, width: usize) -> String {
     let mut text = fitted(text, width);
@@ -102,6 +115,9 @@ mod tests {
         assert_eq!(fitted_parts("cup 16.2 % · gradcam · conv", 22), "cup 16.2 % · gradcam");
         assert_eq!(fitted_parts("football helmet 16.2 % · gradcam", 16), "football… 16.2 %");
         assert_eq!(fitted_end("features.18.0.conv", 8), "….0.conv");
+        assert_eq!(fitted_middle("regnety_002_int8", 10), "regnet…nt8");
+        assert_eq!(["猫の写真その一枚", "猫"].map(|name| fitted_middle(name, 9)), ["猫の写…枚", "猫"]);
+        assert_eq!((0..4).map(|cells| fitted_middle("regnet", cells)).collect::<Vec<_>>(), ["", "…", "r…", "re…"]);
         assert_eq!(padded("猫猫猫", 5), "猫猫…");
         assert_eq!(padded("猫", 5), "猫   ");
         assert_eq!(width(&padded("e\u{301}", 3)), 3);

@@ -19,15 +19,28 @@ use crate::{
 
 /// Draws the line.
 pub(super) fn title(state: &State, theme: &Theme, area: Rect, buf: &mut Buffer) {
-    let mut spans = vec![Span::styled(" camscope ", theme.title.add_modifier(Modifier::REVERSED)), Span::raw(" ")];
+    let program = program(area.width);
+    let mut spans = vec![Span::styled(program, theme.title.add_modifier(Modifier::REVERSED)), Span::raw(" ")];
     spans.push(Span::styled(line(state, area.width), theme.plain));
     Line::from(spans).render(area, buf);
 }
 
+/// The program's name, which opens the list of all actions; on a narrow line a sign that stands for one.
+fn program(width: u16) -> &'static str {
+    if width < NARROW { " ≡ " } else { " camscope " }
+}
+
+/// A line of fewer cells needs those of the program's name.
+const NARROW: u16 = 60;
+
+/// Cells of a line behind the program's name.
+fn room(width: u16) -> usize {
+    usize::from(width).saturating_sub(text::width(program(width)) + 2)
+}
+
 /// What stands behind the program's name.
 fn line(state: &State, width: u16) -> String {
-    let room = usize::from(width).saturating_sub(12);
-    text::fitted(&heading(state, room), room)
+    text::fitted(&joined(&heading(state, room(width))), room(width))
 }
 
 /// Whether the line has room for these words.
@@ -36,41 +49,27 @@ pub(super) fn says(state: &State, words: &str) -> bool {
 }
 
 /// What a press on a word of the title does: on the program's name all actions, on the model's another one, on the image's another image, on
-/// the view, the method and the colours the next.
+/// the view, the method, the zoom and the colours what changes them.
 pub(crate) fn title_action(state: &State, width: u16, x: u16) -> Option<Action> {
-    const NAME: u16 = 11;
-    let Some(at) = x.checked_sub(NAME) else { return Some(Action::Palette) };
-    let room = usize::from(width).saturating_sub(12);
-    let (model, image) = (state.model.is_some(), !state.images.is_empty());
-    let how = [Action::NextView, Action::Methods, Action::NextColormap].map(Some);
-    let mut parts = vec![];
-    let mut start = 0;
-    let line = heading(state, room);
-    for part in line.split(BETWEEN) {
-        parts.push((start, part.to_owned()));
-        start += text::width(part) + text::width(BETWEEN);
+    let start = text::width(program(width)) + 1;
+    let Some(at) = usize::from(x).checked_sub(start) else { return Some(Action::Palette) };
+    let mut from = 0;
+    for (words, between) in heading(state, room(width)).iter().map(|part| (part, BETWEEN)) {
+        for Word { text, action } in words {
+            if (from..from + text::width(text)).contains(&at) {
+                return Some(*action);
+            }
+            from += text::width(text) + text::width(BETWEEN_WORDS);
+        }
+        from = from + text::width(between) - text::width(BETWEEN_WORDS);
     }
-    let last = parts.len().saturating_sub(1);
-    let (number, (start, part)) =
-        parts.into_iter().enumerate().rev().find(|(_, (start, _))| *start <= usize::from(at))?;
-    if usize::from(at) >= start + text::width(&part) {
-        return None;
-    }
-    if model && number == last {
-        let mut from = start;
-        let words = part.split(" · ").map(|word| {
-            let place = from..from + text::width(word);
-            from += text::width(word) + 3;
-            place
-        });
-        let word = words.collect::<Vec<_>>().iter().position(|place| place.contains(&usize::from(at)))?;
-        return how.get(word).copied().flatten();
-    }
-    match (number, model, image) {
-        (0, true, _) => Some(Action::Open),
-        (_, _, true) => Some(Action::SearchImage),
-        _ => None,
-    }
+    None
+}
+
+/// A word of the title, and what a press on it does.
+struct Word {
+    text: String,
+    action: Action,
 }
 
 /// The view's name; of all images with how they are sorted, and of how many it is known what that needs.
@@ -87,66 +86,117 @@ fn view_name(state: &State) -> String {
     }
 }
 
-/// What stands between the parts of the title.
+/// What stands between the parts of the title, and between the words of one.
 const BETWEEN: &str = "  ·  ";
+const BETWEEN_WORDS: &str = " · ";
 
 /// What stands between two models.
 const AGAINST: &str = " | ";
 
-/// The model, the image, and how it is looked at. Where there is no room for all of it, the looks go first, then parts of the names: view
-/// and method stay.
-fn heading(state: &State, room: usize) -> String {
-    let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let mut names: Vec<String> = Vec::new();
-    if let Some(model) = &state.model {
-        names.push(name(&model.path));
-        names.extend(model.against.as_ref().map(|against| name(&against.info.path)));
-    }
-    let models = names.len();
-    names.extend(state.images.get(state.image).map(|entry| name(&entry.path)));
-    let [look, how] = looks(state);
-    for look in [look.as_str(), ""] {
-        let line = joined(state, &names, models, &format!("{how}{look}"));
-        if text::width(&line) <= room {
-            return line;
+/// The fewest cells that a name is told from others by. Before one has fewer, something else goes.
+const TELLING: usize = 10;
+
+/// The model, the image, and how it is looked at. Where there is no room for all of it, the looks go first, then the ends of the names; then,
+/// before parts of the names that tell one from another, the method, which the picture's caption has, and the view.
+fn heading(state: &State, room: usize) -> Vec<Vec<Word>> {
+    let names = Names::of(state);
+    let stems = Names { all: names.all.iter().map(|name| stem(name).to_owned()).collect(), ..names };
+    let [all, without_looks, view] = [usize::MAX, words(state).len() - looks(state).len(), 1];
+    let whole = |names: &Names, count: usize| {
+        let parts = names.with(&names.all, state, count);
+        (text::width(&joined(&parts)) <= room).then_some(parts)
+    };
+    let cut = |count: usize, least: usize| {
+        let without = vec![String::new(); stems.all.len()];
+        let left = room.saturating_sub(text::width(&joined(&stems.with(&without, state, count))));
+        let cut = cut(&stems.all, stems.models, left);
+        let is_telling = |(cut, name): (&String, &String)| cut == name || text::width(cut) >= least;
+        cut.iter().zip(&stems.all).all(is_telling).then(|| stems.with(&cut, state, count))
+    };
+    (whole(&names, all).or_else(|| whole(&names, without_looks)).or_else(|| whole(&stems, without_looks)))
+        .or_else(|| cut(without_looks, TELLING))
+        .or_else(|| cut(view, TELLING))
+        .or_else(|| cut(0, 0))
+        .unwrap_or_default()
+}
+
+/// A file's name without its ending.
+fn stem(name: &str) -> &str {
+    name.rsplit_once('.').filter(|(stem, _)| !stem.is_empty()).map_or(name, |(stem, _)| stem)
+}
+
+/// Names of files: of the models, so many, and of the image.
+struct Names {
+    all: Vec<String>,
+    models: usize,
+}
+
+impl Names {
+    fn of(state: &State) -> Self {
+        let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let mut all: Vec<String> = Vec::new();
+        if let Some(model) = &state.model {
+            all.push(name(&model.path));
+            all.extend(model.against.as_ref().map(|against| name(&against.info.path)));
         }
+        let models = all.len();
+        all.extend(state.images.get(state.image).map(|entry| name(&entry.path)));
+        Self { all, models }
     }
-    let without = vec![String::new(); names.len()];
-    let left = room.saturating_sub(text::width(&joined(state, &without, models, &how)));
-    joined(state, &cut(&names, models, left), models, &how)
+
+    /// The parts of the title with these names in their places, and so many words of how it is looked at.
+    fn with(&self, names: &[String], state: &State, count: usize) -> Vec<Vec<Word>> {
+        let images = state.images.len();
+        let place = if images > 1 { format!(" ({}/{images})", state.image + 1) } else { String::new() };
+        let (models, image) = names.split_at(self.models);
+        let mut parts = Vec::new();
+        if !models.is_empty() {
+            parts.push(vec![Word { text: models.join(AGAINST), action: Action::Open }]);
+        }
+        let image = image.first().map(|image| Word { text: format!("{image}{place}"), action: Action::SearchImage });
+        parts.extend(image.map(|image| vec![image]));
+        if !models.is_empty() && count > 0 {
+            parts.push(words(state).into_iter().take(count).collect());
+        }
+        parts
+    }
 }
 
-/// Colours and how heat is enlarged, which there may be no room for; view, method and zoom.
-fn looks(state: &State) -> [String; 2] {
-    let zoom = if state.zoom.factor > 1.0 { format!(" · {:.1}×", state.zoom.factor) } else { String::new() };
-    let enlarged = if state.enlarge == Enlarge::default() { String::new() } else { format!(" · {}", state.enlarge) };
-    let look = format!(" · {} {:.0} %{enlarged}", state.colormap, 100.0 * (1.0 - state.alpha));
-    [look, format!("{} · {}{zoom}", view_name(state), state.method_name())]
+/// How it is looked at, the most needed first: the view, the method, how far it is zoomed, and the looks.
+fn words(state: &State) -> Vec<Word> {
+    let word = |text: String, action: Action| Word { text, action };
+    let mut words =
+        vec![word(view_name(state), Action::NextView), word(state.method_name().to_owned(), Action::Methods)];
+    if state.zoom.factor > 1.0 {
+        words.push(word(format!("{:.1}×", state.zoom.factor), Action::ZoomReset));
+    }
+    words.extend(looks(state));
+    words
 }
 
-/// The line of these names, of which the first so many are of models.
-fn joined(state: &State, names: &[String], models: usize, how: &str) -> String {
-    let count = state.images.len();
-    let place = if count > 1 { format!(" ({}/{count})", state.image + 1) } else { String::new() };
-    let (models, images) = names.split_at(models);
-    let how = (!models.is_empty()).then(|| how.to_owned());
-    let models = (!models.is_empty()).then(|| models.join(AGAINST));
-    let image = images.first().map(|image| format!("{image}{place}"));
-    [models, image, how].into_iter().flatten().collect::<Vec<_>>().join(BETWEEN)
+/// The colours, and how heat is enlarged where that is not as usual.
+fn looks(state: &State) -> Vec<Word> {
+    let colors = format!("{} {:.0} %", state.colormap, 100.0 * (1.0 - state.alpha));
+    let mut looks = vec![Word { text: colors, action: Action::NextColormap }];
+    if state.enlarge != Enlarge::default() {
+        looks.push(Word { text: state.enlarge.to_string(), action: Action::NextEnlarge });
+    }
+    looks
 }
 
-/// Names cut to so many cells: what short ones don't need the long ones get. Of two models what tells them apart stays.
+/// The line that parts and their words make.
+fn joined(parts: &[Vec<Word>]) -> String {
+    let part = |words: &Vec<Word>| words.iter().map(|word| word.text.as_str()).collect::<Vec<_>>().join(BETWEEN_WORDS);
+    parts.iter().map(part).collect::<Vec<_>>().join(BETWEEN)
+}
+
+/// Names cut to so many cells, in their middle: what short ones don't need the long ones get. Of two models what tells them apart stays.
 fn cut(names: &[String], models: usize, room: usize) -> Vec<String> {
-    let stem = |name: &String| name.strip_suffix(".onnx").unwrap_or(name).to_owned();
-    let mut names = names.to_vec();
-    if models > 1 {
-        names[..models].iter_mut().for_each(|name| *name = stem(name));
-    }
     let widths: Vec<usize> = names.iter().map(|name| text::width(name)).collect();
     let shares = shares(&widths, room);
     let fitted =
         |by: fn(&str, usize) -> String| names.iter().zip(&shares).map(|(name, share)| by(name, *share)).collect();
-    let cut: Vec<String> = fitted(text::fitted);
+    let cut: Vec<String> = fitted(text::fitted_middle);
     let is_same = models > 1 && cut[0] == cut[1] && names[0] != names[1];
     if is_same { fitted(text::fitted_end) } else { cut }
 }
@@ -171,8 +221,14 @@ mod tests {
 
     #[test]
     fn two_models_are_told_apart_where_their_names_are_cut() {
-        let names = ["detector-of-boats-fp32.onnx", "detector-of-boats-int8.onnx", "sea.jpg"].map(String::from);
-        assert_eq!(cut(&names, 2, 27), ["…oats-fp32", "…oats-int8", "sea.jpg"]);
-        assert_eq!(cut(&names, 2, 47)[..2], ["detector-of-boats-f…", "detector-of-boats-i…"]);
+        let names = ["detector-of-boats-fp32", "detector-of-boats-int8", "sea"].map(String::from);
+        assert_eq!(cut(&names, 2, 27), ["detecto…fp32", "detecto…int8", "sea"]);
+        let names = ["a-detector-1-of-all-boats", "a-detector-2-of-all-boats"].map(String::from);
+        assert_eq!(cut(&names, 2, 38), ["…tor-1-of-all-boats", "…tor-2-of-all-boats"]);
+    }
+
+    #[test]
+    fn a_name_is_without_its_ending_where_there_is_no_room() {
+        assert_eq!(["a.b.onnx", "b", ".jpg", "x."].map(stem), ["a.b", "b", ".jpg", "x"]);
     }
 }

@@ -3,8 +3,11 @@
 use camscope_tui::{
     action::View,
     graphics::Protocol,
+    prompt::Purpose,
+    state::Mode,
     tiles::{Chooses, tiles},
 };
+use crossterm::event::{Event, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
 
 use crate::{
     comparing::two,
@@ -16,20 +19,70 @@ fn the_title_of_a_narrow_screen_names_both_models() {
     let mut rig = two((70, 24));
     let screen = rig.settle().screen();
     let title = screen.lines().next().unwrap();
-    assert!(title.contains("double | other") && title.contains("cat.jpg (1/2)"), "{title}");
+    assert!(title.contains("double | other") && title.contains("cat (1/2)"), "{title}");
     assert!(title.ends_with("compare · gradcam"), "{title}");
 }
 
 #[test]
 fn a_name_that_is_cut_gets_the_room_that_others_leave() {
     let mut begin = start(&["a.jpg", "b.jpg"]);
-    begin.model = Some("models/double-with-a-name-that-is-long.onnx".into());
+    begin.model = Some("models/double-with-a-name-that-is-too-long-for-this.onnx".into());
     let mut double = Double::new();
     double.info.path = begin.model.clone().unwrap();
     let mut rig = Rig::on(double, (80, 24), Protocol::HalfBlocks, begin);
     let screen = rig.settle().screen();
     let title = screen.lines().next().unwrap();
-    assert!(title.contains("double-with-a-name-that-is-") && title.contains("…  ·  a.jpg (1/2)"), "{title}");
+    assert!(title.contains("double-with-a-name-t…long-for-this  ·  a (1/2)"), "{title}");
+}
+
+/// The title where a model and images have these names.
+fn title(model: &str, image: &str, size: (u16, u16), keys: &str) -> String {
+    let mut begin = start(&[image, "b.jpg"]);
+    begin.model = Some(model.into());
+    let mut double = Double::new();
+    double.info.path = begin.model.clone().unwrap();
+    let mut rig = Rig::on(double, size, Protocol::HalfBlocks, begin);
+    rig.settle().keys(keys).settle();
+    rig.screen().lines().next().unwrap().trim_end().to_owned()
+}
+
+#[test]
+fn on_a_narrow_line_names_stay_and_what_the_caption_says_goes_first() {
+    let of = |model, image, columns| title(model, image, (columns, 15), "");
+    assert_eq!(of("resnet18.onnx", "cat_and_coffee.jpg", 50), " ≡  resnet18  ·  cat_and_coffee (1/2)  ·  overlay");
+    let title = of("efficientnet-lite0-int8.onnx", "cat_and_coffee.jpg", 50);
+    assert_eq!(title, " ≡  effici…int8  ·  cat_an…ffee (1/2)  ·  overlay");
+    assert_eq!(of("m.onnx", "cat.jpg", 52), " ≡  m.onnx  ·  cat.jpg (1/2)  ·  overlay · gradcam");
+    assert_eq!(of("efficientnet-lite0.onnx", "cat_and_coffee.jpg", 36), " ≡  effici…te0  ·  cat_an…fee (1/2)");
+    assert!(of("efficientnet-lite0.onnx", "cat_and_coffee.jpg", 12).starts_with(" ≡  "));
+}
+
+#[test]
+fn words_of_a_narrow_title_are_pressed_too() {
+    let mut rig = Rig::with((50, 15), Protocol::HalfBlocks, start(&["cat.jpg", "cow.jpg"]));
+    rig.settle();
+    let purpose = |rig: &mut Rig, column: u16| {
+        let kind = MouseEventKind::Down(MouseButton::Left);
+        rig.send(Event::Mouse(MouseEvent { kind, column, row: 0, modifiers: KeyModifiers::NONE })).settle();
+        let found = match &rig.explorer.state().mode {
+            Mode::Prompt(prompt) => Some(prompt.purpose),
+            _ => None,
+        };
+        rig.key("esc").settle();
+        found
+    };
+    let screen = rig.screen();
+    let title = screen.lines().next().unwrap().to_owned();
+    let at = |text: &str| title[..title.find(text).unwrap()].chars().count() as u16;
+    for (text, wanted) in [
+        ("≡", Some(Purpose::Palette)),
+        ("double", Some(Purpose::Open)),
+        ("cat", Some(Purpose::Images)),
+        ("gradcam", Some(Purpose::Methods)),
+        ("·", None),
+    ] {
+        assert_eq!(purpose(&mut rig, at(text)), wanted, "{text} of {title}");
+    }
 }
 
 #[test]
