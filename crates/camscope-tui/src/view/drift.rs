@@ -79,7 +79,7 @@ fn area(state: &State, room: Rect) -> Option<Rect> {
     let half = |length: u16, least: u16| if length >= 2 * least { length / 2 } else { length };
     let width = MOST.0.min(half(room.width, 40));
     let height = lines.min(MOST.1).min(half(room.height, 9));
-    Some(Rect::new(room.right() - width, room.bottom() - height, width, height))
+    (height >= 2).then(|| Rect::new(room.right() - width, room.bottom() - height, width, height))
 }
 
 /// The first entry in sight, and how many there is room for.

@@ -73,10 +73,11 @@ fn area(state: &State, room: Rect) -> Option<Rect> {
     }
     let width = MOST.0.min(room.width);
     // It grows with what is known, and leaves half of the picture.
-    let lines = ranked::scored(state).0.len() as u16 + 2;
+    let lines = (ranked::scored(state).0.len() as u16 + 2).max(3);
     let half = if room.height >= 16 { room.height / 2 } else { room.height };
     let height = MOST.1.min(lines).min(half);
-    Some(Rect::new(room.x, room.bottom() - height, width, height))
+    // A heading, a row and what it means.
+    (height >= 3).then(|| Rect::new(room.x, room.bottom() - height, width, height))
 }
 
 /// What was tried in the row at a cell of the screen.

@@ -29,7 +29,7 @@ fn complaint(rig: &Rig) -> String {
     message.filter(|message| message.is_error).map_or_else(String::new, |message| message.text)
 }
 
-fn embedding(size: (u16, u16)) -> Rig {
+pub(crate) fn embedding(size: (u16, u16)) -> Rig {
     let mut double = Double::new();
     (double.info.is_embedding, double.info.heading) = (true, "Targets");
     double.info.asks = Some("the model gives an embedding".into());
@@ -142,7 +142,7 @@ fn elements_of_outputs_are_suggested_and_open_the_model_anew() {
     assert!(command.contains(" --target 'output:logits[0,3]' "), "{command}");
 }
 
-fn reading(text: &'static str, size: (u16, u16)) -> Rig {
+pub(crate) fn reading(text: &'static str, size: (u16, u16)) -> Rig {
     let mut double = Double::new();
     double.info.heading = "Text";
     *double.reads.lock().unwrap() = Some(text);
@@ -197,7 +197,7 @@ fn a_line_on_which_nothing_is_read_says_so() {
     assert!(rig.screen().contains("nothing was read"), "{}", rig.screen());
 }
 
-fn with_inputs() -> Double {
+pub(crate) fn with_inputs() -> Double {
     let mut double = Double::new();
     let row = |name: &str| InputRow {
         name: name.into(),

@@ -368,7 +368,19 @@ impl Rig {
                 return self;
             }
         }
-        panic!("it never comes to rest: {:?}", self.explorer.state().message);
+        let state = self.explorer.state();
+        let wanted = camscope_tui::wanted::wanted(state);
+        panic!(
+            "it never comes to rest: {:?}, opening {:?}, photos {:?}, {} runs, {} drawings, {:?}, {:?}, {:?}",
+            state.message,
+            state.opening,
+            wanted.photos,
+            wanted.runs.len(),
+            wanted.drawings.len(),
+            state.size,
+            state.view,
+            state.mode
+        );
     }
 
     pub(crate) fn send(&mut self, event: Event) -> &mut Self {
