@@ -204,7 +204,7 @@ fn with_share(state: &State, target: usize) -> String {
 }
 
 /// Smaller pictures do not stand beside each other.
-const LEAST: (u16, u16) = (20, 8);
+const LEAST: (u16, u16) = (20, 5);
 
 /// The picture that the photo is compared with.
 fn beside(state: &State, target: usize) -> Option<(Content, String, Chooses)> {
@@ -213,7 +213,7 @@ fn beside(state: &State, target: usize) -> Option<(Content, String, Chooses)> {
     let name = entry.path.file_name().unwrap_or_default().to_string_lossy();
     let caption = match &entry.error {
         Some(error) => format!("✗ {name}: {error}"),
-        None => format!("{name}, what it is compared with"),
+        None => format!("{name} · what it is compared with"),
     };
     Some((Content::Other(at), caption, Chooses::Nothing))
 }

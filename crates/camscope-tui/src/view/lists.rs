@@ -56,6 +56,9 @@ pub(super) fn classes(state: &State, theme: &Theme, area: Rect, buf: &mut Buffer
     let shown = list.iter().skip(start).take(rows.height.into());
     let longest = shown.map(|class| text::width(&text::printable(&state.target_name(*class)))).max().unwrap_or(0);
     let numbers = if has_second { 2 * PERCENT + 1 } else { PERCENT };
+    // Bars are of probabilities.
+    let has_bars = list.iter().any(|class| scores.is_some_and(|scores| scores.probability(*class).is_some()));
+    let widest_bar = if has_bars { widest_bar } else { 0 };
     let bar_width = width.saturating_sub(longest + numbers + 4).max(2).min(widest_bar);
     // Where no class is likely, the bars compare them with the likeliest.
     let probabilities = list.iter().filter_map(|class| scores?.probability(*class));
@@ -69,7 +72,7 @@ pub(super) fn classes(state: &State, theme: &Theme, area: Rect, buf: &mut Buffer
             scores.and_then(|scores| scores.asked(*class)).is_some_and(|asked| asked.spec.starts_with(SIMILAR));
         let percent = match probability {
             Some(probability) => format!("{:5.1}%", 100.0 * probability),
-            None if is_cosine => format!("cos {:6.3}", value()),
+            None if is_cosine => format!("cos {:.3}", value()),
             None => format!("{:6.2}", value()),
         };
         let probability = probability.unwrap_or(0.0);
@@ -79,7 +82,10 @@ pub(super) fn classes(state: &State, theme: &Theme, area: Rect, buf: &mut Buffer
         });
         let percent = percent + &second.unwrap_or_default();
         let room = width.saturating_sub(bar_width + text::width(&percent) + 4);
-        let name = text::padded(&state.target_name(*class), room);
+        let name = state.target_name(*class);
+        // What photos are called is told apart by its end.
+        let name = if is_cosine { text::fitted_middle(&name, room) } else { name };
+        let name = text::padded(&name, room);
         let is_selected = Some(row) == selected;
         let style = |style| if is_selected { theme.selected } else { style };
         let mark = if state.pinned.contains(class) { "◆ " } else { "  " };

@@ -25,16 +25,22 @@ pub(super) fn fitted(text: &str, width: usize) -> String {
     out
 }
 
-/// The same, but where it ends in a share (`16.2 %`) that stays, and what stands before it is cut.
-pub(super) fn fitted_with_share(text: &str, width: usize) -> String {
+/// The same, but where it ends in a measure (`16.2 %`, `cosine 0.573`) that stays, and what stands before it is cut.
+pub(super) fn fitted_with_measure(text: &str, width: usize) -> String {
     let safe = printable(text);
-    let name = safe.strip_suffix(" %").and_then(|text| text.rsplit_once(' ')).map(|(name, _)| name);
-    match name.map(|name| (name, &safe[name.len()..])) {
-        Some((name, share)) if safe.width() > width && share.width() + 3 <= width => {
-            fitted(name, width - share.width()) + share
+    match measure(&safe).map(|at| safe.split_at(at)) {
+        Some((name, measure)) if safe.width() > width && measure.width() + 3 <= width => {
+            fitted(name, width - measure.width()) + measure
         }
         _ => fitted(text, width),
     }
+}
+
+/// Where the measure at the end of a text begins: a share, a cosine, a number.
+fn measure(text: &str) -> Option<usize> {
+    let (name, number) = text.strip_suffix(" %").unwrap_or(text).rsplit_once(' ')?;
+    number.parse::<f64>().ok()?;
+    Some(name.strip_suffix(" cosine").unwrap_or(name).len())
 }
 
 /// A caption of parts, the most needed first: those at its end go before a part is cut.
@@ -45,7 +51,7 @@ pub(super) fn fitted_parts(text: &str, width: usize) -> String {
         let Some((before, _)) = kept.rsplit_once(" · ") else { break };
         kept = before;
     }
-    fitted_with_share(kept, width)
+    fitted_with_measure(kept, width)
 }
 
 /// The text made safe to show, cut at its beginning: of a path, the end tells more.
@@ -108,10 +114,12 @@ mod tests {
     #[test]
     fn text_fits_its_cells() {
         assert_eq!(fitted("Egyptian cat", 8), "Egyptia…");
-        assert_eq!(fitted_with_share("football helmet 16.2 %", 16), "football… 16.2 %");
-        assert_eq!(fitted_with_share("cup 16.2 %", 16), "cup 16.2 %");
-        assert_eq!(fitted_with_share("football helmet 16.2 %", 9), "football…");
-        assert_eq!(fitted_with_share("\u{1b}[31mred 16.2 %", 16), "\\u{1b}[3… 16.2 %");
+        assert_eq!(fitted_with_measure("football helmet 16.2 %", 16), "football… 16.2 %");
+        assert_eq!(fitted_with_measure("cup 16.2 %", 16), "cup 16.2 %");
+        assert_eq!(fitted_with_measure("football helmet 16.2 %", 9), "football…");
+        assert_eq!(fitted_with_measure("like astronaut.jpg cosine 0.573", 24), "like astro… cosine 0.573");
+        assert_eq!(fitted_with_measure("output:age 0.830", 14), "output:… 0.830");
+        assert_eq!(fitted_with_measure("\u{1b}[31mred 16.2 %", 16), "\\u{1b}[3… 16.2 %");
         assert_eq!(fitted_parts("cup 16.2 % · gradcam · conv", 22), "cup 16.2 % · gradcam");
         assert_eq!(fitted_parts("football helmet 16.2 % · gradcam", 16), "football… 16.2 %");
         assert_eq!(fitted_end("features.18.0.conv", 8), "….0.conv");

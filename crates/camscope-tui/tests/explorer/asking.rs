@@ -49,7 +49,7 @@ fn an_embedding_shows_the_photo_until_another_is_chosen_to_compare_it_with() {
     assert_eq!(current(&rig), "like cow.jpg");
     let screen = rig.screen();
     assert!(screen.contains("like cow.jpg cosine 0.500 · gradcam"), "{screen}");
-    assert!(screen.contains("cow.jpg, what it is compared with") && screen.contains("cos  0.500"), "{screen}");
+    assert!(screen.contains("cow.jpg · what it is compared with") && screen.contains("cos 0.500"), "{screen}");
     let shown: Vec<Content> = tiles::tiles(rig.explorer.state()).iter().map(|tile| tile.content).collect();
     assert!(matches!(shown[..2], [Content::Overlay(_), Content::Other(0)]), "{shown:?}");
     let command = command_line::explain(rig.explorer.state()).unwrap();
@@ -89,6 +89,15 @@ fn what_is_no_target_is_said_in_a_line_or_two() {
     // Of a kind how it is written.
     rig.keys("ctrl-u pixel:nowhere enter").settle();
     assert!(complaint(&rig).contains("pixel:X,Y"), "{}", complaint(&rig));
+}
+
+#[test]
+fn in_a_small_window_both_photos_and_the_cosine_stay() {
+    let mut rig = embedding((80, 24));
+    rig.keys("l ctrl-u similar:DSC_0001_of_the_holidays.jpg enter").settle();
+    let screen = rig.screen();
+    assert!(tiles::tiles(rig.explorer.state()).len() >= 2, "{screen}");
+    assert!(screen.contains(" cosine 0.500") && screen.contains("like DSC…s.jpg cos 0.500"), "{screen}");
 }
 
 #[test]

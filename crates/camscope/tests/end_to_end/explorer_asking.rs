@@ -57,7 +57,7 @@ fn an_embedding_is_compared_with_the_photo_that_is_chosen() {
     terminal.sees("rocket.jpg");
     terminal.press(ENTER);
     terminal.sees("like rocket.jpg cosine ");
-    terminal.sees("rocket.jpg, what it is compared with");
+    terminal.sees("rocket.jpg · what it is compared with");
     let spec = format!("similar:{}", photos[1].display());
     let said = scene.explain(file("tests/fixtures/cases/embedding.onnx"), &photos[0], ["--target", &spec, "--json"]);
     let cosine = said.ok_with_notes().json()[0]["target"]["score"].as_f64().expect("a number");
