@@ -9,6 +9,7 @@ mod detr;
 mod emit;
 mod end2end;
 mod grids;
+mod levels;
 mod likeness;
 mod maskformer;
 mod mediapipe;
