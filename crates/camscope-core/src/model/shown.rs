@@ -11,7 +11,7 @@ use std::collections::HashSet;
 
 use onnx_grad::{
     ValueType,
-    graph::Index,
+    graph::{Index, subgraphs},
     proto::{GraphProto, NodeProto},
 };
 
@@ -59,7 +59,7 @@ impl Shown {
         let graph = network.model.graph();
         let mut outputs: Vec<(&str, Vec<Option<usize>>)> =
             graph.output.iter().map(|output| (output.name.as_str(), declared(output))).collect();
-        // What an exporter leaves open, along with the batch, mostly follows from the input's size.
+        // What an exporter leaves open, along with the batch, mostly follows from the input's size; where that is open, too, from any.
         if outputs.iter().any(|(_, shape)| shape.iter().skip(1).any(Option::is_none) || shape.is_empty()) {
             let sizes = output_shapes(network).unwrap_or_default();
             for ((_, shape), sizes) in outputs.iter_mut().zip(sizes) {
@@ -130,10 +130,16 @@ fn declared(output: &onnx_grad::proto::ValueInfoProto) -> Vec<Option<usize>> {
     shape.unwrap_or_default().iter().map(|dim| dim.fixed()).collect()
 }
 
-/// The extents of the outputs, for one image, where the input's are fixed.
+/// The side that a picture is taken to have where the file leaves it open: a multiple of every stride.
+const SIDE: usize = 320;
+
+/// The extents of the outputs, for one image; open sides of the picture are [`SIDE`].
 fn output_shapes(network: &Network) -> Option<Vec<Vec<usize>>> {
+    let picture = &network.input().name;
     let feed = |input: &Input| {
-        let rest: Option<Vec<usize>> = input.shape.iter().skip(1).copied().collect();
+        let is_picture = input.name == *picture && input.shape.len() == 4;
+        let side = |size: &Option<usize>| size.or(is_picture.then_some(SIDE));
+        let rest: Option<Vec<usize>> = input.shape.iter().skip(1).map(side).collect();
         let batch = input.batch().unwrap_or(1);
         let shape: Vec<usize> = std::iter::once(batch).chain(rest?).collect();
         Some(Feed { name: input.name.clone(), elem: input.elem, shape, free_batch: input.batch().is_none() })
@@ -142,10 +148,12 @@ fn output_shapes(network: &Network) -> Option<Vec<Vec<usize>>> {
     probe::output_shapes(network.model.graph(), &feeds?)
 }
 
-/// Height and width of an input with colours, where both are fixed.
+/// Height and width of an input with colours; one that is open is [`SIDE`].
 fn sides(shape: &[Option<usize>]) -> Option<[usize; 2]> {
     match *shape {
-        [_, Some(1 | 3), height, width] | [_, height, width, Some(1 | 3)] => Some([height?, width?]),
+        [_, Some(1 | 3), height, width] | [_, height, width, Some(1 | 3)] => {
+            Some([height.unwrap_or(SIDE), width.unwrap_or(SIDE)])
+        }
         _ => None,
     }
 }
@@ -175,8 +183,13 @@ fn has_places(look: &Look<'_>, batch: Option<usize>) -> bool {
 }
 
 impl Look<'_> {
+    /// Whether it has such an operator, also in a branch: torchvision suppresses boxes only where there are any.
     fn has(&self, op: &str) -> bool {
-        self.graph.node.iter().any(|node| node.op_type == op)
+        fn holds(graph: &GraphProto, op: &str) -> bool {
+            let branches = |node| subgraphs(node).any(|branch| holds(branch, op));
+            graph.node.iter().any(|node| node.op_type == op || branches(node))
+        }
+        holds(self.graph, op)
     }
 
     /// Whether every second pixel is taken first, as the Focus of early YOLOv5 and of YOLOX does.

@@ -1,5 +1,7 @@
 //! By what of a graph a family of models is recognised.
 
+use onnx_grad::proto::NodeProto;
+
 use super::Look;
 
 pub(super) fn yolox(look: &Look<'_>) -> Option<String> {
@@ -102,10 +104,11 @@ pub(super) fn mediapipe(look: &Look<'_>, columns: &[usize]) -> Option<String> {
 pub(super) fn nanodet(look: &Look<'_>) -> Option<String> {
     let (name, rows, columns) = look.table()?;
     // Joined of scores and of 4 × 8 bins.
-    let node = look.graph.node.iter().rev().find(|node| node.op_type == "Concat" && node.attr_int("axis") != Some(0));
-    let is_joined = node.is_some_and(|node| {
+    let joins = |node: &&NodeProto| node.op_type == "Concat" && node.attr_int("axis") != Some(0);
+    let parts = |node: &NodeProto| {
         node.input.iter().filter_map(|part| channels(look, part)).eq([columns.saturating_sub(32), 32])
-    });
+    };
+    let is_joined = look.graph.node.iter().filter(joins).any(parts);
     let is_coco = columns == 112;
     (look.outputs.len() == 1 && columns > 32 && (is_joined || is_coco) && look.are_cells(rows, 1))
         .then(|| format!("the shape of `{name}`: of each cell scores and 4 × 8 bins"))

@@ -39,7 +39,10 @@ fn recognise(context: &Context<'_>) -> Option<(Arc<dyn Detector>, String)> {
         };
         let ranked = |name: &str| context.extents(name).is_some_and(|shape| shape.len() == 1 + batch);
         let is_float = |name: &str| context.ty(name).is_some_and(|ty| ty.elem.is_float());
-        let boxes = only(context, settings.boxes.as_deref(), |name| is_boxes(&name))?;
+        let is_named = |name: &String| has_word(name, &["box"]) && is_boxes(&name);
+        let boxes = only(context, settings.boxes.as_deref(), |name| is_boxes(&name))
+            // Beside them others have two axes: the scores of key points.
+            .or_else(|| only(context, None, is_named))?;
         let scores = only(context, settings.scores.as_deref(), |name| {
             ranked(name) && is_float(name) && *name != boxes && (batch == 0 || has_word(name, &["score", "conf"]))
         })?;
