@@ -3,7 +3,7 @@
 use onnx_grad::{Types, graph::Index, proto::GraphProto};
 
 use super::{
-    features,
+    features, mixed,
     network::{Classes, Head, Network, passed_on},
     plain_row,
 };
@@ -72,10 +72,18 @@ pub(super) fn class_scores(
         return Err(format!("`{output}` holds measures by its name, not one score a class"));
     }
     let graph = network.model.graph();
-    if classes.head == Head::Softmax {
+    if matches!(classes.head, Head::Softmax | Head::Mean) {
         return Ok(());
     }
+    if mixed::is_joined(graph, types, name) {
+        return Err(format!(
+            "`{output}` joins rows that each have a softmax or a logistic function of their own: several answers, not one score a class"
+        ));
+    }
     beside_others(network, classes, types)?;
+    if let Some(other) = is_box_beside(network, classes, types) {
+        return Err(format!("`{output}` has four numbers beside `{other}`: a box maybe, and not one score a class"));
+    }
     if is_laid_out(graph, types, name) {
         return Err(format!("`{output}` has the numbers of a map in a row, not one score a class"));
     }
@@ -85,6 +93,11 @@ pub(super) fn class_scores(
     }
     if crate::task::embedding::is_called(output) {
         return Err(format!("`{output}` is an embedding by its name, not one score a class"));
+    }
+    if made_of(graph, output, &["OneHot"]).is_some() {
+        return Err(format!(
+            "`{output}` marks the surest class, and no floats were found before it by which it is decided"
+        ));
     }
     if let Some(op) = made_of(graph, output, &["Tanh", "Sign"]) {
         return Err(format!("`{output}` ends in a {op}: numbers from −1 to 1, not one score a class"));
@@ -129,7 +142,6 @@ fn beside_others(network: &Network, classes: &Classes, types: &Types) -> Result<
 /// # Errors
 /// What they are instead.
 fn independent(network: &Network, classes: &Classes, types: &Types) -> Result<(), String> {
-    let output = &classes.output;
     let count = |name: &str| {
         let sizes = types.get(name)?.shape.as_ref()?.iter().skip(1).map(|dim| dim.fixed());
         sizes.product::<Option<usize>>()
@@ -150,13 +162,20 @@ fn independent(network: &Network, classes: &Classes, types: &Types) -> Result<()
             "`{logits}` is one number moved by thresholds, steps of a scale, and not one score a class"
         ));
     }
-    let is_row = |other: &&String| **other != *output && count(other) > Some(1);
-    match network.outputs.iter().find(is_row) {
-        Some(other) if own == Some(4) => Err(format!(
-            "`{output}` has four numbers from 0 to 1 beside `{other}`: a box maybe, and not one score a class"
-        )),
-        _ => Ok(()),
+    Ok(())
+}
+
+/// The row beside which four numbers may be a box.
+fn is_box_beside<'a>(network: &'a Network, classes: &Classes, types: &Types) -> Option<&'a str> {
+    let count = |name: &str| {
+        let sizes = types.get(name)?.shape.as_ref()?.iter().skip(1).map(|dim| dim.fixed());
+        sizes.product::<Option<usize>>()
+    };
+    if count(&classes.logits) != Some(4) || plain_row::is_called_scores(&classes.output) {
+        return None;
     }
+    let is_row = |other: &&String| **other != classes.output && count(other).is_some_and(|own| own > 1 && own != 4);
+    network.outputs.iter().find(is_row).map(String::as_str)
 }
 
 /// Words in the names of outputs that hold one measure.

@@ -10,6 +10,7 @@ mod foreign;
 mod given;
 mod inside;
 mod labels;
+mod mixed;
 mod network;
 mod picture;
 pub(crate) mod plain_row;

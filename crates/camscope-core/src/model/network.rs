@@ -69,6 +69,8 @@ pub enum Head {
     Softmax,
     /// The logistic function, for classes that don't exclude each other.
     Sigmoid,
+    /// Nothing: the output is probabilities, the mean of what several softmaxes or logistic functions give.
+    Mean,
 }
 
 /// Class scores among a model's outputs.
@@ -362,7 +364,7 @@ impl Network {
             })
             .collect();
         found.sort_by_key(|classes| match classes.head {
-            Head::Softmax => 0,
+            Head::Softmax | Head::Mean => 0,
             Head::Sigmoid => 1,
             Head::Logits => 2,
         });
@@ -484,7 +486,8 @@ fn step_over_head(graph: &GraphProto, output: &str) -> (String, Head) {
             },
         }
     }
-    (output.to_owned(), Head::Logits)
+    let is_mean = super::mixed::is_mean(graph, output);
+    (output.to_owned(), if is_mean { Head::Mean } else { Head::Logits })
 }
 
 /// The value that a node passes on, moved, rounded, or scaled by a positive number, so that the order of the classes stays.

@@ -67,6 +67,11 @@ const COLLECTIONS: &[(usize, &str)] = &[
 /// How many points of faces, hands and bodies have how many numbers each, where a collection of classes is hardly as large.
 const POINTS: &[(usize, usize)] = &[(68, 2), (68, 3), (106, 2), (39, 5), (468, 2), (468, 3), (478, 2), (478, 3)];
 
+/// Whether an output is called scores of classes.
+pub(super) fn is_called_scores(output: &str) -> bool {
+    has_word(output, WORDS)
+}
+
 /// What says that the numbers are scores of classes. `labels`: how many names of classes there are.
 pub(crate) fn evidence(network: &Network, classes: &Classes, types: &Types, labels: usize) -> Row {
     let output = &classes.output;

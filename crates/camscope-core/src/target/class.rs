@@ -52,7 +52,8 @@ impl Target for Class {
         let (scores, classes) = answer.class_scores()?;
         let class = self.0.resolve(&scores.logits, answer.labels)?;
         let (logit, probability) = (scores.logits[class], scores.probabilities[class]);
-        let seed = answer.score.seed(class, &scores.probabilities, scores.independent);
+        let score = if scores.are_probabilities { Score::Logit } else { answer.score };
+        let seed = score.seed(class, &scores.probabilities, scores.independent);
         Ok(Evaluated {
             target: Arc::new(Self(ClassSpec::Index(class))),
             score: if answer.score == Score::Logit { logit } else { probability },

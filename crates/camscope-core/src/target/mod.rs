@@ -23,7 +23,7 @@ pub use in_graph::{Along, InGraph};
 use crate::{
     error::{Error, Result},
     image::Viewport,
-    model::{Classes, Labels, Network},
+    model::{Classes, Head, Labels, Network},
     task::{Task, detection::Detector, embedding::Embedding, segmentation::Map, text::Reader},
 };
 
@@ -200,6 +200,8 @@ pub struct Scores {
     pub probabilities: Vec<f32>,
     /// Whether classes don't exclude each other.
     pub independent: bool,
+    /// Whether the logits are probabilities themselves.
+    pub are_probabilities: bool,
 }
 
 impl Scores {
@@ -210,8 +212,13 @@ impl Scores {
             [one] => (vec![-one, one], true),
             _ => (logits, classes.independent()),
         };
-        let probabilities = probabilities(&logits, independent);
-        Self { logits, probabilities, independent }
+        let are_probabilities = classes.head == Head::Mean;
+        let probabilities = match logits[..] {
+            [_, one] if are_probabilities && independent => vec![1.0 - one, one],
+            _ if are_probabilities => logits.clone(),
+            _ => probabilities(&logits, independent),
+        };
+        Self { logits, probabilities, independent, are_probabilities }
     }
 
     /// A number a class, as numbers of what the model gives, of this shape for one image.

@@ -209,6 +209,7 @@ pub fn recognise(network: &Network, types: &Types, sidecar: &Sidecar) -> Result<
         Context { network, types, labels: &sidecar.labels, size: [height as usize, width as usize], settings };
     let wanted = |(kind, _): &&(Kind, Recogniser)| settings.kind.is_none_or(|said| said == *kind);
     let found = RECOGNISERS.iter().filter(wanted).find_map(|(_, recognise)| recognise(&context));
+    let found = found.map(|found| surer(&context, found));
     match (found, settings.kind) {
         (Some(found), Some(kind)) => {
             // That it is text says nothing of its blank.
@@ -226,6 +227,17 @@ pub fn recognise(network: &Network, types: &Types, sidecar: &Sidecar) -> Result<
         }
         (found, None) => Ok(found),
     }
+}
+
+/// What was found, or the segments of another output, where those are known and that a row holds scores of classes is but a guess.
+fn surer(context: &Context<'_>, found: Recognised) -> Recognised {
+    let is_guess =
+        found.task.kind() == Kind::Classification && found.guess.is_some() && context.settings.kind.is_none();
+    let segments = || {
+        let other = segmentation::recognise(context)?;
+        (other.task.kind() == Kind::Segmentation && other.guess.is_none()).then_some(other)
+    };
+    is_guess.then(segments).flatten().unwrap_or(found)
 }
 
 /// `` `boxes` [1, 100, 4] and `scores` [1, 100] ``.

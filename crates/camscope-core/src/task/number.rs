@@ -16,7 +16,7 @@ struct Number {
 pub(super) fn recognise(context: &Context<'_>) -> Option<Recognised> {
     let is_number = |name: &&String| {
         let chosen = context.settings.output.as_ref().is_none_or(|chosen| chosen == *name);
-        chosen && context.floats(name).is_some_and(|shape| shape.iter().skip(1).all(|size| *size == Some(1)))
+        chosen && is_one(context, name)
     };
     match context.outputs().iter().filter(is_number).collect::<Vec<_>>()[..] {
         [name] => {
@@ -25,6 +25,24 @@ pub(super) fn recognise(context: &Context<'_>) -> Option<Recognised> {
         }
         _ => None,
     }
+}
+
+/// Whether an output has one float an image.
+fn is_one(context: &Context<'_>, name: &str) -> bool {
+    let batch = context.network.input().batch();
+    let is_batch = |first: Option<usize>| first.is_none() || first == Some(1) || first == batch;
+    let shape = context.floats(name).filter(|_| !is_of_found(context, name));
+    shape.is_some_and(|shape| {
+        shape.first().is_none_or(|first| is_batch(*first)) && shape.iter().skip(1).all(|size| *size == Some(1))
+    })
+}
+
+/// Whether an output's first axis counts what is found in the picture, and no pictures: it is open where the batch is not.
+fn is_of_found(context: &Context<'_>, name: &str) -> bool {
+    let declared = context.network.model.graph().output.iter().find(|output| output.name == name);
+    let ty = declared.and_then(|output| onnx_grad::ValueType::from_proto(output.r#type.as_ref()?));
+    let first = ty.and_then(|ty| ty.shape?.first().map(|dim| dim.fixed()));
+    first == Some(None) && context.network.input().batch().is_some()
 }
 
 impl Task for Number {

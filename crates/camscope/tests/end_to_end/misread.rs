@@ -36,24 +36,31 @@ fn what_was_misread_is_called_what_it_is() {
         "ctc_flattened",
         "ctc_time_first",
         "depth_in_range",
+        "disparity_in_bounds",
         "distribution",
         "embedding",
         "face_embedding",
         "first_tokens",
         "five_numbers",
+        "four_beside_logits",
         "gelu_mean",
         "headless_cnn",
+        "heads_stacked",
         "image_plus_table",
         "landmarks",
         "map_in_a_row",
         "maps_and_pooled",
         "maps_in_range",
+        "marked",
         "mask_logits",
+        "mean_of_softmaxes",
         "mean_of_two_heads",
         "numbers_of_cells",
         "one_number",
+        "panoptic",
         "picture",
         "picture_in_a_row",
+        "places_of_a_plate",
         "points_found",
         "points_unnamed",
         "pose_turned",
@@ -63,7 +70,11 @@ fn what_was_misread_is_called_what_it_is() {
         "rated_masks",
         "relu_flat",
         "relu_mean",
+        "rotation",
+        "row_without_batch",
+        "rows_joined",
         "seg_binary",
+        "segments_beside_row",
         "shares",
         "squeezed",
         "steps_of_a_scale",
@@ -155,6 +166,90 @@ fn that_a_logistic_function_alone_makes_a_foreground_is_said_until_something_con
         scene.write(&format!("{name}.toml"), format!("[output]\nlabels = {labels}\n"));
         let labelled = run("predict", &["--json"]).ok_with_notes().json().remove(0);
         assert!(labelled["guess"].is_null() && labelled["task"] == "segmentation", "{labelled}");
+    }
+}
+
+#[test]
+fn the_mean_of_softmaxes_is_a_probability_as_it_is() {
+    let scene = Scene::new();
+    scene.copy(&file("tests/fixtures/cases/mean_of_softmaxes.onnx"), "mean.onnx");
+    let options = ["--layer", "@input", "--raw", "raw", "--json", "--target"];
+    let explain = |more: &[&str]| {
+        let first = ["explain".into(), "mean.onnx".into(), cat_and_coffee().into_os_string()];
+        let ran = scene.run(first.into_iter().chain(options.iter().chain(more).map(Into::into))).ok_with_notes();
+        let line = ran.json().remove(0);
+        let gradient = floats(scene.path(&format!("{}.gradients.npy", line["raw"].as_str().expect("a stem"))));
+        (line["target"]["score"].as_f64().expect("a number"), line["probability"].as_f64(), gradient)
+    };
+    let (wanted, _, slope) = explain(&["output:output[0,2]"]);
+    for score in ["logit", "probability"] {
+        let (own, probability, gradient) = explain(&["class:2", "--score", score]);
+        assert!(own == wanted && probability == Some(wanted) && wanted > 0.0 && wanted < 1.0, "{own} {probability:?}");
+        assert!(slope.iter().any(|slope| *slope != 0.0) && relative_error(&gradient, &slope) < 1e-6, "{score}");
+    }
+    scene.run(["export", "mean.onnx", "--score", "probability", "-o", "exported.onnx"]).ok_with_notes();
+    let runtime = Runtime::load(&RUNTIME).expect("ONNX Runtime loads");
+    let heat = |model: &str| {
+        let session = runtime.session_from_file(&scene.path(model), &SessionOptions::default()).expect("a session");
+        let image = Array::from_shape_fn(IxDyn(&[1, 3, 32, 32]), |at| ((at[1] + at[2] * at[3]) % 7) as f32 / 7.0);
+        let image = Value::from_f32(image).expect("floats");
+        let class = Value::from_i64(Array::from_elem(IxDyn(&[1]), 2)).expect("a class");
+        let outputs = session.run(&[("image", &image), ("camscope_class", &class)]).expect("a run");
+        outputs.get("heatmap").expect("a heatmap").to_f32().expect("floats")
+    };
+    scene.run(["export", "mean.onnx", "-o", "logits.onnx"]).ok_with_notes();
+    assert!(relative_error(&heat("exported.onnx"), &heat("logits.onnx")) < 1e-6);
+}
+
+#[test]
+fn a_family_is_known_where_the_size_of_its_input_is_open() {
+    let scene = Scene::new();
+    let families = [
+        ("retinaface", "RetinaFace"),
+        ("scrfd", "InsightFace's SCRFD"),
+        ("yunet", "YuNet"),
+        ("nanodet", "NanoDet"),
+        ("centerface", "CenterFace"),
+    ];
+    for (name, family) in families {
+        let path = file(&format!("tests/fixtures/tasks/detection/{name}.ts.onnx"));
+        let network = camscope_core::model::Network::open(&path).expect("a network");
+        let mut graph = network.model.graph().clone();
+        let sizes = [onnx_grad::Dim::Fixed(1), onnx_grad::Dim::Fixed(3), onnx_grad::Dim::Free, onnx_grad::Dim::Free];
+        let ty = onnx_grad::ValueType { elem: onnx_grad::ElemType::Float, shape: Some(sizes.to_vec()) };
+        graph.input[0] = onnx_grad::value_info(&graph.input[0].name.clone(), Some(&ty));
+        graph.output.iter_mut().for_each(|output| *output = onnx_grad::value_info(&output.name.clone(), None));
+        network.model.with_graph(graph).write(&scene.path("open.onnx")).expect("written");
+        let photo = cat_and_coffee().into_os_string();
+        let run = ["predict".into(), "open.onnx".into(), photo, "--size".into(), "64".into()];
+        let ran = scene.run(run);
+        assert!(ran.stderr.contains(&format!("as {family} has it")), "{name}: {}", ran.all());
+    }
+}
+
+#[test]
+fn a_detector_exported_whole_sees_all_of_the_photo_and_has_boxes_beside_scores_of_key_points() {
+    let scene = Scene::new();
+    for name in ["faster_rcnn", "retinanet", "fcos"] {
+        let path = file(&format!("tests/fixtures/tasks/detection/{name}.ts.onnx"));
+        let network = camscope_core::model::Network::open(&path).expect("a network");
+        let mut graph = network.model.graph().clone();
+        // Four key points have as many scores as a box has sides.
+        graph.node.push(onnx_grad::proto::NodeProto {
+            op_type: "Identity".into(),
+            input: vec!["boxes".into()],
+            output: vec!["keypoints_scores".into()],
+            ..Default::default()
+        });
+        graph.output.push(onnx_grad::value_info("keypoints_scores", None));
+        network.model.with_graph(graph).write(&scene.path("points.onnx")).expect("written");
+        for model in [path.into_os_string(), "points.onnx".into()] {
+            let ran = scene.run(["predict".into(), model, cat_and_coffee().into_os_string(), "--json".into()]);
+            let ran = ran.ok_with_notes();
+            assert!(ran.stderr.contains("all of the photo is seen"), "{name}: {}", ran.stderr);
+            let said = ran.json().remove(0);
+            assert!(said["task"] == "detection" && said["format"] == "torchvision", "{name}: {said}");
+        }
     }
 }
 

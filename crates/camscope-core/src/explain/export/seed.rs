@@ -7,7 +7,7 @@ use onnx_grad::{Builder, ElemType, Val, attr, proto::TensorProto};
 use super::{CLASS_INPUT, boxes::Which};
 use crate::{
     error::{Error, Result},
-    model::Classes,
+    model::{Classes, Head},
     subject::TypedModel,
     target::{Along, ClassSpec, InGraph, Score},
     task::segmentation::Meaning,
@@ -185,7 +185,8 @@ impl Seeding<'_> {
         };
         let chosen = g.binary("Equal", &numbers, &class);
         let chosen = g.cast(&chosen, elem);
-        let slope = match self.score {
+        let score = if classes.head == Head::Mean { Score::Logit } else { self.score };
+        let slope = match score {
             Score::Logit => {
                 // A row for each image, also where one class counts for all.
                 let shape = g.shape(&flat);

@@ -45,7 +45,7 @@ const MEASURES: &[&str] = &["depth", "disp", "normal", "flow", "feature", "embed
 const POINTS: &[&str] = &["heatmap", "heat_map", "keypoint", "kpt", "joint", "landmark"];
 
 /// Words in the names of outputs that hold classes.
-const CLASSES: &[&str] = &["seg", "mask", "logits", "parsing"];
+const CLASSES: &[&str] = &["seg", "semantic", "mask", "logits", "parsing"];
 
 /// Words in the names of outputs that hold probabilities, where a logistic function makes them: it keeps disparities and heat maps in range, too.
 const PROBABILITIES: &[&str] = &["prob", "foreground", "background", "class", "label"];
@@ -78,8 +78,10 @@ pub(in crate::task) fn recognise(context: &Context<'_>) -> Option<Recognised> {
     let found: Vec<Found<'_>> =
         context.outputs().iter().filter(wanted).filter_map(|output| map_of(context, output)).collect();
     let is_known = |found: &Found<'_>| found.end.last.is_some() || found.end.decision.is_some();
+    let is_sure =
+        |found: &Found<'_>| found.guess.is_none() && (is_known(found) || is_called(found.output, CLASSES).is_some());
     let is_said = context.settings.kind.is_some() || context.settings.output.is_some();
-    let at = found.iter().position(is_known).or_else(|| {
+    let at = found.iter().position(is_sure).or_else(|| found.iter().position(is_known)).or_else(|| {
         // Maps of several sizes without a word are levels of something else.
         let alike = found.iter().all(|other| other.grid == found[0].grid);
         let points = found.iter().position(|found| found.map.kind == Kind::Keypoints).filter(|_| alike);
@@ -102,7 +104,9 @@ fn map_of<'a>(context: &Context<'a>, output: &'a str) -> Option<Found<'a>> {
     }
     let graph = context.network.model.graph();
     let mut end = end_of(graph, context.types, output);
-    if end.decision.is_none() && is_called(output, MEASURES).is_some() && said.is_none_or(|said| said == Kind::Dense) {
+    let is_in_bounds = said.is_none() && end.last == Some(Last::Sigmoid) && is_scaled(graph, output);
+    let is_measure = is_called(output, MEASURES).is_some() && said.is_none_or(|said| said == Kind::Dense);
+    if end.decision.is_none() && (is_measure || is_in_bounds) {
         end = End { value: output.to_owned(), last: None, decision: None };
     }
     // Tokens of a transformer: their number and their channels are no height and width.
@@ -158,7 +162,8 @@ fn map_of<'a>(context: &Context<'a>, output: &'a str) -> Option<Found<'a>> {
     let is_picture = || count == 3 && labels.len() != 3 && is_of_input(context, grid);
     let is_scaled = !has_last && crate::model::unit_norm(graph, value);
     let named = || format!("the name of `{output}`");
-    let measured = measured(graph, output, &end);
+    let bounded = || format!("the scale of `{output}`, which is more than a logistic function's");
+    let measured = is_in_bounds.then(bounded).or_else(|| measured(graph, output, &end));
     let mut guess = None;
     let (kind, by) = match said {
         Some(kind) => (kind, String::new()),
@@ -212,8 +217,8 @@ fn map_of<'a>(context: &Context<'a>, output: &'a str) -> Option<Found<'a>> {
 /// What is said where its shape alone says what a map's numbers are.
 fn guessed(output: &str, kind: Kind, count: usize) -> String {
     let (taken, other) = match kind {
-        Kind::Segmentation => (format!("the scores of {count} classes at each pixel"), Kind::Dense),
-        _ => (format!("{count} numbers at each place, not scores of classes,"), Kind::Segmentation),
+        Kind::Segmentation => (format!("the scores of {count} classes at each pixel"), "dense\" or \"keypoints"),
+        _ => (format!("{count} numbers at each place, not scores of classes,"), "segmentation"),
     };
     format!(
         "`{output}` is taken for {taken} by its shape alone: no softmax, labels or name say so; under [task] in MODEL.toml beside the model, \
@@ -243,6 +248,32 @@ fn guessed_in_range(output: &str, count: usize) -> String {
 /// From this factor on a map is brought to a unit of measurement: CIE Lab's colours have one of 110, grey levels of 255. Scores are multiplied by up
 /// to 100, as CLIP's.
 const UNIT: f64 = 110.0;
+
+/// Whether what a logistic function keeps in range is then scaled or moved, as a disparity between two bounds is. Grey levels are not meant.
+fn is_scaled(graph: &GraphProto, output: &str) -> bool {
+    let index = Index::new(graph);
+    let number = |name: Option<&String>| match index.constant(name?)?.to_floats().ok()?[..] {
+        [number] => Some(number),
+        _ => None,
+    };
+    let mut value = output;
+    while let Some(node) = index.producer_node(value) {
+        let [first, second] = [node.input.first(), node.input.get(1)];
+        let factor = number(second).or_else(|| number(first));
+        match &*node.op_type {
+            "Mul" | "Div" if factor.is_some_and(|factor| factor != 255.0 && factor != 1.0) => return true,
+            "Add" | "Sub" if factor.is_some_and(|shift| shift != 0.0) => return true,
+            "Mul" | "Div" | "Add" | "Sub" | "Identity" | "Reshape" | "Squeeze" | "Unsqueeze" | "Transpose" | "Cast"
+            | "Resize" | "Upsample" | "Clip" | "Round" => {}
+            _ => return false,
+        }
+        match [first, second].into_iter().flatten().find(|name| index.constant(name).is_none()) {
+            Some(before) => value = before,
+            None => return false,
+        }
+    }
+    false
+}
 
 /// By what the numbers of an output are measures and no scores: they come out of a tanh, or are brought to the scale of colours or distances.
 fn measured(graph: &GraphProto, output: &str, end: &End) -> Option<String> {
@@ -377,7 +408,9 @@ fn axes(shape: &[Option<usize>], [height, width]: [usize; 2], channel: Option<us
         let (rows, columns) = (*rows as f64 / height as f64, *columns as f64 / width as f64);
         // Sides are rounded up or down, by a cell mostly.
         let cell = (1.0 / height as f64).max(1.0 / width as f64);
-        (rows - columns).abs() <= 0.1 * rows.max(columns) + cell && rows <= 4.0 && shape[down] > Some(1)
+        // Without an axis of channels so few rows are a matrix, of a rotation, say.
+        let least = if shape.len() == 3 && channel.is_none() { 4 } else { 1 };
+        (rows - columns).abs() <= 0.1 * rows.max(columns) + cell && rows <= 4.0 && shape[down] > Some(least)
     };
     match (shape.len(), channel) {
         (4, Some(axis @ 1)) | (4, Some(axis @ 3)) => {
