@@ -1,6 +1,6 @@
 //! Heat by methods that are computed on the host.
 
-use std::time::Instant;
+use std::{cell::Cell, time::Instant};
 
 use ndarray::{Array2, Array3, ArrayD, ArrayView4, ArrayViewD, Axis, Ix3, concatenate, stack};
 
@@ -237,11 +237,19 @@ impl Explainer {
         (method, tap): (&'static dyn HostMethod, usize),
         canceller: &Canceller,
     ) -> Result<Heat> {
-        // Changed images would carry on what is no number, and attributions would hold it.
         let needs = method.needs();
-        let is_layer_alone = needs.layer && method.passes(&self.options.method.parameters, 1) <= 1.1;
-        if !is_layer_alone && !numbers::all_finite(image.as_standard_layout().as_slice().unwrap_or_default()) {
-            return Err(nonfinite::not_finite(self, &forward.input, &self.network().input().name));
+        // Looked at once, and not for a method that reads a layer alone.
+        let is_looked_at = Cell::new(false);
+        let image_is_finite = || -> Result<()> {
+            let is_finite = || numbers::all_finite(image.as_standard_layout().as_slice().unwrap_or_default());
+            match is_looked_at.replace(true) || is_finite() {
+                true => Ok(()),
+                false => Err(nonfinite::not_finite(self, &forward.input, &self.network().input().name)),
+            }
+        };
+        // Attributions would hold what is no number.
+        if !needs.layer {
+            image_is_finite()?;
         }
         // One that was resolved: the same class for every changed image.
         let target = &evaluated.target;
@@ -260,8 +268,10 @@ impl Explainer {
                 false => Ok(()),
             }
         };
+        // Changed images carry it on.
         let of_images = |runner: &Self, images: ArrayD<f32>| -> Result<(Forward, Vec<Evaluated>)> {
             cancelled()?;
+            image_is_finite()?;
             let count = images.len_of(Axis(0));
             let forward = runner.run(images, canceller)?.of_photos(&seen.repeat(count));
             self.work.did(count);
@@ -279,6 +289,7 @@ impl Explainer {
         // An image and what it is compared with have the image's own seeds, and what these make of the outputs is the number of either.
         let of_pair = |runner: &Self, images: ArrayD<f32>| -> Result<(Forward, Vec<Evaluated>, Vec<f32>)> {
             cancelled()?;
+            image_is_finite()?;
             let forward = runner.run(images, canceller)?.of_photos(&seen.repeat(2));
             self.work.did(2);
             if !std::ptr::eq(runner, self) {
