@@ -46,7 +46,7 @@ use onnx_grad_ort::{
 use self::{batch::joined, programs::Programs};
 pub use concepts::Concepts;
 pub use fuse::{Fuse, Group, fused};
-pub use results::{Backward, Blank, Explained, Explanation, Forward, Held, Outcome, Timing};
+pub use results::{Backward, Blank, Explained, Explanation, Forward, Held, Input, Outcome, Timing};
 pub use segments::Segments;
 pub use smooth::Smooth;
 pub use taps::Tap;

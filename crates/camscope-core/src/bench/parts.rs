@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    explain::{Explainer, Options},
+    explain::{Explainer, Input, Options},
     method::Method,
     runtime::{Canceller, Runtime},
     subject::TypedModel,
@@ -124,20 +124,23 @@ impl Parts {
         let (to_input, everywhere) = (&self.to_input.explainer, &self.everywhere.explainer);
         let at_input = to_input.forward(&self.tensor, &canceller)?;
         let at_all = everywhere.forward(&self.tensor, &canceller)?;
-        let there_and_back = |explainer: &Explainer| {
-            let forward = explainer.forward(&self.tensor, &canceller)?;
+        // The plain forward pass reads a tensor of the runtime's: so do the others.
+        let input = |explainer: &Explainer| explainer.input(self.tensor.clone());
+        let (own, back, all) = (input(&self.explainer)?, input(to_input)?, input(everywhere)?);
+        let there_and_back = |explainer: &Explainer, input: &Input| {
+            let forward = explainer.forward_of_input(input, &canceller)?;
             explainer.backward(&forward, first, &canceller)?.wait()
         };
         let mut sides = [
             Side::new(|| self.plain.run()),
-            Side::new(|| explain(&self.explainer, &self.tensor, &self.targets)),
+            Side::new(|| explain(&self.explainer, (&self.tensor, &own), &self.targets)),
             Side::new(|| {
                 let backward = self.explainer.backward(&at_layer, other, &canceller)?;
                 heatmaps(&self.explainer, &at_layer, &backward)
             }),
-            Side::new(|| there_and_back(to_input)),
+            Side::new(|| there_and_back(to_input, &back)),
             Side::new(|| to_input.backward(&at_input, other, &canceller)?.wait()),
-            Side::new(|| there_and_back(everywhere)),
+            Side::new(|| there_and_back(everywhere, &all)),
             Side::new(|| everywhere.backward(&at_all, other, &canceller)?.wait()),
         ];
         let mut times = rounds(&mut sides, plan, progress)?.into_iter();
@@ -145,13 +148,17 @@ impl Parts {
     }
 }
 
-/// From a prepared image to the heatmaps of the targets at every tap.
-pub(super) fn explain(explainer: &Explainer, tensor: &ArrayD<f32>, targets: &[TargetRef]) -> Result<()> {
+/// From a prepared image, `tensor` and the same as `input`, to the heatmaps of the targets at every tap.
+pub(super) fn explain(
+    explainer: &Explainer,
+    (tensor, input): (&ArrayD<f32>, &Input),
+    targets: &[TargetRef],
+) -> Result<()> {
     if let Method::Host(_) = explainer.options().method.method {
         return explainer.explain(tensor.clone(), targets).map(drop);
     }
     let canceller = Canceller::new();
-    let forward = explainer.forward(tensor, &canceller)?;
+    let forward = explainer.forward_of_input(input, &canceller)?;
     for target in targets {
         let evaluated = explainer.evaluate(&forward, target)?;
         let backward = explainer.backward(&forward, &evaluated, &canceller)?;

@@ -37,8 +37,9 @@ pub fn profile(
     let session = SessionOptions { profile: Some(prefix.to_owned()), ..options.session.clone() };
     let explainer = Explainer::of(runtime, Arc::clone(subject), Options { session, ..options.clone() })?;
     let runs = if let Method::Host(_) = options.method.method { 1 } else { RUNS };
+    let input = explainer.input(tensor.clone())?;
     for _ in 0..runs {
-        explain(&explainer, tensor, targets)?;
+        explain(&explainer, (tensor, &input), targets)?;
     }
     explainer.end_profiles()
 }

@@ -94,6 +94,14 @@ impl Forward {
     }
 }
 
+/// Some images as a run takes them: see [`Explainer::input`](super::Explainer::input). Cloning copies a reference.
+#[derive(Clone, Debug)]
+pub struct Input {
+    pub(super) value: Value,
+    /// How many there are; where the model wants more, the last one comes again.
+    pub(super) images: usize,
+}
+
 /// The backward pass of some images, each with a target of its own.
 #[derive(Clone, Debug)]
 pub struct Backward {

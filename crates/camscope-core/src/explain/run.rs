@@ -6,7 +6,7 @@ use ndarray::{Array2, ArrayD, ArrayViewD, Axis};
 use onnx_grad_ort::passes::Tapped;
 
 use super::{
-    Backward, Explainer, Forward, Held, Runner, Tap, batch::filled_up, feeds, missing, no_gradient, nonfinite,
+    Backward, Explainer, Forward, Held, Input, Runner, Tap, batch::filled_up, feeds, missing, no_gradient, nonfinite,
     raw_gradient,
 };
 use crate::{
@@ -31,15 +31,32 @@ impl Explainer {
     }
 
     pub(super) fn run(&self, tensor: ArrayD<f32>, canceller: &Canceller) -> Result<Forward> {
-        let network = self.network();
+        self.forward_of_input(&self.input(tensor)?, canceller)
+    }
+
+    /// Some images, at most [`Explainer::batch`], as the runtime takes them: `tensor` as the model does, the images along its first axis.
+    /// Nothing is copied where the model takes 32-bit floats and so many images.
+    ///
+    /// # Errors
+    /// There are more images, or the model's input is of no type that numbers can be converted to.
+    pub fn input(&self, tensor: ArrayD<f32>) -> Result<Input> {
         let images = tensor.shape().first().copied().unwrap_or(0);
         if images == 0 || images > self.batch {
             return Err(Error::Value(format!("{images} images in a run that takes 1 to {}", self.batch)));
         }
-        let own = network.input();
-        let elem = ElemType::from_code(own.elem.code());
-        let input = Value::from_f32_as(filled_up(tensor, self.rows.unwrap_or(images))?, elem)?;
-        let rows = input.shape()[0];
+        let elem = ElemType::from_code(self.network().input().elem.code());
+        let value = Value::from_f32_as(filled_up(tensor, self.rows.unwrap_or(images))?, elem)?;
+        Ok(Input { value, images })
+    }
+
+    /// As [`Explainer::forward`], of images that [`Explainer::input`] gave.
+    ///
+    /// # Errors
+    /// Those of [`Explainer::forward`].
+    pub fn forward_of_input(&self, input: &Input, canceller: &Canceller) -> Result<Forward> {
+        let own = self.network().input();
+        let Input { value: input, images } = input.clone();
+        let rows = input.shape().first().copied().unwrap_or(0);
         let fed = self.fed(rows)?;
         let values = self.forward_session().run_with(&feeds(&own.name, &input, &fed), canceller)?;
         self.work.ran(images);
