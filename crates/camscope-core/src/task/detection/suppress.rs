@@ -28,15 +28,11 @@ pub fn suppressed_until(
     value: &dyn Fn(&str) -> Result<ArrayD<f32>>,
     is_it: &dyn Fn((usize, &Detection)) -> bool,
 ) -> Result<Vec<Detection>> {
-    let mut boxes: Vec<(f32, Detection)> =
-        head.boxes(value)?.into_iter().map(|found| (found.evidence.probability(), found)).collect();
-    // NaN comes last; equal ones stay in their order.
-    boxes.retain(|(probability, found)| !probability.is_nan() && found.corners.iter().all(|side| side.is_finite()));
-    boxes.sort_by(|(a, _), (b, _)| b.total_cmp(a));
-    boxes.truncate(MOST);
+    let mut boxes: Vec<Option<Detection>> = head.boxes(value)?.into_iter().map(Some).collect();
+    let order = surest(boxes.iter().flatten());
     let most = head.overlap();
     let mut kept: Vec<Detection> = Vec::new();
-    for (_, found) in boxes {
+    for found in order.into_iter().filter_map(|at| boxes[at].take()) {
         if most.is_some() && kept.len() == KEPT {
             break;
         }
@@ -51,6 +47,19 @@ pub fn suppressed_until(
         }
     }
     Ok(kept)
+}
+
+/// The places of the boxes that are looked at, the surest first; equal ones stay in their order. What is not a number is left out.
+fn surest<'a>(boxes: impl Iterator<Item = &'a Detection>) -> Vec<usize> {
+    let are_numbers = |probability: f32, found: &Detection| {
+        !probability.is_nan() && found.corners.iter().all(|side| side.is_finite())
+    };
+    let rated = boxes.enumerate().map(|(at, found)| (found.evidence.probability(), at, found));
+    let mut order: Vec<(f32, usize)> =
+        rated.filter(|(sure, _, found)| are_numbers(*sure, found)).map(|(sure, at, _)| (sure, at)).collect();
+    order.sort_unstable_by(|(a, first), (b, second)| b.total_cmp(a).then(first.cmp(second)));
+    order.truncate(MOST);
+    order.into_iter().map(|(_, at)| at).collect()
 }
 
 /// The intersection of two boxes over their union, from 0 to 1; corners are left, top, right, bottom.

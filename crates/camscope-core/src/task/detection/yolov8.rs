@@ -251,19 +251,25 @@ pub(super) fn emit_enclosing(to: &mut Emission<'_>, sides: &Val, angle: &Val) ->
     to.g.add(&along, &across)
 }
 
-/// Of each column its largest element's row, the first of equal ones, and that element. Row by row, as they lie in memory.
+/// Of each column its largest element's row, the first of equal ones, and that element. Row by row, as they lie in memory, in loops without
+/// branches.
 pub(super) fn best(scores: ArrayView2<'_, f32>) -> Vec<(usize, f32)> {
     let mut rows = scores.outer_iter();
-    let mut best: Vec<(usize, f32)> =
-        rows.next().map(|row| row.iter().map(|score| (0, *score)).collect()).unwrap_or_default();
-    for (row, scores) in rows.enumerate() {
-        for (best, score) in best.iter_mut().zip(scores) {
-            if *score > best.1 {
-                *best = (row + 1, *score);
-            }
+    let mut best: Vec<f32> = rows.next().map(|row| row.to_vec()).unwrap_or_default();
+    let mut places = vec![0u32; best.len()];
+    for (row, scores) in (1u32..).zip(rows) {
+        let mut larger = |((best, place), score): ((&mut f32, &mut u32), &f32)| {
+            let is_larger = *score > *best;
+            *best = if is_larger { *score } else { *best };
+            *place = if is_larger { row } else { *place };
+        };
+        let all = best.iter_mut().zip(&mut places);
+        match scores.as_slice() {
+            Some(scores) => all.zip(scores).for_each(&mut larger),
+            None => all.zip(scores).for_each(&mut larger),
         }
     }
-    best
+    places.into_iter().map(|place| place as usize).zip(best).collect()
 }
 
 /// The corners of a box around a point.
