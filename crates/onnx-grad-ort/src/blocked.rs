@@ -9,6 +9,7 @@ use onnx_grad::{Builder, Dim, ElemType, Model, Val, ValueType, attr, proto::Node
 
 use crate::{
     error::{Error, Result},
+    kernels::{self, channel_sums},
     runtime::{Runtime, Session, SessionOptions, Value},
 };
 
@@ -26,6 +27,24 @@ pub fn channels(runtime: &Runtime) -> Result<usize> {
 /// Emits the node that brings a blocked `value` of that many channels back to NCHW. The model has to import [`DOMAIN`].
 pub fn unblocked(g: &mut Builder, value: &Val, channels: usize) -> Val {
     reorder(g, "ReorderOutput", value, vec![attr::int("channels", channels as i64)])
+}
+
+/// The domain of [`channel_sums`].
+pub const OWN_DOMAIN: &str = kernels::DOMAIN;
+
+/// Emits the node that sums over the channels of blocked values, in full blocks: of one value, or of the products of two. The sums are
+/// `[N, H, W]`. The model has to import [`OWN_DOMAIN`], and its session to have [`SessionOptions::own_operators`].
+pub fn channel_sums(g: &mut Builder, value: &Val, other: Option<&Val>) -> Val {
+    let output = g.fresh("channel_sums");
+    g.push(NodeProto {
+        op_type: channel_sums::NAME.into(),
+        domain: OWN_DOMAIN.into(),
+        name: output.clone(),
+        input: std::iter::once(value).chain(other).map(|value| value.name().to_owned()).collect(),
+        output: vec![output.clone()],
+        ..Default::default()
+    });
+    Val::new(&output)
 }
 
 /// The model that brings a blocked `value` of that many channels back to NCHW, as `plain`.

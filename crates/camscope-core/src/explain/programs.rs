@@ -100,7 +100,11 @@ impl Programs {
         if let Some(program) = made.get(&key) {
             return Ok(Arc::clone(program));
         }
-        let program = Arc::new(self.runtime.session(&model()?.to_bytes(), &self.options)?);
+        // What lies in blocks does so on the CPU alone, where operators of our own are at hand.
+        let is_blocked = key.5.iter().any(Option::is_some);
+        let block = if is_blocked { onnx_grad_ort::blocked::channels(self.runtime).ok() } else { None };
+        let options = SessionOptions { own_operators: block, ..self.options.clone() };
+        let program = Arc::new(self.runtime.session(&model()?.to_bytes(), &options)?);
         made.insert(key, Arc::clone(&program));
         Ok(program)
     }

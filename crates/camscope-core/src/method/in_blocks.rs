@@ -1,9 +1,10 @@
 //! Methods that work place by place, on values that lie in ONNX Runtime's blocked layout: nothing has to be brought back first.
 //!
-//! `[N, C, H, W]` in blocks of B channels is `[N, C / B, H, W, B]` in memory. What is made element by element may be made there; the sum over
-//! the channels is that over the blocks and then over the channels of a block, of `H · W · B` and of B numbers that lie together.
+//! `[N, C, H, W]` in blocks of B channels is `[N, C / B, H, W, B]` in memory. What is made element by element may be made there; one operator
+//! sums over the channels, or the products of two values.
 
-use onnx_grad::{Builder, ElemType, Model, Val, attr};
+use onnx_grad::{Builder, ElemType, Model, Val};
+use onnx_grad_ort::blocked;
 
 use super::{Cam, Sign, finish};
 use crate::{error::Result, layer::Layout};
@@ -21,22 +22,24 @@ pub(super) fn program(method: &dyn Cam, sign: Sign, [channels, block]: [usize; 2
     if block == 0 || !channels.is_multiple_of(block) || !g.nodes().iter().all(|node| is_by_place(&node.op_type)) {
         return Ok(None);
     }
-    let heat = summed(&mut g, &weighted, [channels, block]);
+    let (heat, product) = summed(&mut g, &weighted);
     let heatmap = sign.emit(&mut g, &heat);
     let (taken, given) = ((Layout::Nchw.rank(), ElemType::Float), (3, ElemType::Float));
-    finish(g, &["activation", "gradient"], &heatmap, "heatmap", taken, given).map(Some)
+    let mut model = finish(g, &["activation", "gradient"], &heatmap, "heatmap", taken, given)?;
+    model.import(blocked::OWN_DOMAIN, 1);
+    if let Some(product) = product {
+        model.graph_mut().node.retain(|node| node.output != [product.name()]);
+    }
+    Ok(Some(model))
 }
 
-/// The sum over the channels, `[N, H, W]`, of a value in blocks.
-fn summed(g: &mut Builder, value: &Val, [channels, block]: [usize; 2]) -> Val {
-    let by_block = g.reshape(value, &[0, (channels / block) as i64, -1]);
-    let blocks = g.reduce_sum(&by_block, &[1], false);
-    let by_channel = g.reshape(&blocks, &[0, -1, block as i64]);
-    let flat = g.reduce_sum(&by_channel, &[2], false);
-    let batch = g.op("Shape", &[value], vec![attr::int("start", 0), attr::int("end", 1)]);
-    let extent = g.op("Shape", &[value], vec![attr::int("start", 2)]);
-    let shape = g.concat(&[&batch, &extent], 0);
-    g.reshape_to(&flat, &shape)
+/// The sum over the channels, `[N, H, W]`, of a value in blocks. Where it is a product, that needs no node: it is given too.
+fn summed(g: &mut Builder, value: &Val) -> (Val, Option<Val>) {
+    let product = g.nodes().iter().find(|node| node.op_type == "Mul" && node.output == [value.name()]);
+    match product.map(|node| [0, 1].map(|at| Val::new(&node.input[at]))) {
+        Some([one, other]) => (blocked::channel_sums(g, &one, Some(&other)), Some(value.clone())),
+        None => (blocked::channel_sums(g, value, None), None),
+    }
 }
 
 #[cfg(test)]
@@ -74,7 +77,8 @@ mod tests {
             apart.as_standard_layout().into_owned().into_shape_with_order(IxDyn(&sizes)).unwrap()
         };
         let run = |model: &Model, arrays: [ArrayD<f32>; 2]| {
-            let session = runtime.session(&model.to_bytes(), &SessionOptions::default()).unwrap();
+            let options = SessionOptions { own_operators: Some(block), ..SessionOptions::default() };
+            let session = runtime.session(&model.to_bytes(), &options).unwrap();
             let [activation, gradient] = arrays.map(|array| Value::from_f32(array).unwrap());
             let outputs = session.run(&[("activation", &activation), ("gradient", &gradient)]).unwrap();
             outputs.get("heatmap").unwrap().to_f32().unwrap()
@@ -86,7 +90,7 @@ mod tests {
                 let plain = super::super::program(method, sign, Layout::Nchw, elem, [None; 2], None).unwrap();
                 let own =
                     super::super::program(method, sign, Layout::Nchw, elem, [Some(channels); 2], Some(block)).unwrap();
-                assert!(own.graph().node.iter().all(|node| node.domain.is_empty()), "nothing is brought back");
+                assert!(own.graph().node.iter().all(|node| node.domain != blocked::DOMAIN), "nothing is brought back");
                 let (plain, own) = (run(&plain, arrays.clone()), run(&own, arrays.each_ref().map(in_blocks)));
                 assert_eq!(own.shape(), [2, 5, 7]);
                 let apart = (&plain - &own).iter().fold(0.0, |most: f32, error| error.abs().max(most));

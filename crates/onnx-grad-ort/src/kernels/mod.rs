@@ -4,6 +4,7 @@
 //! every standard operator reads and writes whole tensors. `passes::fuse` puts chains of them into one [`elementwise`] node. Behind a classifier it is bound by reading the weights: [`sparse_lhs_matmul`]
 //! reads only those that count.
 
+pub(crate) mod channel_sums;
 mod compound;
 mod curves;
 pub(crate) mod depth_to_space;
@@ -41,6 +42,7 @@ pub(crate) fn domain(block: usize) -> ort::Result<OperatorDomain> {
         .add(SparseLhsMatMulOf::<u8>::new())?
         .add(Of::<max_pool_grad::MaxPoolGrad>::new(block))?
         .add(Of::<zero_insert::ZeroInsert>::new(block))?
+        .add(channel_sums::ChannelSums { block })?
         .add(Of::<sum_products::SumProducts>::new(block))?
         .add(Of::<depth_to_space::BlockedDepthToSpace>::new(block))?
         .add(Of::<window::Window>::new(block))
