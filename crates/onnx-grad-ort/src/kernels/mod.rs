@@ -13,6 +13,7 @@ mod functions;
 pub(crate) mod max_pool_grad;
 mod pictures;
 pub(crate) mod program;
+pub(crate) mod softmax;
 pub(crate) mod sparse_lhs_matmul;
 pub(crate) mod sum_products;
 pub(crate) mod window;
@@ -43,6 +44,7 @@ pub(crate) fn domain(block: usize) -> ort::Result<OperatorDomain> {
         .add(Of::<max_pool_grad::MaxPoolGrad>::new(block))?
         .add(Of::<zero_insert::ZeroInsert>::new(block))?
         .add(channel_sums::ChannelSums { block })?
+        .add(Of::<softmax::AxisSoftmax>::new(block))?
         .add(Of::<sum_products::SumProducts>::new(block))?
         .add(Of::<depth_to_space::BlockedDepthToSpace>::new(block))?
         .add(Of::<window::Window>::new(block))

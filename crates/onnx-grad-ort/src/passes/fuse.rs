@@ -75,6 +75,7 @@ fn kinds<'a>(
             | "QuickGelu"
             | "BiasGelu"
             | "Softmax"
+            | "AxisSoftmax"
             | "LayerNormalization"
             | "BatchNormalization"
             | "ConvTranspose"

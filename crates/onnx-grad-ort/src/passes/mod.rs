@@ -19,6 +19,7 @@ mod parts;
 mod pool;
 mod rows;
 mod shape;
+mod softmax;
 mod split;
 mod windows;
 
@@ -240,6 +241,9 @@ impl Passes {
         let graph = forward.graph.get_or_insert_default();
         let inputs: HashMap<String, _> =
             graph.input.iter().map(|input| (input.name.clone(), elem(&input.name))).collect();
+        let known = shape::shapes(graph, &graph.node.iter().collect::<Vec<_>>(), block);
+        let is_float = |name: &str| plan.types.get(name).is_some_and(|ty| ty.elem == onnx_grad::ElemType::Float);
+        softmax::along_axes(graph, &known, is_float);
         fuse::fuse(graph, &inputs);
         shape::state(graph, block);
         let shapes = shape::shapes(graph, &graph.node.iter().collect::<Vec<_>>(), block);

@@ -10,7 +10,7 @@ use onnx_grad::{
 
 use crate::blocked;
 use crate::kernels::{
-    DOMAIN, depth_to_space, elementwise, max_pool_grad,
+    DOMAIN, depth_to_space, elementwise, max_pool_grad, softmax,
     sparse_lhs_matmul::{self, Byte},
     sum_products, window, zero_insert,
 };
@@ -115,7 +115,7 @@ fn of(
             let [_, _, down, across] = *sizes(node.attr_ints("scales")?)?.as_slice() else { return None };
             enlarged(picture(0)?, [down, across])?
         }
-        (DOMAIN, max_pool_grad::NAME) => input(0)?.to_vec(),
+        (DOMAIN, max_pool_grad::NAME | softmax::NAME) => input(0)?.to_vec(),
         (DOMAIN, sparse_lhs_matmul::NAME | i8::NAME | u8::NAME) => {
             vec![*input(0)?.first()?, *input(1)?.get(usize::from(!flag("turned")))?]
         }
