@@ -46,7 +46,7 @@ pub(crate) fn domain(block: usize) -> ort::Result<OperatorDomain> {
         .add(channel_sums::ChannelSums { block })?
         .add(Of::<softmax::AxisSoftmax>::new(block))?
         .add(Of::<sum_products::SumProducts>::new(block))?
-        .add(Of::<depth_to_space::BlockedDepthToSpace>::new(block))?
+        .add(depth_to_space::BlockedDepthToSpace { block })?
         .add(Of::<window::Window>::new(block))
 }
 

@@ -22,6 +22,7 @@ mod shape;
 mod softmax;
 mod split;
 mod windows;
+mod woven;
 
 use std::{
     collections::{HashMap, HashSet},
@@ -280,6 +281,8 @@ impl Passes {
             let place = place.map(|name| (name.clone(), onnx_grad::ElemType::Float));
             fuse::fuse(graph, &elems.clone().into_iter().chain(place).collect());
             rows::skip_zeros(graph, &names(seeds));
+            let known = shape::shapes(graph, &graph.node.iter().collect::<Vec<_>>(), block);
+            woven::without_joining(graph, &known, block);
             shape::state(graph, block);
         };
         finished(graph, None);

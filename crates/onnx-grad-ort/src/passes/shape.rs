@@ -122,7 +122,9 @@ fn of(
         (DOMAIN, zero_insert::NAME) => enlarged(picture(0)?, pair("strides")?)?,
         (DOMAIN, depth_to_space::NAME) => {
             let ([n, c, h, w], size) = (picture(0)?, number("size")?);
-            enlarged([n, c.checked_div(size.checked_mul(size)?)?, h, w], [size, size])?
+            // The pictures are one input, or one each.
+            let pictures = if node.input.len() == 1 { size.checked_mul(size)? } else { 1 };
+            enlarged([n, c.checked_div(pictures)?, h, w], [size, size])?
         }
         (DOMAIN, window::NAME) => {
             let ([n, c, ..], to) = (picture(0)?, sizes(node.attr_ints("to")?)?);
