@@ -310,8 +310,26 @@ impl Explainer {
     /// # Errors
     /// A target names what the model doesn't have; the runtime fails.
     pub fn explain(&self, tensor: ArrayD<f32>, targets: &[TargetRef]) -> Result<Outcome> {
-        let mut outcomes = self.explain_all(&[tensor.view()], targets)?;
-        outcomes.pop().ok_or_else(|| Error::Value("no image was explained".into()))
+        self.explain_input(&self.input(tensor)?, targets)
+    }
+
+    /// As [`Explainer::explain`], of the one image that [`Explainer::input`] gave: it is not copied.
+    ///
+    /// # Errors
+    /// Those of [`Explainer::explain`].
+    pub fn explain_input(&self, input: &Input, targets: &[TargetRef]) -> Result<Outcome> {
+        let none = || Error::Value("no image was explained".into());
+        let image = input.image(0).ok_or_else(none)?;
+        let mut outcomes = match self.options.smooth.augment {
+            true => self.explain_all(&[image], targets)?,
+            false => {
+                if let Some(target) = targets.first() {
+                    self.verify_once((image.view(), &[]), target)?;
+                }
+                self.explain_run(input, &[image], &[], targets, &Canceller::new())?
+            }
+        };
+        outcomes.pop().ok_or_else(none)
     }
 
     /// Explains some images in one run, at most [`Explainer::batch`]: each as the model takes it, a batch of one first, and all of one
@@ -364,9 +382,21 @@ impl Explainer {
         targets: &[TargetRef],
         canceller: &Canceller,
     ) -> Result<Vec<Outcome>> {
+        self.explain_run(&self.input(joined(images)?)?, images, seen, targets, canceller)
+    }
+
+    /// The images as they go into one run, and one by one.
+    fn explain_run(
+        &self,
+        input: &Input,
+        images: &[ArrayViewD<'_, f32>],
+        seen: &[Seen],
+        targets: &[TargetRef],
+        canceller: &Canceller,
+    ) -> Result<Vec<Outcome>> {
         let share = |start: Instant| milliseconds(start) / images.len() as f64;
         let start = Instant::now();
-        let forward = self.run(joined(images)?, canceller)?.of_photos(seen);
+        let forward = self.forward_of_input(input, canceller)?.of_photos(seen);
         let timing = Timing { forward: share(start), ..Timing::default() };
         let mut outcomes: Vec<Outcome> = (0..images.len())
             .map(|image| Outcome { scores: forward.scores.get(image).cloned(), ..Outcome::default() })

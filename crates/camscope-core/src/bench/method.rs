@@ -98,7 +98,9 @@ impl OfMethod {
     /// The runtime fails.
     pub fn measure(&self, plan: &Plan, progress: &mut dyn FnMut(usize)) -> Result<MethodTimes> {
         let canceller = Canceller::new();
-        let explain = || self.explainer.explain(self.tensor.clone(), &self.targets).map(drop);
+        // The plain forward pass reads a tensor of the runtime's: so does the explanation.
+        let input = self.explainer.input(self.tensor.clone())?;
+        let explain = || self.explainer.explain_input(&input, &self.targets).map(drop);
         let work = self.explainer.work();
         let before = (work.done(), work.gradients());
         explain()?;
@@ -109,9 +111,9 @@ impl OfMethod {
         }
         if let Some(ToInput { explainer, .. }) = &self.to_input {
             let first = self.targets.first().ok_or_else(|| Error::Value("there is no target".into()))?;
-            let canceller = &canceller;
+            let (canceller, input) = (&canceller, explainer.input(self.tensor.clone())?);
             sides.push(Side::new(move || {
-                let forward = explainer.forward(&self.tensor, canceller)?;
+                let forward = explainer.forward_of_input(&input, canceller)?;
                 let evaluated = explainer.evaluate(&forward, first)?;
                 explainer.backward(&forward, &evaluated, canceller)?.wait()
             }));

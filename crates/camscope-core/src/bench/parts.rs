@@ -133,7 +133,7 @@ impl Parts {
         };
         let mut sides = [
             Side::new(|| self.plain.run()),
-            Side::new(|| explain(&self.explainer, (&self.tensor, &own), &self.targets)),
+            Side::new(|| explain(&self.explainer, &own, &self.targets)),
             Side::new(|| {
                 let backward = self.explainer.backward(&at_layer, other, &canceller)?;
                 heatmaps(&self.explainer, &at_layer, &backward)
@@ -148,14 +148,10 @@ impl Parts {
     }
 }
 
-/// From a prepared image, `tensor` and the same as `input`, to the heatmaps of the targets at every tap.
-pub(super) fn explain(
-    explainer: &Explainer,
-    (tensor, input): (&ArrayD<f32>, &Input),
-    targets: &[TargetRef],
-) -> Result<()> {
+/// From a prepared image to the heatmaps of the targets at every tap.
+pub(super) fn explain(explainer: &Explainer, input: &Input, targets: &[TargetRef]) -> Result<()> {
     if let Method::Host(_) = explainer.options().method.method {
-        return explainer.explain(tensor.clone(), targets).map(drop);
+        return explainer.explain_input(input, targets).map(drop);
     }
     let canceller = Canceller::new();
     let forward = explainer.forward_of_input(input, &canceller)?;

@@ -39,7 +39,7 @@ pub fn profile(
     let runs = if let Method::Host(_) = options.method.method { 1 } else { RUNS };
     let input = explainer.input(tensor.clone())?;
     for _ in 0..runs {
-        explain(&explainer, (tensor, &input), targets)?;
+        explain(&explainer, &input, targets)?;
     }
     explainer.end_profiles()
 }

@@ -1,6 +1,8 @@
 //! What the steps of an explanation give.
 
-use ndarray::{Array2, ArrayD, Axis};
+use std::sync::Arc;
+
+use ndarray::{Array2, ArrayD, ArrayViewD, Axis};
 
 use crate::{
     error::{Error, Result},
@@ -100,6 +102,20 @@ pub struct Input {
     pub(super) value: Value,
     /// How many there are; where the model wants more, the last one comes again.
     pub(super) images: usize,
+    /// The numbers, where the model takes others than 32-bit floats: these may be rounded.
+    pub(super) unrounded: Option<Arc<ArrayD<f32>>>,
+}
+
+impl Input {
+    /// An image as the model takes it, a batch of one first; `None` where there are fewer.
+    pub(super) fn image(&self, at: usize) -> Option<ArrayViewD<'_, f32>> {
+        let shape = self.value.shape();
+        let all = match &self.unrounded {
+            Some(all) => all.view(),
+            None => ArrayViewD::from_shape(shape, self.value.floats()?).ok()?,
+        };
+        (at < self.images).then(|| all.slice_axis_move(Axis(0), (at..at + 1).into()))
+    }
 }
 
 /// The backward pass of some images, each with a target of its own.

@@ -1,6 +1,9 @@
 //! The steps one at a time: a forward pass, what a target makes of it, a backward pass, a method's program.
 
-use std::{path::Path, sync::PoisonError};
+use std::{
+    path::Path,
+    sync::{Arc, PoisonError},
+};
 
 use ndarray::{Array2, ArrayD, ArrayViewD, Axis};
 use onnx_grad_ort::passes::Tapped;
@@ -45,8 +48,9 @@ impl Explainer {
             return Err(Error::Value(format!("{images} images in a run that takes 1 to {}", self.batch)));
         }
         let elem = ElemType::from_code(self.network().input().elem.code());
-        let value = Value::from_f32_as(filled_up(tensor, self.rows.unwrap_or(images))?, elem)?;
-        Ok(Input { value, images })
+        let tensor = filled_up(tensor, self.rows.unwrap_or(images))?;
+        let unrounded = (elem != ElemType::Float).then(|| Arc::new(tensor.clone()));
+        Ok(Input { value: Value::from_f32_as(tensor, elem)?, images, unrounded })
     }
 
     /// As [`Explainer::forward`], of images that [`Explainer::input`] gave.
@@ -55,7 +59,7 @@ impl Explainer {
     /// Those of [`Explainer::forward`].
     pub fn forward_of_input(&self, input: &Input, canceller: &Canceller) -> Result<Forward> {
         let own = self.network().input();
-        let Input { value: input, images } = input.clone();
+        let Input { value: input, images, .. } = input.clone();
         let rows = input.shape().first().copied().unwrap_or(0);
         let fed = self.fed(rows)?;
         let values = self.forward_session().run_with(&feeds(&own.name, &input, &fed), canceller)?;

@@ -207,7 +207,7 @@ impl Value {
     }
 
     /// The elements of a tensor of 32-bit floats on the host, where they lie.
-    pub(crate) fn floats(&self) -> Option<&[f32]> {
+    pub fn floats(&self) -> Option<&[f32]> {
         if self.is_remote() {
             return None;
         }
