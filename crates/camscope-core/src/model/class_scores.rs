@@ -94,7 +94,7 @@ pub(super) fn class_scores(
     if crate::task::embedding::is_called(output) {
         return Err(format!("`{output}` is an embedding by its name, not one score a class"));
     }
-    if made_of(graph, output, &["OneHot"]).is_some() {
+    if made_of(graph, output, &["OneHot", "Equal"]).is_some() {
         return Err(format!(
             "`{output}` marks the surest class, and no floats were found before it by which it is decided"
         ));

@@ -176,7 +176,10 @@ fn has_places(look: &Look<'_>, batch: Option<usize>) -> bool {
         let is_feature = ["hidden", "embed", "pool", "feature", "token"].iter().any(|word| name.contains(word));
         !is_feature && shape.len() > 2 && !is_row(shape)
     };
-    if look.has("NonMaxSuppression") {
+    let are_boxes = |(name, shape): &(&str, Vec<Option<usize>>)| {
+        name.to_lowercase().contains("box") && matches!(shape[..], [_, rows, Some(4)] if rows != Some(1))
+    };
+    if look.has("NonMaxSuppression") || look.outputs.iter().any(are_boxes) {
         return true;
     }
     !look.outputs.iter().any(|(_, shape)| shape.is_empty() || is_row(shape)) && look.outputs.iter().any(is_map)
