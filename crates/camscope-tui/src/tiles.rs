@@ -440,10 +440,13 @@ fn thumbnails(state: &State, parts: &Areas) -> Vec<Tile> {
 
 /// The point of the photo that is explained, as fractions, that a cell of the tile shows.
 pub fn point(state: &State, tile: &Tile, column: u16, row: u16) -> Option<(f32, f32)> {
-    if matches!(tile.chooses, Chooses::Image(_) | Chooses::Nothing) {
-        return None;
-    }
-    place_in(state, tile, column, row)
+    if shows_another(state, tile) { None } else { place_in(state, tile, column, row) }
+}
+
+/// Whether a tile has another photo than the one that is explained.
+fn shows_another(state: &State, tile: &Tile) -> bool {
+    let is_current = matches!(tile.chooses, Chooses::Image(image) if image == state.image);
+    matches!(tile.chooses, Chooses::Image(_) | Chooses::Nothing | Chooses::Method(_)) && !is_current
 }
 
 /// The point of whatever photo a tile shows, as fractions, that a cell has: all photos of a view are zoomed alike.
@@ -460,7 +463,7 @@ pub fn place_in(state: &State, tile: &Tile, column: u16, row: u16) -> Option<(f3
 
 /// The cell of a tile that shows a point of the photo.
 pub fn cell_of(state: &State, tile: &Tile, (x, y): (f32, f32)) -> Option<(u16, u16)> {
-    if matches!(tile.chooses, Chooses::Image(_) | Chooses::Nothing | Chooses::Method(_)) {
+    if tile.is_in_strip() || shows_another(state, tile) {
         return None;
     }
     let [left, top, width, height] = state.zoom.window();

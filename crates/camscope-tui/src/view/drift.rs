@@ -23,7 +23,11 @@ pub(super) fn drift(state: &State, theme: &Theme, room: Rect, buf: &mut Buffer) 
     panel.line(0, "drift of B: relative error by layer", theme.heading);
     match known(state)? {
         None => panel.line(1, "comparing the activations of all layers …", theme.faint),
-        Some(Err(reason)) => panel.line(1, reason, theme.error),
+        Some(Err(reason)) => {
+            for (row, line) in (1..).zip(text::wrapped(reason, inner)) {
+                panel.line(row, &line, theme.error);
+            }
+        }
         Some(Ok(entries)) => {
             let largest = entries.iter().map(|entry| entry.error).filter(|error| error.is_finite()).fold(0.0, f64::max);
             let (start, rows) = shown(state, entries, area);
@@ -73,7 +77,8 @@ fn known(state: &State) -> Option<Known<'_>> {
 fn area(state: &State, room: Rect) -> Option<Rect> {
     let lines = match known(state)? {
         Some(Ok(entries)) => entries.len() as u16 + 2,
-        _ => 2,
+        Some(Err(_)) => 4,
+        None => 2,
     };
     // Four pictures have room where there are three: there it covers none.
     let half = |length: u16, least: u16| if length >= 2 * least { length / 2 } else { length };

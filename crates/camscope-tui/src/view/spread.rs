@@ -25,7 +25,7 @@ pub(super) fn spread(state: &State, theme: &Theme, room: Rect, buf: &mut Buffer)
         vec![(text::fitted_end(&format!("{} · {}", layer.name, layer.shape), inner), theme.heading)];
     match known {
         None => lines.push(("counting …".into(), theme.faint)),
-        Some(Err(reason)) => lines.push((reason.clone(), theme.error)),
+        Some(Err(reason)) => lines.extend(text::wrapped(reason, inner).into_iter().map(|line| (line, theme.error))),
         Some(Ok(spread)) => {
             if inner >= BARS {
                 lines.extend(bars(spread).into_iter().map(|line| (line, theme.bar)));

@@ -87,6 +87,18 @@ pub(super) fn fitted_middle(text: &str, width: usize) -> String {
     fitted(text, width.saturating_sub(last.width())) + &last
 }
 
+/// The text made safe to show, in lines of at most so many cells that end between words; a word without room for it is cut.
+pub(super) fn wrapped(text: &str, width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in printable(text).split_whitespace() {
+        match lines.last_mut().filter(|line| line.width() + 1 + word.width() <= width) {
+            Some(line) => *line += &format!(" {word}"),
+            None => lines.push(fitted(word, width)),
+        }
+    }
+    lines
+}
+
 /// The text filled up to `width` cells, or cut.
 pub(super) fn padded(text: &str, width: usize) -> String {
     let mut text = fitted(text, width);
@@ -126,6 +138,9 @@ mod tests {
         assert_eq!(fitted_middle("regnety_002_int8", 10), "regnet…nt8");
         assert_eq!(["猫の写真その一枚", "猫"].map(|name| fitted_middle(name, 9)), ["猫の写…枚", "猫"]);
         assert_eq!((0..4).map(|cells| fitted_middle("regnet", cells)).collect::<Vec<_>>(), ["", "…", "r…", "re…"]);
+        assert_eq!(wrapped("no gradient: Round stops it", 12), ["no gradient:", "Round stops", "it"]);
+        assert_eq!(wrapped("猫の 写真 features", 5), ["猫の", "写真", "feat…"]);
+        assert_eq!(wrapped(" ", 5), Vec::<String>::new());
         assert_eq!(padded("猫猫猫", 5), "猫猫…");
         assert_eq!(padded("猫", 5), "猫   ");
         assert_eq!(width(&padded("e\u{301}", 3)), 3);

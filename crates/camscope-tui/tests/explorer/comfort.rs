@@ -68,6 +68,14 @@ fn the_histogram_says_how_the_layers_numbers_are_spread() {
 }
 
 #[test]
+fn why_a_layer_has_no_histogram_is_read_whole_in_a_small_window() {
+    let mut rig = Rig::with((30, 16), Protocol::HalfBlocks, start(&["cat.jpg"]));
+    rig.settle().keys("g down down down h").settle();
+    let screen = rig.screen();
+    assert!(screen.contains("the runtime ran out of") && screen.contains("  numbers"), "{screen}");
+}
+
+#[test]
 fn the_share_of_the_heat_in_a_box_stands_beside_it() {
     let double = Double::new();
     double.finds_boxes.store(true, Ordering::SeqCst);

@@ -78,6 +78,15 @@ fn all_images_are_seen_for_one_class() {
 }
 
 #[test]
+fn among_all_images_the_crosshair_lies_over_the_one_that_is_explained() {
+    let mut rig = Rig::with((120, 40), Protocol::HalfBlocks, start(&["cat.jpg", "cow.jpg"]));
+    rig.settle().keys("8 x").settle();
+    assert_eq!(rig.screen().matches('╋').count(), 1, "{}", rig.screen());
+    rig.key("n").settle();
+    assert_eq!(rig.screen().matches('╋').count(), 1, "{}", rig.screen());
+}
+
+#[test]
 fn of_many_images_only_those_are_read_that_are_shown() {
     let names: Vec<String> = (0..300).map(|at| format!("photo{at:03}.jpg")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
