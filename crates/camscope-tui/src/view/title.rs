@@ -133,7 +133,7 @@ struct Names {
 
 impl Names {
     fn of(state: &State) -> Self {
-        let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let name = |path: &Path| text::printable(&path.file_name().unwrap_or_default().to_string_lossy()).into_owned();
         let mut all: Vec<String> = Vec::new();
         if let Some(model) = &state.model {
             all.push(name(&model.path));

@@ -55,6 +55,9 @@ fn on_a_narrow_line_names_stay_and_what_the_caption_says_goes_first() {
     assert_eq!(of("m.onnx", "cat.jpg", 52), " ≡  m.onnx  ·  cat.jpg (1/2)  ·  overlay · gradcam");
     assert_eq!(of("efficientnet-lite0.onnx", "cat_and_coffee.jpg", 36), " ≡  effici…te0  ·  cat_an…fee (1/2)");
     assert!(of("efficientnet-lite0.onnx", "cat_and_coffee.jpg", 12).starts_with(" ≡  "));
+    // What is shown of a name is measured, not its bytes.
+    assert_eq!(of("m.onnx", "a\u{1b}[31m.jpg", 52), " ≡  m  ·  a\\u{1b}[31m (1/2)  ·  overlay · gradcam");
+    assert_eq!(of("模型.onnx", "猫.jpg", 52), " ≡  模型  ·  猫 (1/2)  ·  overlay · gradcam");
 }
 
 #[test]
