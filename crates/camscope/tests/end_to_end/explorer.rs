@@ -376,7 +376,8 @@ fn it_stops_and_goes_on() {
     terminal.wait("the layout of 80 × 24", |screen| screen.rows(0, 80).nth(1)?.contains("Classes").then_some(()));
     terminal.press("?");
     terminal.sees("type to search them");
-    terminal.press(ESCAPE);
+    // Not by escape: while the new size is still being drawn the text may be away for a moment, and escape with `q` right behind it is Alt-q.
+    terminal.press("?");
     terminal.no_longer_sees("type to search them");
     terminal.press("q");
     terminal.ends_with(0);
