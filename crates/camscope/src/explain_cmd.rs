@@ -275,7 +275,10 @@ fn told_of_refusal(how: &MethodArgs, chosen: &Chosen, error: &Error) -> bool {
         note_all(&[format!("{name} is left out: {error}")]);
         return true;
     }
-    output::complain(&format!("{name}: {error}"), error.help().as_deref());
+    let reason = error.to_string();
+    // Some reasons begin with the method's name.
+    let is_named = reason.strip_prefix(name).is_some_and(|rest| !rest.starts_with(|next: char| next.is_alphanumeric()));
+    output::complain(&if is_named { reason } else { format!("{name}: {reason}") }, error.help().as_deref());
     false
 }
 
