@@ -29,7 +29,7 @@ pub fn unblocked(g: &mut Builder, value: &Val, channels: usize) -> Val {
     reorder(g, "ReorderOutput", value, vec![attr::int("channels", channels as i64)])
 }
 
-/// The domain of [`channel_sums`].
+/// The domain of the operator that [`channel_sums()`] emits.
 pub const OWN_DOMAIN: &str = kernels::DOMAIN;
 
 /// Emits the node that sums over the channels of blocked values, in full blocks: of one value, or of the products of two. The sums are

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ort::session::builder::{AutoDevicePolicy, GraphOptimizationLevel, SessionBuilder};
 use ort::session::{RunOptions, SessionInputValue};
@@ -227,6 +227,7 @@ impl Runtime {
         let Spot { provider, device } = spot.into();
         let device = device.or_else(|| self.device_of(provider));
         log::take_errors();
+        let mut first = options.own_operators.and_then(|_| first_with_operators());
         const LOAD: &str = "load the model";
         let refused = |error: ort::Error| Error::Inference { action: LOAD, reason: words(error.message()).into() };
         let mut builder = self.builder(options).map_err(refused)?;
@@ -248,6 +249,9 @@ impl Runtime {
             }
             .map_err(refused)
         })?;
+        if let Some(is_known) = &mut first {
+            **is_known = true;
+        }
         Ok(Session {
             binding: Bound::of(&session, Spot { provider, device: device.clone() }, options),
             placement: records.then(|| placement::count(&session, name).ok()).flatten(),
@@ -299,6 +303,14 @@ impl Runtime {
         }
         Ok(builder)
     }
+}
+
+/// ONNX Runtime asks whether it knows the domain of some operators, and then adds it: of two sessions that are the first to bring it, at
+/// once, one would fail. Until a session has brought this crate's own domain, they are made one after the other: each holds this.
+fn first_with_operators() -> Option<MutexGuard<'static, bool>> {
+    static IS_KNOWN: Mutex<bool> = Mutex::new(false);
+    let is_known = IS_KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    (!*is_known).then_some(is_known)
 }
 
 impl Session {
