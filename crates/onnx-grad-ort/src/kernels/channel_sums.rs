@@ -3,16 +3,18 @@
 //! A class activation map is such a sum. Standard operators write the products, then the sums over the blocks, and then those over the
 //! channels of a block.
 
-use ort::operator::{ComputeContext, Kernel, KernelContext, Operator, OperatorInput, OperatorOutput};
-use ort::value::TensorElementType;
+use ort::operator::{ComputeContext, Kernel, KernelContext};
 
-use super::{SendPtr, pictures::extents};
+use super::{
+    SendPtr,
+    pictures::{OnPictures, extents},
+};
 use crate::cpu_features::{self, multiversion};
 
-/// The operator. Inputs: one or two images `[n, channels, height, width]` in full blocks. Output: `[n, height, width]`.
+/// The kernel. Inputs: one or two images `[n, channels, height, width]` in full blocks. Output: `[n, height, width]`.
 pub(crate) struct ChannelSums {
-    /// Channels of a block.
-    pub(crate) block: usize,
+    block: usize,
+    inputs: usize,
 }
 
 /// The operator's name.
@@ -24,36 +26,19 @@ const PLACES: usize = 16;
 /// Elements that are worth a task of their own.
 const TASK: usize = 32 * 1024;
 
-impl Operator for ChannelSums {
-    type Kernel<'attr> = Ready;
+impl OnPictures for ChannelSums {
+    const NAME: &'static str = NAME;
+    const INPUTS: Option<usize> = None;
 
-    fn name(&self) -> &str {
-        NAME
-    }
-
-    fn inputs(&self) -> impl IntoIterator<Item = OperatorInput> {
-        [OperatorInput::variadic(1).homogenous(TensorElementType::Float32)]
-    }
-
-    fn outputs(&self) -> impl IntoIterator<Item = OperatorOutput> {
-        [OperatorOutput::required(TensorElementType::Float32)]
-    }
-
-    fn create_kernel<'attr>(&self, context: &KernelContext<'attr>) -> ort::Result<Ready> {
+    fn new(context: &KernelContext<'_>, block: usize) -> ort::Result<Self> {
         match context.inputs()?.len() {
-            inputs @ 1..=2 => Ok(Ready { block: self.block, inputs }),
+            inputs @ 1..=2 => Ok(Self { block, inputs }),
             inputs => Err(ort::Error::new(format!("{inputs} inputs, not one or two"))),
         }
     }
 }
 
-/// The kernel.
-pub(crate) struct Ready {
-    block: usize,
-    inputs: usize,
-}
-
-impl Kernel for Ready {
+impl Kernel for ChannelSums {
     fn compute(&mut self, context: &ComputeContext) -> ort::Result<()> {
         let malformed = || ort::Error::new("the inputs are no pictures in full blocks, of one size");
         let ([n, c, h, w], block) = (extents(context, 0)?, self.block);

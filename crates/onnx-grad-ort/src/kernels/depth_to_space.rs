@@ -1,15 +1,18 @@
 //! The operator `BlockedDepthToSpace`: images in blocks, side by side as channels, woven into one: what `DepthToSpace` does in its mode `DCR`.
 
-use ort::operator::{ComputeContext, Kernel, KernelContext, Operator, OperatorInput, OperatorOutput};
-use ort::value::TensorElementType;
+use ort::operator::{ComputeContext, Kernel, KernelContext};
 
-use super::{SendPtr, pictures::extents};
+use super::{
+    SendPtr,
+    pictures::{OnPictures, extents},
+};
 
-/// The operator. Attribute: `size`, how many images go into one along each axis. The images are one input, side by side as channels, or
+/// The kernel. Attribute: `size`, how many images go into one along each axis. The images are one input, side by side as channels, or
 /// `size`² inputs.
 pub(crate) struct BlockedDepthToSpace {
-    /// Channels of a block.
-    pub(crate) block: usize,
+    size: usize,
+    inputs: usize,
+    block: usize,
 }
 
 /// The operator's name.
@@ -18,40 +21,22 @@ pub(crate) const NAME: &str = "BlockedDepthToSpace";
 /// Elements that are worth a task of their own.
 const TASK: usize = 16 * 1024;
 
-impl Operator for BlockedDepthToSpace {
-    type Kernel<'attr> = Ready;
+impl OnPictures for BlockedDepthToSpace {
+    const NAME: &'static str = NAME;
+    const INPUTS: Option<usize> = None;
 
-    fn name(&self) -> &str {
-        NAME
-    }
-
-    fn inputs(&self) -> impl IntoIterator<Item = OperatorInput> {
-        [OperatorInput::variadic(1).homogenous(TensorElementType::Float32)]
-    }
-
-    fn outputs(&self) -> impl IntoIterator<Item = OperatorOutput> {
-        [OperatorOutput::required(TensorElementType::Float32)]
-    }
-
-    fn create_kernel<'attr>(&self, context: &KernelContext<'attr>) -> ort::Result<Ready> {
+    fn new(context: &KernelContext<'_>, block: usize) -> ort::Result<Self> {
         let size = usize::try_from(context.get::<i64>("size").unwrap_or(0)).ok().filter(|&size| size > 0);
         let size = size.ok_or_else(|| ort::Error::new("malformed size"))?;
         let inputs = context.inputs()?.len();
         match inputs == 1 || Some(inputs) == size.checked_mul(size) {
-            true => Ok(Ready { size, inputs, block: self.block }),
+            true => Ok(Self { size, inputs, block }),
             false => Err(ort::Error::new(format!("{inputs} inputs for a size of {size}"))),
         }
     }
 }
 
-/// The kernel.
-pub(crate) struct Ready {
-    size: usize,
-    inputs: usize,
-    block: usize,
-}
-
-impl Kernel for Ready {
+impl Kernel for BlockedDepthToSpace {
     fn compute(&mut self, context: &ComputeContext) -> ort::Result<()> {
         let malformed = || ort::Error::new("the inputs are no pictures in blocks, of one size");
         let ([n, c, h, w], size, block) = (extents(context, 0)?, self.size, self.block);

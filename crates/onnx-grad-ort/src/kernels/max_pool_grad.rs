@@ -22,7 +22,7 @@ pub(crate) const NAME: &str = "MaxPoolGrad";
 
 impl OnPictures for MaxPoolGrad {
     const NAME: &'static str = NAME;
-    const INPUTS: usize = 3;
+    const INPUTS: Option<usize> = Some(3);
 
     fn new(context: &KernelContext<'_>, block: usize) -> ort::Result<Self> {
         let whole = |name: &str| Ok::<_, ort::Error>(pair(context, name)?.map(|size| size as i64));

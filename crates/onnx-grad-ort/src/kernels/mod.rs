@@ -43,10 +43,10 @@ pub(crate) fn domain(block: usize) -> ort::Result<OperatorDomain> {
         .add(SparseLhsMatMulOf::<u8>::new())?
         .add(Of::<max_pool_grad::MaxPoolGrad>::new(block))?
         .add(Of::<zero_insert::ZeroInsert>::new(block))?
-        .add(channel_sums::ChannelSums { block })?
+        .add(Of::<channel_sums::ChannelSums>::new(block))?
         .add(Of::<softmax::AxisSoftmax>::new(block))?
         .add(Of::<sum_products::SumProducts>::new(block))?
-        .add(depth_to_space::BlockedDepthToSpace { block })?
+        .add(Of::<depth_to_space::BlockedDepthToSpace>::new(block))?
         .add(Of::<window::Window>::new(block))
 }
 

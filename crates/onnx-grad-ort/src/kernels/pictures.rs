@@ -11,8 +11,8 @@ use ort::{
 pub(super) trait OnPictures: Kernel + 'static {
     /// The operator's name.
     const NAME: &'static str;
-    /// How many inputs it has.
-    const INPUTS: usize = 1;
+    /// How many inputs it has; `None`: one or more.
+    const INPUTS: Option<usize> = Some(1);
 
     /// The kernel for a node; `block` is how many channels a block has.
     ///
@@ -43,7 +43,11 @@ impl<K: OnPictures> Operator for Of<K> {
     }
 
     fn inputs(&self) -> impl IntoIterator<Item = OperatorInput> {
-        (0..K::INPUTS).map(|_| OperatorInput::required(TensorElementType::Float32))
+        let input = |_| match K::INPUTS {
+            Some(_) => OperatorInput::required(TensorElementType::Float32),
+            None => OperatorInput::variadic(1).homogenous(TensorElementType::Float32),
+        };
+        (0..K::INPUTS.unwrap_or(1)).map(input)
     }
 
     fn outputs(&self) -> impl IntoIterator<Item = OperatorOutput> {

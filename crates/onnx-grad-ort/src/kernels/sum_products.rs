@@ -21,7 +21,7 @@ pub(crate) const NAME: &str = "SumProducts";
 
 impl OnPictures for SumProducts {
     const NAME: &'static str = NAME;
-    const INPUTS: usize = 2;
+    const INPUTS: Option<usize> = Some(2);
 
     fn new(_: &KernelContext<'_>, block: usize) -> ort::Result<Self> {
         Ok(Self { block })

@@ -56,7 +56,7 @@ pub(crate) struct Window {
 
 impl OnPictures for Window {
     const NAME: &'static str = NAME;
-    const INPUTS: usize = 2;
+    const INPUTS: Option<usize> = Some(2);
 
     fn new(context: &KernelContext<'_>, block: usize) -> ort::Result<Self> {
         let list = |name: &str| context.get::<Vec<i64>>(name).unwrap_or_default();
