@@ -142,10 +142,7 @@ fn beside_others(network: &Network, classes: &Classes, types: &Types) -> Result<
 /// # Errors
 /// What they are instead.
 fn independent(network: &Network, classes: &Classes, types: &Types) -> Result<(), String> {
-    let count = |name: &str| {
-        let sizes = types.get(name)?.shape.as_ref()?.iter().skip(1).map(|dim| dim.fixed());
-        sizes.product::<Option<usize>>()
-    };
+    let count = |name: &str| mixed::count(types, name);
     let own = count(&classes.logits);
     let graph = network.model.graph();
     // Coral and the like (Cao et al. 2020): one score, and a threshold for each step of a scale.
@@ -167,10 +164,7 @@ fn independent(network: &Network, classes: &Classes, types: &Types) -> Result<()
 
 /// The row beside which four numbers may be a box.
 fn is_box_beside<'a>(network: &'a Network, classes: &Classes, types: &Types) -> Option<&'a str> {
-    let count = |name: &str| {
-        let sizes = types.get(name)?.shape.as_ref()?.iter().skip(1).map(|dim| dim.fixed());
-        sizes.product::<Option<usize>>()
-    };
+    let count = |name: &str| mixed::count(types, name);
     if count(&classes.logits) != Some(4) || plain_row::is_called_scores(&classes.output) {
         return None;
     }

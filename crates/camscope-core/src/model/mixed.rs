@@ -75,37 +75,28 @@ impl<'a> Weighed<'a> {
 /// Whether an output joins rows, of several numbers some, each behind a softmax or a logistic function of its own, or some behind one.
 pub(super) fn is_joined(graph: &GraphProto, types: &Types, output: &str) -> bool {
     let index = Index::new(graph);
-    let mut value = output;
-    while let Some(node) = index.producer_node(value) {
-        match (&*node.op_type, node.input.first()) {
-            ("Concat", _) => {
-                let is_several = |name: &String| count(types, name).is_none_or(|count| count > 1);
-                let ends = |name: &String| ends_in(&index, name);
-                return node.input.len() > 1 && node.input.iter().any(is_several) && node.input.iter().any(ends);
-            }
-            ("Identity" | "Reshape" | "Squeeze" | "Unsqueeze" | "Flatten" | "Cast", Some(first)) => value = first,
-            _ => return false,
-        }
+    let Some(node) = maker(&index, output).filter(|node| node.op_type == "Concat" && node.input.len() > 1) else {
+        return false;
+    };
+    let is_several = |name: &String| count(types, name).is_none_or(|count| count > 1);
+    let ends = |name: &String| {
+        maker(&index, name).is_some_and(|node| matches!(&*node.op_type, "Softmax" | "LogSoftmax" | "Sigmoid"))
+    };
+    node.input.iter().any(is_several) && node.input.iter().any(ends)
+}
+
+/// The node that makes a value's numbers, behind those that only move them.
+fn maker<'a>(index: &Index<'a>, name: &str) -> Option<&'a NodeProto> {
+    let mut node = index.producer_node(name)?;
+    while matches!(&*node.op_type, "Identity" | "Reshape" | "Squeeze" | "Unsqueeze" | "Flatten" | "Cast") {
+        node = index.producer_node(node.input.first()?)?;
     }
-    false
+    Some(node)
 }
 
 /// How many numbers an image has in a value.
-fn count(types: &Types, name: &str) -> Option<usize> {
+pub(super) fn count(types: &Types, name: &str) -> Option<usize> {
     types.get(name)?.shape.as_ref()?.iter().skip(1).map(|dim| dim.fixed()).product()
-}
-
-/// Whether a softmax or a logistic function gives a value, moved.
-fn ends_in(index: &Index<'_>, name: &str) -> bool {
-    let mut value = name;
-    while let Some(node) = index.producer_node(value) {
-        match (&*node.op_type, node.input.first()) {
-            ("Softmax" | "LogSoftmax" | "Sigmoid", _) => return true,
-            ("Identity" | "Reshape" | "Squeeze" | "Unsqueeze" | "Flatten" | "Cast", Some(first)) => value = first,
-            _ => return false,
-        }
-    }
-    false
 }
 
 #[cfg(test)]
