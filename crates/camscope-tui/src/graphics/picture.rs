@@ -42,6 +42,13 @@ pub(super) struct Piece {
     pub(super) bytes: Vec<u8>,
 }
 
+impl Piece {
+    /// Its cells, where the picture has those.
+    pub(super) fn area(&self, picture: Rect) -> Rect {
+        Rect::new(picture.x + self.at.0, picture.y + self.at.1, self.size.0, self.size.1).intersection(picture)
+    }
+}
+
 /// Where a picture goes in a frame.
 #[derive(Clone, Copy, Debug)]
 pub struct Placement<'a> {

@@ -113,10 +113,9 @@ impl PixelPainter {
                     self.wait_for(first.iter().map(|piece| Part::of(piece, area, true)));
                     self.wait_for(pieces.iter().map(|piece| Part::of(piece, area, false)));
                 } else if uncovered {
-                    let was_covered = |part: &Part| self.covered.iter().any(|old| old.intersects(part.area));
-                    let parts: Vec<Part> = pieces.iter().map(|piece| Part::of(piece, area, false)).collect();
-                    let parts: Vec<Part> = parts.into_iter().filter(was_covered).collect();
-                    self.wait_for(parts.into_iter());
+                    let old = self.covered.clone();
+                    let was_covered = |piece: &&Piece| old.iter().any(|old| old.intersects(piece.area(area)));
+                    self.wait_for(pieces.iter().filter(was_covered).map(|piece| Part::of(piece, area, false)));
                 }
             } else if !is_there || uncovered {
                 for piece in pieces {
@@ -216,8 +215,7 @@ impl PixelPainter {
 
 impl Part {
     fn of(piece: &Piece, picture: Rect, is_coarse: bool) -> Self {
-        let area = Rect::new(picture.x + piece.at.0, picture.y + piece.at.1, piece.size.0, piece.size.1);
-        Self { picture, area: area.intersection(picture), is_coarse, bytes: piece.bytes.clone() }
+        Self { picture, area: piece.area(picture), is_coarse, bytes: piece.bytes.clone() }
     }
 }
 
