@@ -6,7 +6,7 @@ use ndarray::{Array1, Array3, ArrayD};
 
 use super::{
     Explainer, Forward, Held, Options, Tap,
-    host::{canonical, uncanonical},
+    canonical::{canonical, uncanonical},
 };
 use crate::{
     error::{Error, Result},

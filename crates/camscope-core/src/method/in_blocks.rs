@@ -6,11 +6,11 @@
 use onnx_grad::{Builder, ElemType, Model, Val};
 use onnx_grad_ort::blocked;
 
-use super::{Cam, Sign, finish};
+use super::{Cam, Sign, program::finish};
 use crate::{error::Result, layer::Layout};
 
 /// The method's program over an activation and a gradient in blocks, `channels` of each in blocks of `block`; otherwise as
-/// [`program`](super::program) gives it. `None`: the method is more than a sum of what it makes of each place, or the last block is not full.
+/// [`program`](super::program()) gives it. `None`: the method is more than a sum of what it makes of each place, or the last block is not full.
 ///
 /// # Errors
 /// None for the built-in methods.
