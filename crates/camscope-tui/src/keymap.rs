@@ -145,6 +145,11 @@ impl Keymap {
         self.0.iter().find(|(known, _)| *known == key).map(|(_, action)| *action)
     }
 
+    /// The first key of an action, in words; where it has none, how it is typed.
+    pub fn first(&self, action: Action) -> String {
+        self.keys(action).next().map_or_else(|| format!(":{action}"), |key| key.to_string())
+    }
+
     /// The keys of an action.
     pub fn keys(&self, action: Action) -> impl Iterator<Item = Key> {
         self.0.iter().filter(move |(_, known)| *known == action).map(|(key, _)| *key)

@@ -307,6 +307,14 @@ impl State {
         self.saturation.get(&self.photo()?.id)?.get(layer)?.as_deref()
     }
 
+    /// Whether the model found nothing that it is sure of in the photo that is shown, where it finds things, and nothing else was asked.
+    pub fn finds_nothing(&self) -> bool {
+        let finds = self.model.as_ref().is_some_and(|model| model.asks.is_none() && !model.is_embedding);
+        finds
+            && self.current_scores().is_some_and(|scores| scores.ranking.is_empty())
+            && self.current_target().is_none()
+    }
+
     /// What is explained: the chosen target, else the first of the ranking.
     pub fn current_target(&self) -> Option<usize> {
         self.target.or_else(|| self.kept_target()).or_else(|| self.current_scores()?.ranking.get(self.rank).copied())

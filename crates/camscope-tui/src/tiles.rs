@@ -8,7 +8,7 @@ use ratatui::layout::Rect;
 use unicode_width::UnicodeWidthStr;
 
 use crate::{
-    action::View,
+    action::{Action, View},
     compare,
     engine::HeatKey,
     layout::{Areas, areas, few, fit, grid, list_start, thumbnail},
@@ -136,7 +136,8 @@ fn view_tiles(state: &State, room: Rect) -> Vec<Tile> {
     };
     let one = |content| vec![(content, what_is_shown(state, content), Chooses::Point)];
     match (state.view, current) {
-        (View::Photo | View::Photos, _) | (_, None) => wide(&one(Content::Photo)),
+        (View::Photo | View::Photos, _) => wide(&one(Content::Photo)),
+        (_, None) => wide(&[(Content::Photo, why_unasked(state), Chooses::Point)]),
         (View::Overlay, Some(key)) => {
             let mut contents = one(Content::Overlay(key));
             contents.extend(beside(state, key.target));
@@ -264,6 +265,14 @@ fn what_is_shown(state: &State, content: Content) -> String {
     let layer = layer.map(|layer| format!(" · {}", layer.name)).unwrap_or_default();
     let inside = state.heat_in_box().map(|share| format!(" · {:.0} % in the box", 100.0 * share));
     format!("{target} · {}{layer}{}", state.method_name(), inside.unwrap_or_default())
+}
+
+/// Why a photo has no heat, where the model found nothing in it that it is sure of, and what to do.
+fn why_unasked(state: &State) -> String {
+    match state.finds_nothing() {
+        true => format!("nothing is found · {} asks anyway", state.keymap.first(Action::Target)),
+        false => String::new(),
+    }
 }
 
 /// The layers of the sweep: those that have a gradient, as far as that is known, and pass the filter.

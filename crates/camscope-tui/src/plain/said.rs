@@ -40,6 +40,7 @@ pub fn describe(state: &State) -> Vec<String> {
     };
     lines.extend(text::read(state).map(|read| format!("text: {read}")));
     lines.extend(model.asks.clone().filter(|_| state.current_target().is_none()));
+    lines.extend(state.finds_nothing().then(|| "nothing is found: `target SPEC` asks anyway".to_owned()));
     if let Some(target) = state.current_target() {
         let list = state.target_list();
         let at = list.iter().position(|known| *known == target);

@@ -9,11 +9,6 @@ use crate::{
     state::State,
 };
 
-/// The keys of an action, the first of them, in words.
-fn key(state: &State, action: Action) -> String {
-    state.keymap.keys(action).next().map_or_else(|| format!(":{action}"), |key| key.to_string())
-}
-
 /// The view so many places on; those that compare only where there is something to compare.
 pub(super) fn step_view(state: &mut State, by: isize) {
     let mut view = state.view.step(by);
@@ -27,7 +22,7 @@ pub(super) fn step_view(state: &mut State, by: isize) {
 pub(super) fn choose_view(state: &mut State, view: View) {
     state.view = view;
     if view.compares() && state.comparing.other.is_none() {
-        let (with, mark) = (key(state, Action::CompareWith), key(state, Action::Mark));
+        let (with, mark) = (state.keymap.first(Action::CompareWith), state.keymap.first(Action::Mark));
         state.say(format!(
             "nothing to compare with: {with} chooses a method, {mark} marks a photo, --against MODEL opens a second model"
         ));
@@ -69,7 +64,7 @@ pub(super) fn mark_image(state: &mut State, path: std::path::PathBuf) {
     }
     compare_with(state, Other::Photo(path.clone()));
     if state.images.get(state.image).is_some_and(|entry| entry.path == path) {
-        let (next, back) = (key(state, Action::NextImage), key(state, Action::PreviousImage));
+        let (next, back) = (state.keymap.first(Action::NextImage), state.keymap.first(Action::PreviousImage));
         state.say(format!("{name} is marked: {next} and {back} go to the image to compare with it"));
     }
 }

@@ -45,7 +45,7 @@ fn row_of(state: &State, one: &Scored, inner: usize) -> String {
 }
 
 fn last_line(state: &State, scored: &[Scored]) -> String {
-    let key = |action| state.keymap.keys(action).next().map_or_else(|| format!(":{action}"), |key| key.to_string());
+    let key = |action| state.keymap.first(action);
     match scored.first() {
         None => "scoring the first …".into(),
         Some(best) if best.road <= 0.0 => "no map is better than none".into(),

@@ -41,6 +41,8 @@ pub(crate) struct Double {
     pub(crate) heats: Mutex<Vec<HeatKey>>,
     /// Whether it finds boxes instead of giving classes.
     pub(crate) finds_boxes: AtomicBool,
+    /// Whether the answer to any photo is that nothing is there.
+    pub(crate) finds_nothing: AtomicBool,
     /// While this is set, opening the model doesn't get beyond its second step.
     pub(crate) holds: AtomicBool,
     /// Whether its heat is half of that of others.
@@ -104,6 +106,7 @@ impl Double {
             cancelled: AtomicUsize::new(0),
             heats: Mutex::default(),
             finds_boxes: AtomicBool::new(false),
+            finds_nothing: AtomicBool::new(false),
             holds: AtomicBool::new(false),
             halves: false,
             classes: LABELS.len(),
@@ -165,6 +168,9 @@ impl Engine for Double {
 
     fn scores(&self, photo: &Photo, canceller: &Canceller) -> Result<Scores> {
         self.work(canceller)?;
+        if self.finds_nothing.load(Ordering::SeqCst) {
+            return Ok(Scores::default());
+        }
         if self.finds_boxes.load(Ordering::SeqCst) {
             let found = |(at, corners): (usize, [f64; 4])| Asked {
                 spec: format!("box:{}", at + 1),

@@ -1,5 +1,7 @@
 //! What was ugly, cut or missing in pictures of the screen.
 
+use std::sync::Arc;
+
 use camscope_tui::{
     action::View,
     graphics::Protocol,
@@ -11,7 +13,7 @@ use crossterm::event::{Event, KeyModifiers, MouseButton, MouseEvent, MouseEventK
 
 use crate::{
     comparing::two,
-    double::{Double, Rig, start},
+    double::{Double, Rig, plainly, start},
 };
 
 #[test]
@@ -159,6 +161,23 @@ fn the_caption_of_a_lonely_picture_uses_the_room_beside_it() {
     assert!(of_a.caption.as_ref().unwrap().0.right() <= shown[1].area.x, "{of_a:?}");
     // A caption loses its last parts before one of them is cut.
     assert!(screen.contains("A: Egyptian cat 63.3 %"), "{screen}");
+}
+
+#[test]
+fn a_photo_in_which_nothing_is_found_says_so_and_what_to_do() {
+    for size in [(60, 18), (140, 40)] {
+        let mut rig = Rig::new(size, Protocol::HalfBlocks);
+        rig.double.finds_nothing.store(true, std::sync::atomic::Ordering::SeqCst);
+        let screen = rig.settle().screen();
+        assert!(screen.contains("nothing is found · T asks anyway"), "{screen}");
+    }
+    let double = Arc::new(Double::new());
+    double.finds_nothing.store(true, std::sync::atomic::Ordering::SeqCst);
+    let said = plainly(&double, &["cat.jpg"], "quit\n");
+    assert!(said.contains("nothing is found: `target SPEC` asks anyway"), "{said}");
+    // It is not said of a photo with an answer.
+    let screen = Rig::new((140, 40), Protocol::HalfBlocks).settle().screen();
+    assert!(!screen.contains("nothing is found"), "{screen}");
 }
 
 #[test]
