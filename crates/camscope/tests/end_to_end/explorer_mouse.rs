@@ -2,10 +2,12 @@
 
 use std::path::PathBuf;
 
+use vt100::Screen;
+
 use crate::{
     common::{Scene, cat_and_coffee, file, mobilenet},
     explorer::SIZE,
-    explorer_screen::{ENTER, Terminal, explorer, poll_until, selected},
+    explorer_screen::{ENTER, Terminal, explorer, is_selected, poll_until, selected},
     terminal::PLAIN,
 };
 
@@ -36,6 +38,22 @@ fn place(terminal: &Terminal, text: &str) -> (usize, usize) {
 
 fn click(terminal: &Terminal, text: &str) {
     press(terminal, 0, place(terminal, text));
+}
+
+/// Turns the wheel over a list until a text is in sight. Each turn is waited for: one that is still on its way
+/// would move the list from under the pointer.
+fn scroll_to(terminal: &Terminal, (column, top): (usize, usize), text: &str) {
+    // The text of the list's selected row; the picture above it may have the same colours.
+    let chosen = |screen: &Screen| {
+        let mut rows = screen.rows(0, screen.size().1).enumerate().skip(top);
+        let is_chosen = |row| is_selected(screen, u16::try_from(row).ok()?, u16::try_from(column).ok()?).then_some(());
+        rows.find_map(|(row, line)| is_chosen(row).map(|()| line))
+    };
+    let mut row = terminal.wait("a selected row", chosen);
+    while !terminal.wait("the list", |screen| Some(screen.contents())).contains(text) {
+        press(terminal, 65, (column, top));
+        row = terminal.wait(&format!("a turn towards `{text}`"), |screen| chosen(screen).filter(|after| *after != row));
+    }
 }
 
 fn chosen(terminal: &Terminal, list: usize) -> String {
@@ -95,17 +113,12 @@ fn all_actions_are_in_a_list_that_the_mouse_opens() {
     press(&terminal, 2, (15, 8));
     terminal.sees(" do: ");
     let list = place(&terminal, "next-class  ");
-    // The wheel goes through it, until what is looked for is in sight.
-    while !terminal.wait("the list", |screen| Some(screen.contents())).contains(" histogram  ") {
-        press(&terminal, 65, list);
-    }
+    scroll_to(&terminal, list, " histogram  ");
     click(&terminal, "histogram  ");
     terminal.sees("dead channels: ");
     press(&terminal, 2, (15, 8));
     terminal.sees(" do: ");
-    while !terminal.wait("the list", |screen| Some(screen.contents())).contains(" quit  ") {
-        press(&terminal, 65, list);
-    }
+    scroll_to(&terminal, list, " quit  ");
     click(&terminal, "quit  ");
     terminal.ends_with(0);
 }

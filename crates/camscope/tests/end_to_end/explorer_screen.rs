@@ -322,17 +322,19 @@ pub(crate) fn explorer(scene: &Scene) -> Command {
     command
 }
 
+/// Whether a cell has the colours of a selected row.
+pub(crate) fn is_selected(screen: &Screen, row: u16, column: u16) -> bool {
+    screen.cell(row, column).is_some_and(|cell| cell.bgcolor() == Color::Idx(24) || cell.inverse())
+}
+
 /// The lines of the lists at the right that are marked as selected: the class and the layer.
 pub(crate) fn selected(screen: &Screen) -> [Option<String>; 2] {
     let (rows, columns) = screen.size();
     let panel = if columns < 100 { 28 } else { 38 };
     let text: Vec<String> = screen.rows(columns - panel + 1, panel - 1).collect();
     let layers = text.iter().position(|line| line.starts_with("Layers ")).unwrap_or(text.len());
-    let is_selected = |row: &usize| {
-        let row = u16::try_from(*row).expect("it is on the screen");
-        screen.cell(row, columns - 5).is_some_and(|cell| cell.bgcolor() == Color::Idx(24) || cell.inverse())
-    };
-    let found = |mut rows: std::ops::Range<usize>| rows.find(is_selected).map(|row| text[row].trim().to_owned());
+    let is_chosen = |row: &usize| is_selected(screen, u16::try_from(*row).expect("it is on the screen"), columns - 5);
+    let found = |mut rows: std::ops::Range<usize>| rows.find(is_chosen).map(|row| text[row].trim().to_owned());
     let class = found(1..layers);
     [class, found((layers + 1).min(usize::from(rows))..usize::from(rows) - 1)]
 }
