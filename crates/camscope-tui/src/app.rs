@@ -346,7 +346,7 @@ impl<W: Write> Explorer<W> {
 
     /// Gives the workers what is wanted now, where that is something else than before.
     fn ask(&mut self) {
-        let Wanted { photos, runs, waited, drawings } = wanted(&self.state);
+        let Wanted { photos, runs, waited, drawings, undrawn } = wanted(&self.state);
         let asked = Asked {
             photos,
             runs: runs.iter().map(named).collect(),
@@ -356,7 +356,7 @@ impl<W: Write> Explorer<W> {
             read: self.read,
             has_engine: self.engine.is_some(),
         };
-        self.state.queue = waited;
+        self.state.queue = waited + undrawn;
         let is_new_model = asked.opens != self.asked.opens || asked.has_engine != self.asked.has_engine;
         if asked.photos != self.asked.photos || asked.read != self.asked.read || is_new_model {
             let read = asked.photos.clone();

@@ -137,7 +137,7 @@ pub struct State {
     pub progress: Option<(HeatKey, usize, usize)>,
     /// Methods of many passes of which a thumbnail was asked for.
     pub asked_thumbnails: Vec<usize>,
-    /// How many runs are waited for.
+    /// How many runs, and pictures of what they give, are waited for.
     pub queue: usize,
     /// How much of the picture has come over a slow line, in percent; another one stands in its place until it is whole.
     pub on_the_way: Option<u8>,

@@ -67,13 +67,16 @@ pub struct Wanted {
     pub waited: usize,
     /// Pictures to draw.
     pub drawings: Vec<Drawing>,
+    /// How many of the pictures are of what is shown; the others are drawn ahead.
+    pub undrawn: usize,
 }
 
 /// What the state wants.
 pub fn wanted(state: &State) -> Wanted {
     let shown = tiles::tiles(state);
     let (runs, waited) = runs(state, &shown);
-    Wanted { photos: photos(state, &shown), runs, waited, drawings: drawings(state, &shown) }
+    let (drawings, undrawn) = drawings(state, &shown);
+    Wanted { photos: photos(state, &shown), runs, waited, drawings, undrawn }
 }
 
 fn photos(state: &State, shown: &[Tile]) -> Vec<PathBuf> {
@@ -274,9 +277,9 @@ fn listed(state: &State) -> Vec<HeatKey> {
     state.layer_list().into_iter().take(LISTED).map(|layer| HeatKey { layer, ..current }).collect()
 }
 
-fn drawings(state: &State, shown: &[Tile]) -> Vec<Drawing> {
+fn drawings(state: &State, shown: &[Tile]) -> (Vec<Drawing>, usize) {
     let mut drawings: Vec<Drawing> = Vec::new();
-    let mut want = |tile: &Tile| {
+    let want = |drawings: &mut Vec<Drawing>, tile: &Tile| {
         if let Some(drawing) = drawing(state, tile)
             && state.pictures.get(&drawing.key).is_none()
             && drawings.iter().all(|known| known.key != drawing.key)
@@ -284,7 +287,8 @@ fn drawings(state: &State, shown: &[Tile]) -> Vec<Drawing> {
             drawings.push(drawing);
         }
     };
-    shown.iter().for_each(&mut want);
+    shown.iter().for_each(|tile| want(&mut drawings, tile));
+    let undrawn = drawings.len();
     // What one key press leads to is drawn ahead, where the view shows one heatmap.
     if let [tile] = shown.iter().filter(|tile| !tile.is_in_strip()).collect::<Vec<_>>()[..]
         && matches!(state.view, View::Overlay | View::Heatmap)
@@ -297,10 +301,10 @@ fn drawings(state: &State, shown: &[Tile]) -> Vec<Drawing> {
                 Content::Heat(_) => Content::Heat(key),
                 _ => continue,
             };
-            want(&Tile { content, ..tile.clone() });
+            want(&mut drawings, &Tile { content, ..tile.clone() });
         }
     }
-    drawings
+    (drawings, undrawn)
 }
 
 fn drawing_missing(state: &State, tile: &Tile) -> bool {

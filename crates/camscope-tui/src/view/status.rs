@@ -52,17 +52,15 @@ const NARROW: usize = 100;
 /// How many hints stay on the narrowest line.
 const NEEDED: usize = 4;
 
-/// Times, provider and protocol, as many as there is room for; the last ones stay.
+/// What is waited for, times, provider and protocol, as many as there is room for: the first and the last ones stay.
 fn facts(state: &State, room: usize) -> String {
-    let mut words = Vec::new();
-    if state.queue > 0 {
-        words.push(format!("{} to run", state.queue));
-    }
+    let waited = (state.queue > 0).then(|| format!("{} to do", state.queue));
     let times = [("forward", state.times.scores), ("heat", state.times.heat)];
-    words.extend(times.iter().filter_map(|(what, time)| time.map(|time| format!("{what} {time:.0} ms"))));
-    words.extend(state.model.as_ref().map(|model| model.provider.clone()));
-    words.push(state.screen.protocol.name().to_owned());
-    let joined = |from: usize| words[from..].join(" · ") + " ";
+    let times = times.iter().filter_map(|(what, time)| time.map(|time| format!("{what} {time:.0} ms")));
+    let provider = state.model.as_ref().map(|model| model.provider.clone());
+    let words: Vec<String> = times.chain(provider).chain([state.screen.protocol.name().to_owned()]).collect();
+    let joined =
+        |from: usize| waited.iter().chain(&words[from..]).map(String::as_str).collect::<Vec<_>>().join(" · ") + " ";
     let fits = |from: &usize| text::width(&joined(*from)) <= room;
     (0..words.len()).find(fits).map_or_else(String::new, joined)
 }

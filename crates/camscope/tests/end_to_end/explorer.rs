@@ -10,7 +10,7 @@ use rustix::process::Signal;
 use crate::{
     common::{RUNTIME, Scene, cat_and_coffee, file, lite, mobilenet},
     explorer_screen::{
-        CTRL_U, CTRL_Z, ENTER, ESCAPE, LEFT, RIGHT, Terminal, UP, explorer, picture, poll_until, selected,
+        CTRL_U, CTRL_Z, ENTER, ESCAPE, LEFT, RIGHT, Terminal, UP, explorer, half_blocks, picture, poll_until, selected,
     },
     models::{float, node, of},
     terminal::{Answers, KITTY, PLAIN, SIXEL},
@@ -37,12 +37,12 @@ pub(crate) fn started(scene: &Scene, options: &[&str], answers: Answers) -> Term
 pub(crate) fn copy(terminal: &Terminal) -> String {
     let from = terminal.bytes().len();
     terminal.press("y");
+    // All of it, up to its end: it comes in parts.
+    let copied = poll_until("what is copied", || {
+        let written = String::from_utf8_lossy(&terminal.bytes()[from..]).into_owned();
+        Some(written.split_once("\x1b]52;c;")?.1.split_once('\x07')?.0.to_owned())
+    });
     terminal.sees("copied: camscope ");
-    terminal.receives("\x1b]52;c;", from);
-    let text = terminal.text();
-    let copied = text.rsplit("\x1b]52;c;").next().expect("it was copied");
-    let copied =
-        copied.split(|end: char| !(end.is_ascii_alphanumeric() || "+/=".contains(end))).next().expect("base64");
     String::from_utf8(STANDARD.decode(copied).expect("base64")).expect("UTF-8")
 }
 
@@ -400,7 +400,7 @@ fn kitty_gets_pictures_in_its_own_protocol() {
     terminal.receives("\x1b_Ga=t,f=100,", 0);
     terminal.receives("\x1b_Ga=p", 0);
     terminal.sees("· kitty");
-    terminal.wait("no half-blocks", |screen| picture(screen).is_none().then_some(()));
+    terminal.wait("no half-blocks", |screen| half_blocks(screen).is_none().then_some(()));
     let text = terminal.text();
     let png = text.split("\x1b_Ga=t,f=100,").nth(1).expect("a picture");
     let png: String = png.split("\x1b\\").map_while(chunk).collect();

@@ -66,7 +66,7 @@ pub(crate) fn check(scene: &Scene, terminal: &Terminal, name: &str, cases: &[(&s
     for (at, (keys, title, option)) in cases.iter().enumerate() {
         terminal.press(keys);
         terminal.sees(title);
-        terminal.no_longer_sees("to run");
+        terminal.is_done();
         let copied = copy(terminal);
         assert!(copied.contains(option), "{copied}");
         let saved = save(terminal, &scene.path(&format!("{name}{at}.png")));

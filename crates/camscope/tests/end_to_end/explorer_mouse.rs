@@ -138,7 +138,7 @@ fn photos_are_sorted_by_name_time_score_and_prediction() {
     terminal.press("8");
     let order = |what: &str| {
         terminal.sees(what);
-        terminal.no_longer_sees("to run");
+        terminal.is_done();
         // By their places under the pictures, row by row.
         terminal.wait("all of them", |screen| {
             let text: String = screen.rows(0, screen.size().1 - 38).skip(1).take(34).collect();

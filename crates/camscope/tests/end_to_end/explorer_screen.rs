@@ -146,6 +146,12 @@ impl Terminal {
         self.wait(&format!("no `{text}`"), |screen| (!screen.contents().contains(text)).then_some(()));
     }
 
+    /// Waits until all that is waited for is there.
+    #[track_caller]
+    pub(crate) fn is_done(&self) {
+        self.wait("an end of what is to be done", |screen| is_done(screen).then_some(()));
+    }
+
     /// Waits until these bytes were written, after the first `from`.
     #[track_caller]
     pub(crate) fn receives(&self, text: &str, from: usize) {
@@ -339,8 +345,19 @@ pub(crate) fn selected(screen: &Screen) -> [Option<String>; 2] {
     [class, found((layers + 1).min(usize::from(rows))..usize::from(rows) - 1)]
 }
 
-/// The colours of the half-blocks, above the strip of thumbnails; nothing where there is no picture.
+/// [`half_blocks`] of what the screen says that it shows: while something is still to be done, the picture of before may stand there.
 pub(crate) fn picture(screen: &Screen) -> Option<Vec<(Color, Color)>> {
+    half_blocks(screen).filter(|_| is_done(screen))
+}
+
+/// Whether all that is waited for is there, so that nothing of what is shown changes any more by itself.
+pub(crate) fn is_done(screen: &Screen) -> bool {
+    let text = screen.contents();
+    !text.match_indices(" to do ").any(|(at, _)| text[..at].ends_with(|last: char| last.is_ascii_digit()))
+}
+
+/// The colours of the half-blocks, above the strip of thumbnails; nothing where there is no picture.
+pub(crate) fn half_blocks(screen: &Screen) -> Option<Vec<(Color, Color)>> {
     let (rows, columns) = screen.size();
     let panel = if columns < 100 { 28 } else { 38 };
     let cells = (1..rows - 5).flat_map(|row| (0..columns - panel).filter_map(move |column| screen.cell(row, column)));
