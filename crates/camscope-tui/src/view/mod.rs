@@ -89,10 +89,11 @@ pub fn draw(state: &State, screen: Rect, buf: &mut Buffer) -> Scene {
         lists::layers(state, &theme, area, buf);
     }
     crosshair(state, &shown, &mut scene, buf);
-    status::status(state, &theme, parts.status, buf);
-    // In place of the picture the error stands already, where there is room for all of it.
+    // What is said is said once: in place of the picture, above the last line, or in it.
     let is_said = is_noticed(state) && notice.is_some_and(|notice| notice.height < parts.picture.height);
     let said = if is_said { None } else { long_message(state, &theme, screen, buf) };
+    let message = state.message.as_ref().filter(|_| !is_said && said.is_none());
+    status::status(state, message, &theme, parts.status, buf);
     let lift = said.map_or(0, |said| said.height);
     scene.covered.extend(said);
     match &state.mode {
@@ -292,6 +293,12 @@ fn long_text(state: &State, width: u16, height: u16) -> Option<String> {
     (!fits && height >= 4).then(|| text.into_owned())
 }
 
+/// Whether the last line has a message, and so nothing else.
+pub(crate) fn is_in_line(state: &State) -> bool {
+    let (width, height) = state.size;
+    state.message.is_some() && !is_noticed(state) && long_text(state, width, height).is_none()
+}
+
 /// Lines that a message takes above the last line.
 pub(crate) fn lift(state: &State) -> u16 {
     let (width, height) = state.size;
@@ -319,7 +326,7 @@ fn long_message(state: &State, theme: &Theme, screen: Rect, buf: &mut Buffer) ->
     Clear.render(area, buf);
     buf.set_style(area, theme.popup);
     let paragraph = Paragraph::new(text).style(style).wrap(Wrap { trim: true });
-    paragraph.render(Rect { x: screen.x + 1, width: screen.width - 2, ..area }, buf);
+    paragraph.render(Rect { x: screen.x + 1, width: screen.width.saturating_sub(2), ..area }, buf);
     Some(area)
 }
 

@@ -12,11 +12,11 @@ use crate::{
     action::{Action, View},
     compare,
     compose::heat_at,
-    state::State,
+    state::{Message, State},
 };
 
-/// Draws the line.
-pub(super) fn status(state: &State, theme: &Theme, area: Rect, buf: &mut Buffer) {
+/// Draws the line; `message` is what is said in it, and not elsewhere.
+pub(super) fn status(state: &State, message: Option<&Message>, theme: &Theme, area: Rect, buf: &mut Buffer) {
     let width = usize::from(area.width);
     // What is needed most comes first, and is given room before the facts.
     let hints = hints(state);
@@ -24,8 +24,8 @@ pub(super) fn status(state: &State, theme: &Theme, area: Rect, buf: &mut Buffer)
     let right = facts(state, (width / 2).min(width.saturating_sub(needed + 2)));
     let room = width.saturating_sub(text::width(&right) + 2);
     let is_narrow = width < NARROW;
-    let is_news = state.message.is_some() || is_narrow && !state.notes.is_empty();
-    let (left, style) = match (&state.message, &state.opening) {
+    let is_news = message.is_some() || is_narrow && !state.notes.is_empty();
+    let (left, style) = match (message, &state.opening) {
         (Some(message), _) => (message.text.clone(), if message.is_error { theme.error } else { theme.plain }),
         (None, Some(path)) => (format!("opening {} …", path.display()), theme.faint),
         (None, None) if state.working.is_some() => {
@@ -89,7 +89,7 @@ pub(crate) fn blank(state: &State) -> Option<String> {
 }
 
 /// Heat and coordinates at the crosshair, else at the mouse.
-fn readout(state: &State) -> Option<String> {
+pub(crate) fn readout(state: &State) -> Option<String> {
     let point = state.crosshair.or(state.pointer)?;
     let photo = state.photo()?;
     let (width, height) = photo.pixels.dimensions();
@@ -139,7 +139,7 @@ fn first_key(state: &State, action: Action) -> String {
 
 /// The action of the hint at a column of the line, where hints are shown: of two, the first stands for its key, the second for the rest.
 pub(crate) fn hint_at(state: &State, area: Rect, column: u16) -> Option<Action> {
-    let is_other = state.message.is_some() || state.opening.is_some() || state.working.is_some();
+    let is_other = super::is_in_line(state) || state.opening.is_some() || state.working.is_some();
     if is_other || blank(state).is_some() || readout(state).is_some() || !state.notes.is_empty() {
         return None;
     }

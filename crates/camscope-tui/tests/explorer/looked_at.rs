@@ -202,3 +202,27 @@ fn a_legend_comes_before_the_share_of_heat_in_a_box() {
     let screen = wide.settle().screen();
     assert!(screen.contains(" % in the box  0 "), "{screen}");
 }
+
+#[test]
+fn a_long_message_is_said_once_and_whole() {
+    let mut rig = Rig::new((80, 24), Protocol::HalfBlocks);
+    rig.settle().key("y").settle();
+    let said = rig.explorer.state().message.clone().unwrap().text;
+    assert!(said.len() > 100, "{said}");
+    let screen = rig.screen();
+    assert_eq!(screen.matches("copied: ").count(), 1, "{screen}");
+    let words: Vec<&str> = screen.split_whitespace().collect();
+    assert!(said.split_whitespace().all(|word| words.contains(&word)), "{said}\n{screen}");
+    // The last line goes on being the keys', by the mouse too.
+    let last = screen.lines().last().unwrap();
+    let help = last.split("? help").next().unwrap().chars().count() as u16;
+    assert!(last.contains("? help") && last.contains("q quit"), "{last}");
+    let kind = MouseEventKind::Down(MouseButton::Left);
+    rig.send(Event::Mouse(MouseEvent { kind, column: help, row: 23, modifiers: KeyModifiers::NONE })).settle();
+    assert!(rig.screen().contains("Keys · type to search them"), "{}", rig.screen());
+    // A short one is said in the last line alone.
+    rig.keys("esc c").settle();
+    let screen = rig.screen();
+    assert_eq!(screen.matches("colormap turbo").count(), 1, "{screen}");
+    assert!(screen.lines().last().unwrap().contains("colormap turbo"), "{screen}");
+}
