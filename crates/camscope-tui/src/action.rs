@@ -185,6 +185,11 @@ impl View {
         matches!(self, Self::Compare | Self::Difference)
     }
 
+    /// Whether it shows heat.
+    pub fn has_heat(self) -> bool {
+        self != Self::Photo
+    }
+
     /// The view so many places on, around the end.
     pub fn step(self, by: isize) -> Self {
         let at = Self::ALL.iter().position(|view| *view == self).unwrap_or(0) as isize;

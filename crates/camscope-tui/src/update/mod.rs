@@ -7,6 +7,7 @@ mod comparing;
 mod mouse;
 mod outside;
 mod pointing;
+mod refusing;
 mod typing;
 
 use camscope_core::{
@@ -25,6 +26,7 @@ use crate::{
 };
 
 use outside::{copy_command, open_other, open_save};
+pub use refusing::act;
 
 /// What one step of `+` and `-` changes.
 const ALPHA_STEP: f32 = 0.1;
@@ -88,14 +90,19 @@ pub fn update(state: &mut State, message: Message) -> Vec<Command> {
 /// A key.
 fn key(state: &mut State, key: KeyEvent) -> Vec<Command> {
     // A note has been read when the next key is pressed; then comes the next one.
-    if state.message.take().is_none() && state.opening.is_none() {
-        state.notes.pop_front();
-    }
+    let is_read = state.message.take().is_some();
+    let is_noted = !is_read && state.opening.is_none() && state.notes.pop_front().is_some();
     // Whatever has the keyboard, this ends the program.
     let ends = key.modifiers.contains(KeyModifiers::CONTROL) && key.code == crossterm::event::KeyCode::Char('c');
     match std::mem::take(&mut state.mode) {
         _ if ends => act(state, Action::Quit),
-        Mode::Normal => state.keymap.action(Key::from(key)).map_or_else(Vec::new, |action| act(state, action)),
+        Mode::Normal => match state.keymap.action(Key::from(key)) {
+            Some(action) => act(state, action),
+            None => {
+                refusing::no_action(state, key, is_read || is_noted);
+                Vec::new()
+            }
+        },
         Mode::Help(help) => typing::help(state, help, key),
         Mode::Prompt(prompt) => typing::prompt(state, prompt, key),
         Mode::Form(form) => asking::form(state, form, key),
@@ -107,8 +114,8 @@ fn has_first_heat(state: &State) -> bool {
     state.current_key().is_some_and(|key| state.heats.get(&key).is_some() || state.failed.contains_key(&key))
 }
 
-/// Does what a key or the palette asks for.
-pub fn act(state: &mut State, action: Action) -> Vec<Command> {
+/// Does what is asked for.
+fn perform(state: &mut State, action: Action) -> Vec<Command> {
     match action {
         Action::NextClass => step_class(state, 1),
         Action::PreviousClass => step_class(state, -1),

@@ -6,7 +6,7 @@ use ratatui::layout::{Position, Rect};
 use super::{
     act, choose_target, clamp_centre,
     comparing::{mark_image, take},
-    go_to_image, pointing, zoom,
+    go_to_image, perform, pointing, zoom,
 };
 use crate::{
     action::Action,
@@ -45,13 +45,13 @@ pub(super) fn mouse(state: &mut State, event: MouseEvent) -> Vec<Command> {
         MouseEventKind::ScrollUp | MouseEventKind::ScrollDown => {
             let down = event.kind == MouseEventKind::ScrollDown;
             if over(parts.classes).is_some() {
-                return act(state, if down { Action::NextClass } else { Action::PreviousClass });
+                return perform(state, if down { Action::NextClass } else { Action::PreviousClass });
             }
             if over(parts.layers).is_some() {
-                return act(state, if down { Action::NextLayer } else { Action::PreviousLayer });
+                return perform(state, if down { Action::NextLayer } else { Action::PreviousLayer });
             }
             if over(parts.strip).is_some() {
-                return act(state, if down { Action::NextImage } else { Action::PreviousImage });
+                return perform(state, if down { Action::NextImage } else { Action::PreviousImage });
             }
             if let Some(point) = place {
                 zoom(state, if down { 1.0 / WHEEL_ZOOM } else { WHEEL_ZOOM }, Some(point));

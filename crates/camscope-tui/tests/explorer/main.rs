@@ -12,6 +12,7 @@ mod keys;
 mod left;
 mod looked_at;
 mod pointing;
+mod refusing;
 mod sorting;
 mod thumbnails;
 mod views;
