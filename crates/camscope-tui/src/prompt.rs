@@ -93,6 +93,8 @@ pub struct Prompt {
     pub before: String,
     /// Whether a suggestion was gone to.
     pub moved: bool,
+    /// Whether a target may be a path alone: a photo to compare with.
+    pub takes_paths: bool,
 }
 
 /// Suggestions beyond this many are not shown by anybody.
@@ -102,7 +104,8 @@ impl Prompt {
     /// An empty line, or one with text to go on from.
     pub fn new(purpose: Purpose, text: impl Into<String>) -> Self {
         let text = text.into();
-        Self { purpose, cursor: text.len(), before: text.clone(), text, items: Vec::new(), selected: 0, moved: false }
+        let (cursor, before) = (text.len(), text.clone());
+        Self { purpose, cursor, before, text, items: Vec::new(), selected: 0, moved: false, takes_paths: false }
     }
 
     /// What stands before the line.
@@ -131,14 +134,26 @@ impl Prompt {
     /// The part of the line that is a path, where one is typed.
     pub fn path(&self) -> Option<&str> {
         match self.purpose {
-            Purpose::Target => self.text.strip_prefix(SIMILAR),
+            Purpose::Target => self.text.strip_prefix(SIMILAR).or_else(|| self.bare_path()),
             _ => self.is_path().then_some(self.text.as_str()),
         }
     }
 
+    /// All of the line, where it may be a path alone.
+    fn bare_path(&self) -> Option<&str> {
+        let is_path = self.takes_paths && !self.text.trim().is_empty() && !target::has_kind(&self.text);
+        is_path.then_some(self.text.as_str())
+    }
+
     /// Whether what is typed is at most the beginning of a target.
     pub fn is_begun(&self) -> bool {
-        self.text.trim().is_empty() || self.text.ends_with(':') || target::parse(self.text.trim()).is_err()
+        let typed = self.text.trim();
+        // A path is taken as it is typed.
+        let is_kind =
+            || matches!(self.chosen().map(|item| &item.value), Some(Value::Target(spec)) if spec.ends_with(':'));
+        typed.is_empty()
+            || typed.ends_with(':')
+            || target::parse(typed).is_err() && (self.bare_path().is_none() || is_kind())
     }
 
     /// What all suggested paths, or targets, begin with.

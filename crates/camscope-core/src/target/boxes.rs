@@ -12,6 +12,7 @@ use crate::{
 pub(super) const KIND: Kind = Kind {
     name: "box",
     about: "box:N, box:LABEL, box:@X,Y: the N-th surest box, the surest of a label, the surest over that pixel of the photo",
+    fits: |network| network.detector().map(drop),
     parse: |rest| Ok(Arc::new(Wanted(parse(rest)?))),
 };
 

@@ -13,6 +13,7 @@ use crate::{
 pub(super) const KIND: Kind = Kind {
     name: "class",
     about: "class:top1, class:285, class:LABEL: a class, by rank, number or label",
+    fits: |network| logits(network).map(drop),
     parse: |rest| match rest {
         "" => Err("say which class: class:top1, class:285, class:LABEL".into()),
         rest => Ok(Arc::new(Class(rest.parse().unwrap_or(ClassSpec::Top(1))))),

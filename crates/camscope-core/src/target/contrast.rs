@@ -14,6 +14,7 @@ use crate::{
 pub(super) const KIND: Kind = Kind {
     name: "contrast",
     about: "contrast:A,B: why class A and not class B; logit A − logit B",
+    fits: |network| logits(network).map(drop),
     parse: |rest| {
         let classes = rest.split_once(',').filter(|(a, b)| !a.is_empty() && !b.is_empty());
         let (a, b) = classes.ok_or("two classes with a comma between them are wanted: contrast:A,B")?;

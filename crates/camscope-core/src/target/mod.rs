@@ -281,6 +281,8 @@ pub struct Kind {
     pub name: &'static str,
     /// How the rest is written, and what it means, in one line.
     pub about: &'static str,
+    /// Whether a model has anything of the kind, or why not.
+    pub fits: fn(&Network) -> Result<()>,
     /// Makes a target of what stands behind `name:`; of nothing where there is no colon.
     pub parse: fn(&str) -> Result<TargetRef, String>,
 }

@@ -8,6 +8,7 @@ use crate::{error::Result, model::Network};
 pub(super) const KIND: Kind = Kind {
     name: "not",
     about: "not:TARGET: what speaks against another target; minus its score",
+    fits: |_| Ok(()),
     parse: |rest| match super::parse(rest) {
         Ok(target) => Ok(Arc::new(Not(target))),
         Err(error) => Err(error.to_string()),

@@ -15,6 +15,7 @@ use crate::{
 pub(super) const KIND: Kind = Kind {
     name: "output",
     about: "output:NAME[0,3], output:NAME[0,:,4:8], output:NAME: an element of an output, the sum of some, or its only number",
+    fits: |_| Ok(()),
     parse: |rest| Ok(Arc::new(parse(rest)?)),
 };
 

@@ -15,6 +15,7 @@ use crate::{
 pub(super) const KIND: Kind = Kind {
     name: "pixel",
     about: "pixel:X,Y, pixel:X,Y,LABEL, pixel:peak,LABEL: one pixel of the photo, for its own class or another; where a number is largest",
+    fits: |network| network.map().map(drop),
     parse: |rest| Ok(Arc::new(parse(rest)?)),
 };
 

@@ -12,6 +12,7 @@ use crate::{
 pub(super) const KIND: Kind = Kind {
     name: "segment",
     about: "segment:LABEL, segment:LABEL@X,Y, segment:top1: all pixels of a class, those connected at a pixel of the photo, the n-th largest",
+    fits: |network| network.segments().map(drop),
     parse: |rest| Ok(Arc::new(Wanted(parse(rest)?))),
 };
 

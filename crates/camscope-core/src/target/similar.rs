@@ -16,6 +16,7 @@ use crate::{
 pub(super) const KIND: Kind = Kind {
     name: "similar",
     about: "similar:FILE: why like that other picture, or .npy array; the cosine of the two embeddings",
+    fits: |network| network.embedding().map(drop),
     parse: |rest| match rest {
         "" => Err("say like which picture: similar:OTHER.jpg".into()),
         rest => Ok(Arc::new(Similar(rest.into()))),

@@ -12,6 +12,7 @@ use crate::{
 pub(super) const KIND: Kind = Kind {
     name: "text",
     about: "text:N, text: the N-th character read, from 1; all that was read",
+    fits: |network| network.reader().map(drop),
     parse: |rest| match rest {
         "" => Ok(Arc::new(Wanted(None))),
         rest => match rest.parse() {

@@ -98,6 +98,8 @@ pub struct ModelInfo {
     pub asks: Option<String>,
     /// Whether it gives an embedding: then a photo can be compared with another.
     pub is_embedding: bool,
+    /// The kinds of target that it has nothing of, by name, each with the reason.
+    pub refuses: Vec<(&'static str, String)>,
     /// Its inputs.
     pub inputs: Vec<InputRow>,
     /// Its outputs.
@@ -195,6 +197,13 @@ impl Asked {
 }
 
 impl ModelInfo {
+    /// Why it has nothing of what a target begins with, also behind `not:`; `None`: it may have, or the beginning is no kind yet.
+    pub fn refusal(&self, typed: &str) -> Option<&str> {
+        let (name, rest) = typed.trim_start().split_once(':')?;
+        let refused = self.refuses.iter().find(|(known, _)| *known == name);
+        if name == "not" { self.refusal(rest) } else { refused.map(|(_, reason)| reason.as_str()) }
+    }
+
     /// Whether what it says is text.
     pub fn reads_text(&self) -> bool {
         self.heading == "Text"

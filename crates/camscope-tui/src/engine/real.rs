@@ -33,7 +33,7 @@ use super::{
     Asked, Engine, Fault, Heat, HeatKey, HeatMap, LayerInfo, ModelInfo, OpenOptions, Photo, Result, Saturation, Scores,
     Spread, Step, Told, ranked,
 };
-use describe::{describe, fused, heading, outputs};
+use describe::{describe, fused, heading, outputs, refuses};
 use kept::{BACKWARDS, FORWARDS, Kept, Pass, find, keep};
 
 /// An open model. The default layer's explainer is made at once, since its passes are the cheap ones; the one of all layers when
@@ -200,6 +200,7 @@ impl Opened {
             targets: asked.iter().map(|target| target.spec()).collect(),
             asks: asks.map(|fault| fault.to_string()),
             is_embedding: subject.network().embedding().is_ok(),
+            refuses: refuses(subject.network()),
             inputs: how.inputs.clone(),
             outputs: outputs(&subject),
         };

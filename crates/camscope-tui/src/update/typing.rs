@@ -179,8 +179,9 @@ pub(super) fn suggest(state: &mut State, prompt: &mut Prompt) {
     }
 }
 
-/// Targets that the state knows: what the model says, elements of its outputs, photos that are open.
-fn suggest_targets(state: &State, prompt: &mut Prompt) {
+/// Targets that the state knows: what the model says, elements of its outputs, photos that are open. Of a kind that it has nothing of it is
+/// said at once.
+fn suggest_targets(state: &mut State, prompt: &mut Prompt) {
     let said = state.current_scores().map_or(&[][..], |scores| &scores.asked);
     let outputs = state.model.as_ref().map_or(&[][..], |model| &model.outputs);
     let photos: Vec<String> = state
@@ -190,7 +191,12 @@ fn suggest_targets(state: &State, prompt: &mut Prompt) {
         .filter(|(at, _)| *at != state.image)
         .map(|(_, entry)| entry.path.to_string_lossy().into_owned())
         .collect();
-    prompt.suggest_targets(said, outputs, &photos);
+    prompt.takes_paths = state.model.as_ref().is_some_and(|model| model.is_embedding);
+    let refused = state.model.as_ref().map_or(&[][..], |model| &model.refuses);
+    prompt.suggest_targets(said, outputs, &photos, refused);
+    if let Some(reason) = state.model.as_ref().and_then(|model| model.refusal(&prompt.text)) {
+        state.complain(format!("{reason}; tab completes what can be asked"));
+    }
 }
 
 /// Takes a suggestion that was pressed: a folder is looked into, all else is taken at once.
@@ -259,8 +265,7 @@ fn take_target(state: &mut State, mut prompt: Prompt) -> Vec<Command> {
         return complete(state);
     }
     // Of an embedding a bare path is a photo to compare with.
-    let is_embedding = state.model.as_ref().is_some_and(|model| model.is_embedding);
-    let is_path = is_embedding && !spec.trim().is_empty() && !target::has_kind(spec.trim());
+    let is_path = prompt.takes_paths && !spec.trim().is_empty() && !target::has_kind(spec.trim());
     let spec = if is_path { format!("{SIMILAR}{}", spec.trim()) } else { spec };
     let spec = match spec.strip_prefix(SIMILAR) {
         Some(path) => format!("{SIMILAR}{}", state.typed_path(path).to_string_lossy()),

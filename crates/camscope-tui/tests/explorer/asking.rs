@@ -304,3 +304,25 @@ fn plain_lines_ask_for_the_same() {
         assert!(said.contains(text), "{text}: {said}");
     }
 }
+
+#[test]
+fn of_a_kind_of_target_that_the_model_has_nothing_of_it_is_said_as_soon_as_it_is_named() {
+    let mut double = Double::new();
+    double.info.refuses = vec![("box", "the model is no detector".into()), ("text", "the model reads no text".into())];
+    let mut rig = Rig::on(double, SIZE, Protocol::HalfBlocks, start(&["cat.jpg"]));
+    rig.settle().key("T").settle();
+    let offered = rig.screen();
+    assert!(offered.contains("class:") && !offered.contains("box:") && !offered.contains("text:"), "{offered}");
+    for typed in ["box:", "not:text:"] {
+        rig.keys("ctrl-u").key(typed).settle();
+        let said = complaint(&rig);
+        let kind = if typed == "box:" { "no detector" } else { "no text" };
+        assert!(said.contains(kind) && said.contains("tab completes"), "{typed}: {said}");
+        assert!(rig.screen().contains(kind), "{}", rig.screen());
+    }
+    // With what it has it is gone on.
+    rig.keys("ctrl-u class:tabby").settle();
+    assert_eq!(complaint(&rig), "");
+    rig.key("enter").settle();
+    assert_eq!(current(&rig), "tabby");
+}

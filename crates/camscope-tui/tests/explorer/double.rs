@@ -92,6 +92,7 @@ impl Double {
             targets: Vec::new(),
             asks: None,
             is_embedding: false,
+            refuses: Vec::new(),
             inputs: Vec::new(),
             outputs: Vec::new(),
             command: ["--score", "probability", "--op-library", "my ops.so"].map(String::from).to_vec(),

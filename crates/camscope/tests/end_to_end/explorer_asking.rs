@@ -71,8 +71,11 @@ fn an_embedding_is_compared_with_the_photo_that_is_chosen() {
         picture.width(),
         picture.height()
     );
-    // With itself it is the same.
-    terminal.press(&format!("l{CTRL_U}similar:{}{ENTER}", photos[0].display()));
+    // With itself it is the same; a path alone is one too, and is completed.
+    let path = photos[0].display().to_string();
+    terminal.press(&format!("l{CTRL_U}{}", path.trim_end_matches("coffee.jpg")));
+    terminal.sees(&format!(" {path}"));
+    terminal.press(&format!("\t{ENTER}"));
     terminal.sees("like cat_and_coffee.jpg cosine 1.000");
     terminal.press("q");
     terminal.ends_with(0);

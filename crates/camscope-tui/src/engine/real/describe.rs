@@ -1,6 +1,8 @@
 //! A model's layers, as the explorer lists them.
 
-use camscope_core::{layer::Layer, layer_ranges::Stored, subject::TypedModel, task::Kind};
+use camscope_core::{
+    layer::Layer, layer_ranges::Stored, model::Network, subject::TypedModel, target::KINDS, task::Kind,
+};
 
 use crate::engine::{LayerInfo, OutputInfo};
 
@@ -45,6 +47,11 @@ pub(super) fn heading(subject: &TypedModel, asked: usize) -> &'static str {
         Some(Kind::Text) => "Text",
         _ => "Targets",
     }
+}
+
+/// The kinds of target that the model has nothing of, each with the reason.
+pub(super) fn refuses(network: &Network) -> Vec<(&'static str, String)> {
+    KINDS.iter().filter_map(|kind| Some((kind.name, (kind.fits)(network).err()?.to_string()))).collect()
 }
 
 /// All the layers that `auto` means, as one.
