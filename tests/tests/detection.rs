@@ -245,6 +245,26 @@ fn scores_may_be_a_value_inside_of_the_model() {
     close("the input's gradient", &gradient, &recorded.floats("probability_input")).unwrap();
 }
 
+/// Of the small cases.
+const DETECTORS: [&str; 5] = ["corners_of_cells", "of_unit_size", "pose_turned", "queries", "unsuppressed"];
+
+#[test]
+fn boxes_by_corners_and_as_shares_of_the_picture_are_read_as_they_are() {
+    for (name, corners) in [("corners_of_cells", [3.0, 5.0, 20.0, 9.0]), ("of_unit_size", [4.0, 8.0, 12.0, 24.0])] {
+        let network = Network::open(&fixture("cases").join(name).with_extension("onnx")).expect("the network");
+        let sidecar = resolve_given(&network, &Given::default()).expect("a sidecar");
+        let subject = TypedModel::new(runtime(), network, sidecar).expect("typed");
+        let mut table = ndarray::ArrayD::from_elem(vec![1, 10, 21], 0.5);
+        for (row, side) in
+            [[3.0, 5.0, 20.0, 9.0], [0.25, 0.5, 0.25, 0.5]][usize::from(name == "of_unit_size")].iter().enumerate()
+        {
+            table.index_axis_mut(ndarray::Axis(1), row).fill(*side);
+        }
+        let found = subject.network().detector().expect("a detector").boxes(&|_| Ok(table.clone())).expect("boxes");
+        assert_eq!((found.len(), found[7].corners), (21, corners), "{name}");
+    }
+}
+
 #[test]
 fn what_is_no_detector_is_not_taken_for_one() {
     let mut checked = 0;
@@ -257,9 +277,7 @@ fn what_is_no_detector_is_not_taken_for_one() {
         let Ok(sidecar) = resolve_given(&network, &Given::default()) else { continue };
         let Ok(subject) = TypedModel::new(runtime(), network, sidecar) else { continue };
         let found = subject.network().task.as_ref();
-        let is_one = path
-            .file_stem()
-            .is_some_and(|stem| ["pose_turned", "queries", "unsuppressed"].iter().any(|one| stem == *one));
+        let is_one = path.file_stem().is_some_and(|stem| DETECTORS.iter().any(|one| stem == *one));
         assert_eq!(found.is_some_and(|found| found.task.detector().is_some()), is_one, "{}: {found:?}", path.display());
         checked += 1;
     }

@@ -341,7 +341,10 @@ impl Network {
                 .filter_map(|candidate| class_scores(self, &candidate, types, (false, 0)).err())
                 .collect();
             reasons.dedup();
-            reasons.extend(self.outputs.iter().find_map(|output| crate::task::text::refused(self, types, output)));
+            let others = [crate::task::text::refused, crate::task::segmentation::refused];
+            reasons.extend(
+                others.iter().filter_map(|refused| self.outputs.iter().find_map(|output| refused(self, types, output))),
+            );
             let reason = match self.outputs.is_empty() {
                 true => "it has no output".into(),
                 false => reasons.join("; "),

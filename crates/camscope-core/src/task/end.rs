@@ -6,6 +6,8 @@ use onnx_grad::{
     proto::{GraphProto, NodeProto},
 };
 
+use super::Context;
+
 /// What makes probabilities of an output's numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Last {
@@ -109,6 +111,24 @@ pub(super) fn before_moves<'a>(graph: &'a GraphProto, from: &'a str, wanted: imp
             matches!(&*node.op_type, "Reshape" | "Transpose" | "Flatten" | "Squeeze" | "Unsqueeze" | "Identity");
         value = node.input.first().filter(|_| moves)?;
     }
+}
+
+/// Whether a value is a fully connected layer's row of numbers in another shape, or several such rows joined: it has no places of the image.
+pub(super) fn is_made_of_a_vector(context: &Context<'_>, value: &str) -> bool {
+    let graph = context.network.model.graph();
+    let index = Index::new(graph);
+    let is_product = |name: &str| {
+        let op = index.producer_node(name).map(|node| node.op_type.as_str());
+        matches!(op, Some("Gemm" | "MatMul" | "FusedGemm" | "Add"))
+            && context.floats(name).is_some_and(|shape| shape.len() == 2)
+    };
+    let is_one = |name: &str| before_moves(graph, name, is_product).is_some();
+    let joined =
+        before_moves(graph, value, |name| index.producer_node(name).is_some_and(|node| node.op_type == "Concat"));
+    is_one(value)
+        || joined
+            .and_then(|name| index.producer_node(name))
+            .is_some_and(|node| node.input.iter().all(|name| is_one(name)))
 }
 
 /// The value that a node passes on, moved, resized, cut to a range, rounded, or scaled by a positive number.

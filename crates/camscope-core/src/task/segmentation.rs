@@ -3,6 +3,7 @@
 //! What is explained lies before the softmax, the logistic function and the `ArgMax` at the end, at whatever resolution it has there.
 
 mod found;
+mod otherwise;
 
 use std::sync::Arc;
 
@@ -17,6 +18,7 @@ use crate::{
 };
 
 pub(super) use found::recognise;
+pub(crate) use otherwise::refused;
 
 /// What the numbers of a map are.
 #[derive(Clone, Copy, Debug, PartialEq)]

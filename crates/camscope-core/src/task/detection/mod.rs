@@ -10,6 +10,7 @@ mod emit;
 mod end2end;
 mod grids;
 mod levels;
+mod likely;
 mod likeness;
 mod maskformer;
 mod mediapipe;
@@ -302,7 +303,7 @@ pub(super) fn recognise(context: &Context<'_>) -> Option<Recognised> {
     let threshold = settings.threshold.unwrap_or(THRESHOLD);
     let overlap = head.overlap().map(|own| settings.overlap.unwrap_or(own));
     let evidence = head.evidence().iter().map(|lies| (lies.value.as_str().into(), origin::of(context, lies))).collect();
-    Some(Recognised::new(Detecting { head, format, threshold, overlap, evidence }, by))
+    Some(Recognised::new(Detecting { head, format, threshold, overlap, size: context.size, evidence }, by))
 }
 
 /// The names of formats like one that there isn't; all of them where none is like it.
@@ -319,6 +320,8 @@ struct Detecting {
     format: &'static str,
     threshold: f32,
     overlap: Option<f32>,
+    /// Height and width of the network's input.
+    size: [usize; 2],
     /// The values that hold evidence, each with where it comes from.
     evidence: Vec<(Arc<str>, Origin)>,
 }
@@ -348,7 +351,12 @@ impl Detector for Detecting {
     }
 
     fn boxes(&self, value: &dyn Fn(&str) -> Result<ArrayD<f32>>) -> Result<Vec<Detection>> {
-        self.head.boxes(value)
+        let mut found = self.head.boxes(value)?;
+        likely::check(&found, self.format)?;
+        if self.head.overlap().is_some() {
+            likely::enlarge(&mut found, self.size);
+        }
+        Ok(found)
     }
 
     fn classes(&self) -> Option<ClassRow> {

@@ -52,6 +52,8 @@ pub(super) struct Part<'a> {
     pub(super) size: usize,
     /// The operator that makes it; empty for an input or a constant.
     pub(super) op: &'a str,
+    /// Its value.
+    pub(super) value: &'a str,
 }
 
 /// The parts that a value of three axes is joined of along axis 1 or 2. Only itself, where it is not joined.
@@ -100,11 +102,53 @@ fn collect<'a>(
             _ => {}
         }
     }
-    found.push(Part { size, op });
+    found.push(Part { size, op, value });
 }
 
 /// The axis that a node joins along.
 fn along(node: &NodeProto, rank: usize) -> Option<usize> {
     let axis = node.attr_int("axis")?;
     usize::try_from(if axis < 0 { axis + rank as i64 } else { axis }).ok()
+}
+
+/// Whether parts speak against four numbers of a box, then an objectness and a score a class, or the classes alone: nothing begins behind the
+/// fourth number, or what does is no score.
+pub(super) fn has_no_scores_behind_four(parts: &[Part<'_>]) -> bool {
+    const OTHERS: &[&str] =
+        &["Softmax", "Tanh", "Add", "Sub", "Mul", "Div", "Exp", "ReduceMax", "ArgMax", "Softplus", "Relu"];
+    let mut start = 0;
+    for part in parts {
+        if start == 4 {
+            return OTHERS.contains(&part.op);
+        }
+        start += part.size;
+    }
+    parts.len() > 1 || parts.iter().any(|part| matches!(part.op, "Softmax" | "Tanh"))
+}
+
+/// Whether the first four numbers along an axis are left, top, right and bottom: places less distances, and the same places and distances.
+pub(super) fn are_corners(context: &Context<'_>, value: &str, axis: usize) -> bool {
+    let index = Index::new(context.network.model.graph());
+    let mut value = value;
+    for _ in 0..8 {
+        match parts(context, value, axis)[..] {
+            [low, high, ..] if [low.size, high.size] == [2, 2] => return [low.op, high.op] == ["Sub", "Add"],
+            // Scaled by the stride.
+            [four, ..] if four.size == 4 && matches!(four.op, "Mul" | "Div") => {
+                let node = index.producer_node(four.value);
+                let varying = node.and_then(|node| node.input.iter().find(|name| index.constant(name).is_none()));
+                match varying {
+                    Some(before) => value = before,
+                    None => return false,
+                }
+            }
+            _ => return false,
+        }
+    }
+    false
+}
+
+/// Whether rows of numbers are those of a fully connected layer in another shape: they have no cells of the picture.
+pub(super) fn are_of_a_vector(context: &Context<'_>, value: &str) -> bool {
+    crate::task::end::is_made_of_a_vector(context, value)
 }

@@ -90,6 +90,11 @@ fn recognise(context: &Context<'_>) -> Option<(Arc<dyn Detector>, String)> {
     let scores = settings.scores.as_deref().or_else(|| called(context, SCORES))?;
     let ((rows, columns), (of_boxes, four)) = (extent(context, scores)?, extent(context, boxes)?);
     let are_tables = [scores, boxes].iter().all(|name| context.floats(name).is_some_and(|shape| shape.len() == 3));
+    // Shares behind a logistic function are centres and sides, as DETR has them.
+    let is_said = settings.format.is_some() || settings.boxes.is_some();
+    if !is_said && is_sigmoid(context, boxes) {
+        return None;
+    }
     if !are_tables || rows != of_boxes || four != 4 || columns < 2 || rows < 4 {
         return None;
     }

@@ -38,7 +38,10 @@ fn recognise(context: &Context<'_>) -> Option<(Arc<dyn Detector>, String)> {
         let shape = context.floats(name)?;
         let &[_, Some(boxes), Some(columns)] = &shape[..] else { return None };
         let strides = grids::strides(context.size, boxes, 3);
-        let fits = strides.is_some() || context.settings.format.is_some();
+        let is_other = || {
+            nodes::has_no_scores_behind_four(&nodes::parts(context, name, 2)) || nodes::are_of_a_vector(context, name)
+        };
+        let fits = context.settings.format.is_some() || (strides.is_some() && !is_other());
         (columns >= 6 && fits).then_some((name, strides))
     });
     if let Some((name, strides)) = decoded {

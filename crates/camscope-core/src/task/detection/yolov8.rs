@@ -30,6 +30,8 @@ struct Head {
     has_logits: bool,
     /// Whether the last row is an angle in radians.
     has_angle: bool,
+    /// Whether the first four rows are left, top, right and bottom.
+    has_corners: bool,
 }
 
 fn recognise(context: &Context<'_>) -> Option<(Arc<dyn Detector>, String)> {
@@ -57,7 +59,8 @@ fn recognise(context: &Context<'_>) -> Option<(Arc<dyn Detector>, String)> {
     let scores = scores(&parts, rows);
     // Ultralytics decodes no box by an exponential. YOLOX does, and has an objectness.
     let has_exponential = || scores.is_none() && nodes::tail(context, name).contains("Exp");
-    let is_other = || task.is_none() && (has_another(&parts) || has_exponential());
+    let is_no_table = || nodes::has_no_scores_behind_four(&parts) || nodes::are_of_a_vector(context, name);
+    let is_other = || task.is_none() && (has_another(&parts) || has_exponential() || is_no_table());
     if (has_objectness(&parts) || scores_first || is_other()) && !is_said {
         return None;
     }
@@ -73,6 +76,7 @@ fn recognise(context: &Context<'_>) -> Option<(Arc<dyn Detector>, String)> {
     if is_turned && scores.is_none() && named + 5 == rows && !is_said {
         return None;
     }
+    let has_corners = task.is_none() && nodes::are_corners(context, name, if is_turned { 2 } else { 1 });
     let by = match (task, grid(boxes)) {
         (Some(task), _) => format!("its metadata (task = {task}) and the shape of `{name}`"),
         (None, Some(strides)) => {
@@ -80,6 +84,7 @@ fn recognise(context: &Context<'_>) -> Option<(Arc<dyn Detector>, String)> {
         }
         (None, None) => format!("the shape of `{name}`"),
     };
+    let by = if has_corners { by + ", by its corners" } else { by };
     let head = Head {
         output: name.as_str().into(),
         classes,
@@ -87,6 +92,7 @@ fn recognise(context: &Context<'_>) -> Option<(Arc<dyn Detector>, String)> {
         is_turned,
         has_logits: !nodes::has_sigmoid(context, name),
         has_angle: task == Some("obb") && rows > 4 + classes,
+        has_corners,
     };
     Some((Arc::new(head), by))
 }
@@ -196,7 +202,7 @@ impl Detector for Head {
             let place = if self.is_turned { vec![0, at, 4 + class] } else { vec![0, 4 + class, at] };
             let element = Element { value: Arc::clone(&self.output), at: place };
             Detection {
-                corners: around([x, y], [width, height]),
+                corners: if self.has_corners { [x, y, width, height] } else { around([x, y], [width, height]) },
                 class,
                 evidence: Evidence::one((element, score), self.has_logits),
             }
@@ -220,6 +226,7 @@ impl Detector for Head {
         };
         let table = piece.table(to.g);
         let (centre, sides) = (to.cut(&table, 0..2), to.cut(&table, 2..4));
+        let own = 4..4 + self.classes;
         let sides = match self.has_angle {
             true => {
                 let angle = to.cut(&table, columns - 1..columns);
@@ -227,13 +234,13 @@ impl Detector for Head {
             }
             false => sides,
         };
-        let own = 4..4 + self.classes;
+        let corners = if self.has_corners { to.cut(&table, 0..4) } else { to.around(&centre, &sides) };
         Some(Emitted {
             pieces: vec![piece],
             columns,
             scores: Columns::Classes { own: own.clone(), first: 0, all: own, objectness: None },
             says: if self.has_logits { Says::Logits } else { Says::Probabilities },
-            corners: to.around(&centre, &sides),
+            corners,
             filled: None,
         })
     }

@@ -35,7 +35,8 @@ fn recognise(context: &Context<'_>) -> Option<(Arc<dyn Detector>, String)> {
     // Five numbers before the classes, not four.
     let has_objectness =
         ends_in_classes(&parts, columns) || context.labels.len() + 5 == columns || tail.contains("Exp");
-    if context.settings.format.is_none() && !has_objectness {
+    let is_other = nodes::has_no_scores_behind_four(&parts) || nodes::are_of_a_vector(context, name);
+    if context.settings.format.is_none() && (!has_objectness || is_other) {
         return None;
     }
     let is_decoded = ["Add", "Mul", "Exp", "Sub"].iter().any(|op| tail.contains(op));

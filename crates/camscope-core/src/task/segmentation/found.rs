@@ -2,12 +2,12 @@
 
 use onnx_grad::{graph::Index, proto::GraphProto};
 
-use super::{Map, Mapping, Meaning};
+use super::{Map, Mapping, Meaning, otherwise};
 use crate::{
     model::Labels,
     task::{
         Context, Kind, Recognised,
-        end::{Decision, End, Last, before_moves, end_of},
+        end::{Decision, End, Last, before_moves, end_of, is_made_of_a_vector},
     },
 };
 
@@ -58,7 +58,10 @@ const COLLECTIONS: &[(usize, &str)] = &[(19, "Cityscapes"), (21, "PASCAL VOC"), 
 
 fn is_called(name: &str, words: &[&str]) -> Option<String> {
     let name = name.to_lowercase();
-    words.iter().find(|word| name.contains(**word)).map(|word| (*word).to_owned())
+    // Where the parts of a network are called features, its answer is not.
+    let last = name.rsplit('/').next().unwrap_or_default();
+    let has = |word: &&&str| if FEATURES.contains(word) { last } else { &name }.contains(**word);
+    words.iter().find(has).map(|word| (*word).to_owned())
 }
 
 /// An output that is a map.
@@ -75,12 +78,18 @@ struct Found<'a> {
 
 pub(in crate::task) fn recognise(context: &Context<'_>) -> Option<Recognised> {
     let wanted = |name: &&String| context.settings.output.as_ref().is_none_or(|said| said == *name);
-    let found: Vec<Found<'_>> =
+    let mut found: Vec<Found<'_>> =
         context.outputs().iter().filter(wanted).filter_map(|output| map_of(context, output)).collect();
-    let is_known = |found: &Found<'_>| found.end.last.is_some() || found.end.decision.is_some();
-    let is_sure =
-        |found: &Found<'_>| found.guess.is_none() && (is_known(found) || is_called(found.output, CLASSES).is_some());
     let is_said = context.settings.kind.is_some() || context.settings.output.is_some();
+    // Feature maps beside an answer.
+    let is_feature = |name: &str| is_called(name, FEATURES).is_some();
+    if !is_said && !context.outputs().iter().all(|name| is_feature(name)) {
+        found.retain(|found| !is_feature(found.output));
+    }
+    let is_known = |found: &Found<'_>| found.end.last.is_some() || found.end.decision.is_some();
+    let is_named =
+        |found: &Found<'_>| found.map.kind == Kind::Segmentation && is_called(found.output, CLASSES).is_some();
+    let is_sure = |found: &Found<'_>| found.guess.is_none() && (is_known(found) || is_named(found));
     let at = found.iter().position(is_sure).or_else(|| found.iter().position(is_known)).or_else(|| {
         // Maps of several sizes without a word are levels of something else.
         let alike = found.iter().all(|other| other.grid == found[0].grid);
@@ -154,8 +163,18 @@ fn map_of<'a>(context: &Context<'a>, output: &'a str) -> Option<Found<'a>> {
     let points = is_called(output, POINTS).or_else(|| is_called(value, POINTS));
     let labels = context.labels;
     let is_decided = end.decision.is_some();
-    let has_last = end.last.is_some();
+    let over_places = match end.last {
+        Some(Last::Softmax(axis)) => is_over_places((axis, &own), grid, (channels, value == end.value)),
+        _ => false,
+    };
+    let has_last = end.last.is_some() && !over_places;
     let coarse = grid[0] * 8 <= context.size[0];
+    let is_named = labels.len() == count || is_called(output, CLASSES).is_some();
+    let is_of_detector = || otherwise::is_beside_boxes(context, output, grid) || otherwise::has_boxes(context, output);
+    if said.is_none() && !is_named && points.is_none() && is_of_detector() {
+        return None;
+    }
+    let are_joined = end.last.is_none() && otherwise::are_joined(context, output, count);
     let collection =
         COLLECTIONS.iter().find(|(classes, _)| *classes == count).filter(|_| grid[0] * 16 > context.size[0]);
     // Without a word a picture comes out of what a picture went in.
@@ -167,7 +186,16 @@ fn map_of<'a>(context: &Context<'a>, output: &'a str) -> Option<Found<'a>> {
     let mut guess = None;
     let (kind, by) = match said {
         Some(kind) => (kind, String::new()),
-        None if is_decided => (Kind::Segmentation, end.describe(output)),
+        None if over_places => (
+            if count > 1 { Kind::Keypoints } else { Kind::Dense },
+            format!("the softmax over all places before `{output}`: a heat map whose sum is 1"),
+        ),
+        None if is_decided => {
+            let is_fine = grid[0] * 2 >= context.size[0];
+            guess = (!is_fine && !is_named && collection.is_none() && !has_last)
+                .then(|| otherwise::guessed_codes(output, count));
+            (Kind::Segmentation, end.describe(output))
+        }
         None if points.is_some() && count > 1 => (Kind::Keypoints, named()),
         None if numbers.is_some() => (Kind::Dense, named()),
         None if matches!(end.last, Some(Last::Sigmoid)) && is_picture() => (
@@ -180,6 +208,11 @@ fn map_of<'a>(context: &Context<'a>, output: &'a str) -> Option<Found<'a>> {
         }
         None if measured.is_some() => (Kind::Dense, measured.unwrap_or_default()),
         None if is_scaled => (Kind::Dense, format!("the length of `{output}` at each place: it is scaled to 1")),
+        None if are_joined && !is_named => {
+            guess = Some(guessed(output, Kind::Dense, count));
+            let by = format!("the nodes before `{output}`, which join channels with functions of their own");
+            (Kind::Dense, by)
+        }
         None if count == 1 && is_called(output, LOGITS).is_some() => (Kind::Segmentation, named()),
         None if count == 1 => {
             (Kind::Dense, format!("the shape of `{output}`: a number a pixel, without a logistic function behind"))
@@ -196,7 +229,7 @@ fn map_of<'a>(context: &Context<'a>, output: &'a str) -> Option<Found<'a>> {
             ),
         ),
         None if count == 3 || coarse || is_one_of_several(context, output, count) => {
-            guess = coarse.then(|| guessed(output, Kind::Dense, count));
+            guess = (count != 3 || coarse).then(|| guessed(output, Kind::Dense, count));
             (
                 Kind::Dense,
                 format!("the shape of `{output}`: {count} numbers for each of {} × {} cells", grid[0], grid[1]),
@@ -315,17 +348,6 @@ fn is_flattened(map: &[Option<usize>], row: &[Option<usize>], size: [usize; 2]) 
     own == wanted
 }
 
-/// Whether a value is a fully connected layer's row of numbers in another shape: it has no places of the image.
-fn is_made_of_a_vector(context: &Context<'_>, value: &str) -> bool {
-    let is_product = |name: &str| {
-        let index = Index::new(context.network.model.graph());
-        let op = index.producer_node(name).map(|node| node.op_type.as_str());
-        matches!(op, Some("Gemm" | "MatMul" | "FusedGemm" | "Add"))
-            && context.floats(name).is_some_and(|shape| shape.len() == 2)
-    };
-    before_moves(context.network.model.graph(), value, is_product).is_some()
-}
-
 /// Whether a map of so many rows and columns has the height and width of the picture, or a multiple, and the picture has three channels.
 fn is_of_input(context: &Context<'_>, [rows, columns]: [usize; 2]) -> bool {
     let input = context.network.input();
@@ -377,6 +399,19 @@ fn are_rated(context: &Context<'_>, count: usize) -> bool {
     context.outputs().iter().any(|name| rates(&name))
 }
 
+/// Whether a softmax along an axis of a value of those extents goes over the places of a map, not over its channels; `channels`: their axis, and
+/// whether the value is the map itself.
+fn is_over_places(
+    (axis, own): (usize, &[Option<usize>]),
+    [rows, columns]: [usize; 2],
+    (channels, is_map): (Option<usize>, bool),
+) -> bool {
+    match is_map {
+        true => channels.is_some_and(|channels| axis != channels),
+        false => own.get(axis).copied().flatten() == Some(rows * columns),
+    }
+}
+
 /// The names of a map's classes.
 fn names(labels: &Labels, meaning: Meaning) -> Labels {
     match (meaning, labels.names()) {
@@ -423,7 +458,10 @@ fn axes(shape: &[Option<usize>], [height, width]: [usize; 2], channel: Option<us
         (4, None) if fits(1, 2) => Some(([3, 1, 2], shape[3]?)),
         // An image of one: without a batch, where a channel axis is known.
         (3, Some(0)) => fits(1, 2).then_some(([0, 1, 2], shape[0]?)),
-        (3, None) => (fits(1, 2) && shape[0].is_none_or(|batch| batch == 1)).then_some(([3, 1, 2], 1)),
+        (3, None) => (fits(1, 2)
+            && otherwise::is_strided([shape[1]?, shape[2]?], [height, width])
+            && shape[0].is_none_or(|batch| batch == 1))
+        .then_some(([3, 1, 2], 1)),
         _ => None,
     }
 }
