@@ -5,7 +5,7 @@ use onnx_grad::{Types, graph::Index, proto::GraphProto};
 use super::{
     features, mixed,
     network::{Classes, Head, Network, passed_on},
-    plain_row,
+    plain_row, unlike,
 };
 
 /// Checks that an output's logits are one number a class; `is_said`: a single one may speak for one class and against another. `labels`: how
@@ -55,7 +55,9 @@ pub(super) fn class_scores(
         return not("a single number and no class");
     }
     if unit_norm(network.model.graph(), name) {
-        return Err(format!("`{name}` is scaled to length 1: an embedding, not one score a class"));
+        let is_direction = mixed::count(types, name).is_some_and(|count| count <= features::DIRECTION);
+        let what = if is_direction { "a direction" } else { "an embedding" };
+        return Err(format!("`{name}` is scaled to length 1: {what}, not one score a class"));
     }
     let is_labelled = labels > 0 && sizes.iter().flatten().product::<usize>() == labels;
     if network.chosen.is_some() || is_said || is_labelled {
@@ -94,6 +96,9 @@ pub(super) fn class_scores(
     if crate::task::embedding::is_called(output) {
         return Err(format!("`{output}` is an embedding by its name, not one score a class"));
     }
+    if let Some(reason) = unlike::made_by(graph, output) {
+        return Err(format!("{reason}, and not one score a class"));
+    }
     if made_of(graph, output, &["OneHot", "Equal"]).is_some() {
         return Err(format!(
             "`{output}` marks the surest class, and no floats were found before it by which it is decided"
@@ -127,6 +132,19 @@ fn beside_others(network: &Network, classes: &Classes, types: &Types) -> Result<
         {
             return Err(format!("`{output}` has a number for each of the {boxes} boxes of `{other}`, not one a class"));
         }
+        if let (&[_, Some(things), Some(_), ..], [own]) = (&sizes[..], &found[..])
+            && things == *own
+            && (features::is_called_places(other) || features::has_word(other, &["mask", "masks"]))
+        {
+            return Err(format!("`{output}` has a number for each of the {things} of `{other}`, not one a class"));
+        }
+        if let (&[_, Some(things)], [own]) = (&sizes[..], &found[..])
+            && things == *own
+            && dims.len() == 2
+            && types.get(other).is_some_and(|ty| !ty.elem.is_float())
+        {
+            return Err(format!("`{output}` has a number for each of the {things} of `{other}`, not one a class"));
+        }
         // Beside others of its kind it is a level of a detector.
         let open = sizes.iter().skip(1).filter(|size| **size != Some(1)).count();
         let alike = sizes.iter().zip(&dims).skip(1).any(|(size, own)| size == own && *size != Some(1));
@@ -135,6 +153,12 @@ fn beside_others(network: &Network, classes: &Classes, types: &Types) -> Result<
         }
     }
     Ok(())
+}
+
+/// Whether an output's numbers are those of another's rows.
+pub(crate) fn is_of_rows(network: &Network, types: &Types, output: &str) -> bool {
+    let classes = Classes { output: output.to_owned(), logits: output.to_owned(), head: Head::Logits };
+    beside_others(network, &classes, types).is_err()
 }
 
 /// Checks that probabilities that don't exclude each other are those of classes.

@@ -133,6 +133,9 @@ fn scales_channels(index: &Index<'_>, name: &str) -> bool {
     index.constant(name).is_some_and(|tensor| tensor.dims.iter().product::<i64>() > 1)
 }
 
+/// So many numbers of length 1 at most are a direction or a turn, and no embedding.
+pub(crate) const DIRECTION: usize = 4;
+
 /// Words in the names of outputs that hold places or angles.
 const PLACES: &[&str] = &[
     "landmark",
@@ -159,13 +162,41 @@ const PLACES: &[&str] = &[
     "rotation",
     "translation",
     "quaternion",
+    "quat",
+    "wpqr",
+    "xyz",
+    "orientation",
+    "direction",
     "regressor",
     "regressors",
 ];
 
 /// Words in the names of outputs that hold parameters of something else: of a distribution, or of what is decoded from them.
-const PARAMETERS: &[&str] =
-    &["mu", "logvar", "sigma", "std", "z", "latent", "latents", "offset", "offsets", "delta", "deltas", "theta"];
+const PARAMETERS: &[&str] = &[
+    "mu",
+    "logvar",
+    "sigma",
+    "std",
+    "z",
+    "latent",
+    "latents",
+    "offset",
+    "offsets",
+    "delta",
+    "deltas",
+    "theta",
+    "param",
+    "params",
+    "parameters",
+    "evidence",
+    "alpha",
+    "alphas",
+    "beta",
+    "betas",
+    "concentration",
+    "homography",
+    "affine",
+];
 
 /// Words in the names of outputs that hold scores. `logits` and `output` are what exporting scripts call anything.
 const SCORES: &[&str] = &["score", "scores", "probs", "probability", "probabilities"];

@@ -1,5 +1,5 @@
-//! Rows of numbers that several softmaxes or logistic functions make: their mean, which is a probability for each class, or one beside the other,
-//! which are answers to several questions.
+//! Rows of numbers that several softmaxes or logistic functions make: their mean or their product, which is a probability for each class, or one beside
+//! the other, which are answers to several questions. And rows that are divided by their own sum.
 
 use onnx_grad::{
     Types,
@@ -9,6 +9,85 @@ use onnx_grad::{
 
 /// How far weights may be from adding up to 1.
 const ROUNDED: f64 = 1e-3;
+
+/// By what an output's numbers are probabilities as they are, though no softmax or logistic function stands last.
+pub(crate) fn probabilities(graph: &GraphProto, output: &str) -> Option<&'static str> {
+    if is_mean(graph, output) || is_mean_of_parts(graph, output) {
+        return Some("the mean of probabilities");
+    }
+    if is_product(&Index::new(graph), output) {
+        return Some("the product of probabilities");
+    }
+    is_share(graph, output).then_some("the division by its own sum")
+}
+
+/// Whether a value is the mean over a batch made inside of the model, of crops of the picture, of what one softmax gives.
+fn is_mean_of_parts(graph: &GraphProto, output: &str) -> bool {
+    let index = Index::new(graph);
+    let Some(node) = maker(&index, output).filter(|node| node.op_type == "ReduceMean") else { return false };
+    let constant = || index.constant(node.input.get(1)?)?.to_ints().ok();
+    let axes = node.attr_ints("axes").map(<[i64]>::to_vec).or_else(constant);
+    let before = node.input.first().and_then(|name| index.producer_node(name));
+    axes.as_deref() == Some(&[0])
+        && before.is_some_and(|node| node.op_type == "Softmax" && node.attr_int("axis") != Some(0))
+}
+
+/// Whether a row, or each of the parts that it is joined of, is a product of probabilities: of a group and of a class in it.
+fn is_product(index: &Index<'_>, output: &str) -> bool {
+    maker(index, output).is_some_and(|node| match &*node.op_type {
+        "Mul" => node.input.len() == 2 && node.input.iter().all(|factor| is_probability(index, factor)),
+        "Concat" => node.input.len() > 1 && node.input.iter().all(|part| is_product(index, part)),
+        _ => false,
+    })
+}
+
+/// Whether a value is some of the numbers of a softmax or a logistic function, or a product of such.
+fn is_probability(index: &Index<'_>, name: &str) -> bool {
+    let Some(node) = index.producer_node(name) else { return false };
+    let Some(first) = node.input.first() else { return false };
+    match &*node.op_type {
+        "Softmax" | "Sigmoid" => true,
+        "Mul" => node.input.len() == 2 && node.input.iter().all(|factor| is_probability(index, factor)),
+        "Identity" | "Reshape" | "Squeeze" | "Unsqueeze" | "Flatten" | "Slice" | "Gather" | "GatherElements"
+        | "Split" | "Expand" | "Tile" | "Transpose" => is_probability(index, first),
+        _ => false,
+    }
+}
+
+/// Whether a value is divided by its own sum, as the mean of a Dirichlet distribution is.
+fn is_share(graph: &GraphProto, output: &str) -> bool {
+    let index = Index::new(graph);
+    let Some(node) = maker(&index, output).filter(|node| node.op_type == "Div" && node.input.len() == 2) else {
+        return false;
+    };
+    let (divided, mut divisor) = (node.input[0].as_str(), node.input[1].as_str());
+    while let Some(node) = index.producer_node(divisor) {
+        match (&*node.op_type, node.input.first()) {
+            ("ReduceSum", Some(summed)) => return is_same(&index, summed, divided, 8),
+            ("Identity" | "Clip" | "Expand" | "Unsqueeze" | "Reshape", Some(before)) => divisor = before,
+            _ => return false,
+        }
+    }
+    false
+}
+
+/// Whether two values are the same, or are computed alike, by so many nodes at most.
+fn is_same(index: &Index<'_>, one: &str, other: &str, depth: usize) -> bool {
+    let node = |name| index.producer_node(name).filter(|_| depth > 0);
+    one == other
+        || node(one).zip(node(other)).is_some_and(|(one, other)| {
+            let pairs = || one.input.iter().zip(&other.input);
+            let is_constant = |name: &String| index.constant(name).is_some();
+            let alike = |(a, b): (&String, &String)| {
+                is_same(index, a, b, depth - 1)
+                    || (is_constant(a)
+                        && is_constant(b)
+                        && index.constant(a).map(|a| a.to_floats().ok())
+                            == index.constant(b).map(|b| b.to_floats().ok()))
+            };
+            one.op_type == other.op_type && one.input.len() == other.input.len() && pairs().all(alike)
+        })
+}
 
 /// Whether a value is the weighted mean of what several softmaxes, or several logistic functions, give: an ensemble, or flipped pictures.
 pub(super) fn is_mean(graph: &GraphProto, output: &str) -> bool {
@@ -144,6 +223,32 @@ mod tests {
         assert!(!is_mean("Sigmoid c -> r\nAdd p r -> s\nMul s half -> y"));
         assert!(!is_mean("Gemm c -> r\nAdd p r -> s\nMul s half -> y"));
         assert!(!is_mean("Concat p q -> s\nMul s half -> y"));
+    }
+
+    #[test]
+    fn products_and_shares_are_probabilities() {
+        let two = "Softmax a -> p\nSigmoid b -> q\n";
+        let made = |rest: &str| probabilities(&graph(&format!("{two}{rest}")), "y");
+        let product = Some("the product of probabilities");
+        assert_eq!(made("Mul p q -> y"), product);
+        assert_eq!(made("Slice p -> r\nMul r q -> s\nMul p q -> t\nConcat s t -> y"), product);
+        assert_eq!(made("Mul p c -> y"), None);
+        assert_eq!(made("Concat p q -> y"), None);
+        let shares = Some("the division by its own sum");
+        assert_eq!(made("Softplus a -> r\nReduceSum r -> s\nDiv r s -> y"), shares);
+        assert_eq!(made("Softplus a -> r\nSoftplus a -> t\nReduceSum t -> s\nDiv r s -> y"), shares);
+        assert_eq!(made("Softplus a -> r\nSoftplus b -> t\nReduceSum t -> s\nDiv r s -> y"), None);
+        assert_eq!(made("ReduceL2 a -> s\nDiv a s -> y"), None);
+    }
+
+    #[test]
+    fn the_mean_over_crops_is_one_of_probabilities() {
+        let mean = |axis: i64| {
+            let mut graph = graph("Softmax a -> p\nReduceMean p -> y");
+            graph.node[1].attribute.push(attr::ints("axes", &[axis]));
+            probabilities(&graph, "y").is_some()
+        };
+        assert!(mean(0) && !mean(1));
     }
 
     #[test]

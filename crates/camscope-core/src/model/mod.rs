@@ -20,12 +20,14 @@ mod sidecar;
 mod sizes;
 mod sizing;
 mod unbatched;
+mod unlike;
 
 pub use array::{channel_axis, channels_second, read_array, unusual_axes};
 pub(crate) use array::{in_plane, off_plane, space};
-pub(crate) use class_scores::unit_norm;
+pub(crate) use class_scores::{is_of_rows, unit_norm};
 pub use given::Given;
 pub use labels::Labels;
+pub(crate) use mixed::probabilities;
 pub(crate) use network::axes;
 pub use network::{Classes, Head, Input, Network};
 pub use preprocessing::{Color, Crop, Filter, Layout, Preprocessing, Source};

@@ -69,7 +69,7 @@ pub enum Head {
     Softmax,
     /// The logistic function, for classes that don't exclude each other.
     Sigmoid,
-    /// Nothing: the output is probabilities, the mean of what several softmaxes or logistic functions give.
+    /// Nothing: the output is probabilities, made of what several softmaxes or logistic functions give, or shares in a sum.
     Mean,
 }
 
@@ -489,8 +489,8 @@ fn step_over_head(graph: &GraphProto, output: &str) -> (String, Head) {
             },
         }
     }
-    let is_mean = super::mixed::is_mean(graph, output);
-    (output.to_owned(), if is_mean { Head::Mean } else { Head::Logits })
+    let are_probabilities = super::mixed::probabilities(graph, output).is_some();
+    (output.to_owned(), if are_probabilities { Head::Mean } else { Head::Logits })
 }
 
 /// The value that a node passes on, moved, rounded, or scaled by a positive number, so that the order of the classes stays.

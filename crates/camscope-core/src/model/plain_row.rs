@@ -85,6 +85,9 @@ pub(crate) fn evidence(network: &Network, classes: &Classes, types: &Types, labe
     if has_word(output, WORDS) {
         return Row::Classes(format!("the name of `{output}`"));
     }
+    if super::unlike::is_nearness(network.model.graph(), output) {
+        return Row::Classes(format!("the distances before `{output}`, negated: the nearest scores most"));
+    }
     if let Some((count, name)) = collection(count) {
         return Row::Classes(format!("the shape of `{output}`: {count} scores, as many as {name} has classes"));
     }

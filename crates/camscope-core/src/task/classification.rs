@@ -6,6 +6,7 @@ use crate::{
     model::{
         Classes, Head, axes,
         plain_row::{Row, evidence},
+        probabilities,
     },
     target::{Answer, ClassSpec, Score, TargetRef, ranking},
 };
@@ -28,7 +29,10 @@ pub(super) fn recognise(context: &Context<'_>) -> Option<Recognised> {
             format!("the scores before the {} that gives `{}`", decided.unwrap_or_default(), classes.output)
         }
         Head::Softmax => format!("the softmax before `{}`", classes.output),
-        Head::Mean => format!("the mean of probabilities before `{}`", classes.output),
+        Head::Mean => {
+            let made = probabilities(context.network.model.graph(), &classes.output).unwrap_or("the probabilities");
+            format!("{made} before `{}`", classes.output)
+        }
         Head::Sigmoid => {
             // Points as shares of the picture lie between 0 and 1, too.
             let several = context.network.score_count(context.types) > Some(1);

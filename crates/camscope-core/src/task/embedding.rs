@@ -93,13 +93,18 @@ fn likeness(context: &Context<'_>, output: &str) -> Option<(u8, Embedding, Strin
         }
         [_, ref rest @ ..] if rest.iter().filter(|size| **size != Some(1)).count() == 1 => {
             let whole = Embedding { value, token: None };
-            if crate::model::unit_norm(context.network.model.graph(), output) {
+            let count: Option<usize> = rest.iter().copied().product();
+            let is_direction = count.is_some_and(|count| count <= features::DIRECTION) && !is_said;
+            if crate::model::unit_norm(context.network.model.graph(), output) && !is_direction {
                 return Some((0, whole, format!("the length of `{output}`: it is scaled to 1")));
             }
             if is_called(output) || is_said {
                 return Some((1, whole, format!("the name of `{output}`")));
             }
             let by = features::made_by(context.network.model.graph(), context.types, output)?;
+            if crate::model::is_of_rows(context.network, context.types, output) {
+                return None;
+            }
             let by = format!("the nodes before `{output}`: no classifier stands behind the last {by}");
             Some((2, whole, by))
         }

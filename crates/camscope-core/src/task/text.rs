@@ -24,13 +24,17 @@ use crate::{
 pub(super) fn recognise(context: &Context<'_>) -> Option<Recognised> {
     let wanted = |name: &&String| context.settings.output.as_ref().is_none_or(|said| said == *name);
     let (output, reader, by) = context.outputs().iter().filter(wanted).find_map(|name| reader_of(context, name))?;
-    let guess = guess(context, &reader, &output);
+    let guess = guess(context, &reader, (&output, &by));
     Some(Recognised { guess, ..Recognised::new(Reading { reader, output }, by) })
 }
 
 /// What is guessed of a reader, and the lines that say it.
-fn guess(context: &Context<'_>, reader: &Reader, output: &str) -> Option<String> {
+fn guess(context: &Context<'_>, reader: &Reader, (output, by): (&str, &str)) -> Option<String> {
     match reader.decoder() {
+        Decoder::Ctc { blank } if by.starts_with("the shape") && context.settings.kind.is_none() => Some(format!(
+            "that `{output}` is text is a guess by its shape, and so is that class {blank} is the blank; under [task] in MODEL.toml beside the \
+             model, kind = \"text\" and blank = \"first\", \"last\" or its number say it"
+        )),
         Decoder::Ctc { blank } if !is_blank_said(context) => Some(format!(
             "that class {blank} of `{output}` is the blank is a guess; under [task] in MODEL.toml beside the model, blank = \"first\", \"last\" or \
              its number says it"
@@ -108,6 +112,7 @@ fn reader_of(context: &Context<'_>, output: &str) -> Option<(String, Reader, Str
             && height <= 128
             && classes > 4
             && !is_tokens(context, steps)
+            && !has_twin(context, output, (steps, classes))
             && !positions::are(context.network, context.types, value, steps));
     if !(is_said || looks_like) {
         return None;
@@ -127,6 +132,15 @@ fn reader_of(context: &Context<'_>, output: &str) -> Option<(String, Reader, Str
     }
     by += uncalled(&alphabet);
     Some((output.to_owned(), Reader::new(value, time, alphabet, decoder), by))
+}
+
+/// Whether another output has as many rows, of another length: places along both sides of the picture, a row a key point (SimCC).
+fn has_twin(context: &Context<'_>, output: &str, (steps, classes): (usize, usize)) -> bool {
+    let is_twin = |name: &&String| {
+        let shape = context.floats(name).unwrap_or_default();
+        **name != *output && matches!(shape[..], [_, Some(rows), Some(own)] if rows == steps && own != classes)
+    };
+    context.outputs().iter().any(|name| is_twin(&name))
 }
 
 fn ordinal(class: usize, classes: usize) -> String {

@@ -29,31 +29,40 @@ fn what_was_misread_is_called_what_it_is() {
         "anchors_of_cells",
         "background_last",
         "between_minus_one_and_one",
+        "bits",
+        "both_sides",
         "box_beside_scores",
         "boxes_first",
         "cells_in_a_row",
         "codes",
         "colours",
+        "complement",
         "corners_of_cells",
         "crnn",
+        "crops_inside",
         "ctc_flattened",
         "ctc_time_first",
         "depth_in_range",
+        "direction",
         "disparity_in_bounds",
+        "distances",
         "distribution",
         "embedding",
+        "evidence",
         "face_embedding",
         "features_in_a_path",
         "first_tokens",
         "five_numbers",
         "four_beside_logits",
         "gelu_mean",
+        "groups_and_classes",
         "headless_cnn",
         "heads_stacked",
         "heat_and_segments",
         "image_plus_table",
         "joined_channels",
         "landmarks",
+        "levels_joined",
         "map_in_a_row",
         "maps_and_pooled",
         "maps_in_range",
@@ -61,11 +70,13 @@ fn what_was_misread_is_called_what_it_is() {
         "mask_logits",
         "mean_of_softmaxes",
         "mean_of_two_heads",
+        "nearness",
         "numbers_of_cells",
         "of_unit_size",
         "one_by_one",
         "one_number",
         "panoptic",
+        "people",
         "picture",
         "picture_in_a_row",
         "places_of_a_plate",
@@ -77,6 +88,7 @@ fn what_was_misread_is_called_what_it_is() {
         "quality",
         "queried",
         "rated_masks",
+        "read_already",
         "relu_flat",
         "relu_mean",
         "rotation",
@@ -87,6 +99,7 @@ fn what_was_misread_is_called_what_it_is() {
         "seg_binary",
         "segments_beside_row",
         "shares",
+        "shares_of_evidence",
         "softmax_over_places",
         "squeezed",
         "steps_of_a_scale",
@@ -182,9 +195,15 @@ fn that_a_logistic_function_alone_makes_a_foreground_is_said_until_something_con
 }
 
 #[test]
-fn the_mean_of_softmaxes_is_a_probability_as_it_is() {
+fn what_softmaxes_are_made_into_is_a_probability_as_it_is() {
+    for name in ["mean_of_softmaxes", "crops_inside", "groups_and_classes", "shares_of_evidence"] {
+        is_a_probability_as_it_is(name);
+    }
+}
+
+fn is_a_probability_as_it_is(name: &str) {
     let scene = Scene::new();
-    scene.copy(&file("tests/fixtures/cases/mean_of_softmaxes.onnx"), "mean.onnx");
+    scene.copy(&file(&format!("tests/fixtures/cases/{name}.onnx")), "mean.onnx");
     let options = ["--layer", "@input", "--raw", "raw", "--json", "--target"];
     let explain = |more: &[&str]| {
         let first = ["explain".into(), "mean.onnx".into(), cat_and_coffee().into_os_string()];
@@ -196,8 +215,11 @@ fn the_mean_of_softmaxes_is_a_probability_as_it_is() {
     let (wanted, _, slope) = explain(&["output:output[0,2]"]);
     for score in ["logit", "probability"] {
         let (own, probability, gradient) = explain(&["class:2", "--score", score]);
-        assert!(own == wanted && probability == Some(wanted) && wanted > 0.0 && wanted < 1.0, "{own} {probability:?}");
-        assert!(slope.iter().any(|slope| *slope != 0.0) && relative_error(&gradient, &slope) < 1e-6, "{score}");
+        assert!(
+            own == wanted && probability == Some(wanted) && wanted > 0.0 && wanted < 1.0,
+            "{name} {own} {probability:?}"
+        );
+        assert!(slope.iter().any(|slope| *slope != 0.0) && relative_error(&gradient, &slope) < 1e-6, "{name} {score}");
     }
     scene.run(["export", "mean.onnx", "--score", "probability", "-o", "exported.onnx"]).ok_with_notes();
     let runtime = Runtime::load(&RUNTIME).expect("ONNX Runtime loads");
