@@ -8,7 +8,10 @@ const LANES: usize = 16;
 /// The most columns of [`products`].
 pub(crate) const COLUMNS: usize = 64;
 
-/// Products of columns with each other: a line a column.
+/// How many rows of them are summed at once.
+const ROWS: usize = 4;
+
+/// Products of columns with each other: a line a column. Only those on and behind the diagonal are meant.
 pub(crate) type Products = [[f32; COLUMNS]; COLUMNS];
 
 /// Whether all are numbers, and none is infinite.
@@ -36,7 +39,7 @@ pub(crate) fn centre(rows: &mut [f32], columns: usize) {
     centre_rows(cpu_features::detect(), rows, columns);
 }
 
-/// Adds the products of all columns with each other, summed over the rows. There are at most [`COLUMNS`] of them.
+/// Adds the products of each column with itself and all behind it, summed over the rows. There are at most [`COLUMNS`] of them.
 pub(crate) fn add_products(rows: &[f32], columns: usize, into: &mut Products) {
     add_products_of(cpu_features::detect(), rows, columns, into);
 }
@@ -48,19 +51,33 @@ multiversion! {
 #[inline(always)]
 fn products_plainly<const FUSED: bool>(rows: &[f32], columns: usize, into: &mut Products) {
     // Of four rows at once, a sum is read and written a quarter as often.
-    const ROWS: usize = 4;
-    let added = |sum: f32, by: f32, value: f32| if FUSED { by.mul_add(value, sum) } else { sum + by * value };
     for rows in rows.chunks(ROWS * columns.max(1)) {
         let mut some = [[0.0f32; COLUMNS]; ROWS];
         for (own, row) in some.iter_mut().zip(rows.chunks(columns.max(1))) {
             own[..row.len()].copy_from_slice(row);
         }
-        for (column, line) in into.iter_mut().enumerate().take(columns) {
-            let by = some.map(|row| row[column]);
-            for place in 0..COLUMNS {
-                for (by, row) in by.into_iter().zip(&some) {
-                    line[place] = added(line[place], by, row[place]);
-                }
+        // How many numbers a line has is known to the compiler.
+        products_of_block::<FUSED, 0>(&some, columns, into);
+        products_of_block::<FUSED, 1>(&some, columns, into);
+        products_of_block::<FUSED, 2>(&some, columns, into);
+        products_of_block::<FUSED, 3>(&some, columns, into);
+    }
+}
+
+/// The products of one block of [`LANES`] columns with themselves and with all behind them.
+#[inline(always)]
+fn products_of_block<const FUSED: bool, const BLOCK: usize>(
+    some: &[[f32; COLUMNS]; ROWS],
+    columns: usize,
+    into: &mut Products,
+) {
+    let added = |sum: f32, by: f32, value: f32| if FUSED { by.mul_add(value, sum) } else { sum + by * value };
+    let from = BLOCK * LANES;
+    for (column, line) in into.iter_mut().enumerate().take(columns.min(from + LANES)).skip(from) {
+        let by = some.each_ref().map(|row| row[column]);
+        for place in from..COLUMNS {
+            for (by, row) in by.into_iter().zip(some) {
+                line[place] = added(line[place], by, row[place]);
             }
         }
     }
@@ -188,7 +205,7 @@ mod tests {
             for has in CpuFeatures::each() {
                 let mut found = [[1.0; COLUMNS]; COLUMNS];
                 add_products_of(has, &matrix, columns, &mut found);
-                for (a, b) in (0..columns).flat_map(|a| (0..columns).map(move |b| (a, b))) {
+                for (a, b) in (0..columns).flat_map(|a| (a..columns).map(move |b| (a, b))) {
                     let sum: f32 = matrix.chunks(columns).map(|row| row[a] * row[b]).sum();
                     assert!((found[a][b] - 1.0 - sum).abs() < 1e-5, "{has:?} {rows} {columns}: {a} {b}");
                 }

@@ -47,9 +47,12 @@ fn few_products(flat: &[f32], columns: usize, rows: usize) -> Array2<f64> {
     for some in flat.chunks(rows * columns.max(1)) {
         let mut part = [[0.0; numbers::COLUMNS]; numbers::COLUMNS];
         numbers::add_products(some, columns, &mut part);
-        for (mut line, part) in all.outer_iter_mut().zip(&part) {
-            line.iter_mut().zip(part).for_each(|(sum, part)| *sum += f64::from(*part));
+        for (column, (mut line, part)) in all.outer_iter_mut().zip(&part).enumerate() {
+            line.iter_mut().zip(part).skip(column).for_each(|(sum, part)| *sum += f64::from(*part));
         }
+    }
+    for (row, column) in (0..columns).flat_map(|row| (0..row).map(move |column| (row, column))) {
+        all[[row, column]] = all[[column, row]];
     }
     all
 }
