@@ -2,6 +2,7 @@
 
 use camscope_core::model::{Color, Crop, Given, Network, Preprocessing, Sidecar, resolve_given};
 use camscope_tests::fixture;
+use onnx_grad::{Dim, ElemType, ValueType, value_info};
 
 fn opened(file: &str, given: &Given) -> (Network, Sidecar) {
     let network = Network::open(&fixture(file)).expect("what was asked for");
@@ -11,6 +12,26 @@ fn opened(file: &str, given: &Given) -> (Network, Sidecar) {
 
 fn prepared(file: &str) -> Preprocessing {
     opened(file, &Given::default()).1.preprocessing
+}
+
+/// The same of a file whose input is of other sides, `None` where open, and whose first output is called and declared so.
+fn changed(file: &str, sides: [Option<usize>; 2], output: (&str, Option<Vec<Dim>>)) -> Preprocessing {
+    let folder = tempfile::tempdir().expect("what was asked for");
+    let network = Network::open(&fixture(file)).expect("what was asked for");
+    let mut graph = network.model.graph().clone();
+    let [height, width] = sides.map(|side| side.map_or(Dim::Free, Dim::Fixed));
+    let colours = network.input().shape[1].expect("channels first");
+    let float = |shape| Some(ValueType { elem: ElemType::Float, shape });
+    let shape = vec![Dim::Free, Dim::Fixed(colours), height, width];
+    graph.input[0] = value_info(&graph.input[0].name.clone(), float(Some(shape)).as_ref());
+    let (name, shape) = output;
+    let old = std::mem::replace(&mut graph.output[0], value_info(name, float(shape).as_ref())).name;
+    let written = graph.node.iter_mut().flat_map(|node| &mut node.output).find(|written| **written == old);
+    *written.expect("a node writes it") = name.into();
+    let path = folder.path().join("changed.onnx");
+    network.model.with_graph(graph).write(&path).expect("what was asked for");
+    let network = Network::open(&path).expect("what was asked for");
+    resolve_given(&network, &Given::default()).expect("what was asked for").preprocessing
 }
 
 fn detector(name: &str, exporter: &str) -> Preprocessing {
@@ -73,6 +94,53 @@ fn a_classifier_keeps_its_centre_and_a_reader_its_proportions() {
     assert_eq!((classifier.crop, classifier.mean[0]), (Crop::CentreFraction(0.875), 0.485));
     let reader = prepared("cases/ctc_time_first.onnx");
     assert_eq!((reader.mean[0], reader.for_photo(320, 64).size), (0.5, (32, 160)));
+}
+
+#[test]
+fn a_reader_of_a_fixed_width_sees_all_of_the_line() {
+    // As exporters write it: the first axis is called the batch, and is the time.
+    let shape = vec![Dim::Free, Dim::Free, Dim::Fixed(10)];
+    let found = changed("cases/ctc_time_first.onnx", [Some(32), Some(128)], ("y", Some(shape)));
+    assert_eq!(found.crop, Crop::Squash, "{}", found.describe());
+    assert!(found.describe().contains("since the model answers for its places"), "{}", found.describe());
+}
+
+#[test]
+fn an_input_that_is_no_square_sees_all_of_the_photo() {
+    let row = |sides| changed("classifiers/resnet18.ts.onnx", sides, ("logits", None));
+    let found = row([Some(96), Some(64)]);
+    assert_eq!((found.crop, found.mean[0]), (Crop::Squash, 0.485), "{}", found.describe());
+    assert!(found.describe().contains("since the model's input isn't square"), "{}", found.describe());
+    assert_eq!(row([Some(64), Some(64)]).crop, Crop::CentreFraction(0.875));
+}
+
+#[test]
+fn an_answer_that_grows_with_the_photo_is_told_without_a_declared_shape() {
+    // Segments grow; a row of scores does not.
+    let open = [None, None];
+    for shape in [None, Some(Vec::new())] {
+        let segments = changed("cases/seg_binary.onnx", open, ("foreground", shape.clone()));
+        assert_eq!(segments.for_photo(200, 100).size, (96, 192), "{}", segments.describe());
+        let classes = changed("classifiers/resnet18.ts.onnx", open, ("logits", shape));
+        assert_eq!((classes.size, classes.for_photo(200, 100).size), ((224, 224), (224, 224)));
+    }
+}
+
+#[test]
+fn what_paddles_later_converters_write_is_prepared_as_paddle_ocr_does() {
+    let of = |file: &str, sides, shape| changed(file, sides, ("fetch_name_0", shape));
+    let reader = of("cases/ctc_time_first.onnx", [Some(32), None], None);
+    assert!(reader.describe().contains("as PaddleOCR's reader of lines has it"), "{}", reader.describe());
+    assert_eq!((reader.color, reader.mean[0]), (Color::Bgr, 0.5));
+    let detector = of("cases/seg_binary.onnx", [Some(96), Some(96)], None);
+    assert!(detector.describe().contains("as PaddleOCR's detector of text has it"), "{}", detector.describe());
+    assert_eq!((detector.color, detector.mean[0]), (Color::Bgr, 0.485));
+    // Directions: of lines of 48 pixels, and, later, of pictures.
+    let two = || Some(vec![Dim::Free, Dim::Fixed(2)]);
+    let line = of("cases/negative.onnx", [Some(48), Some(192)], two());
+    assert!(line.describe().contains("classifier of a line's direction"), "{}", line.describe());
+    let picture = of("cases/negative.onnx", [Some(80), Some(160)], two());
+    assert_eq!((picture.crop, picture.color, picture.mean[0]), (Crop::Squash, Color::Rgb, 0.485));
 }
 
 #[test]

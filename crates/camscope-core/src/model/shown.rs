@@ -45,6 +45,8 @@ pub(super) struct Shown {
     inside: Option<Inside>,
     /// Whether it answers for places of the photo, so that all of it should be seen.
     has_places: bool,
+    /// Whether its input's sides are fixed and not alike: no centre of a photo is of its form.
+    is_oblong: bool,
 }
 
 impl std::fmt::Debug for Shown {
@@ -61,12 +63,13 @@ impl Shown {
             graph.output.iter().map(|output| (output.name.as_str(), declared(output))).collect();
         // What an exporter leaves open, along with the batch, mostly follows from the input's size; where that is open, too, from any.
         if outputs.iter().any(|(_, shape)| shape.iter().skip(1).any(Option::is_none) || shape.is_empty()) {
-            let sizes = output_shapes(network).unwrap_or_default();
+            let sizes = output_shapes(network, SIDE).unwrap_or_default();
             for ((_, shape), sizes) in outputs.iter_mut().zip(sizes) {
-                let open = shape.first().copied().flatten();
+                let is_open = shape.first().copied().flatten().is_none();
                 *shape = sizes.into_iter().map(Some).collect();
-                // The batch stays open.
-                if let (Some(first), None) = (shape.first_mut(), open) {
+                // The batch stays open: a first axis that is more than it counts something else, as the time steps of a reader.
+                let batch = network.input().batch().unwrap_or(1);
+                if let Some(first) = shape.first_mut().filter(|first| is_open && **first == Some(batch)) {
                     *first = None;
                 }
             }
@@ -85,6 +88,7 @@ impl Shown {
             family: FAMILIES.iter().find_map(|family| Some((family, (family.recognise)(&look)?))),
             inside: inside(graph, &look.index, look.input),
             has_places: has_places(&look, network.input().batch()),
+            is_oblong: matches!(fixed_sides(&network.input().shape), Some([height, width]) if height != width),
         }
     }
 
@@ -106,14 +110,18 @@ impl Shown {
             family.apply(&mut found, is_open);
         } else {
             let has_centre = matches!(found.crop, Crop::CentreFraction(_));
-            let places = (self.has_places || format.is_some()) && has_centre && found.sizing == Sizing::Said;
-            if !places && self.inside.is_none() {
+            let why = match self.has_places || format.is_some() {
+                true => Some("the model answers for its places"),
+                false => self.is_oblong.then_some("the model's input isn't square"),
+            };
+            let why = why.filter(|_| has_centre && found.sizing == Sizing::Said);
+            if why.is_none() && self.inside.is_none() {
                 return found;
             }
             said.push(Source::Assumed.to_string().trim_start_matches("preprocessing ").to_owned());
-            if places {
+            if let Some(why) = why {
                 found.crop = Crop::Squash;
-                said.push("all of the photo is seen, since the model answers for its places".into());
+                said.push(format!("all of the photo is seen, since {why}"));
             }
         }
         if let Some(inside) = &self.inside {
@@ -133,12 +141,12 @@ fn declared(output: &onnx_grad::proto::ValueInfoProto) -> Vec<Option<usize>> {
 /// The side that a picture is taken to have where the file leaves it open: a multiple of every stride.
 const SIDE: usize = 320;
 
-/// The extents of the outputs, for one image; open sides of the picture are [`SIDE`].
-fn output_shapes(network: &Network) -> Option<Vec<Vec<usize>>> {
+/// The extents of the outputs, for one image; open sides of the picture are as given.
+pub(super) fn output_shapes(network: &Network, open: usize) -> Option<Vec<Vec<usize>>> {
     let picture = &network.input().name;
     let feed = |input: &Input| {
         let is_picture = input.name == *picture && input.shape.len() == 4;
-        let side = |size: &Option<usize>| size.or(is_picture.then_some(SIDE));
+        let side = |size: &Option<usize>| size.or(is_picture.then_some(open));
         let rest: Option<Vec<usize>> = input.shape.iter().skip(1).map(side).collect();
         let batch = input.batch().unwrap_or(1);
         let shape: Vec<usize> = std::iter::once(batch).chain(rest?).collect();
@@ -148,21 +156,32 @@ fn output_shapes(network: &Network) -> Option<Vec<Vec<usize>>> {
     probe::output_shapes(network.model.graph(), &feeds?)
 }
 
-/// Height and width of an input with colours; one that is open is [`SIDE`].
-fn sides(shape: &[Option<usize>]) -> Option<[usize; 2]> {
+/// Height and width of an input with colours.
+fn open_sides(shape: &[Option<usize>]) -> Option<[Option<usize>; 2]> {
     match *shape {
-        [_, Some(1 | 3), height, width] | [_, height, width, Some(1 | 3)] => {
-            Some([height.unwrap_or(SIDE), width.unwrap_or(SIDE)])
-        }
+        [_, Some(1 | 3), height, width] | [_, height, width, Some(1 | 3)] => Some([height, width]),
         _ => None,
     }
+}
+
+/// The same, where both are fixed.
+fn fixed_sides(shape: &[Option<usize>]) -> Option<[usize; 2]> {
+    let [height, width] = open_sides(shape)?;
+    Some([height?, width?])
+}
+
+/// The same; one that is open is [`SIDE`].
+fn sides(shape: &[Option<usize>]) -> Option<[usize; 2]> {
+    open_sides(shape).map(|sides| sides.map(|side| side.unwrap_or(SIDE)))
 }
 
 /// Whether PaddlePaddle's converter wrote the file: it says so, or values are named as it names them.
 fn is_paddle(network: &Network) -> bool {
     let model = network.model.proto();
     model.producer_name.to_lowercase().contains("paddle")
-        || network.outputs.iter().any(|name| name.contains(".tmp_") || name.starts_with("save_infer_model/"))
+        || network.outputs.iter().any(|name| {
+            name.contains(".tmp_") || ["save_infer_model/", "fetch_name_"].iter().any(|first| name.starts_with(first))
+        })
 }
 
 /// Whether the model answers for places of the photo: boxes, pixels, characters; no output is a row of scores or an embedding.

@@ -13,7 +13,7 @@ use super::given::Given;
 use super::labels::Labels;
 use super::network::Network;
 use super::preprocessing::{Color, Crop, Filter, Input, Layout, Preprocessing, Source, type_name};
-use super::shown::Shown;
+use super::shown::{Shown, output_shapes};
 use super::sizing::{Sizing, multiple_where_dense};
 use crate::task::TaskSettings;
 use crate::text::{printable, printable_path};
@@ -67,7 +67,7 @@ pub fn resolve(model_path: impl AsRef<Path>, input_shape: &[Option<usize>]) -> R
 /// [`Error::BadPreprocessing`] for values of the caller's; [`Error::NoSuchFile`] or [`Error::Io`] for files that can't be read.
 pub fn resolve_given(network: &Network, given: &Given) -> Result<Sidecar> {
     let input = network.input();
-    let dense = multiple_where_dense(network.model.graph(), input);
+    let dense = multiple_where_dense(network.model.graph(), input, |side| output_shapes(network, side));
     let metadata = &network.model.proto().metadata_props;
     let mut embedded = Embedded::read(metadata.iter().map(|entry| (entry.key.as_str(), entry.value.as_str())));
     embedded.shown = Shown::of(network);

@@ -84,20 +84,34 @@ impl Preprocessing {
 }
 
 /// What sides have to be multiples of in a model whose outputs grow with its input, which is then to have the photo's own size; `None` for
-/// a model that gives one answer a photo, whatever its size.
-pub(super) fn multiple_where_dense(graph: &GraphProto, input: &Input) -> Option<u32> {
+/// a model that gives one answer a photo, whatever its size. `shapes` has the outputs' shapes for inputs of this side, where these are known.
+pub(super) fn multiple_where_dense(
+    graph: &GraphProto,
+    input: &Input,
+    shapes: impl Fn(usize) -> Option<Vec<Vec<usize>>>,
+) -> Option<u32> {
     let index = Index::new(graph);
-    let is_dense = graph.output.iter().any(|output| {
+    let is_dense = graph.output.iter().enumerate().any(|(at, output)| {
         let shape = output.r#type.as_ref().and_then(ValueType::from_proto).and_then(|ty| ty.shape);
-        match shape {
+        // Some exporters declare a shape of no axes where they don't know it.
+        match shape.filter(|shape| !shape.is_empty()) {
             Some(shape) if shape.len() > 2 => shape.iter().skip(1).any(|dim| dim.fixed().is_none()),
             // So many finds, in a photo at a time.
             Some(shape) => input.batch().is_some() && shape.first().is_some_and(|dim| dim.fixed().is_none()),
-            None => !pools_all(graph, &index, &output.name),
+            None => {
+                let of = |side| shapes(side)?.into_iter().nth(at);
+                match (of(SIDES[0]), of(SIDES[1])) {
+                    (Some(small), Some(large)) => small != large,
+                    _ => !pools_all(graph, &index, &output.name),
+                }
+            }
         }
     });
     is_dense.then(|| multiple(stride(graph, &input.name)))
 }
+
+/// Two sides of inputs that any network takes.
+const SIDES: [usize; 2] = [320, 640];
 
 /// Whether a value depends on all of the image by a pooling or a matrix over all places.
 fn pools_all(graph: &GraphProto, index: &Index<'_>, output: &str) -> bool {

@@ -213,6 +213,18 @@ pub(super) const FAMILIES: &[Family] = &[
         recognise: looks::paddle_direction,
     },
     Family {
+        name: "PaddleOCR's reader of lines",
+        formats: &[],
+        crop: Crop::Line,
+        fill: None,
+        filter: Filter::Bilinear,
+        color: Color::Bgr,
+        range: [0.0, 1.0],
+        mean: [0.5; 3],
+        std: [0.5; 3],
+        recognise: looks::paddle_reader,
+    },
+    Family {
         name: "readers of lines (CRNN)",
         formats: &[],
         crop: Crop::Line,

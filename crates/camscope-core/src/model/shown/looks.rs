@@ -167,12 +167,18 @@ pub(super) fn paddle_text(look: &Look<'_>) -> Option<String> {
 }
 
 pub(super) fn paddle_direction(look: &Look<'_>) -> Option<String> {
+    // Later ones take pictures of 80 × 160 as they take others.
+    let is_line = matches!(*look.shape, [_, _, Some(48) | None, _]);
     match &look.outputs[..] {
-        [(name, shape)] if look.is_paddle && shape.len() == 2 && shape[1] == Some(2) => {
+        [(name, shape)] if is_line && look.is_paddle && shape.len() == 2 && shape[1] == Some(2) => {
             Some(format!("PaddlePaddle's names of values, and the shape of `{name}`, two classes"))
         }
         _ => None,
     }
+}
+
+pub(super) fn paddle_reader(look: &Look<'_>) -> Option<String> {
+    crnn(look).filter(|_| look.is_paddle).map(|by| format!("PaddlePaddle's names of values, and {by}"))
 }
 
 pub(super) fn crnn(look: &Look<'_>) -> Option<String> {
