@@ -60,6 +60,36 @@ fn a_tie_is_told_from_a_wrong_gradient() {
     assert!(ran.stdout.contains("with a little noise on the picture"), "{}", ran.all());
 }
 
+/// Half of the windows speak against the class: the kinks of their maxima cancel, and the score has no slope all the same.
+#[test]
+fn ties_that_cancel_are_told_from_a_wrong_gradient() {
+    let mut proto = classifier(
+        3,
+        vec![
+            node(
+                "MaxPool",
+                &["relu"],
+                "pooled",
+                vec![attr::ints("kernel_shape", &[2, 2]), attr::ints("strides", &[2, 2])],
+            ),
+            node("Mul", &["pooled", "signs"], "signed", vec![]),
+            node("Add", &["signed", "one"], "last", vec![]),
+        ],
+    );
+    let signs: Vec<f64> = (0..16).map(|at| if (at / 4 + at) % 2 == 0 { 1.0 } else { -1.0 }).collect();
+    proto.graph.as_mut().expect("a graph").initializer.extend([
+        TensorProto::floats("signs", ElemType::Float, &[1, 1, 4, 4], &signs),
+        TensorProto::floats("one", ElemType::Float, &[1], &[1.0]),
+    ]);
+    let scene = Scene::new();
+    let model = scene.model("signed.onnx", &proto);
+    let white = scene.path("white.png");
+    image::RgbImage::from_pixel(8, 8, image::Rgb([255; 3])).save(&white).expect("the picture is written");
+    let ran = scene.run(["check".as_ref(), model.as_os_str(), white.as_os_str()]);
+    assert_eq!(ran.status, Some(0), "{}", ran.all());
+    assert!(ran.stdout.contains("with a little noise on the picture"), "{}", ran.all());
+}
+
 #[test]
 fn the_ir_version_is_the_files_own() {
     let mut proto = classifier(3, vec![]);
