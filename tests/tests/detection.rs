@@ -246,7 +246,8 @@ fn scores_may_be_a_value_inside_of_the_model() {
 }
 
 /// Of the small cases.
-const DETECTORS: [&str; 5] = ["corners_of_cells", "of_unit_size", "pose_turned", "queries", "unsuppressed"];
+const DETECTORS: [&str; 6] =
+    ["corners_of_cells", "masks_behind_classes", "of_unit_size", "pose_turned", "queries", "unsuppressed"];
 
 #[test]
 fn boxes_by_corners_and_as_shares_of_the_picture_are_read_as_they_are() {

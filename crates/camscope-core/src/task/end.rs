@@ -117,10 +117,12 @@ pub(super) fn before_moves<'a>(graph: &'a GraphProto, from: &'a str, wanted: imp
 pub(super) fn is_made_of_a_vector(context: &Context<'_>, value: &str) -> bool {
     let graph = context.network.model.graph();
     let index = Index::new(graph);
+    let batch = context.network.input().batch();
+    let is_batch = |rows: Option<usize>| rows.is_none() || rows == Some(1) || rows == batch;
     let is_product = |name: &str| {
         let op = index.producer_node(name).map(|node| node.op_type.as_str());
         matches!(op, Some("Gemm" | "MatMul" | "FusedGemm" | "Add"))
-            && context.floats(name).is_some_and(|shape| shape.len() == 2)
+            && context.floats(name).is_some_and(|shape| shape.len() == 2 && is_batch(shape[0]))
     };
     let is_one = |name: &str| before_moves(graph, name, is_product).is_some();
     let joined =

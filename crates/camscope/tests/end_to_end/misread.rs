@@ -27,6 +27,7 @@ fn what_was_misread_is_called_what_it_is() {
     for name in [
         "anchors",
         "anchors_of_cells",
+        "auxiliary_head",
         "background_last",
         "between_minus_one_and_one",
         "bits",
@@ -68,6 +69,7 @@ fn what_was_misread_is_called_what_it_is() {
         "maps_in_range",
         "marked",
         "mask_logits",
+        "masks_behind_classes",
         "mean_of_softmaxes",
         "mean_of_two_heads",
         "nearness",
@@ -94,6 +96,7 @@ fn what_was_misread_is_called_what_it_is() {
         "rotation",
         "row_without_batch",
         "rows_joined",
+        "rows_of_places",
         "scores_beside_sides",
         "scores_first",
         "seg_binary",

@@ -29,8 +29,8 @@ pub(super) fn check(found: &[Detection], format: &str) -> Result<()> {
             element.value, element.at
         )));
     }
-    // MediaPipe's give sides as the convolution has them, below zero where nothing is found.
-    if format == "mediapipe" {
+    // Sides as a convolution has them, below zero where nothing is found.
+    if matches!(format, "mediapipe" | "centernet") {
         return Ok(());
     }
     let turned = found.iter().filter(|found| is_turned(found.corners)).count();

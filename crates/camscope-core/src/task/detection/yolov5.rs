@@ -1,5 +1,5 @@
 //! YOLOv5, YOLOv7 and their kin: one output `[N, M, 5 + C]`. Of each of M boxes (three anchors a cell) the centre, width and height in the pixels
-//! of the input, an objectness, and a score a class; what counts is the product of both. Or the levels as the network gives them,
+//! of the input, an objectness, and a score a class; what counts is the product of both. A mask's numbers stand behind the classes. Or the levels as the network gives them,
 //! `[N, 3, H, W, 5 + C]` for the strides of 8, 16 and 32: these are decoded here.
 
 use std::sync::Arc;
@@ -42,18 +42,24 @@ fn recognise(context: &Context<'_>) -> Option<(Arc<dyn Detector>, String)> {
             nodes::has_no_scores_behind_four(&nodes::parts(context, name, 2)) || nodes::are_of_a_vector(context, name)
         };
         let fits = context.settings.format.is_some() || (strides.is_some() && !is_other());
-        (columns >= 6 && fits).then_some((name, strides))
+        (columns >= 6 && fits).then_some((name, strides, columns))
     });
-    if let Some((name, strides)) = decoded {
+    if let Some((name, strides, columns)) = decoded {
         let what = strides.map(|strides| {
             format!(
                 ": three boxes for each cell of grids of {} pixels, each with an objectness",
                 grids::listed(strides)
             )
         });
-        let by = format!("the shape of `{name}`{}", what.unwrap_or_default());
+        let mut by = format!("the shape of `{name}`{}", what.unwrap_or_default());
         let has_logits = !nodes::has_sigmoid(context, name);
-        return Some((Arc::new(Decoded::new(name, has_logits)), by));
+        let mut head = Decoded::new(name, has_logits);
+        let masks = masks(context, columns);
+        if masks > 0 {
+            head.end = columns - masks;
+            by += &format!("; its last {masks} numbers are a mask's");
+        }
+        return Some((Arc::new(head), by));
     }
     let [height, width] = context.size;
     let level = |stride: usize| {
@@ -74,16 +80,28 @@ fn recognise(context: &Context<'_>) -> Option<(Arc<dyn Detector>, String)> {
     Some((Arc::new(Levels { levels, has_logits }), by))
 }
 
+/// How many of so many columns stand behind the classes, where another output has the planes that masks are sums of, as in YOLOv5's and YOLOv7's
+/// segmentation.
+fn masks(context: &Context<'_>, columns: usize) -> usize {
+    if context.labels.len() + 5 == columns {
+        return 0;
+    }
+    let masks = yolov8::behind(context, None);
+    if columns > 5 + masks { masks } else { 0 }
+}
+
 /// One output, decoded by the model.
 #[derive(Debug)]
 pub(super) struct Decoded {
     output: Arc<str>,
     has_logits: bool,
+    /// Where the columns of the classes end; beyond the last, where nothing stands behind them.
+    end: usize,
 }
 
 impl Decoded {
     pub(super) fn new(output: &str, has_logits: bool) -> Self {
-        Self { output: output.into(), has_logits }
+        Self { output: output.into(), has_logits, end: usize::MAX }
     }
 
     /// The boxes, with their corners from what stands in the first four columns of each.
@@ -100,7 +118,7 @@ impl Decoded {
         }
         let table = all.index_axis(Axis(0), 0).into_dimensionality::<Ix2>().map_err(|_| wrong())?;
         let of = |(at, row): (usize, ndarray::ArrayView1<'_, f32>)| {
-            let (class, score) = largest(row.iter().skip(5).copied());
+            let (class, score) = largest(row.iter().take(self.end).skip(5).copied());
             let element = |column| Element { value: Arc::clone(&self.output), at: vec![0, at, column] };
             Detection {
                 corners: corners(at, [row[0], row[1], row[2], row[3]]),
@@ -125,7 +143,7 @@ impl Decoded {
         Some(Emitted {
             pieces: vec![to.piece(&self.output, columns)?],
             columns,
-            scores: objectness(columns),
+            scores: objectness(columns.min(self.end)),
             says: if self.has_logits { Says::Logits } else { Says::Probabilities },
             corners,
             filled: None,
@@ -144,7 +162,7 @@ impl Detector for Decoded {
     }
 
     fn evidence(&self) -> Vec<Lies> {
-        vec![Lies::along(&*self.output, 2, 4..usize::MAX)]
+        vec![Lies::along(&*self.output, 2, 4..self.end)]
     }
 
     fn boxes(&self, value: &dyn Fn(&str) -> Result<ArrayD<f32>>) -> Result<Vec<Detection>> {
@@ -152,7 +170,7 @@ impl Detector for Decoded {
     }
 
     fn classes(&self) -> Option<super::ClassRow> {
-        Some((|_| 2, 5..usize::MAX))
+        Some((|_| 2, 5..self.end))
     }
 
     fn overlap(&self) -> Option<f32> {

@@ -44,14 +44,17 @@ fn maker<'a>(index: &Index<'a>, name: &str) -> Option<&'a NodeProto> {
 /// Whether another output has the four sides of a box, or the bins that they are the means of, for each cell of the same grid: then a map of scores
 /// is a detector's.
 pub(super) fn is_beside_boxes(context: &Context<'_>, output: &str, grid: [usize; 2]) -> bool {
-    let (graph, outputs) = (context.network.model.graph(), context.outputs());
-    let alike = |one: &&String| maps(context.types, one).is_some_and(|(_, own)| own != grid);
-    let has_levels = outputs.iter().any(|other| alike(&other));
-    outputs.iter().any(|other| {
-        other != output
-            && boxes_of(graph, context.types, other)
-                .is_some_and(|(count, own)| own == grid && (count == 4 || (has_levels && count >= 16)))
-    })
+    let (types, outputs) = (context.types, context.outputs());
+    let has_levels = outputs.iter().any(|one| maps(types, one).is_some_and(|(_, own)| own != grid));
+    let own = maps(types, output).map(|(count, _)| count);
+    let are_boxes = |other: &&String| {
+        let found = boxes_of(context.network.model.graph(), types, other);
+        // A second map that is alike is an auxiliary head's.
+        found.is_some_and(|(count, other)| {
+            other == grid && Some(count) != own && (count == 4 || (has_levels && count >= 16))
+        })
+    };
+    outputs.iter().filter(|other| *other != output).any(|other| are_boxes(&other))
 }
 
 /// Whether an output has four numbers for each of the cells that another one scores.
