@@ -79,7 +79,7 @@ pub fn draw(state: &State, screen: Rect, buf: &mut Buffer) -> Scene {
     }
     let notice = notice(state, &theme, parts.picture, &shown, buf);
     scene.covered.extend(notice);
-    scene.covered.extend(spread::spread(state, &theme, parts.picture, buf));
+    scene.covered.extend(spread::spread(state, &theme, parts.picture, &shown, buf));
     scene.covered.extend(drift::drift(state, &theme, parts.picture, buf));
     scene.covered.extend(ranked::ranked(state, &theme, parts.picture, buf));
     if let Some(area) = parts.classes {

@@ -6,14 +6,15 @@ use super::{panel::Panel, text, theme::Theme};
 use crate::{
     engine::{BARS, Spread},
     state::State,
+    tiles::Tile,
 };
 
 /// Lines of the bars.
 const HIGH: u16 = 6;
 const EIGHTHS: [char; 9] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 
-/// Draws it where it is asked for; gives what it covers.
-pub(super) fn spread(state: &State, theme: &Theme, room: Rect, buf: &mut Buffer) -> Option<Rect> {
+/// Draws it where it is asked for, in the corner that covers least of the chosen one of several pictures; gives what it covers.
+pub(super) fn spread(state: &State, theme: &Theme, room: Rect, shown: &[Tile], buf: &mut Buffer) -> Option<Rect> {
     if !state.histogram {
         return None;
     }
@@ -35,12 +36,23 @@ pub(super) fn spread(state: &State, theme: &Theme, room: Rect, buf: &mut Buffer)
         }
     }
     let height = (lines.len() as u16).min(room.height);
-    let area = Rect::new(room.x, room.bottom() - height, width, height);
+    let chosen = shown.iter().find(|tile| tile.selected && !tile.is_in_strip());
+    let chosen = chosen.map(|tile| tile.caption.as_ref().map_or(tile.area, |(below, _)| tile.area.union(*below)));
+    let area = corner(room, (width, height), chosen);
     let mut panel = Panel::clear(area, theme, buf);
     for (row, (line, style)) in (0..).zip(lines) {
         panel.line(row, &line, style);
     }
     Some(area)
+}
+
+/// The corner of the room, of so many columns and rows, that covers least of that picture; the lower left one before others.
+fn corner(room: Rect, (width, height): (u16, u16), chosen: Option<Rect>) -> Rect {
+    let (right, top, bottom) = (room.right() - width, room.y, room.bottom() - height);
+    let corners = [(room.x, bottom), (right, bottom), (room.x, top), (right, top)];
+    let corners = corners.map(|(x, y)| Rect { x, y, width, height });
+    let covered = |corner: &Rect| chosen.map_or(0, |chosen| corner.intersection(chosen).area());
+    corners.into_iter().min_by_key(covered).unwrap_or(room)
 }
 
 /// Lines of bars, the topmost first. Their heights are logarithmic: behind a ReLU nearly all numbers are 0.
@@ -95,6 +107,19 @@ fn number(value: f32) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_chosen_picture_is_covered_least() {
+        let room = Rect::new(0, 1, 80, 30);
+        let at = |x, y| Some(Rect::new(x, y, 16, 8));
+        assert_eq!(corner(room, (44, 12), None), Rect::new(0, 19, 44, 12));
+        assert_eq!(corner(room, (44, 12), at(60, 20)), Rect::new(0, 19, 44, 12));
+        assert_eq!(corner(room, (44, 12), at(0, 20)), Rect::new(36, 19, 44, 12));
+        // In the middle below, the upper corners are free.
+        assert_eq!(corner(room, (44, 12), at(34, 20)), Rect::new(0, 1, 44, 12));
+        // Where all cover some of it, the one that covers least.
+        assert_eq!(corner(Rect::new(0, 1, 52, 22), (44, 12), at(0, 12)), Rect::new(8, 1, 44, 12));
+    }
 
     #[test]
     fn bars_show_all_that_is_there_and_the_ends_say_from_where_to_where() {

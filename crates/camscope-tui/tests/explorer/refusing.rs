@@ -146,6 +146,11 @@ fn the_keys_that_did_nothing_are_seen_in_views_of_many_pictures() {
         let mut rig = Rig::new((120, 40), Protocol::HalfBlocks);
         rig.settle().keys(view).settle().key("h").settle();
         assert!(rig.screen().contains("dead channels: "), "{view}: {}", rig.screen());
+        // Beside the picture of the layer that it is of.
+        let chosen = tiles::tiles(rig.explorer.state()).into_iter().find(|tile| tile.selected && !tile.is_in_strip());
+        if let Some((_, caption)) = chosen.and_then(|tile| tile.caption) {
+            assert!(rig.screen().contains(&caption), "{view}: {caption} is covered in {}", rig.screen());
+        }
         rig.keys("up a").settle();
         assert_eq!((said(&rig), rig.explorer.state().layer), (None, 11));
         rig.keys("z 0").settle();
