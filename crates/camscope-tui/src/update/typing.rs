@@ -195,7 +195,7 @@ fn suggest_targets(state: &mut State, prompt: &mut Prompt) {
     let refused = state.model.as_ref().map_or(&[][..], |model| &model.refuses);
     prompt.suggest_targets(said, outputs, &photos, refused);
     if let Some(reason) = state.model.as_ref().and_then(|model| model.refusal(&prompt.text)) {
-        state.complain(format!("{reason}; tab completes what can be asked"));
+        state.complain(format!("{reason}; an empty line lists what can be asked"));
     }
 }
 

@@ -317,7 +317,7 @@ fn of_a_kind_of_target_that_the_model_has_nothing_of_it_is_said_as_soon_as_it_is
         rig.keys("ctrl-u").key(typed).settle();
         let said = complaint(&rig);
         let kind = if typed == "box:" { "no detector" } else { "no text" };
-        assert!(said.contains(kind) && said.contains("tab completes"), "{typed}: {said}");
+        assert!(said.contains(kind) && said.contains("an empty line lists"), "{typed}: {said}");
         assert!(rig.screen().contains(kind), "{}", rig.screen());
     }
     // With what it has it is gone on.
