@@ -157,3 +157,14 @@ fn the_keys_that_did_nothing_are_seen_in_views_of_many_pictures() {
         assert_eq!((said(&rig), rig.explorer.state().zoom.factor), (None, 1.0));
     }
 }
+
+#[test]
+fn where_a_list_has_one_entry_no_key_is_named_that_would_go_on() {
+    let mut rig = embedding((120, 40));
+    rig.keys("l enter").settle().key("right").settle();
+    assert_eq!(said(&rig).unwrap(), "this is the only one in the list: l asks for another");
+    let mut rig = Rig::new((120, 40), Protocol::HalfBlocks);
+    rig.settle().keys("f 11.conv enter").settle();
+    rig.key("up").settle();
+    assert_eq!(said(&rig).unwrap(), "no other layer passes the filter: f changes it");
+}

@@ -20,6 +20,10 @@ pub(in crate::update) fn reason(state: &State, action: Action) -> String {
     }
     match action {
         Action::NextClass | Action::PreviousClass | Action::TopClass | Action::Pin => of_targets(state, action),
+        _ if is_of_layers(action) && state.layer_list() == [state.layer] => match state.filter.is_empty() {
+            true => "this is the only layer in the list".to_owned(),
+            false => format!("no other layer passes the filter: {} changes it", key(Action::FilterLayers)),
+        },
         Action::NextLayer | Action::NextLayers | Action::LastLayer => {
             format!("there is no layer behind this one in the list: {} goes back", key(Action::PreviousLayer))
         }
@@ -58,6 +62,12 @@ pub(in crate::update) fn reason(state: &State, action: Action) -> String {
     }
 }
 
+/// Whether it moves in the list of layers.
+fn is_of_layers(action: Action) -> bool {
+    use Action::{FirstLayer, LastLayer, NextLayer, NextLayers, PreviousLayer, PreviousLayers};
+    matches!(action, NextLayer | PreviousLayer | NextLayers | PreviousLayers | FirstLayer | LastLayer)
+}
+
 /// The same of what moves in the list of targets.
 fn of_targets(state: &State, action: Action) -> String {
     let key = |action: Action| state.keymap.first(action);
@@ -67,7 +77,12 @@ fn of_targets(state: &State, action: Action) -> String {
     if state.target_list().is_empty() {
         return format!("the list is empty: {} asks for any target", key(Action::Target));
     }
+    let asks =
+        if state.model.as_ref().is_some_and(|model| model.is_embedding) { Action::Similar } else { Action::Target };
     match action {
+        Action::NextClass | Action::PreviousClass | Action::TopClass if state.target_list().len() == 1 => {
+            format!("this is the only one in the list: {} asks for another", key(asks))
+        }
         Action::NextClass => format!("the list ends here: {} goes back", key(Action::PreviousClass)),
         Action::PreviousClass => format!("the list begins here: {} goes on", key(Action::NextClass)),
         Action::TopClass => format!("the first is shown: {} goes on", key(Action::NextClass)),
