@@ -180,33 +180,14 @@ pub(super) fn count(types: &Types, name: &str) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
-    use onnx_grad::{Dim, ElemType, ValueType, attr, proto::TensorProto};
+    use onnx_grad::{Dim, ElemType, ValueType, attr};
+
+    use super::super::written::graph_of;
 
     use super::*;
 
-    /// `OP input… -> output`, a line each; `half` and `three` are constants.
     fn graph(text: &str) -> GraphProto {
-        let mut graph = GraphProto::default();
-        for (name, number) in [("half", 0.5), ("three", 3.0)] {
-            graph.initializer.push(TensorProto::floats(name.to_owned(), ElemType::Float, &[1], &[number]));
-        }
-        graph.node = text
-            .lines()
-            .map(|line| {
-                let (given, output) = line.trim().split_once(" -> ").unwrap();
-                let mut words = given.split(' ').map(str::to_owned);
-                let op_type = words.next().unwrap();
-                let attribute = vec![attr::int("axis", 1)];
-                NodeProto {
-                    op_type,
-                    input: words.collect(),
-                    output: vec![output.into()],
-                    attribute,
-                    ..Default::default()
-                }
-            })
-            .collect();
-        graph
+        graph_of(&[("half", &[0.5]), ("three", &[3.0])], text)
     }
 
     #[test]

@@ -21,6 +21,8 @@ mod sizes;
 mod sizing;
 mod unbatched;
 mod unlike;
+#[cfg(test)]
+mod written;
 
 pub use array::{channel_axis, channels_second, read_array, unusual_axes};
 pub(crate) use array::{in_plane, off_plane, space};

@@ -100,8 +100,12 @@ fn is_distance(index: &Index<'_>, name: &str) -> bool {
 /// Whether a value is a square or a magnitude of a difference.
 fn is_size(index: &Index<'_>, name: &str) -> bool {
     let Some(node) = index.producer_node(name) else { return false };
-    let is_size = matches!(&*node.op_type, "Pow" | "Abs") || (node.op_type == "Mul" && node.input[0] == node.input[1]);
-    is_size && is_difference(index, &node.input[0])
+    (node.op_type == "Abs" || is_square(node)) && node.input.first().is_some_and(|first| is_difference(index, first))
+}
+
+/// Whether a node squares a value: a power, or the value times itself.
+fn is_square(node: &NodeProto) -> bool {
+    node.op_type == "Pow" || (node.op_type == "Mul" && matches!(&node.input[..], [one, other] if one == other))
 }
 
 /// Whether a value is a difference, one side of which is the same for every picture.
@@ -110,7 +114,7 @@ fn is_difference(index: &Index<'_>, name: &str) -> bool {
     match &*node.op_type {
         "Sub" => node.input.iter().any(|side| is_constant(index, side)),
         "Add" => node.input.iter().any(|side| is_constant(index, side)) && node.input.len() == 2,
-        "Abs" => is_difference(index, &node.input[0]),
+        "Abs" => node.input.first().is_some_and(|first| is_difference(index, first)),
         _ => false,
     }
 }
@@ -119,7 +123,11 @@ fn is_difference(index: &Index<'_>, name: &str) -> bool {
 fn is_constant(index: &Index<'_>, name: &str) -> bool {
     let moves = |node: &NodeProto| matches!(&*node.op_type, "Unsqueeze" | "Reshape" | "Identity" | "Expand" | "Cast");
     index.constant(name).is_some()
-        || index.producer_node(name).is_some_and(|node| moves(node) && is_constant(index, &node.input[0]))
+        || index
+            .producer_node(name)
+            .filter(|node| moves(node))
+            .and_then(|node| node.input.first())
+            .is_some_and(|first| is_constant(index, first))
 }
 
 /// Whether a value is |x|² − 2 x·w + |w|².
@@ -147,11 +155,7 @@ fn is_expanded(index: &Index<'_>, name: &str) -> bool {
                 has_product |= sign * factor < 0.0;
             }
             ("ReduceSum", [one, ..]) => {
-                let square = index.producer_node(one);
-                has_square |= sign > 0.0
-                    && square.is_some_and(|node| {
-                        node.op_type == "Pow" || (node.op_type == "Mul" && node.input[0] == node.input[1])
-                    });
+                has_square |= sign > 0.0 && index.producer_node(one).is_some_and(is_square);
             }
             ("ReduceSumSquare", _) => has_square |= sign > 0.0,
             _ => {}
@@ -162,29 +166,11 @@ fn is_expanded(index: &Index<'_>, name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use onnx_grad::{ElemType, proto::TensorProto};
-
+    use super::super::written::graph_of;
     use super::*;
 
-    /// `OP input… -> output`, a line each; `one`, `two`, `less` and `rows` are constants.
     fn graph(text: &str) -> GraphProto {
-        let mut graph = GraphProto::default();
-        let constants: [(&str, &[f64]); 4] =
-            [("one", &[1.0]), ("two", &[2.0]), ("less", &[-1.0]), ("rows", &[1.0, 2.0])];
-        for (name, numbers) in constants {
-            let tensor = TensorProto::floats(name.to_owned(), ElemType::Float, &[numbers.len() as i64], numbers);
-            graph.initializer.push(tensor);
-        }
-        graph.node = text
-            .lines()
-            .map(|line| {
-                let (given, output) = line.trim().split_once(" -> ").unwrap();
-                let mut words = given.split(' ').map(str::to_owned);
-                let op_type = words.next().unwrap();
-                NodeProto { op_type, input: words.collect(), output: vec![output.into()], ..Default::default() }
-            })
-            .collect();
-        graph
+        graph_of(&[("one", &[1.0]), ("two", &[2.0]), ("less", &[-1.0]), ("rows", &[1.0, 2.0])], text)
     }
 
     fn says(text: &str) -> &'static str {
@@ -227,5 +213,14 @@ mod tests {
         assert_eq!(says("Greater x one -> p\nWhere p one two -> y"), "threshold");
         assert_eq!(says("LogSoftmax x -> p\nExp p -> y"), "nothing");
         assert_eq!(says("Where c x two -> y"), "nothing");
+    }
+
+    #[test]
+    fn nodes_that_lack_inputs_say_nothing() {
+        for node in ["Mul", "Mul x", "Abs", "Pow", "Sub", "Neg"] {
+            for known in ["ReduceSum t -> y", "ReduceL2 t -> y", "Neg t -> y", "MatMul t z -> u\nSub t u -> y"] {
+                assert_eq!(says(&format!("{node} -> t\n{known}")), "nothing", "{node}: {known}");
+            }
+        }
     }
 }
